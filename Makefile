@@ -1,0 +1,66 @@
+# Everything a person or a machine runs on this repository. `make help` lists it.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PACKAGES := cluster coordinator deploy protos shard_tool storyteller transformer worker
+STORY ?= Tell me a story about a brave fox and a lost kite.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format protos bench clean
+
+help: ## list these targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: .venv/installed ## set everything up, start three workers here, and let them tell a story
+	@$(BIN)/pi-cluster up --local 3 --cluster demo
+	@$(BIN)/pi-cluster prompt "$(STORY)" --seed 11 --verbose --cluster demo; \
+	status=$$?; $(BIN)/pi-cluster down --cluster demo; exit $$status
+
+test: .venv/developing ## run all tests: unit, parity and integration (real processes), about four minutes
+	$(BIN)/python -m pytest
+
+check: .venv/developing ## format, lint, types, and whether the generated stubs are up to date
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(PACKAGES)
+	@mkdir -p build/stubs && $(call generate,build/stubs)
+	@for stub in protos/*_pb2*; do \
+		cmp -s $$stub build/stubs/$$stub || { echo "$$stub is stale: run make protos"; exit 1; }; \
+	done; echo "stubs are up to date"
+
+format: .venv/developing ## bring the code into its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+protos: .venv/developing ## generate the stubs from protos/pi_cluster.proto
+	$(call generate,.)
+
+bench: .venv/installed ## measure the embedded model on three workers here
+	@$(BIN)/pi-cluster up --local 3 --cluster bench
+	@$(BIN)/pi-cluster bench --cluster bench; \
+	status=$$?; $(BIN)/pi-cluster down --cluster bench; exit $$status
+
+clean: ## remove what was built and installed here
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+define generate
+$(BIN)/python -m grpc_tools.protoc -I. --python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) protos/pi_cluster.proto
+endef
+
+.venv/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is missing or older than 3.11: install a newer one, or name it with" \
+			"make PYTHON=python3.11 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "Python's venv module is missing: sudo apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@touch $@
+
+.venv/installed: .venv/created pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+.venv/developing: .venv/installed
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@

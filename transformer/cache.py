@@ -1,0 +1,90 @@
+"""The rolling buffer cache: keys and values of a sequence's last positions, in bounded memory.
+
+Source: arXiv:2310.06825, section 2 ("Rolling buffer cache"), with room for a whole step added.
+"""
+
+import numpy as np
+
+from transformer.arithmetic import Array
+from transformer.config import ModelConfig
+
+KEY_TILE = 64
+"""Positions per tile. Attention reads whole tiles, aligned to positions, so that a key meets a
+query in the same product however the text was cut into chunks."""
+
+
+def cache_capacity(window: int | None, context: int, max_step_rows: int) -> int:
+    """Slots that a sequence needs at one layer, a multiple of ``KEY_TILE``.
+
+    With a window: its positions and those of the largest step, whose first query still sees what
+    its last one evicts. Without: every position of the context.
+    """
+    slots = context if window is None else window + max_step_rows
+    return -(-slots // KEY_TILE) * KEY_TILE
+
+
+def kv_bytes_per_layer(config: ModelConfig, context: int, max_step_rows: int) -> int:
+    """Bytes of one sequence's full-grown cache at one layer."""
+    capacity = cache_capacity(config.window, context, max_step_rows)
+    return 2 * 4 * capacity * config.n_kv_heads * config.head_dim
+
+
+class RollingKVCache:
+    """Keys and values of one sequence at one layer, for its last ``capacity`` positions.
+
+    Position ``p`` lives in slot ``p % capacity``. With ``capacity=4``, after six positions::
+
+        slot       0  1  2  3
+        position   4  5  2  3
+
+    The buffer grows with the text, a doubling at a time, and never past
+    ``2 * capacity * n_kv_heads * head_dim * 4`` bytes however long the text becomes.
+    """
+
+    def __init__(self, n_kv_heads: int, head_dim: int, capacity: int, tile: int = KEY_TILE) -> None:
+        assert capacity % tile == 0, "a tile must not wrap around the end of the buffer"
+        self.capacity = capacity
+        self.tile_size = tile
+        self.length = 0
+        self._keys = np.zeros((n_kv_heads, 0, head_dim), np.float32)
+        self._values = np.zeros_like(self._keys)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes held now."""
+        return self._keys.nbytes + self._values.nbytes
+
+    def append(self, keys: Array, values: Array) -> None:
+        """Store the next positions. Shapes: both ``(rows, n_kv_heads, head_dim)``."""
+        assert len(keys) <= self.capacity, "a step larger than the buffer would evict itself"
+        self._grow(self.length + len(keys))
+        slots = np.arange(self.length, self.length + len(keys)) % self.capacity
+        self._keys[:, slots] = keys.swapaxes(0, 1)
+        self._values[:, slots] = values.swapaxes(0, 1)
+        self.length += len(keys)
+
+    def tile(self, index: int) -> tuple[Array, Array]:
+        """Keys and values of positions ``index * tile_size`` up to the next tile, without a copy.
+
+        Shapes: both ``(n_kv_heads, tile_size, head_dim)``. A slot that its position has not
+        reached, or has left, holds something else: the caller masks it.
+        """
+        start = index * self.tile_size % self.capacity
+        span = slice(start, start + self.tile_size)
+        return self._keys[:, span], self._values[:, span]
+
+    def _grow(self, length: int) -> None:
+        held = self._keys.shape[1]
+        needed = min(-(-length // self.tile_size) * self.tile_size, self.capacity)
+        if needed <= held:
+            return
+        slots = min(max(needed, 2 * held), self.capacity)
+        # No position has wrapped yet: the buffer only wraps once it has its full capacity.
+        self._keys = _widen(self._keys, slots)
+        self._values = _widen(self._values, slots)
+
+
+def _widen(buffer: Array, slots: int) -> Array:
+    wide = np.zeros((buffer.shape[0], slots, buffer.shape[2]), np.float32)
+    wide[:, : buffer.shape[1]] = buffer
+    return wide

@@ -1,0 +1,30 @@
+"""What can be wrong with a model or with what is asked of it.
+
+* ModelError
+  + UnsupportedModel   the configuration names something this project does not compute
+  + SettingsError      a sampling setting lies outside what has a meaning
+  + PromptError        the text or the ids cannot be given to this model
+  + StepError          a step does not continue what a stage holds, or passes its limits
+
+Every message names the thing and the next step; it is shown to people as it stands.
+"""
+
+
+class ModelError(Exception):
+    """Root of this tree."""
+
+
+class UnsupportedModel(ModelError):
+    """The configuration names an architecture or a shape that is not computed here."""
+
+
+class SettingsError(ModelError):
+    """A sampling setting is not a number, or lies outside its range."""
+
+
+class PromptError(ModelError):
+    """A prompt that this model cannot take: empty, too long, out of vocabulary, not text."""
+
+
+class StepError(ModelError):
+    """A step that a stage cannot run: out of order, out of bounds, or malformed."""

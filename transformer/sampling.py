@@ -1,0 +1,187 @@
+"""From logits to the next id: the settings, the best candidates, the draw.
+
+The steps and their order are those of Hugging Face transformers: repetition penalty, temperature,
+top-k, top-p, min-p, draw. The draw depends on logits, settings and position alone, so that a text
+comes out the same when it is replayed, when its tokens were guessed beforehand, and whoever else
+is served in between.
+"""
+
+import sys
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from transformer.errors import ModelError, SettingsError
+
+Ids = npt.NDArray[np.int32]
+Logits = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+
+_MAX = sys.float_info.max
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingSettings:
+    """How the next id is chosen; valid from birth, else `SettingsError`.
+
+    * ``temperature`` divides the logits (arXiv:1503.02531, section 2); 0 is greedy: always the best
+    * ``top_k`` keeps the k best (arXiv:1805.04833, section 5.4); 0 keeps all
+    * ``top_p`` keeps the smallest set of best ids whose probabilities reach it (nucleus sampling,
+      arXiv:1904.09751, section 3.1); 1 keeps all
+    * ``min_p`` drops ids less probable than this share of the best one's probability
+      (arXiv:2407.01082, section 3); 0 keeps all
+    * ``repeat_penalty`` weakens what the text already holds (CTRL, arXiv:1909.05858, section 4.1);
+      1 changes nothing
+    * ``seed`` picks one of 2**64 series of random numbers
+    """
+
+    temperature: float = 0.7
+    top_k: int = 40
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repeat_penalty: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._require("temperature", _is_real(self.temperature) and self.temperature >= 0, "0 up")
+        self._require(
+            "top_k", _is_int(self.top_k) and self.top_k >= 0, "an integer from 0 (off) up"
+        )
+        self._require(
+            "top_p", _is_real(self.top_p) and 0 < self.top_p <= 1, "above 0 and up to 1 (off)"
+        )
+        self._require("min_p", _is_real(self.min_p) and 0 <= self.min_p <= 1, "0 (off) to 1")
+        self._require(
+            "repeat_penalty",
+            _is_real(self.repeat_penalty) and self.repeat_penalty > 0,
+            "above 0, 1 being off",
+        )
+        self._require(
+            "seed", _is_int(self.seed) and 0 <= self.seed < 2**64, "an integer from 0 to 2**64 - 1"
+        )
+
+    def _require(self, name: str, holds: bool, allowed: str) -> None:
+        if not holds:
+            raise SettingsError(f"{name} = {getattr(self, name)!r} is not allowed: {allowed}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """The best n ids of one position, by falling logit, equal logits by rising id.
+
+    Shapes: ``ids (n,) int32``, ``logits (n,) float32``, n >= 1. NaN stands first.
+    """
+
+    ids: Ids
+    logits: Logits
+
+    def __post_init__(self) -> None:
+        if self.ids.ndim != 1 or self.ids.shape != self.logits.shape or self.ids.size == 0:
+            raise ModelError(
+                f"candidates need as many ids as logits, and at least one: "
+                f"ids {self.ids.shape}, logits {self.logits.shape}"
+            )
+
+
+def top_candidates(logits: Logits, count: int) -> Candidates:
+    """The ``count`` best ids of one position, or all where ``count`` is 0.
+
+    Shapes: ``logits (vocab_size,)`` -> n = min(count, vocab_size). The order, and which of several
+    equal logits come in last, are fixed: the lower ids.
+    """
+    # NaN counts as the best, so that it reaches `sample`, however few candidates travel.
+    keys = np.where(np.isnan(logits), np.float32(np.inf), logits)
+    ids = _best(keys, count).astype(np.int32)
+    return Candidates(ids, logits[ids].astype(np.float32, copy=False))
+
+
+def candidates_needed(settings: SamplingSettings) -> int:
+    """How many of the best logits decide the draw as surely as all of them; 0 means all."""
+    if settings.repeat_penalty != 1:
+        return 0
+    return 1 if settings.temperature == 0 else settings.top_k
+
+
+def sample(
+    candidates: Candidates, settings: SamplingSettings, position: int, seen_ids: Collection[int]
+) -> int:
+    """Draw the id that stands at ``position``, a pure function of the arguments.
+
+    ``candidates`` are at least `candidates_needed`; more change nothing. ``seen_ids`` are the ids
+    of the prompt and of what was generated. The random number is the first one of Philox, a
+    counter-based generator (Salmon et al., SC 2011), under the key (seed, position). Raises
+    `ModelError` where the logits are NaN or infinite.
+    """
+    if not np.isfinite(candidates.logits[0]) or np.isnan(candidates.logits).any():
+        raise ModelError(
+            f"the model produced NaN or infinite logits at position {position}: its weights are "
+            f"damaged; check the store's files"
+        )
+    ids, probabilities = distribution(candidates, settings, seen_ids)
+    # As an array: numpy would read a list with a seed over 2**63 as floats.
+    key = np.array([settings.seed, position], dtype=np.uint64)
+    uniform = np.random.Generator(np.random.Philox(key=key)).random()
+    sums = np.cumsum(probabilities)
+    return int(ids[np.searchsorted(sums, uniform * sums[-1], side="right")])
+
+
+def distribution(
+    candidates: Candidates, settings: SamplingSettings, seen_ids: Collection[int]
+) -> tuple[Ids, Doubles]:
+    """The ids that can be drawn and the probability of each, by falling probability.
+
+    Of several equal logits at the boundary of top-k, the lower ids are kept, k in all; transformers
+    would keep all of them. Shapes: ``(m,)``, ``(m,)`` with 1 <= m <= n.
+    """
+    count = 1 if settings.temperature == 0 else settings.top_k
+    ids, logits = candidates.ids, candidates.logits.astype(np.float64)
+    if settings.repeat_penalty != 1:
+        ids, logits = _penalised(ids, logits, settings.repeat_penalty, seen_ids, count)
+    ids, logits = ids[: count or None], logits[: count or None]
+    if settings.temperature == 0:
+        return ids, np.ones(1)
+    with np.errstate(over="ignore"):
+        weights = np.exp((logits - logits[0]) / settings.temperature)
+    if settings.top_p < 1:
+        sums = np.cumsum(weights)
+        weights = weights[: np.searchsorted(sums, settings.top_p * sums[-1]) + 1]
+    # The best weight is 1, so a weight is already its share of the best one's probability.
+    weights = weights[weights >= settings.min_p]
+    return ids[: weights.size], weights / weights.sum()
+
+
+def _penalised(
+    ids: Ids, logits: Doubles, penalty: float, seen_ids: Collection[int], count: int
+) -> tuple[Ids, Doubles]:
+    """The ``count`` best, seen logits divided by ``penalty`` if positive, else multiplied."""
+    seen = np.isin(ids, np.fromiter(seen_ids, dtype=np.int64, count=len(seen_ids)))
+    with np.errstate(over="ignore"):
+        changed = np.where(logits > 0, logits / penalty, logits * penalty)
+    logits = np.where(seen, np.clip(changed, -_MAX, _MAX), logits)
+    # `_best` settles ties by index, so let the index rise with the id.
+    by_id = np.argsort(ids)
+    best = by_id[_best(logits[by_id], count)]
+    return ids[best], logits[best]
+
+
+def _best(keys: npt.NDArray[np.floating], count: int) -> npt.NDArray[np.intp]:
+    """Indices of the ``count`` largest keys (0: all), largest first, ties by rising index."""
+    if not 0 < count < keys.size:
+        return np.argsort(-keys, kind="stable")
+    boundary = np.partition(keys, keys.size - count)[keys.size - count]
+    above = np.flatnonzero(keys > boundary)
+    level = np.flatnonzero(keys == boundary)[: count - above.size]
+    chosen: npt.NDArray[np.intp] = np.concatenate([above, level])
+    order: npt.NDArray[np.intp] = np.lexsort((chosen, -keys[chosen]))
+    return chosen[order]
+
+
+def _is_real(value: object) -> bool:
+    # The comparison also refuses NaN, infinities and integers beyond what a float can hold.
+    return isinstance(value, float | int) and not isinstance(value, bool) and abs(value) <= _MAX
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
