@@ -1,0 +1,1 @@
+"""What coordinator and worker must agree on: plan, store, discovery, wire, settings, errors."""

@@ -1,0 +1,55 @@
+"""Everything that can go wrong between the operator, the nodes and the files.
+
+* ClusterError
+  + CheckpointError    a checkpoint cannot be read         fix or fetch the checkpoint again
+  + StoreError         a shard file is missing or torn     run the command named in the message
+  + PlanError          the nodes cannot hold the model     add memory, nodes, or fewer bits
+  + NodeError          a node refused what it was asked    the message carries the node's reason
+    + NodeLost         a node stopped answering            look at that node, then `pi-cluster up`
+    + PipelineBusy     another coordinator holds it        wait, or end the other one
+    + StaleEpoch       a newer `up` replaced the pipeline  ask again
+  + VersionError       two sides speak different versions  update the older side
+  + StateError         no pipeline, or its record is torn  `pi-cluster up`
+
+Every message names the thing and the next step; it is shown to people as it stands.
+"""
+
+
+class ClusterError(Exception):
+    """Root of this tree."""
+
+
+class CheckpointError(ClusterError):
+    """A checkpoint is incomplete, torn, or not one this project reads."""
+
+
+class StoreError(ClusterError):
+    """A store or one of its files is missing, damaged or cannot be written."""
+
+
+class PlanError(ClusterError):
+    """The nodes cannot hold the model; the message carries the figures."""
+
+
+class NodeError(ClusterError):
+    """A node refused what it was asked to do."""
+
+
+class NodeLost(NodeError):
+    """A node stopped answering."""
+
+
+class PipelineBusy(NodeError):
+    """Another coordinator is using the pipeline."""
+
+
+class StaleEpoch(NodeError):
+    """The pipeline was replaced since this coordinator learned of it."""
+
+
+class VersionError(ClusterError):
+    """A store or a peer follows a version of a format or protocol that is not known here."""
+
+
+class StateError(ClusterError):
+    """There is no running pipeline, or the record of it cannot be read."""

@@ -1,0 +1,101 @@
+"""A coordinator's view of one node: its control calls, with failures as our own errors."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from cluster import settings, wire
+from cluster.errors import StoreError
+from cluster.manifest import ShardFile
+from protos import pi_cluster_pb2 as pb
+from protos import pi_cluster_pb2_grpc as rpc
+
+
+class NodeClient:
+    """Calls to one worker. Every call is bounded in time and raises ``NodeError`` or below."""
+
+    def __init__(self, address: str, label: str = "") -> None:
+        self.address = address
+        self.label = f"{label} ({address})" if label else address
+        self._channel = wire.connect(address)
+        self._stub = rpc.WorkerStub(self._channel)
+
+    def describe(self, timeout_s: float = settings.CONNECT_TIMEOUT_S) -> pb.NodeDescription:
+        """What the node is and does. Raises ``VersionError`` when it speaks another protocol."""
+        with wire.restored_errors(self.label):
+            description: pb.NodeDescription = self._stub.Describe(
+                pb.DescribeRequest(), timeout=timeout_s
+            )
+        wire.check_wire_version(description.wire_version, self.label)
+        return description
+
+    def missing(self, files: Iterable[ShardFile]) -> list[ShardFile]:
+        """Those of the files that the node does not hold."""
+        files = list(files)
+        request = pb.FindShardsRequest(sha256=[file.sha256 for file in files])
+        with wire.restored_errors(self.label):
+            held = set(self._stub.FindShards(request, timeout=settings.CALL_TIMEOUT_S).held)
+        return [file for file in files if file.sha256 not in held]
+
+    def put_shard(self, file: ShardFile, path: Path, on_sent: Callable[[int], None]) -> None:
+        """Send one shard file; ``on_sent`` is told the bytes of each part.
+
+        The node checks the digest, so a file that changed since the manifest was written is
+        refused. Raises ``StoreError`` then, and when the file cannot be read.
+        """
+        try:
+            source = path.open("rb")
+        except OSError as error:
+            raise StoreError(f"cannot read {path}: {error.strerror}") from None
+
+        def parts() -> Iterator[pb.ShardPart]:
+            yield pb.ShardPart(sha256=file.sha256, size_bytes=file.size_bytes)
+            while data := source.read(settings.SHARD_PART_BYTES):
+                yield pb.ShardPart(data=data)
+                on_sent(len(data))
+
+        with source:
+            if (size := path.stat().st_size) != file.size_bytes:
+                raise StoreError(
+                    f"{path} has {size} bytes, its manifest says {file.size_bytes}: "
+                    f"run `pi-cluster verify {path.parent}`"
+                )
+            with wire.restored_errors(self.label):
+                self._stub.PutShard(parts())
+
+    def load_stage(self, request: pb.LoadStageRequest) -> int:
+        """Replace what the node serves; returns the bytes of mapped weights."""
+        with wire.restored_errors(self.label):
+            reply = self._stub.LoadStage(request, timeout=settings.LOAD_TIMEOUT_S)
+        return int(reply.weight_bytes)
+
+    def unload_stage(self, epoch: int) -> None:
+        """Let the node go of a stage of this epoch or an older one."""
+        with wire.restored_errors(self.label):
+            self._stub.UnloadStage(
+                pb.UnloadStageRequest(epoch=epoch), timeout=settings.CALL_TIMEOUT_S
+            )
+
+    def run_steps(self, messages: Iterator[pb.StepMessage]) -> Any:
+        """Open a session at this node: a ``grpc.Call`` and future that ends when it does."""
+        return self._stub.RunSteps.future(messages)
+
+    def collect_results(self, request: pb.CollectResultsRequest) -> Any:
+        """The results of a session: an iterator of ``StepResult`` and a ``grpc.Call``."""
+        return self._stub.CollectResults(request)
+
+    def close(self) -> None:
+        """Close the connection, which breaks what is still open over it."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

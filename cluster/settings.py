@@ -1,0 +1,92 @@
+"""Folders, limits and waiting times. The only module that reads the environment."""
+
+import os
+import re
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.errors import StateError
+
+DEFAULT_CLUSTER = "default"
+DEFAULT_PORT = 7711  # free of well-known services; a firewall rule can name it
+
+MAX_STEP_ROWS = 512  # the largest step a stage accepts; its room in every rolling buffer
+MAX_SEQUENCES = 4  # texts at once; each costs a full cache on every stage
+DEFAULT_CONTEXT = 4096  # without a window the cache is all of the context, so it starts modest
+DEFAULT_CHUNK_SIZE = 64
+
+MAX_MESSAGE_BYTES = 64 << 20  # gRPC's own 4 MiB would refuse a chunk of 512 rows of a 7B
+SHARD_PART_BYTES = 1 << 20  # large enough to fill a Gigabit link, small enough for a Pi
+MAX_QUEUED_STEPS = 64  # a peer that sends more is held back by flow control
+
+CONNECT_TIMEOUT_S = 5.0
+CALL_TIMEOUT_S = 10.0
+LOAD_TIMEOUT_S = 120.0  # a quarter of a 7B is read from a microSD card in about 25 s
+KEEPALIVE_TIME_MS = 2_000  # an unplugged cable is noticed after this and the next
+KEEPALIVE_TIMEOUT_MS = 1_500
+PING_TIMEOUT_MS = 1_500  # gRPC's own default of 60_000 outlives keepalive_timeout_ms
+BUSY_WAIT_S = 2.0  # the previous session may still be freeing its caches
+STOP_GRACE_S = 2.0
+
+DISCOVERY_S = 2.5  # a host answers mDNS in 0.1 s, a late joiner in 1.2 s
+LOCAL_DISCOVERY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where a user's data lives, by the XDG base directory specification."""
+
+    data: Path
+    """Shards of local workers."""
+    state: Path
+    """The record of each cluster's pipeline, and logs."""
+    cache: Path
+    """What can be made again: the embedded model's store."""
+
+
+def folders() -> Folders:
+    """The folders of this user; they are made when first written to."""
+    return Folders(
+        data=_xdg("XDG_DATA_HOME", ".local/share"),
+        state=_xdg("XDG_STATE_HOME", ".local/state"),
+        cache=_xdg("XDG_CACHE_HOME", ".cache"),
+    )
+
+
+def cluster_state(cluster: str) -> Path:
+    """The folder that holds a cluster's record and logs."""
+    return folders().state / check_cluster_name(cluster)
+
+
+def local_worker_data(cluster: str, index: int) -> Path:
+    """The data directory of a worker started by ``up --local``."""
+    return folders().data / check_cluster_name(cluster) / f"local-{index}"
+
+
+def worker_data(cluster: str) -> Path:
+    """The data directory of a worker that names none."""
+    return folders().data / check_cluster_name(cluster) / "worker"
+
+
+def check_cluster_name(name: str) -> str:
+    """Return ``name``, or raise ``StateError`` when it could not be a folder or an mDNS label."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", name):
+        raise StateError(
+            f"{name!r} is not a cluster name: use up to 32 letters, digits, '-' and '_', "
+            "beginning with a letter or a digit"
+        )
+    return name
+
+
+def who_am_i() -> str:
+    """``user@host (pid)``, for messages to others who want the same pipeline."""
+    user = os.environ.get("USER") or os.environ.get("LOGNAME") or str(os.getuid())
+    return f"{user}@{socket.gethostname()} (process {os.getpid()})"
+
+
+def _xdg(variable: str, default: str) -> Path:
+    value = os.environ.get(variable, "")
+    # The specification says to ignore a relative path.
+    base = Path(value) if value.startswith("/") else Path.home() / default
+    return base / "pi-cluster"

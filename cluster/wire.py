@@ -1,0 +1,106 @@
+"""How bytes, versions and failures cross the network: gRPC options, arrays, errors."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any, NoReturn
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster import errors, settings
+from cluster.errors import ClusterError, NodeError, NodeLost, VersionError
+
+WIRE_VERSION = 1
+
+_ERROR_KEY = "pi-cluster-error"
+_MAX_REASON = 2_000  # gRPC carries the reason in a header, and headers are small
+_CARRIED = {
+    name: kind
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, ClusterError)
+}
+
+_KEEPALIVE = [
+    ("grpc.keepalive_time_ms", settings.KEEPALIVE_TIME_MS),
+    ("grpc.keepalive_timeout_ms", settings.KEEPALIVE_TIMEOUT_MS),
+    ("grpc.http2.ping_timeout_ms", settings.PING_TIMEOUT_MS),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+]
+_SIZES = [
+    ("grpc.max_receive_message_length", settings.MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", settings.MAX_MESSAGE_BYTES),
+]
+CLIENT_OPTIONS = [*_KEEPALIVE, *_SIZES, ("grpc.enable_http_proxy", 0)]
+SERVER_OPTIONS = [
+    *_KEEPALIVE,
+    *_SIZES,
+    # A server drops peers that ping more often than this; its default is 300 s.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", settings.KEEPALIVE_TIME_MS // 2),
+    # By default a second server could listen on the same port and take half of the calls.
+    ("grpc.so_reuseport", 0),
+]
+
+
+def connect(address: str) -> grpc.Channel:
+    """A channel to ``host:port``; nothing is sent before the first call."""
+    return grpc.insecure_channel(address, options=CLIENT_OPTIONS)
+
+
+def pack(array: NDArray[np.generic]) -> bytes:
+    """The array's elements, little-endian, row after row."""
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def unpack_floats(data: bytes, columns: int) -> NDArray[np.float32]:
+    """Rows of ``columns`` float32 each. Raises ``NodeError`` when the bytes are no whole rows."""
+    if columns < 1 or len(data) % (4 * columns):
+        raise NodeError(f"{len(data)} bytes are no whole rows of {columns} numbers")
+    return np.frombuffer(data, "<f4").astype(np.float32, copy=False).reshape(-1, columns)
+
+
+def unpack_ids(data: bytes) -> NDArray[np.int32]:
+    """Token ids. Raises ``NodeError`` when the bytes are no whole numbers."""
+    if len(data) % 4:
+        raise NodeError(f"{len(data)} bytes are no whole token ids")
+    return np.frombuffer(data, "<i4").astype(np.int32, copy=False)
+
+
+def check_wire_version(version: int, peer: str) -> None:
+    """Raise ``VersionError``, naming the older side, unless ``peer`` speaks our version."""
+    if version == WIRE_VERSION:
+        return
+    older = "this machine" if version > WIRE_VERSION else peer
+    raise VersionError(
+        f"{peer} speaks version {version} of the wire protocol, this machine {WIRE_VERSION}: "
+        f"update pi-cluster on {older}"
+    )
+
+
+def refuse(context: grpc.ServicerContext, error: ClusterError) -> NoReturn:
+    """End a call with an error that :func:`carried_error` restores on the other side."""
+    context.set_trailing_metadata(((_ERROR_KEY, type(error).__name__),))
+    context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error)[:_MAX_REASON])
+    raise AssertionError("abort raises")
+
+
+def carried_error(error: grpc.RpcError | grpc.Call, peer: str) -> ClusterError:
+    """The error a peer gave as its reason, or what the failure of the call itself means."""
+    code = error.code()
+    trailing: Iterable[Any] = error.trailing_metadata() or ()
+    kind = next((_CARRIED.get(value) for key, value in trailing if key == _ERROR_KEY), None)
+    if kind is not None:
+        return kind(error.details())
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+        return NodeLost(f"{peer} does not answer ({error.details()})")
+    return NodeError(f"{peer}: {error.details()} ({code.name})")
+
+
+@contextlib.contextmanager
+def restored_errors(peer: str) -> Iterator[None]:
+    """Turn a failed call within the block into the ``ClusterError`` it stands for."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise carried_error(error, peer) from None

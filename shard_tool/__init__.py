@@ -1,0 +1,1 @@
+"""Checkpoint -> store: `shard_tool.convert.shard` is the way in."""
