@@ -1,0 +1,1 @@
+"""How the demo model was made: the generator of its stories, the trainer and the checks."""
