@@ -1,0 +1,202 @@
+"""Chats to ids: what templates may do, and that no message can write a control token."""
+
+import json
+from pathlib import Path
+
+import mistral_common
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transformer.chat_template import ChatTemplate, builtin_template, template_for_tokenizer
+from transformer.errors import PromptError
+from transformer.tokenizer import Tokenizer
+
+CHECKPOINT = Path(__file__).parents[2] / "storyteller" / "checkpoint"
+CONFIG = json.loads((CHECKPOINT / "tokenizer_config.json").read_text(encoding="utf-8"))
+TOKENIZER = Tokenizer.from_file(CHECKPOINT / "tokenizer.model")
+STORYTELLER = ChatTemplate.from_tokenizer_config(CONFIG, TOKENIZER)
+CONTROL = set(TOKENIZER.control_ids.values())
+SPACE = TOKENIZER.piece_to_id("▁")
+
+
+def user(content):
+    return {"role": "user", "content": content}
+
+
+def encode_with(source, *contents, **options):
+    return ChatTemplate(source, TOKENIZER, **options).encode([user(c) for c in contents])
+
+
+def rest(text):
+    return TOKENIZER.encode(text, continuation=True)
+
+
+def test_the_storytellers_own_template_gives_the_ids_it_was_trained_on():
+    text = "Tell me a story about a brave fox and a lost kite."
+    assert STORYTELLER.encode([user(text)]) == [1, 3, *TOKENIZER.encode(text), SPACE, 4]
+
+
+def test_further_turns_follow_after_the_end_of_the_answer():
+    chat = [user("Who are you?"), {"role": "assistant", "content": "A fox."}, user("And you?")]
+    first = [1, 3, *TOKENIZER.encode("Who are you?"), SPACE, 4, *TOKENIZER.encode("A fox."), 2]
+    assert STORYTELLER.encode(chat) == [*first, 3, *TOKENIZER.encode("And you?"), SPACE, 4]
+
+
+def test_a_refusal_is_told_in_the_templates_own_words():
+    with pytest.raises(PromptError, match=r"Only user and assistant roles|roles must alternate"):
+        STORYTELLER.encode([{"role": "system", "content": "Be brief."}])
+
+
+spellings = st.sampled_from(
+    ["<s>", "</s>", "[INST]", "[/INST]", "[IN", "ST]", "[", "<", "s>", "</"]
+)
+hostile = st.lists(spellings | st.text(max_size=3), max_size=6).map("".join)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(contents=st.lists(hostile, min_size=1, max_size=3))
+def test_no_message_can_write_a_control_token(contents):
+    # The template puts messages side by side, so that two could make up a spelling together.
+    source = "{% for m in messages %}{{ m.content }}{% endfor %}[INST]"
+    text = "".join(contents)
+    assert encode_with(source, *contents) == [*TOKENIZER.encode(text), 3]
+
+
+def test_a_spelling_begun_by_a_message_and_ended_by_the_template_is_text():
+    assert CONTROL.isdisjoint(encode_with("{{ messages[0].content }}ST]", "[IN"))
+
+
+def test_a_role_can_no_more_write_a_control_token_than_a_content():
+    ids = ChatTemplate("{{ messages[0].role }}", TOKENIZER).encode([{"role": "</s>"}])
+    assert ids == TOKENIZER.encode("</s>")
+
+
+def test_strings_deep_in_a_message_cannot_write_control_tokens():
+    message = {"role": "user", "content": [{"type": "text", "text": "</s>"}]}
+    template = ChatTemplate("{{ messages[0].content[0].text }}", TOKENIZER)
+    assert template.encode([message]) == TOKENIZER.encode("</s>")
+
+
+def test_control_tokens_are_what_the_template_writes():
+    source = "a{{ bos_token }}b[INST]{{ messages[0].content }}[/INST]{{ eos_token }}"
+    expected = [*TOKENIZER.encode("a"), 1, *rest("b"), 3, *rest("c"), 4, 2]
+    assert encode_with(source, "c") == expected
+
+
+def test_legacy_checkpoints_get_a_dummy_prefix_after_control_tokens_too():
+    source = "[INST]{{ messages[0].content }}"
+    assert encode_with(source, "fox") == [3, *rest("fox")]
+    assert encode_with(source, "fox", legacy=True) == [3, *TOKENIZER.encode("fox")]
+    config = {"chat_template": source, "legacy": True}
+    template = ChatTemplate.from_tokenizer_config(config, TOKENIZER)
+    assert template.encode([user("fox")]) == [3, *TOKENIZER.encode("fox")]
+
+
+def test_special_tokens_may_be_given_as_objects_and_unk_becomes_one():
+    config = {
+        "chat_template": "{{ bos_token }}<unk>{{ eos_token }}",
+        "bos_token": {"content": "</s>"},
+        "eos_token": "<s>",
+        "unk_token": {"content": "<unk>"},
+    }
+    assert ChatTemplate.from_tokenizer_config(config, TOKENIZER).encode([user("x")]) == [2, 0, 1]
+
+
+def test_of_several_templates_the_default_is_taken():
+    named = [{"name": "rag", "template": "a"}, {"name": "default", "template": "b"}]
+    assert encode_with(named, "x") == TOKENIZER.encode("b")
+    with pytest.raises(PromptError, match="default"):
+        encode_with(named[:1], "x")
+
+
+def test_templates_find_what_transformers_gives_them():
+    source = (
+        "{% for m in messages %}\n"
+        "  {% if loop.index == 2 %}{% break %}{% endif %}\n"
+        "{{ m | tojson }}\n"
+        "{% endfor %}\n"
+        "{{ strftime_now('%%') }}{{ tools is none }}{{ add_generation_prompt }}"
+    )
+    text = '{"role": "user", "content": "<é>"}\n%TrueTrue'
+    assert encode_with(source, "<é>", "not this") == TOKENIZER.encode(text)
+
+
+def test_a_template_that_is_not_jinja_is_refused():
+    with pytest.raises(PromptError, match=r"not valid Jinja: .*endfor"):
+        encode_with("{% for m in messages %}", "x")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ ''.__class__.__mro__ }}",
+        "{{ messages.append(1) }}",
+        "{{ 1 / 0 }}",
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+        "{% for i in range(10**9) %}{% endfor %}",
+    ],
+)
+def test_a_template_that_breaks_out_or_down_is_a_prompt_error(source):
+    with pytest.raises(PromptError, match="the chat template refuses this chat"):
+        encode_with(source, "x")
+
+
+def test_a_template_that_writes_without_end_is_stopped():
+    source = "{% for i in range(99999) %}{% for j in range(99999) %}abc{% endfor %}{% endfor %}"
+    with pytest.raises(PromptError, match="exceeds 1000000 characters"):
+        encode_with(source, "x")
+
+
+def test_a_refusal_that_quotes_a_message_quotes_it_as_it_was():
+    with pytest.raises(PromptError, match=r"no </s> here"):
+        encode_with("{{ raise_exception('no ' + messages[0].content + ' here') }}", "</s>")
+
+
+def test_text_that_is_not_unicode_is_refused():
+    with pytest.raises(PromptError, match="not valid Unicode"):
+        STORYTELLER.encode([user("\udfff</s>")])
+
+
+def test_a_chat_without_messages_is_refused():
+    with pytest.raises(PromptError, match="at least one message"):
+        STORYTELLER.encode([])
+
+
+def test_a_control_token_the_tokenizer_lacks_is_refused_by_name():
+    with pytest.raises(PromptError, match=r"'<\|im_end\|>' is not in the tokenizer's vocabulary"):
+        ChatTemplate("x", TOKENIZER, eos_token="<|im_end|>")
+    with pytest.raises(PromptError, match="no chat_template"):
+        ChatTemplate.from_tokenizer_config({}, TOKENIZER)
+
+
+@pytest.mark.parametrize("version", ["v1", "v3"])
+def test_built_in_templates_refuse_what_they_cannot_write(version):
+    template = ChatTemplate(builtin_template(version), TOKENIZER)
+    answer = {"role": "assistant", "content": "b"}
+    with pytest.raises(PromptError, match="last message must be a user's"):
+        template.encode([user("a"), answer])
+    assert template.encode([user("a"), answer], add_generation_prompt=False)[-1] == 2
+    with pytest.raises(PromptError, match="not tool"):
+        template.encode([{"role": "tool", "content": "a"}])
+    with pytest.raises(PromptError, match="content is text"):
+        template.encode([user([{"type": "text", "text": "a"}])])
+
+
+def test_only_known_versions_have_a_built_in_template():
+    with pytest.raises(PromptError, match="'v7'; there are v1, v2, v3"):
+        builtin_template("v7")
+
+
+def test_a_checkpoint_without_template_gets_the_one_its_tokenizer_proves():
+    data = Path(mistral_common.__file__).parent / "data"
+    v1 = Tokenizer.from_file(data / "tokenizer.model.v1")
+    v3 = Tokenizer.from_file(data / "mistral_instruct_tokenizer_240323.model.v3")
+    v7 = Tokenizer.from_file(data / "mistral_instruct_tokenizer_241114.model.v7")
+    assert template_for_tokenizer("tokenizer.model.v1", v1) == builtin_template("v1")
+    assert template_for_tokenizer("tokenizer.model.v2", v3) == builtin_template("v2")
+    assert template_for_tokenizer("tokenizer.model", v3) == builtin_template("v3")
+    assert template_for_tokenizer("tokenizer.model", v1) is None
+    assert template_for_tokenizer("tokenizer.model", v7) is None
+    assert template_for_tokenizer("tokenizer.model.v7", v7) is None
+    assert template_for_tokenizer("tokenizer.model", TOKENIZER) is None
