@@ -1,0 +1,120 @@
+"""How long a generation took, and how its stages spent that time.
+
+TTFT runs from the request to the first token; ``prefill_s`` from the first step sent, so that it
+leaves out connecting; ``decode_s`` from the first token to the last.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from coordinator.pipeline import StageAddress, StepResult
+
+
+@dataclass(slots=True)
+class StageTotal:
+    """Sums over the steps of one phase, in seconds."""
+
+    compute_s: float = 0.0
+    wait_s: float = 0.0
+    """The stage had nothing to do, the first step's wait for the request left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """The durations of one generation, in seconds, and the rates that follow from them."""
+
+    load_s: float
+    prefill_s: float
+    decode_s: float
+    ttft_s: float
+    prompt_tokens: int
+    generated_tokens: int
+
+    @property
+    def prefill_tps(self) -> float:
+        """Prompt tokens per second."""
+        return self.prompt_tokens / self.prefill_s if self.prefill_s else 0.0
+
+    @property
+    def decode_tps(self) -> float:
+        """Tokens per second after the first one, which belongs to prefill."""
+        return (self.generated_tokens - 1) / self.decode_s if self.decode_s else 0.0
+
+    def to_json(self) -> dict[str, float]:
+        """The names that ``prompt --json`` prints."""
+        return {
+            "load_s": self.load_s,
+            "prefill_s": self.prefill_s,
+            "decode_s": self.decode_s,
+            "ttft_s": self.ttft_s,
+            "prefill_tps": self.prefill_tps,
+            "decode_tps": self.decode_tps,
+        }
+
+
+@dataclass(slots=True)
+class Measurement:
+    """Collects one generation's times as it runs."""
+
+    stages: Sequence[StageAddress]
+    requested_at: float = field(default_factory=time.perf_counter)
+    prefill_began: float = 0.0
+    first_token_at: float = 0.0
+    last_token_at: float = 0.0
+    hops_s: list[float] = field(default_factory=list)
+    """Mean time of one link crossing, for each decode step."""
+    prefill: list[StageTotal] = field(init=False)
+    decode: list[StageTotal] = field(init=False)
+    _steps: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self.prefill = [StageTotal() for _ in self.stages]
+        self.decode = [StageTotal() for _ in self.stages]
+
+    def begin_prefill(self) -> None:
+        """The first step is about to be sent."""
+        self.prefill_began = time.perf_counter()
+
+    def add_step(self, result: StepResult, round_trip_s: float | None) -> None:
+        """A step came back; ``round_trip_s`` is given for a step that travelled alone."""
+        totals = self.prefill if round_trip_s is None else self.decode
+        for total, stage in zip(totals, result.stages, strict=True):
+            total.compute_s += stage.compute_s
+            if self._steps:
+                total.wait_s += stage.idle_s
+        if round_trip_s is not None:
+            at_stages = sum(stage.compute_s + stage.queued_s for stage in result.stages)
+            self.hops_s.append(max(0.0, round_trip_s - at_stages) / (len(self.stages) + 1))
+        self._steps += 1
+
+    def add_token(self) -> None:
+        """A token was sampled."""
+        self.last_token_at = time.perf_counter()
+        if not self.first_token_at:
+            self.first_token_at = self.last_token_at
+
+    def timings(self, prompt_tokens: int, generated_tokens: int) -> Timings:
+        """What is known so far; all zero before the first token."""
+        if not self.first_token_at:
+            return Timings(0.0, 0.0, 0.0, 0.0, prompt_tokens, generated_tokens)
+        return Timings(
+            load_s=self.prefill_began - self.requested_at,
+            prefill_s=self.first_token_at - self.prefill_began,
+            decode_s=self.last_token_at - self.first_token_at,
+            ttft_s=self.first_token_at - self.requested_at,
+            prompt_tokens=prompt_tokens,
+            generated_tokens=generated_tokens,
+        )
+
+    def stages_json(self) -> list[dict[str, object]]:
+        """One entry a stage, prefill and decode together."""
+        return [
+            {
+                "node": stage.name,
+                "layers": str(stage.layers),
+                "compute_s": prefill.compute_s + decode.compute_s,
+                "wait_s": prefill.wait_s + decode.wait_s,
+            }
+            for stage, prefill, decode in zip(self.stages, self.prefill, self.decode, strict=True)
+        ]

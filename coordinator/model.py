@@ -1,0 +1,32 @@
+"""What a coordinator must know of the model that its pipeline serves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformer.errors import PromptError
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """The bounds of ids and texts, and what ends a text."""
+
+    vocab_size: int
+    bos_id: int
+    eos_ids: frozenset[int]
+    context: int | None
+    """Most positions of one text; None with a window, where texts grow without end."""
+
+    def check_prompt(self, ids: Sequence[int]) -> None:
+        """Raise ``PromptError`` unless the pipeline can take these ids as a prompt."""
+        if not ids:
+            raise PromptError("the prompt is empty: give it at least one token")
+        for token_id in ids:
+            if not 0 <= token_id < self.vocab_size:
+                raise PromptError(
+                    f"token id {token_id} is outside the vocabulary 0..{self.vocab_size - 1}"
+                )
+        if self.context is not None and len(ids) >= self.context:
+            raise PromptError(
+                f"the prompt has {len(ids)} tokens and the pipeline's context is {self.context}: "
+                "shorten it, or run `pi-cluster up` with a larger --context"
+            )

@@ -1,0 +1,244 @@
+"""The pipeline seen from its two ends: steps go in at the first stage, results come from the last.
+
+Hidden states never pass through here; they go from worker to worker.
+"""
+
+import contextlib
+import queue
+import secrets
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+import numpy as np
+
+from cluster import settings, wire
+from cluster.errors import ClusterError, NodeError, NodeLost
+from cluster.node import NodeClient
+from cluster.plan import LayerRange
+from protos import pi_cluster_pb2 as pb
+from transformer.sampling import Candidates, top_candidates
+
+_UNBLOCKED_S = 1.0  # how long the other stream may take to tell the cause of a failure
+
+
+@dataclass(frozen=True, slots=True)
+class StageAddress:
+    """Where one stage of a pipeline is served."""
+
+    node_id: str
+    name: str
+    address: str
+    layers: LayerRange
+
+
+@dataclass(frozen=True, slots=True)
+class RowLogits:
+    """The best candidates after one position of a sequence."""
+
+    sequence: int
+    position: int
+    candidates: Candidates
+
+
+@dataclass(frozen=True, slots=True)
+class StageTime:
+    """What one stage did for one step, in seconds."""
+
+    compute_s: float
+    idle_s: float
+    """The stage waited for the step."""
+    queued_s: float
+    """The step waited for the stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """A step that has passed all stages."""
+
+    step: int
+    rows: tuple[RowLogits, ...]
+    stages: tuple[StageTime, ...]
+
+
+class Session:
+    """Exclusive use of a pipeline, from ``with`` to its end.
+
+    Steps come back in the order they were submitted. When the session ends, every stage frees
+    the caches of all its sequences. Raises ``PipelineBusy`` when another coordinator has it,
+    ``NodeLost`` naming the node when one stops answering.
+    """
+
+    def __init__(self, stages: Sequence[StageAddress], epoch: int, vocab_size: int) -> None:
+        self.stages = tuple(stages)
+        self.in_flight = 0
+        self._vocab_size = vocab_size
+        self._steps = 0
+        self._outbox: queue.SimpleQueue[pb.StepMessage | None] = queue.SimpleQueue()
+        self._header = pb.SessionHeader(
+            wire_version=wire.WIRE_VERSION,
+            epoch=epoch,
+            session=secrets.token_hex(8),
+            coordinator=settings.who_am_i(),
+        )
+        self._first = NodeClient(stages[0].address, stages[0].name)
+        self._last = NodeClient(stages[-1].address, stages[-1].name)
+        self._inbox: queue.SimpleQueue[pb.StepResult | ClusterError] = queue.SimpleQueue()
+        self._failure: ClusterError | None = None
+        self._results: Any = None
+        self._inlet: Any = None
+        self._inlet_ended = threading.Event()
+
+    def __enter__(self) -> Self:
+        request = pb.CollectResultsRequest(
+            wire_version=wire.WIRE_VERSION, epoch=self._header.epoch, session=self._header.session
+        )
+        self._results = self._last.collect_results(request)
+        threading.Thread(target=self._collect, name="results", daemon=True).start()
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(self._break_off)
+            # Only once results are awaited may steps begin, or the last stage knows no taker.
+            self._receive()
+            self._outbox.put(pb.StepMessage(header=self._header))
+            self._inlet = self._first.run_steps(self._messages())
+            self._inlet.add_done_callback(self._inlet_done)
+            on_failure.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._failure is None:
+            self._end()
+        self._break_off()
+
+    def submit(
+        self,
+        sequence: int,
+        start: int,
+        ids: Sequence[int],
+        *,
+        logit_rows: int = 0,
+        candidates: int = 0,
+    ) -> int:
+        """Send a step of one chunk; returns its number.
+
+        ``logit_rows`` of the chunk's last rows come back with their ``candidates`` best logits
+        (0: all of them).
+        """
+        chunk = pb.Chunk(
+            sequence=sequence,
+            start=start,
+            rows=len(ids),
+            logit_rows=logit_rows,
+            candidates=candidates,
+        )
+        self._steps += 1
+        step = pb.Step(step=self._steps, chunks=[chunk], ids=pb.TokenIds(id=ids))
+        self._outbox.put(pb.StepMessage(step=step))
+        self.in_flight += 1
+        return self._steps
+
+    def end_sequence(self, sequence: int) -> None:
+        """Let every stage free a sequence, after the steps sent before."""
+        self._outbox.put(pb.StepMessage(end=pb.EndSequences(sequence=[sequence])))
+
+    def next_result(self) -> StepResult:
+        """Wait for the oldest step in flight."""
+        assert self.in_flight, "nothing is in flight"
+        message = self._receive()
+        self.in_flight -= 1
+        rows = tuple(_row(row, self._vocab_size) for row in message.rows)
+        return StepResult(message.step, rows, tuple(_stage_time(t) for t in message.timings))
+
+    def discard_results(self) -> None:
+        """Wait for all steps in flight and forget them; a broken session has none left."""
+        while self.in_flight and self._failure is None:
+            self.next_result()
+
+    def _messages(self) -> Iterator[pb.StepMessage]:
+        while (message := self._outbox.get()) is not None:
+            yield message
+
+    def _collect(self) -> None:
+        """Take results as they come, on a thread of its own.
+
+        Ctrl-C may interrupt the wait for a queue and the session goes on; a gRPC call that was
+        interrupted while it received could not.
+        """
+        try:
+            for result in self._results:
+                self._inbox.put(result)
+            self._inbox.put(NodeError("the pipeline ended the session early"))
+        except grpc.RpcError as error:
+            self._inbox.put(wire.carried_error(error, self._last.label))
+
+    def _receive(self) -> pb.StepResult:
+        if self._failure is None:
+            item = self._inbox.get()
+            if isinstance(item, pb.StepResult):
+                return item
+            self._failure = self._explain(item)
+        raise self._failure
+
+    def _inlet_done(self, call: grpc.Call) -> None:
+        self._inlet_ended.set()
+        if call.code() is not grpc.StatusCode.OK:
+            # Else a coordinator that the first stage refuses would wait for results forever.
+            self._results.cancel()
+
+    def _explain(self, seen: ClusterError) -> ClusterError:
+        """The failure that began at one stage arrives from both ends; find the cause."""
+        if self._inlet is not None and self._inlet_ended.wait(_UNBLOCKED_S):
+            code = self._inlet.code()
+            if code not in (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED):
+                seen = wire.carried_error(self._inlet, self._first.label)
+        if not isinstance(seen, NodeLost):
+            return seen
+        silent = [stage for stage in self.stages if not _answers(stage)]
+        if not silent:
+            return seen
+        names = ", ".join(f"{s.name} ({s.address}, layers {s.layers})" for s in silent)
+        return NodeLost(f"{names} stopped answering: look at that node, then run `pi-cluster up`")
+
+    def _end(self) -> None:
+        """Half-close, and wait until every stage has freed what it held."""
+        self._outbox.put(None)
+        with contextlib.suppress(grpc.RpcError, grpc.FutureTimeoutError, grpc.FutureCancelledError):
+            self._inlet.result(timeout=settings.STOP_GRACE_S)
+
+    def _break_off(self) -> None:
+        self._outbox.put(None)
+        for call in (self._inlet, self._results):
+            if call is not None:
+                call.cancel()
+        self._first.close()
+        self._last.close()
+
+
+def _answers(stage: StageAddress) -> bool:
+    with NodeClient(stage.address, stage.name) as node:
+        try:
+            node.describe(timeout_s=settings.STOP_GRACE_S)
+        except ClusterError:
+            return False
+    return True
+
+
+def _row(row: pb.RowLogits, vocab_size: int) -> RowLogits:
+    logits = wire.unpack_floats(row.logits, 1)[:, 0]
+    ids = wire.unpack_ids(row.ids) if row.ids else np.arange(len(logits), dtype=np.int32)
+    if len(ids) != len(logits) or not len(ids) or ids.min() < 0 or ids.max() >= vocab_size:
+        raise NodeError("the last stage returned candidates that are no tokens of this model")
+    best = Candidates(ids, logits) if row.ids else top_candidates(logits, 0)
+    return RowLogits(row.sequence, row.position, best)
+
+
+def _stage_time(timing: pb.StageTiming) -> StageTime:
+    return StageTime(timing.compute_ns / 1e9, timing.idle_ns / 1e9, timing.queued_ns / 1e9)

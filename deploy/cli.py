@@ -1,0 +1,74 @@
+"""The frame of the `pi-cluster` command: subcommands, and errors as sentences.
+
+Exit codes: 0, 1 for an error, 2 for wrong usage, 130 after Ctrl-C.
+"""
+
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from cluster.errors import ClusterError
+from cluster.version import VERSION
+from deploy.commands.bench import bench
+from deploy.commands.chat import chat
+from deploy.commands.prompt import prompt
+from deploy.commands.shard import shard, verify
+from deploy.commands.status import down, status
+from deploy.commands.up import up
+from deploy.screen import INTERRUPTED, notes
+from transformer.errors import ModelError
+from worker.cli import worker
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(VERSION, prog_name="pi-cluster")
+@click.option("--debug", is_flag=True, help="Show tracebacks and logs.")
+def cli(debug: bool) -> None:
+    """Mistral 7B and its relatives, run by several Raspberry Pis as one."""
+    if debug:
+        logging.basicConfig(level=logging.DEBUG)
+
+
+for _command in (up, prompt, chat, status, down, bench, shard, verify, worker):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Entry point of the ``pi-cluster`` script."""
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # terminals without UTF-8
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; returns the exit code."""
+    debug = bool(arguments) and arguments[0] == "--debug"
+    try:
+        return int(cli.main(list(arguments), standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        notes.print("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python would complain once more at exit.
+        sys.stderr.close()
+        return 1
+    except (ClusterError, ModelError) as error:
+        if debug:
+            traceback.print_exc()
+        notes.print(f"error: {error}", markup=False, soft_wrap=True)
+        return 1
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        notes.print(
+            f"internal error: {type(error).__name__}: {error}\n"
+            "this is a fault of pi-cluster; `pi-cluster --debug ...` shows where",
+            markup=False,
+            soft_wrap=True,
+        )
+        return 1

@@ -1,0 +1,1 @@
+"""One file a subcommand of `pi-cluster`: parse, call, print."""

@@ -1,0 +1,112 @@
+"""``pi-cluster chat``: a conversation in the terminal."""
+
+import contextlib
+import sys
+
+import click
+
+from coordinator.generation import GenerationOptions
+from coordinator.text_model import Message, TextModel
+from deploy.answering import answer, print_timings
+from deploy.commands.options import cluster_option, generation_options, stop_option
+from deploy.record import PipelineRecord, load_record
+from deploy.screen import notes, stream
+from transformer.errors import PromptError
+
+_HELP = """\
+/help    show this
+/reset   forget the conversation
+/bye     leave (or Ctrl-D)
+Ctrl-C   interrupt an answer"""
+
+
+@click.command()
+@generation_options
+@stop_option
+@click.option("--system", help="Instructions that come before the conversation.")
+@click.option("--verbose", is_flag=True, help="Show durations and rates after each answer.")
+@cluster_option
+def chat(
+    options: GenerationOptions,
+    stop: tuple[str, ...],
+    system: str | None,
+    verbose: bool,
+    cluster: str,
+) -> None:
+    """Talk with the model; it remembers what was said."""
+    record = load_record(cluster)
+    conversation = _Conversation(record, record.text_model(), options, stop, system, verbose)
+    if sys.stdin.isatty():
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401  input() edits lines once it is loaded
+        notes.print("/help tells what you can do here")
+    while (line := _ask()) is not None:
+        match line.strip():
+            case "":
+                continue
+            case "/bye":
+                return
+            case "/help":
+                notes.print(_HELP)
+            case "/reset":
+                conversation.reset()
+                notes.print("forgotten")
+            case command if command.startswith("/"):
+                notes.print(f"{command.split()[0]} is no command; /help lists them")
+            case said:
+                conversation.say(said)
+
+
+def _ask() -> str | None:
+    """The next line, or None at the end of input. Ctrl-C while typing drops the line."""
+    while True:
+        try:
+            return input(">>> " if sys.stdin.isatty() else "")
+        except EOFError:
+            return None
+        except KeyboardInterrupt:
+            notes.print("\nCtrl-D or /bye leaves")
+
+
+class _Conversation:
+    """The turns so far; each turn is a request of its own, so that others get theirs between."""
+
+    def __init__(
+        self,
+        record: PipelineRecord,
+        model: TextModel,
+        options: GenerationOptions,
+        stops: tuple[str, ...],
+        system: str | None,
+        verbose: bool,
+    ) -> None:
+        self._record = record
+        self._model = model
+        self._options = options
+        self._stops = stops
+        self._verbose = verbose
+        self._opening: list[Message] = [{"role": "system", "content": system}] if system else []
+        self._turns: list[Message] = []
+        model.chat_ids([*self._opening, {"role": "user", "content": "?"}])  # refuse now, not later
+
+    def reset(self) -> None:
+        """Forget all turns."""
+        self._turns.clear()
+
+    def say(self, said: str) -> None:
+        """Answer one turn. A turn that fails is not remembered."""
+        asked: Message = {"role": "user", "content": said}
+        try:
+            ids = self._model.chat_ids([*self._opening, *self._turns, asked])
+            text = self._model.answer(self._stops, raw=False)
+            answered = answer(self._record, ids, self._options, text, stream)
+        except PromptError as error:
+            notes.print(f"error: {error}; /reset begins anew", soft_wrap=True)
+            return
+        stream("\n")
+        if answered.was_interrupted:
+            notes.print("(interrupted)")
+        if self._verbose:
+            print_timings(answered)
+        # What was shown is what was said, whether it was interrupted or not.
+        self._turns += [asked, {"role": "assistant", "content": answered.text or ""}]

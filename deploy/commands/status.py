@@ -1,0 +1,115 @@
+"""``pi-cluster status`` and ``pi-cluster down``."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import click
+from rich.table import Table
+
+from cluster.errors import ClusterError, StateError
+from cluster.node import NodeClient
+from coordinator.pipeline import StageAddress
+from deploy import screen
+from deploy.commands.options import cluster_option
+from deploy.local_workers import stop_local_workers
+from deploy.record import PipelineRecord, changing, forget_record, load_record
+from protos import pi_cluster_pb2 as pb
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@cluster_option
+@click.pass_context
+def status(context: click.Context, as_json: bool, cluster: str) -> None:
+    """Show the pipeline and how its nodes are. Exit code 1 when one is not well."""
+    record = load_record(cluster)
+    with ThreadPoolExecutor(max_workers=len(record.stages)) as pool:
+        rows = list(pool.map(lambda stage: _stage_status(stage, record), record.addresses))
+    if as_json:
+        values = {"cluster": cluster, "epoch": record.epoch, "stages": rows}
+        click.echo(json.dumps(values))
+    else:
+        screen.answers.print(_table(rows))
+    if any(row["state"] != "ready" and not row["coordinator"] for row in rows):
+        context.exit(1)
+
+
+@click.command()
+@cluster_option
+def down(cluster: str) -> None:
+    """Unload the stages on all nodes and stop the workers that run here. Shards are kept."""
+    with changing(cluster) as folder:
+        try:
+            record = load_record(cluster)
+        except StateError:
+            record = None
+        if record:
+            for stage in record.addresses:
+                _unload(stage, record.epoch)
+        forget_record(folder)
+        stopped = stop_local_workers(cluster)
+    unloaded = f"{len(record.stages)} stages unloaded" if record else "no pipeline was up"
+    screen.notes.print(f"{unloaded}, {stopped} local workers stopped")
+
+
+def _stage_status(stage: StageAddress, record: PipelineRecord) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "node": stage.name,
+        "node_id": stage.node_id,
+        "address": stage.address,
+        "layers": str(stage.layers),
+        "coordinator": "",
+    }
+    try:
+        with NodeClient(stage.address, stage.name) as client:
+            about = client.describe()
+    except ClusterError as error:
+        return row | {"state": "lost", "error": str(error)}
+    return row | {
+        "state": _state(about, stage, record),
+        "coordinator": about.stage.coordinator,
+        "sequences": about.stage.sequences,
+        "weight_bytes": about.stage.weight_bytes,
+        "cache_bytes": about.stage.cache_bytes,
+        "resident_bytes": about.resident_bytes,
+        "free_memory_bytes": about.free_memory_bytes,
+        "steps": about.stage.steps,
+        "version": about.version,
+    }
+
+
+def _state(about: pb.NodeDescription, stage: StageAddress, record: PipelineRecord) -> str:
+    if about.node_id != stage.node_id:
+        return "another node answers here"
+    if not about.HasField("stage"):
+        return "nothing loaded"
+    if about.stage.epoch != record.epoch:
+        return "replaced by another up"
+    return "busy" if about.stage.coordinator else "ready"
+
+
+def _unload(stage: StageAddress, epoch: int) -> None:
+    try:
+        with NodeClient(stage.address, stage.name) as client:
+            client.unload_stage(epoch)
+    except ClusterError as error:
+        screen.notes.print(f"warning: {stage.name}: {error}", soft_wrap=True)
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    cells = [
+        (
+            f"{row['node']} ({row['address']})",
+            row["layers"],
+            row["state"],
+            screen.size(row.get("weight_bytes", 0)),
+            screen.size(row.get("cache_bytes", 0)),
+            str(row.get("sequences", 0)),
+            str(row.get("steps", 0)),
+        )
+        for row in rows
+    ]
+    return screen.table(
+        "node", "layers", "state", "weights", "caches", "sequences", "steps", rows=cells
+    )

@@ -1,0 +1,133 @@
+"""``pi-cluster up``: from a store to a pipeline that is ready."""
+
+import contextlib
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from cluster import settings
+from cluster.discovery import discover, parse_nodes
+from cluster.errors import StateError
+from cluster.store import Store
+from deploy import screen
+from deploy.embedded import embedded_store
+from deploy.footprint import choose_limits
+from deploy.local_workers import ensure_local_workers
+from deploy.nodes import Node, ask_nodes, find_nodes
+from deploy.record import PipelineRecord, changing, load_record, save_record
+from deploy.rollout import (
+    Rollout,
+    hand_out_shards,
+    is_running,
+    load_stages,
+    make_rollout,
+    recorded,
+    try_pipeline,
+)
+from transformer.config import ModelConfig
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path), required=False)
+@click.option("--local", type=click.IntRange(1, 64), help="Start this many workers here first.")
+@click.option("--nodes", metavar="HOST:PORT,...", help="Use these workers instead of mDNS.")
+@click.option("--plan-only", is_flag=True, help="Show the plan and change nothing on the nodes.")
+@click.option(
+    "--context",
+    type=click.IntRange(1),
+    help="Longest text in tokens, for models without a sliding window.",
+)
+@click.option("--cluster", default=settings.DEFAULT_CLUSTER, show_default=True)
+def up(
+    store: Path | None,
+    local: int | None,
+    nodes: str | None,
+    plan_only: bool,
+    context: int | None,
+    cluster: str,
+) -> None:
+    """Bring a model up: plan its layers over the nodes, hand out shards, load, and try it.
+
+    Without STORE it is the embedded storyteller. Nodes are found by mDNS; with --local or --nodes
+    they are only those.
+    """
+    with changing(cluster) as folder:
+        opened = Store(store or embedded_store())
+        previous = _previous(cluster)
+        found = _choose_nodes(cluster, local, nodes)
+        config = ModelConfig.from_dict(opened.manifest.config)
+        limits = choose_limits(config, context)
+        rollout = make_rollout(opened, found, limits, previous)
+        screen.notes.print(_plan_table(rollout))
+        if config.window is None and limits.context < config.max_positions:
+            screen.notes.print(
+                f"context {limits.context} of the model's {config.max_positions} tokens; "
+                "--context changes it"
+            )
+        if plan_only:
+            return
+        if is_running(rollout, previous):
+            screen.notes.print("already up: nothing to move")
+            return
+        _carry_out(rollout, previous, folder)
+
+
+def _carry_out(rollout: Rollout, previous: PipelineRecord | None, folder: Path) -> None:
+    with screen.bars() as progress:
+        transfer = screen.TransferBars(progress)
+        hand_out_shards(rollout, transfer)
+    with screen.notes.status("loading"):
+        record = recorded(rollout, load_stages(rollout, previous), folder)
+        try_pipeline(record)
+        save_record(record, rollout.store)
+    screen.notes.print(
+        f"ready: {len(record.stages)} stages, {screen.size(transfer.sent_bytes)} moved. "
+        'Next: pi-cluster prompt "Tell me a story about a brave fox."'
+    )
+
+
+def _choose_nodes(cluster: str, local: int | None, nodes: str | None) -> list[Node]:
+    if not local and not nodes:
+        found, warnings = find_nodes(cluster)
+        for warning in warnings:
+            screen.notes.print(f"warning: {warning}", soft_wrap=True)
+        return found
+    peers = parse_nodes(nodes) if nodes else []
+    if local:
+        started = ensure_local_workers(cluster, local)
+        expected = [peer.node_id for peer in started]
+        seen = {p.node_id for p in discover(cluster, settings.LOCAL_DISCOVERY_S, expected)}
+        lost = [peer.name for peer in started if peer.node_id not in seen]
+        if lost:
+            screen.notes.print(
+                f"warning: mDNS does not find {', '.join(lost)} (is multicast blocked here?); "
+                "using the addresses that they wrote down",
+                soft_wrap=True,
+            )
+        peers += started
+    return ask_nodes(peers, cluster)
+
+
+def _previous(cluster: str) -> PipelineRecord | None:
+    with contextlib.suppress(StateError):
+        return load_record(cluster)
+    return None
+
+
+def _plan_table(rollout: Rollout) -> Table:
+    rows = []
+    for stage in rollout.plan.stages:
+        node = rollout.node(stage)
+        rows.append(
+            (
+                f"{node.about.name} ({node.address})",
+                str(stage.layers),
+                screen.size(stage.weight_bytes),
+                f"{screen.size(stage.memory_bytes)} of {screen.size(node.about.free_memory_bytes)}",
+            )
+        )
+    for node_id in rollout.plan.unused:
+        node = rollout.nodes[node_id]
+        rows.append((f"{node.about.name} ({node.address})", "not used", "", ""))
+    return screen.table("node", "layers", "bytes", "memory", rows=rows)

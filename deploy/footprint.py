@@ -1,0 +1,40 @@
+"""What a store asks of the nodes that will hold it, before anything is loaded."""
+
+from cluster import settings
+from cluster.manifest import Manifest
+from cluster.plan import ModelFootprint
+from transformer.cache import kv_bytes_per_layer
+from transformer.config import ModelConfig
+from transformer.stage import Limits
+
+_FLOAT_BYTES = 4
+
+
+def choose_limits(config: ModelConfig, context: int | None) -> Limits:
+    """The limits of a pipeline for this model.
+
+    ``context`` matters only without a window: the cache then is all of it, so it is the smaller
+    of what the model was made for and ``DEFAULT_CONTEXT`` unless asked for.
+    """
+    wanted = context or min(config.max_positions, settings.DEFAULT_CONTEXT)
+    return Limits(
+        max_step_rows=settings.MAX_STEP_ROWS,
+        max_sequences=settings.MAX_SEQUENCES,
+        context=min(wanted, config.max_positions),
+    )
+
+
+def model_footprint(manifest: Manifest, config: ModelConfig, limits: Limits) -> ModelFootprint:
+    """Bytes of weights, caches and activations, as the planner counts them."""
+    cache = kv_bytes_per_layer(config, limits.context, limits.max_step_rows)
+    # The widest moment of a layer: its input and norm, queries, keys and values, or the three
+    # arrays of SwiGLU; on the last stage the logits that are asked for come on top.
+    row = 4 * config.dim + 3 * max(config.hidden_dim, config.n_heads * config.head_dim)
+    return ModelFootprint(
+        n_layers=config.n_layers,
+        layer_bytes=max(manifest.layer_file(i).size_bytes for i in range(config.n_layers)),
+        embedding_bytes=manifest.embedding_file.size_bytes,
+        head_bytes=manifest.head_file.size_bytes,
+        cache_bytes_per_layer=cache * limits.max_sequences,
+        step_bytes=_FLOAT_BYTES * (limits.max_step_rows * row + config.vocab_size),
+    )

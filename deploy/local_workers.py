@@ -1,0 +1,116 @@
+"""Workers on this machine, in the background: started, found again, stopped."""
+
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from cluster import settings
+from cluster.discovery import Peer
+from cluster.errors import ClusterError, NodeError
+from worker.presence import Presence, find_presence
+
+log = logging.getLogger(__name__)
+
+_START_TIMEOUT_S = 30.0  # a Pi imports numpy and gRPC from a microSD card in about ten
+_STOP_TIMEOUT_S = 10.0
+_POLL_S = 0.05
+
+
+def ensure_local_workers(cluster: str, count: int) -> list[Peer]:
+    """Have exactly ``count`` local workers run for ``cluster``; those that do are kept."""
+    for data_dir in _data_dirs(cluster)[count:]:
+        _stop(data_dir)
+    names = [(settings.local_worker_data(cluster, i), f"local-{i}") for i in range(1, count + 1)]
+    started = {
+        data_dir: _start(cluster, data_dir, name)
+        for data_dir, name in names
+        if find_presence(data_dir) is None
+    }
+    return [
+        _await_ready(cluster, data_dir, name, started.get(data_dir)) for data_dir, name in names
+    ]
+
+
+def stop_local_workers(cluster: str) -> int:
+    """Stop every local worker of ``cluster``; returns how many ran."""
+    return sum(_stop(data_dir) for data_dir in _data_dirs(cluster))
+
+
+def log_file(cluster: str, name: str) -> Path:
+    """Where a local worker writes its log."""
+    return settings.cluster_state(cluster) / f"{name}.log"
+
+
+def _data_dirs(cluster: str) -> list[Path]:
+    """Data directories that local workers have used, by number."""
+    parent = settings.local_worker_data(cluster, 0).parent
+    numbered = [path for path in parent.glob("local-*") if path.name[6:].isdigit()]
+    return sorted(numbered, key=lambda path: int(path.name[6:]))
+
+
+def _start(cluster: str, data_dir: Path, name: str) -> subprocess.Popen[bytes]:
+    log_path = log_file(cluster, name)
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    # -P: a folder called "worker" where the user happens to stand must not be imported instead.
+    command = [sys.executable, "-P", "-m", "worker", "--cluster", cluster, "--name", name]
+    command += ["--listen", "127.0.0.1:0", "--data-dir", str(data_dir)]
+    with log_path.open("ab") as log_to:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log_to,
+            start_new_session=True,  # Ctrl-C in this terminal is not meant for the worker
+        )
+
+
+def _await_ready(
+    cluster: str, data_dir: Path, name: str, process: subprocess.Popen[bytes] | None
+) -> Peer:
+    """The address of a worker that runs already, or that says ``ready`` on its output."""
+    if process is not None:
+        assert process.stdout is not None
+        with process.stdout as output:
+            readable, _, _ = select.select([output], [], [], _START_TIMEOUT_S)
+            line = output.readline() if readable else b""
+        if not line.startswith(b"ready "):
+            process.kill()
+            process.wait()
+            raise ClusterError(f"{name} did not start; the end of its log:\n{_tail(cluster, name)}")
+        process.returncode = 0  # it is meant to outlive us: nothing is to wait for it
+    presence = find_presence(data_dir)
+    if presence is None or not presence.address:
+        raise NodeError(f"{name} is not answering: run `pi-cluster down --cluster {cluster}`")
+    return Peer(presence.address, presence.node_id, name)
+
+
+def _tail(cluster: str, name: str) -> str:
+    lines = log_file(cluster, name).read_text(errors="replace").splitlines()
+    return "\n".join(f"  {line}" for line in lines[-5:])
+
+
+def _stop(data_dir: Path) -> bool:
+    """Ask a worker to leave, and insist if it does not; returns whether there was one."""
+    presence = find_presence(data_dir)
+    if presence is None:
+        return False
+    # The lock proves that the process lives and is this worker, so its id cannot be a stranger's.
+    _signal(presence, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_TIMEOUT_S
+    while find_presence(data_dir) is not None:
+        if time.monotonic() > deadline:
+            log.warning("%s does not leave; killing it", data_dir.name)
+            _signal(presence, signal.SIGKILL)
+            deadline = time.monotonic() + _STOP_TIMEOUT_S
+        time.sleep(_POLL_S)
+    return True
+
+
+def _signal(presence: Presence, number: signal.Signals) -> None:
+    if presence.process_id > 0:
+        os.kill(presence.process_id, number)

@@ -1,0 +1,117 @@
+"""Which nodes a pipeline may use: found, asked who they are, and checked."""
+
+import collections
+import ipaddress
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from cluster import discovery, settings
+from cluster.discovery import Peer
+from cluster.errors import ClusterError, NodeError
+from cluster.node import NodeClient
+from cluster.plan import NodeCapacity
+from protos import pi_cluster_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A worker that has answered."""
+
+    address: str
+    about: pb.NodeDescription
+
+    @property
+    def label(self) -> str:
+        """Name and address, for messages."""
+        return f"{self.about.name} ({self.address})"
+
+
+def find_nodes(cluster: str) -> tuple[list[Node], list[str]]:
+    """Workers of a cluster that mDNS finds and that answer, and warnings about the others."""
+    peers = discovery.discover(cluster, settings.DISCOVERY_S)
+    if not peers:
+        raise NodeError(
+            f"no workers of cluster {cluster!r} were found by mDNS: start `pi-cluster worker` on "
+            "each node, name them with --nodes HOST:PORT,..., or try --local 3"
+        )
+    nodes, warnings = [], []
+    for peer, answer in zip(peers, _ask_all(peers), strict=True):
+        if isinstance(answer, ClusterError):
+            warnings.append(f"leaving out {peer.name or peer.address}: {answer}")
+        else:
+            nodes.append(answer)
+    if not nodes:
+        raise NodeError("\n".join(["no worker that mDNS found can be used:", *warnings]))
+    return _checked(nodes, cluster), warnings
+
+
+def ask_nodes(peers: Sequence[Peer], cluster: str) -> list[Node]:
+    """The workers at these addresses, all of which must answer."""
+    nodes = []
+    for answer in _ask_all(peers):
+        if isinstance(answer, ClusterError):
+            raise answer
+        nodes.append(answer)
+    return _checked(nodes, cluster)
+
+
+def capacities(nodes: Sequence[Node]) -> list[NodeCapacity]:
+    """What each node offers to a plan; nodes on one machine share its memory."""
+    sharing = collections.Counter(node.about.machine_id for node in nodes)
+    return [
+        NodeCapacity(
+            node_id=node.about.node_id,
+            name=node.about.name,
+            free_memory_bytes=node.about.free_memory_bytes // sharing[node.about.machine_id],
+            speed=float(max(1, node.about.read_bandwidth)),
+        )
+        for node in nodes
+    ]
+
+
+def _ask_all(peers: Sequence[Peer]) -> list[Node | ClusterError]:
+    with ThreadPoolExecutor(max_workers=min(32, len(peers))) as pool:
+        return list(pool.map(_ask, peers))
+
+
+def _ask(peer: Peer) -> Node | ClusterError:
+    with NodeClient(peer.address, peer.name) as client:
+        try:
+            return Node(peer.address, client.describe())
+        except ClusterError as error:
+            return error
+
+
+def _checked(nodes: Sequence[Node], cluster: str) -> list[Node]:
+    by_id: dict[str, Node] = {}
+    for node in nodes:
+        if node.about.cluster != cluster:
+            raise NodeError(
+                f"{node.label} belongs to cluster {node.about.cluster!r}, not {cluster!r}: "
+                f"give --cluster {node.about.cluster}, or restart that worker with "
+                f"--cluster {cluster}"
+            )
+        twin = by_id.setdefault(node.about.node_id, node)
+        if twin is not node:
+            raise NodeError(f"{twin.address} and {node.address} are the same node")
+    _check_reachable(nodes)
+    return list(nodes)
+
+
+def _check_reachable(nodes: Sequence[Node]) -> None:
+    """Workers send to one another, which a worker on loopback and one elsewhere cannot."""
+    loopback = [node for node in nodes if _is_loopback(node.address)]
+    if loopback and len(loopback) < len(nodes):
+        raise NodeError(
+            f"{loopback[0].label} listens on loopback only, so nodes on other machines cannot "
+            "send to it: restart it with `pi-cluster worker --listen` and this machine's address"
+        )
+
+
+def _is_loopback(address: str) -> bool:
+    host, _ = discovery.split_address(address)
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,160 @@
+"""What `up` remembers of a pipeline, so that `prompt` need not look for it again.
+
+A folder per cluster: the store's manifest and tokenizer files, and `pipeline.json`, written last.
+"""
+
+import contextlib
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster import settings
+from cluster.atomic_file import write_bytes
+from cluster.errors import ClusterError, StateError, VersionError
+from cluster.manifest import MAX_MANIFEST_BYTES, Manifest
+from cluster.plan import LayerRange
+from cluster.store import Store
+from coordinator.model import ServedModel
+from coordinator.pipeline import StageAddress
+from coordinator.text_model import TextModel
+from transformer.config import ModelConfig
+from transformer.stage import Limits
+
+RECORD_VERSION = 1
+
+_RECORD_NAME = "pipeline.json"
+_MANIFEST_NAME = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedStage:
+    """One stage as it was loaded."""
+
+    where: StageAddress
+    weight_bytes: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineRecord:
+    """A pipeline that was brought up."""
+
+    folder: Path
+    epoch: int
+    manifest: Manifest
+    limits: Limits
+    stages: tuple[RecordedStage, ...]
+
+    @property
+    def addresses(self) -> tuple[StageAddress, ...]:
+        """The stages in pipeline order."""
+        return tuple(stage.where for stage in self.stages)
+
+    @property
+    def model(self) -> ServedModel:
+        """The bounds of the served model's ids and texts."""
+        config = ModelConfig.from_dict(self.manifest.config)
+        return ServedModel(
+            vocab_size=config.vocab_size,
+            bos_id=self.manifest.bos_id,
+            eos_ids=frozenset(self.manifest.eos_ids),
+            context=None if config.window else self.limits.context,
+        )
+
+    def text_model(self) -> TextModel:
+        """The served model's tokenizer and chat template."""
+        return TextModel(self.folder, self.manifest)
+
+
+@contextlib.contextmanager
+def changing(cluster: str) -> Iterator[Path]:
+    """The cluster's folder, held alone while a pipeline is brought up or down."""
+    folder = settings.cluster_state(cluster)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StateError(
+                f"another `pi-cluster up` or `down` is changing cluster {cluster!r}: wait for it"
+            ) from None
+        yield folder
+
+
+def save_record(record: PipelineRecord, store: Store) -> None:
+    """Remember a pipeline and copy what `prompt` needs of its store."""
+    for file in record.manifest.tokenizer_files:
+        shutil.copyfile(store.path_of(file), record.folder / file.name)
+    write_bytes(record.folder / _MANIFEST_NAME, record.manifest.to_json().encode())
+    values = {
+        "version": RECORD_VERSION,
+        "epoch": record.epoch,
+        "store_digest": record.manifest.digest,
+        "limits": asdict(record.limits),
+        "stages": [_stage_json(stage) for stage in record.stages],
+    }
+    write_bytes(record.folder / _RECORD_NAME, json.dumps(values, indent=1).encode() + b"\n")
+
+
+def load_record(cluster: str) -> PipelineRecord:
+    """The pipeline of a cluster. Raises ``StateError`` when none is up."""
+    folder = settings.cluster_state(cluster)
+    path = folder / _RECORD_NAME
+    if not path.exists():
+        raise StateError(
+            f"no pipeline is up in cluster {cluster!r}: bring one up with `pi-cluster up`"
+        )
+    try:
+        values = json.loads(_read(path))
+        if values["version"] > RECORD_VERSION:
+            raise VersionError(f"{path} was written by a newer pi-cluster: update this one")
+        manifest = Manifest.from_json(_read(folder / _MANIFEST_NAME))
+        if manifest.digest != values["store_digest"]:
+            raise StateError("it belongs to another manifest")
+        return PipelineRecord(
+            folder=folder,
+            epoch=int(values["epoch"]),
+            manifest=manifest,
+            limits=Limits(**values["limits"]),
+            stages=tuple(_stage(stage) for stage in values["stages"]),
+        )
+    except VersionError:
+        raise
+    except (ClusterError, OSError, ValueError, KeyError, TypeError) as error:
+        raise StateError(f"{path} cannot be read ({error}): run `pi-cluster up` again") from None
+
+
+def forget_record(folder: Path) -> None:
+    """Forget a pipeline that was brought down."""
+    (folder / _RECORD_NAME).unlink(missing_ok=True)
+
+
+def _read(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(MAX_MANIFEST_BYTES).decode()
+
+
+def _stage_json(stage: RecordedStage) -> dict[str, Any]:
+    where = stage.where
+    return {
+        "node_id": where.node_id,
+        "name": where.name,
+        "address": where.address,
+        "layers": [where.layers.start, where.layers.stop],
+        "weight_bytes": stage.weight_bytes,
+        "memory_bytes": stage.memory_bytes,
+    }
+
+
+def _stage(values: dict[str, Any]) -> RecordedStage:
+    where = StageAddress(
+        str(values["node_id"]),
+        str(values["name"]),
+        str(values["address"]),
+        LayerRange(*values["layers"]),
+    )
+    return RecordedStage(where, int(values["weight_bytes"]), int(values["memory_bytes"]))

@@ -1,0 +1,181 @@
+"""From a store and some nodes to a pipeline that is ready: plan, hand out shards, load, try."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from cluster.errors import NodeError
+from cluster.manifest import Manifest
+from cluster.node import NodeClient
+from cluster.plan import LayerRange, Plan, PlannedStage, plan_layers
+from cluster.store import Store
+from coordinator.pipeline import Session, StageAddress
+from deploy.footprint import model_footprint
+from deploy.nodes import Node, capacities
+from deploy.record import PipelineRecord, RecordedStage
+from protos import pi_cluster_pb2 as pb
+from transformer.config import ModelConfig
+from transformer.stage import Limits
+
+
+class TransferProgress(Protocol):
+    """Told how the shards travel; called from several threads."""
+
+    def begin(self, node: str, total_bytes: int) -> None:
+        """A node lacks this much."""
+        ...
+
+    def advance(self, node: str, sent_bytes: int) -> None:
+        """Another part has been sent to it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A plan, with the nodes it is for."""
+
+    store: Store
+    limits: Limits
+    plan: Plan
+    nodes: dict[str, Node]
+    """By node id."""
+
+    def node(self, stage: PlannedStage) -> Node:
+        """Where a stage goes."""
+        return self.nodes[stage.node_id]
+
+
+def make_rollout(
+    store: Store, nodes: Sequence[Node], limits: Limits, previous: PipelineRecord | None
+) -> Rollout:
+    """Plan a store for these nodes.
+
+    A pipeline that already serves this store from exactly these nodes keeps its plan: free memory
+    moves a little all the time, and layers should not move with it.
+    """
+    manifest = store.manifest
+    config = ModelConfig.from_dict(manifest.config)
+    by_id = {node.about.node_id: node for node in nodes}
+    if previous and _still_serves(previous, manifest, limits, by_id):
+        stages = tuple(
+            PlannedStage(s.where.node_id, s.where.layers, s.weight_bytes, s.memory_bytes)
+            for s in previous.stages
+        )
+        used = {stage.node_id for stage in stages}
+        plan = Plan(stages, tuple(node_id for node_id in by_id if node_id not in used))
+    else:
+        plan = plan_layers(model_footprint(manifest, config, limits), capacities(nodes))
+    return Rollout(store, limits, plan, by_id)
+
+
+def is_running(rollout: Rollout, previous: PipelineRecord | None) -> bool:
+    """Whether every node already serves what the plan gives it, in one epoch."""
+    if previous is None or previous.manifest.digest != rollout.store.manifest.digest:
+        return False
+    wanted = [(s.node_id, rollout.node(s).address, s.layers) for s in rollout.plan.stages]
+    recorded = [(s.node_id, s.address, s.layers) for s in previous.addresses]
+    return wanted == recorded and all(
+        _serves(rollout.node(stage), previous.epoch, previous.manifest, stage.layers)
+        for stage in rollout.plan.stages
+    )
+
+
+def hand_out_shards(rollout: Rollout, progress: TransferProgress) -> None:
+    """Send each node the shards of its stage that it lacks, to all nodes at once.
+
+    Raises the first node's ``ClusterError``; what the others have received stays with them.
+    """
+    with ThreadPoolExecutor(max_workers=len(rollout.plan.stages)) as pool:
+        sent = [pool.submit(_send, rollout, s, progress) for s in rollout.plan.stages]
+    for one in sent:
+        one.result()
+
+
+def load_stages(rollout: Rollout, previous: PipelineRecord | None) -> int:
+    """Load every stage under a new epoch; returns the epoch."""
+    epochs = [node.about.stage.epoch for node in rollout.nodes.values()]
+    epoch = 1 + max(epochs + ([previous.epoch] if previous else []))
+    with ThreadPoolExecutor(max_workers=len(rollout.plan.stages)) as pool:
+        loads = [
+            pool.submit(_load, rollout, index, epoch) for index in range(len(rollout.plan.stages))
+        ]
+    for one in loads:
+        one.result()
+    return epoch
+
+
+def try_pipeline(record: PipelineRecord) -> None:
+    """Send one token through all stages, which shows that each can reach the next."""
+    with Session(record.addresses, record.epoch, record.model.vocab_size) as session:
+        session.submit(0, 0, [record.manifest.bos_id])
+        session.next_result()
+
+
+def recorded(rollout: Rollout, epoch: int, folder: Path) -> PipelineRecord:
+    """The record of a pipeline that was loaded."""
+    stages = []
+    for stage in rollout.plan.stages:
+        node = rollout.node(stage)
+        where = StageAddress(stage.node_id, node.about.name, node.address, stage.layers)
+        stages.append(RecordedStage(where, stage.weight_bytes, stage.memory_bytes))
+    return PipelineRecord(folder, epoch, rollout.store.manifest, rollout.limits, tuple(stages))
+
+
+def _still_serves(
+    previous: PipelineRecord, manifest: Manifest, limits: Limits, nodes: dict[str, Node]
+) -> bool:
+    return (
+        previous.manifest.digest == manifest.digest
+        and previous.limits == limits
+        and {stage.node_id for stage in previous.addresses} == nodes.keys()
+    )
+
+
+def _serves(node: Node, epoch: int, manifest: Manifest, layers: LayerRange) -> bool:
+    status = node.about.stage
+    return (
+        node.about.HasField("stage")
+        and status.epoch == epoch
+        and status.store_digest == manifest.digest
+        and (status.layers.start, status.layers.stop) == (layers.start, layers.stop)
+    )
+
+
+def _send(rollout: Rollout, stage: PlannedStage, progress: TransferProgress) -> None:
+    node, manifest = rollout.node(stage), rollout.store.manifest
+    with NodeClient(node.address, node.about.name) as client:
+        files = client.missing(manifest.stage_files(stage.layers.start, stage.layers.stop))
+        needed = sum(file.size_bytes for file in files)
+        if needed > node.about.free_disk_bytes:
+            raise NodeError(
+                f"{node.label} needs {needed} bytes for its shards and has "
+                f"{node.about.free_disk_bytes} bytes of disk to spare: free some space there"
+            )
+        progress.begin(node.about.name, needed)
+        for file in files:
+            client.put_shard(
+                file,
+                rollout.store.path_of(file),
+                lambda sent: progress.advance(node.about.name, sent),
+            )
+
+
+def _load(rollout: Rollout, index: int, epoch: int) -> None:
+    stages = rollout.plan.stages
+    node, limits = rollout.node(stages[index]), rollout.limits
+    is_last = index == len(stages) - 1
+    following = None if is_last else rollout.node(stages[index + 1])
+    request = pb.LoadStageRequest(
+        epoch=epoch,
+        manifest=rollout.store.manifest.to_json(),
+        layers=pb.LayerRange(start=stages[index].layers.start, stop=stages[index].layers.stop),
+        next_node=following.about.name if following else "",
+        next_address=following.address if following else "",
+        max_step_rows=limits.max_step_rows,
+        max_sequences=limits.max_sequences,
+        context=limits.context,
+    )
+    with NodeClient(node.address, node.about.name) as client:
+        client.load_stage(request)

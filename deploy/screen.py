@@ -1,0 +1,98 @@
+"""What people see: tables, bars and notes on standard error; answers go to standard output."""
+
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+
+notes = Console(stderr=True, highlight=False)
+answers = Console(highlight=False)
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 and the signal's number, as shells have it."""
+
+
+def stream(piece: str) -> None:
+    """Show a piece of an answer at once."""
+    sys.stdout.write(piece)
+    sys.stdout.flush()
+
+
+def size(count: int) -> str:
+    """Bytes as people read them."""
+    value, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
+
+
+def table(*columns: str, rows: Sequence[Sequence[str]], title: str | None = None) -> Table:
+    """A table whose first column is text and whose others are figures."""
+    drawn = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        drawn.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
+    for row in rows:
+        drawn.add_row(*row)
+    return drawn
+
+
+class TransferBars:
+    """A bar for each node that receives shards, with rate and remaining time."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.sent_bytes = 0
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, node: str, total_bytes: int) -> None:
+        """A node lacks this much; a node that lacks nothing gets no bar."""
+        if total_bytes:
+            with self._lock:
+                self._tasks[node] = self._progress.add_task(node, total=total_bytes)
+
+    def advance(self, node: str, sent_bytes: int) -> None:
+        """Another part has been sent to it."""
+        with self._lock:
+            self.sent_bytes += sent_bytes
+            self._progress.advance(self._tasks[node], sent_bytes)
+
+
+class FileBar:
+    """One bar for a job over files."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("", total=None)
+
+    def __call__(self, done_bytes: int, total_bytes: int, file_name: str) -> None:
+        self._progress.update(
+            self._task, completed=done_bytes, total=total_bytes, description=file_name
+        )
+
+
+@contextmanager
+def bars() -> Iterator[Progress]:
+    """Progress bars for bytes, gone when the block ends."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=notes,
+        transient=True,
+    ) as progress:
+        yield progress

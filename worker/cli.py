@@ -1,0 +1,50 @@
+"""The command ``pi-cluster worker``."""
+
+import logging
+import socket
+from pathlib import Path
+
+import click
+
+from cluster import settings
+from cluster.discovery import split_address
+from worker.process import WorkerOptions, run_worker
+
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+@click.command()
+@click.option("--cluster", default=settings.DEFAULT_CLUSTER, show_default=True, help="Its name.")
+@click.option(
+    "--listen",
+    metavar="HOST[:PORT]",
+    default=f"127.0.0.1:{settings.DEFAULT_PORT}",
+    show_default=True,
+    help="Address for coordinator and other workers; 0.0.0.0 means all, port 0 any free one.",
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where shards are kept.")
+@click.option("--name", default=socket.gethostname, help="Shown to people. [default: host name]")
+@click.option("--no-mdns", is_flag=True, help="Do not announce this worker on the network.")
+def worker(cluster: str, listen: str, data_dir: Path | None, name: str, no_mdns: bool) -> None:
+    """Offer this machine to a cluster: hold some layers of a model and run them."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    settings.check_cluster_name(cluster)
+    host, port = split_address(listen, settings.DEFAULT_PORT)
+    if host not in _LOOPBACK:
+        logging.getLogger(__name__).warning(
+            "listening on %s without encryption or passwords: anyone on this network can use "
+            "this worker",
+            host,
+        )
+    run_worker(
+        WorkerOptions(
+            cluster=cluster,
+            host=host,
+            port=port,
+            data_dir=data_dir or settings.worker_data(cluster),
+            name=name,
+            announce=not no_mdns,
+        )
+    )

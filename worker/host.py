@@ -1,0 +1,188 @@
+"""What a worker serves: at most one stage, and at most one session through it."""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cluster import settings, wire
+from cluster.errors import ClusterError, NodeError, PipelineBusy, StaleEpoch
+from cluster.manifest import Manifest
+from cluster.plan import LayerRange
+from protos import pi_cluster_pb2 as pb
+from transformer.stage import Limits
+from worker.loading import LoadedStage, load_stage
+from worker.outlet import NextHop, Outlet, ResultSink
+from worker.session import Session
+from worker.vault import ShardVault
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A worker's place in one epoch of a pipeline."""
+
+    epoch: int
+    manifest: Manifest
+    layers: LayerRange
+    limits: Limits
+    next_node: str
+    next_address: str
+    """Empty for the last stage."""
+
+
+@dataclass(slots=True)
+class _Serving:
+    assignment: Assignment
+    loaded: LoadedStage
+    steps: int = 0
+
+
+class StageHost:
+    """Holds the stage, and lets sessions through one at a time.
+
+    ``_slot`` is taken by whoever uses the stage, a session or its replacement; ``_lock`` guards
+    the fields for moments only.
+    """
+
+    def __init__(self, vault: ShardVault) -> None:
+        self._vault = vault
+        self._slot = threading.Lock()
+        self._lock = threading.Lock()
+        self._serving: _Serving | None = None
+        self._session: Session | None = None
+        self._coordinator = ""
+        self._sinks: dict[str, ResultSink] = {}
+
+    def load(self, assignment: Assignment) -> int:
+        """Replace what is served; returns the bytes of mapped weights.
+
+        A running session ends with ``StaleEpoch``. When loading fails, nothing is served.
+        """
+        with self._replacing(assignment.epoch):
+            loaded = load_stage(
+                assignment.manifest, assignment.layers, assignment.limits, self._vault
+            )
+            with self._lock:
+                self._serving = _Serving(assignment, loaded)
+            self._vault.prune({file.sha256 for file in assignment.manifest.files})
+        log.info("epoch %d: serving layers %s", assignment.epoch, assignment.layers)
+        return loaded.weight_bytes
+
+    def unload(self, epoch: int) -> None:
+        """Let go of the stage unless a newer epoch is served."""
+        with self._replacing(epoch):
+            pass
+        log.info("epoch %d: unloaded", epoch)
+
+    def end_session(self, error: ClusterError) -> None:
+        """End the running session, if there is one, with an error."""
+        with self._lock:
+            if self._session:
+                self._session.fail(error)
+
+    @contextlib.contextmanager
+    def session(self, header: pb.SessionHeader) -> Iterator[tuple[Session, Outlet]]:
+        """Take the pipeline for one coordinator.
+
+        Raises ``PipelineBusy`` when another one holds it, ``StaleEpoch`` when ``header`` belongs
+        to a pipeline that is no longer served.
+        """
+        wire.check_wire_version(header.wire_version, "the hop before")
+        if not self._slot.acquire(timeout=settings.BUSY_WAIT_S):
+            raise PipelineBusy(
+                f"the pipeline is answering {self._coordinator or 'another coordinator'}: "
+                "wait for it to finish, or end it there"
+            )
+        try:
+            serving = self._served(header.epoch)
+            session = Session(serving.loaded.stage)
+            outlet = self._outlet(serving.assignment, header, session)
+            with self._lock:
+                self._session, self._coordinator = session, header.coordinator
+            try:
+                yield session, outlet
+            finally:
+                with self._lock:
+                    self._session, self._coordinator = None, ""
+                serving.steps += session.steps
+        finally:
+            self._slot.release()
+
+    @contextlib.contextmanager
+    def results(self, request: pb.CollectResultsRequest) -> Iterator[ResultSink]:
+        """Receive the results of a session that is about to begin."""
+        wire.check_wire_version(request.wire_version, "the coordinator")
+        if self._served(request.epoch).assignment.next_address:
+            raise NodeError("results are collected from the last stage, and this is not it")
+        sink = ResultSink()
+        with self._lock:
+            if request.session in self._sinks:
+                raise NodeError("the results of this session are being collected already")
+            self._sinks[request.session] = sink
+        try:
+            yield sink
+        finally:
+            with self._lock:
+                del self._sinks[request.session]
+
+    def status(self) -> pb.StageStatus | None:
+        """What is served now, or None."""
+        with self._lock:
+            if self._serving is None:
+                return None
+            assignment, loaded = self._serving.assignment, self._serving.loaded
+            layers = pb.LayerRange(start=assignment.layers.start, stop=assignment.layers.stop)
+            return pb.StageStatus(
+                epoch=assignment.epoch,
+                store_digest=assignment.manifest.digest,
+                layers=layers,
+                sequences=loaded.stage.sequences,
+                weight_bytes=loaded.weight_bytes,
+                cache_bytes=loaded.stage.cache_bytes,
+                steps=self._serving.steps + (self._session.steps if self._session else 0),
+                coordinator=self._coordinator,
+            )
+
+    @contextlib.contextmanager
+    def _replacing(self, epoch: int) -> Iterator[None]:
+        """End the session and drop the stage, then let the caller put another in its place."""
+        with self._lock:
+            if self._serving and epoch < self._serving.assignment.epoch:
+                raise StaleEpoch(
+                    f"epoch {self._serving.assignment.epoch} is served, newer than {epoch}: "
+                    "run `pi-cluster up` again"
+                )
+        self.end_session(StaleEpoch("the pipeline was replaced by another `pi-cluster up`"))
+        if not self._slot.acquire(timeout=settings.CALL_TIMEOUT_S):
+            raise NodeError("a session does not end; restart this worker")
+        try:
+            with self._lock:
+                self._serving = None
+            yield
+        finally:
+            self._slot.release()
+
+    def _served(self, epoch: int) -> _Serving:
+        with self._lock:
+            serving = self._serving
+        if serving is None:
+            raise StaleEpoch("no stage is loaded here: run `pi-cluster up`")
+        if serving.assignment.epoch != epoch:
+            raise StaleEpoch(
+                f"epoch {serving.assignment.epoch} is served here, not {epoch}: another "
+                "`pi-cluster up` replaced the pipeline; ask again"
+            )
+        return serving
+
+    def _outlet(self, assignment: Assignment, header: pb.SessionHeader, session: Session) -> Outlet:
+        if assignment.next_address:
+            return NextHop(assignment.next_node, assignment.next_address, header, session.fail)
+        with self._lock:
+            sink = self._sinks.get(header.session)
+        if sink is None:
+            raise NodeError("nobody collects the results of this session")
+        sink.attach(session.fail)
+        return sink

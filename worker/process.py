@@ -1,0 +1,116 @@
+"""The worker as a process: one data directory, one port, a clean end."""
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from threadpoolctl import threadpool_limits
+
+from cluster import discovery, settings, wire
+from cluster.errors import ClusterError, NodeLost
+from cluster.version import VERSION
+from protos import pi_cluster_pb2 as pb
+from protos import pi_cluster_pb2_grpc as rpc
+from worker import machine
+from worker.host import StageHost
+from worker.identity import load_identity
+from worker.presence import Presence, present
+from worker.service import WorkerService
+from worker.vault import ShardVault
+
+log = logging.getLogger(__name__)
+
+_CALLS_AT_ONCE = 16  # each session takes one or two for its whole life
+_MAX_NAME = 64
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What a worker is told on its command line."""
+
+    cluster: str
+    host: str
+    port: int
+    """0 lets the system choose."""
+    data_dir: Path
+    name: str
+    announce: bool = True
+
+
+def run_worker(options: WorkerOptions) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Prints one line, ``ready HOST:PORT NODE_ID``, to standard output once calls are answered.
+    Raises ``ClusterError`` when the port or the data directory cannot be had.
+    """
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    # One BLAS thread: with several, sums are split by their number, and the last bits with them.
+    with present(options.data_dir) as tell, threadpool_limits(1):
+        identity = load_identity(options.data_dir)
+        vault = ShardVault(options.data_dir / "shards")
+        host = StageHost(vault)
+        about = pb.NodeDescription(
+            node_id=identity.node_id,
+            name=options.name[:_MAX_NAME],
+            cluster=options.cluster,
+            version=VERSION,
+            wire_version=wire.WIRE_VERSION,
+            machine_id=machine.machine_id(),
+            read_bandwidth=identity.read_bandwidth,
+        )
+        server = grpc.server(
+            ThreadPoolExecutor(_CALLS_AT_ONCE, "call"), options=wire.SERVER_OPTIONS
+        )
+        rpc.add_WorkerServicer_to_server(WorkerService(identity, about, vault, host), server)
+        address = f"{options.host}:{_bind(server, options)}"
+        server.start()
+        peer = discovery.Peer(address, identity.node_id, options.name)
+        with _announced(peer, options):
+            tell(Presence(os.getpid(), address, identity.node_id))
+            print(f"ready {address} {identity.node_id}", flush=True)
+            log.info("node %s (%s) listens on %s", options.name, identity.node_id, address)
+            stopping.wait()
+        host.end_session(NodeLost(f"{options.name} is shutting down"))
+        server.stop(settings.STOP_GRACE_S).wait()
+    log.info("node %s has left", options.name)
+
+
+def _announced(
+    peer: discovery.Peer, options: WorkerOptions
+) -> contextlib.AbstractContextManager[None]:
+    if not options.announce:
+        return contextlib.nullcontext()
+    return discovery.announced(peer, options.cluster, VERSION)
+
+
+def _bind(server: grpc.Server, options: WorkerOptions) -> int:
+    address = f"{options.host}:{options.port}"
+    with contextlib.suppress(RuntimeError):
+        if port := server.add_insecure_port(address):
+            return int(port)
+    raise ClusterError(
+        f"cannot listen on {address} ({_why_not(options)}): name another one with --listen "
+        "HOST:PORT; port 0 lets the system choose"
+    )
+
+
+def _why_not(options: WorkerOptions) -> str:
+    """gRPC does not say why a port cannot be had; the system does."""
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(
+            options.host.strip("[]"), options.port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind(where)
+    except OSError as error:
+        return error.strerror or str(error)
+    return "the system gives no reason"

@@ -1,0 +1,163 @@
+"""The network face of a worker: check, call, answer. Nothing here computes."""
+
+import functools
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+
+from cluster import wire
+from cluster.errors import ClusterError, NodeError
+from cluster.manifest import Manifest
+from cluster.plan import LayerRange
+from protos import pi_cluster_pb2 as pb
+from protos import pi_cluster_pb2_grpc as rpc
+from transformer.errors import ModelError
+from transformer.stage import Limits
+from worker import machine
+from worker.host import Assignment, StageHost
+from worker.identity import Identity
+from worker.vault import ShardVault
+
+log = logging.getLogger(__name__)
+
+Method = Callable[..., Any]
+
+
+def _refusing(context: grpc.ServicerContext, method: str, error: Exception) -> None:
+    """Answer a call with the reason it failed; an error we did not foresee goes to the log."""
+    if isinstance(error, ClusterError):
+        log.info("%s refused: %s", method, error)
+        wire.refuse(context, error)
+    elif isinstance(error, ModelError):
+        log.warning("%s failed: %s", method, error)
+        wire.refuse(context, NodeError(str(error)))
+    elif isinstance(error, MemoryError):
+        log.error("%s ran out of memory", method)
+        wire.refuse(context, NodeError("the node ran out of memory"))
+    else:
+        log.exception("%s failed", method)
+        wire.refuse(context, NodeError(f"{method} failed on the node; its log tells why"))
+
+
+def _answering(method: Method) -> Method:
+    """Turn what a method raises into a reason that the caller can show."""
+
+    @functools.wraps(method)
+    def answer(self: Any, request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            return method(self, request, context)
+        except Exception as error:
+            _refusing(context, method.__name__, error)
+
+    return answer
+
+
+def _streaming(method: Method) -> Method:
+    """As :func:`_answering`, for a method that yields its answers."""
+
+    @functools.wraps(method)
+    def answer(self: Any, request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            yield from method(self, request, context)
+        except Exception as error:
+            _refusing(context, method.__name__, error)
+
+    return answer
+
+
+class WorkerService(rpc.WorkerServicer):
+    """The methods of ``protos/pi_cluster.proto``."""
+
+    def __init__(
+        self, identity: Identity, about: pb.NodeDescription, vault: ShardVault, host: StageHost
+    ) -> None:
+        self._identity = identity
+        self._about = about
+        self._vault = vault
+        self._host = host
+
+    @_answering
+    def Describe(
+        self, request: pb.DescribeRequest, context: grpc.ServicerContext
+    ) -> pb.NodeDescription:
+        description = pb.NodeDescription()
+        description.CopyFrom(self._about)
+        description.memory_bytes, description.free_memory_bytes = machine.memory_bytes()
+        description.free_disk_bytes = self._vault.free_bytes
+        description.resident_bytes = machine.resident_bytes()
+        status = self._host.status()
+        if status is not None:
+            description.stage.CopyFrom(status)
+        return description
+
+    @_answering
+    def FindShards(
+        self, request: pb.FindShardsRequest, context: grpc.ServicerContext
+    ) -> pb.FindShardsReply:
+        return pb.FindShardsReply(held=self._vault.held(request.sha256))
+
+    @_answering
+    def PutShard(
+        self, request: Iterator[pb.ShardPart], context: grpc.ServicerContext
+    ) -> pb.PutShardReply:
+        header = next(request, None)
+        if header is None:
+            raise NodeError("a shard came without a header")
+        self._vault.receive(header.sha256, header.size_bytes, (part.data for part in request))
+        return pb.PutShardReply()
+
+    @_answering
+    def LoadStage(
+        self, request: pb.LoadStageRequest, context: grpc.ServicerContext
+    ) -> pb.LoadStageReply:
+        return pb.LoadStageReply(weight_bytes=self._host.load(_assignment(request)))
+
+    @_answering
+    def UnloadStage(
+        self, request: pb.UnloadStageRequest, context: grpc.ServicerContext
+    ) -> pb.UnloadStageReply:
+        self._host.unload(request.epoch)
+        return pb.UnloadStageReply()
+
+    @_answering
+    def RunSteps(
+        self, request: Iterator[pb.StepMessage], context: grpc.ServicerContext
+    ) -> pb.RunStepsReply:
+        first = next(request, None)
+        if first is None or first.WhichOneof("message") != "header":
+            raise NodeError("a session begins with its header")
+        with self._host.session(first.header) as (session, outlet):
+            session.run(request, outlet)
+        return pb.RunStepsReply()
+
+    @_streaming
+    def CollectResults(
+        self, request: pb.CollectResultsRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.StepResult]:
+        with self._host.results(request) as sink:
+            if not context.add_callback(sink.abandon):
+                return
+            yield pb.StepResult(ready=True)
+            yield from sink.results()
+
+
+def _assignment(request: pb.LoadStageRequest) -> Assignment:
+    try:
+        layers = LayerRange(request.layers.start, request.layers.stop)
+    except ValueError as error:
+        raise NodeError(str(error)) from None
+    if min(request.max_step_rows, request.max_sequences, request.context) < 1:
+        raise NodeError("the limits of a stage are at least 1")
+    manifest = Manifest.from_json(request.manifest)
+    if bool(request.next_address) != (layers.stop < manifest.n_layers):
+        raise NodeError("every stage but the last needs a next hop, and the last has none")
+    return Assignment(
+        epoch=request.epoch,
+        manifest=manifest,
+        layers=layers,
+        limits=Limits(request.max_step_rows, request.max_sequences, request.context),
+        next_node=request.next_node,
+        next_address=request.next_address,
+    )

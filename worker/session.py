@@ -1,0 +1,155 @@
+"""A session: one coordinator's steps on their way through this stage.
+
+Whatever ends the session (the stream's end, a broken stream, a lost next hop, a shutdown) frees
+the caches of all its sequences, here and, by the streams breaking one after another, downstream.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+
+import grpc
+import numpy as np
+
+from cluster import settings, wire
+from cluster.errors import ClusterError, NodeError, NodeLost
+from protos import pi_cluster_pb2 as pb
+from transformer.arithmetic import Array
+from transformer.sampling import top_candidates
+from transformer.stage import Chunk, Stage
+from worker.outlet import Outlet
+
+_Item = tuple[int, pb.StepMessage]
+
+
+class Session:
+    """Receives on a thread of its own, computes on the caller's, so that the two overlap."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._inbox: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._room = threading.BoundedSemaphore(settings.MAX_QUEUED_STEPS)
+        self._failure: ClusterError | None = None
+        self.steps = 0
+
+    def fail(self, error: ClusterError) -> None:
+        """End the session with an error, from any thread; the first error stands."""
+        self._failure = self._failure or error
+        self._inbox.put(None)
+
+    def run(self, messages: Iterator[pb.StepMessage], outlet: Outlet) -> None:
+        """Serve the stream to its end. Raises the ``ClusterError`` that ended it early."""
+        reader = threading.Thread(target=self._receive, args=(messages,), daemon=True)
+        reader.start()
+        try:
+            while (item := self._next()) is not None:
+                self._handle(item, outlet)
+            outlet.close()
+        except ClusterError as error:
+            outlet.abort(error)
+            raise
+        except BaseException:
+            outlet.abort(NodeError("a stage failed; its log tells why"))
+            raise
+        finally:
+            self._stage.clear()
+            self._failure = self._failure or NodeError("the session has ended")
+            self._room.release()
+
+    def _receive(self, messages: Iterator[pb.StepMessage]) -> None:
+        try:
+            for message in messages:
+                self._inbox.put((time.perf_counter_ns(), message))
+                self._room.acquire()
+                if self._failure:
+                    return
+            self._inbox.put(None)
+        except grpc.RpcError:
+            self.fail(NodeLost("the hop before this one broke its stream"))
+
+    def _next(self) -> tuple[int, int, pb.StepMessage] | None:
+        """When the stage began to wait, when the message came, and the message."""
+        waiting_since = time.perf_counter_ns()
+        item = self._inbox.get()
+        if self._failure:
+            raise self._failure
+        if item is None:
+            return None
+        self._room.release()
+        return waiting_since, *item
+
+    def _handle(self, item: tuple[int, int, pb.StepMessage], outlet: Outlet) -> None:
+        waiting_since, arrived, message = item
+        match message.WhichOneof("message"):
+            case "step":
+                self._run_step(message.step, waiting_since, arrived, outlet)
+            case "end":
+                for sequence in message.end.sequence:
+                    self._stage.end(sequence)
+                outlet.end_sequences(message.end)
+            case other:
+                raise NodeError(f"a session cannot go on with {other or 'an empty message'}")
+
+    def _run_step(self, step: pb.Step, waiting_since: int, arrived: int, outlet: Outlet) -> None:
+        began = time.perf_counter_ns()
+        chunks = [Chunk(c.sequence, c.start, c.rows) for c in step.chunks]
+        hidden = self._stage.forward(chunks, self._input(step))
+        rows = self._wanted_rows(step, hidden) if self._stage.is_last else []
+        timing = pb.StageTiming(
+            idle_ns=max(0, arrived - waiting_since),
+            queued_ns=max(0, began - arrived),
+            compute_ns=time.perf_counter_ns() - began,
+        )
+        timings = [*step.timings, timing]
+        outlet.send(
+            pb.StepResult(step=step.step, rows=rows, timings=timings)
+            if self._stage.is_last
+            else pb.Step(
+                step=step.step, chunks=step.chunks, hidden=wire.pack(hidden), timings=timings
+            )
+        )
+        self.steps += 1
+
+    def _input(self, step: pb.Step) -> Array:
+        kind = step.WhichOneof("input")
+        if kind == "ids" and self._stage.is_first:
+            return self._stage.embed(np.array(step.ids.id, np.int64))
+        if kind == "hidden" and not self._stage.is_first:
+            return wire.unpack_floats(step.hidden, self._stage.config.dim)
+        raise NodeError(
+            f"this stage takes {'token ids' if self._stage.is_first else 'hidden states'}, "
+            f"not {kind or 'nothing'}"
+        )
+
+    def _wanted_rows(self, step: pb.Step, hidden: Array) -> list[pb.RowLogits]:
+        """Logits of the rows that the step asks for; the head is read only if there are any."""
+        wanted: list[tuple[int, pb.Chunk, int]] = []
+        first = 0
+        for chunk in step.chunks:
+            if chunk.logit_rows > chunk.rows:
+                raise NodeError(f"logits of {chunk.logit_rows} of {chunk.rows} rows were asked for")
+            wanted += [
+                (first + row, chunk, chunk.start + row)
+                for row in range(chunk.rows - chunk.logit_rows, chunk.rows)
+            ]
+            first += chunk.rows
+        if not wanted:
+            return []
+        logits = self._stage.logits(hidden[[row for row, _, _ in wanted]])
+        return [
+            _row_logits(values, chunk, position)
+            for values, (_, chunk, position) in zip(logits, wanted, strict=True)
+        ]
+
+
+def _row_logits(logits: Array, chunk: pb.Chunk, position: int) -> pb.RowLogits:
+    if chunk.candidates == 0:
+        return pb.RowLogits(sequence=chunk.sequence, position=position, logits=wire.pack(logits))
+    best = top_candidates(logits, chunk.candidates)
+    return pb.RowLogits(
+        sequence=chunk.sequence,
+        position=position,
+        ids=wire.pack(best.ids),
+        logits=wire.pack(best.logits),
+    )
