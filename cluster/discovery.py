@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import ifaddr
 from zeroconf import InterfaceChoice, ServiceBrowser, ServiceInfo, ServiceListener, Zeroconf
 
+from cluster import settings
 from cluster.errors import ClusterError
 
 SERVICE_TYPE = "_pi-cluster._tcp.local."
@@ -79,7 +80,8 @@ def parse_nodes(text: str) -> list[Peer]:
 
     Raises ``ClusterError`` naming the entry that is none, or that stands there twice.
     """
-    peers = [Peer("{}:{}".format(*split_address(part.strip()))) for part in text.split(",")]
+    pairs = [split_address(part.strip(), settings.DEFAULT_PORT) for part in text.split(",")]
+    peers = [Peer(f"{host}:{port}") for host, port in pairs]
     addresses = [peer.address for peer in peers]
     for address in addresses:
         if addresses.count(address) > 1:

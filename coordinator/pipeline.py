@@ -8,6 +8,7 @@ import queue
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -114,9 +115,14 @@ class Session:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._failure is None:
-            self._end()
-        self._break_off()
+        # What already goes wrong must not be hidden by a session that then does not end either.
+        unheard = contextlib.nullcontext() if kind is None else contextlib.suppress(ClusterError)
+        try:
+            if self._failure is None:
+                with unheard:
+                    self._end()
+        finally:
+            self._break_off()
 
     def submit(
         self,
@@ -201,7 +207,9 @@ class Session:
                 seen = wire.carried_error(self._inlet, self._first.label)
         if not isinstance(seen, NodeLost):
             return seen
-        silent = [stage for stage in self.stages if not _answers(stage)]
+        with ThreadPoolExecutor(max_workers=len(self.stages)) as pool:
+            answered = list(pool.map(_answers, self.stages))
+        silent = [stage for stage, well in zip(self.stages, answered, strict=True) if not well]
         if not silent:
             return seen
         names = ", ".join(f"{s.name} ({s.address}, layers {s.layers})" for s in silent)
@@ -210,8 +218,10 @@ class Session:
     def _end(self) -> None:
         """Half-close, and wait until every stage has freed what it held."""
         self._outbox.put(None)
-        with contextlib.suppress(grpc.RpcError, grpc.FutureTimeoutError, grpc.FutureCancelledError):
-            self._inlet.result(timeout=settings.STOP_GRACE_S)
+        try:
+            self._inlet.result(timeout=settings.CALL_TIMEOUT_S)
+        except (grpc.RpcError, grpc.FutureTimeoutError, grpc.FutureCancelledError):
+            raise self._explain(NodeLost("the session does not end")) from None
 
     def _break_off(self) -> None:
         self._outbox.put(None)

@@ -57,14 +57,22 @@ def ask_nodes(peers: Sequence[Peer], cluster: str) -> list[Node]:
 
 
 def capacities(nodes: Sequence[Node]) -> list[NodeCapacity]:
-    """What each node offers to a plan; nodes on one machine share its memory."""
+    """What each node offers to a plan.
+
+    Nodes on one machine share its memory, and are equally fast whatever each of them measured
+    while the others did.
+    """
     sharing = collections.Counter(node.about.machine_id for node in nodes)
+    speed: dict[str, int] = collections.defaultdict(lambda: 1)
+    for node in nodes:
+        machine = node.about.machine_id
+        speed[machine] = max(speed[machine], node.about.read_bandwidth)
     return [
         NodeCapacity(
             node_id=node.about.node_id,
             name=node.about.name,
             free_memory_bytes=node.about.free_memory_bytes // sharing[node.about.machine_id],
-            speed=float(max(1, node.about.read_bandwidth)),
+            speed=float(speed[node.about.machine_id]),
         )
         for node in nodes
     ]

@@ -94,5 +94,6 @@ def bars() -> Iterator[Progress]:
         TimeRemainingColumn(),
         console=notes,
         transient=True,
+        disable=not notes.is_terminal,
     ) as progress:
         yield progress

@@ -45,26 +45,26 @@ class SamplingSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self._require("temperature", _is_real(self.temperature) and self.temperature >= 0, "0 up")
+        self._require("temperature", _is_real(self.temperature) and self.temperature >= 0, "0 or more")
         self._require(
-            "top_k", _is_int(self.top_k) and self.top_k >= 0, "an integer from 0 (off) up"
+            "top_k", _is_int(self.top_k) and self.top_k >= 0, "a whole number, 0 (off) or more"
         )
         self._require(
-            "top_p", _is_real(self.top_p) and 0 < self.top_p <= 1, "above 0 and up to 1 (off)"
+            "top_p", _is_real(self.top_p) and 0 < self.top_p <= 1, "above 0, at most 1 (off)"
         )
-        self._require("min_p", _is_real(self.min_p) and 0 <= self.min_p <= 1, "0 (off) to 1")
+        self._require("min_p", _is_real(self.min_p) and 0 <= self.min_p <= 1, "from 0 (off) to 1")
         self._require(
             "repeat_penalty",
             _is_real(self.repeat_penalty) and self.repeat_penalty > 0,
-            "above 0, 1 being off",
+            "above 0; 1 is off",
         )
         self._require(
-            "seed", _is_int(self.seed) and 0 <= self.seed < 2**64, "an integer from 0 to 2**64 - 1"
+            "seed", _is_int(self.seed) and 0 <= self.seed < 2**64, "a whole number from 0 to 2**64 - 1"
         )
 
     def _require(self, name: str, holds: bool, allowed: str) -> None:
         if not holds:
-            raise SettingsError(f"{name} = {getattr(self, name)!r} is not allowed: {allowed}")
+            raise SettingsError(f"{name} = {getattr(self, name)!r} is not allowed; it must be {allowed}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

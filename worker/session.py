@@ -29,7 +29,7 @@ class Session:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._inbox: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
-        self._room = threading.BoundedSemaphore(settings.MAX_QUEUED_STEPS)
+        self._room = threading.Semaphore(settings.MAX_QUEUED_STEPS)
         self._failure: ClusterError | None = None
         self.steps = 0
 
@@ -60,10 +60,10 @@ class Session:
     def _receive(self, messages: Iterator[pb.StepMessage]) -> None:
         try:
             for message in messages:
-                self._inbox.put((time.perf_counter_ns(), message))
                 self._room.acquire()
                 if self._failure:
                     return
+                self._inbox.put((time.perf_counter_ns(), message))
             self._inbox.put(None)
         except grpc.RpcError:
             self.fail(NodeLost("the hop before this one broke its stream"))

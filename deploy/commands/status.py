@@ -106,10 +106,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
             screen.size(row.get("weight_bytes", 0)),
             screen.size(row.get("cache_bytes", 0)),
             str(row.get("sequences", 0)),
-            str(row.get("steps", 0)),
         )
         for row in rows
     ]
-    return screen.table(
-        "node", "layers", "state", "weights", "caches", "sequences", "steps", rows=cells
-    )
+    return screen.table("node", "layers", "state", "weights", "caches", "sequences", rows=cells)

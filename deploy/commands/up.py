@@ -83,7 +83,8 @@ def _carry_out(rollout: Rollout, previous: PipelineRecord | None, folder: Path) 
         save_record(record, rollout.store)
     screen.notes.print(
         f"ready: {len(record.stages)} stages, {screen.size(transfer.sent_bytes)} moved. "
-        'Next: pi-cluster prompt "Tell me a story about a brave fox."'
+        'Next: pi-cluster prompt "Tell me a story about a brave fox."',
+        soft_wrap=True,
     )
 
 

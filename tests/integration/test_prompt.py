@@ -1,0 +1,82 @@
+"""``prompt`` over three real workers: its answer, its figures, and the golden ids."""
+
+from tests.cluster_process import describe_all
+
+FOX = "Tell me a story about a brave fox."
+SEEDED = ("--seed", "5", "--max-tokens", "60")
+
+
+def test_two_runs_with_one_seed_give_the_keys_that_were_promised_and_the_same_ids(story):
+    first, second = (story.prompt(FOX, *SEEDED) for _ in range(2))
+    assert list(first) == ["text", "prompt_ids", "ids", "finish_reason", "timings", "stages"]
+    assert list(first["timings"]) == [
+        *("load_s", "prefill_s", "decode_s", "ttft_s", "prefill_tps", "decode_tps")
+    ]
+    assert all(value >= 0 for value in first["timings"].values())
+    assert [list(s) for s in first["stages"]] == [["node", "layers", "compute_s", "wait_s"]] * 3
+    assert all(s["compute_s"] > 0 and s["wait_s"] >= 0 for s in first["stages"])
+    assert first["finish_reason"] == "length" and len(first["ids"]) == 60
+    assert first["ids"] == second["ids"] and first["text"] == second["text"]
+    other = story.prompt(FOX, "--seed", "6", "--max-tokens", "60")
+    assert other["ids"] != first["ids"]
+
+
+def test_text_is_the_only_thing_on_standard_output(story):
+    expected = story.prompt(FOX, *SEEDED)["text"]
+    outcome = story.run("prompt", FOX, *SEEDED)
+    assert (outcome.code, outcome.out, outcome.err) == (0, expected + "\n", "")
+
+
+def test_text_streams_while_the_rest_is_still_being_computed(story):
+    running = story.start("prompt", FOX, "--seed", "5", "--max-tokens", "300")
+    beginning = running.read(10)
+    assert running.process.poll() is None
+    whole = running.end()
+    assert whole.code == 0 and len(whole.out) > 3 * len(beginning)
+
+
+def test_a_prompt_from_standard_input_is_the_same_as_one_from_the_command_line(story):
+    piped = story.run("prompt", "-", *SEEDED, stdin=FOX.encode())
+    assert piped.out == story.run("prompt", FOX, *SEEDED).out
+
+
+def test_verbose_ends_with_the_eight_lines_of_ollama_on_standard_error_only(story):
+    outcome = story.run("prompt", FOX, *SEEDED, "--verbose")
+    lines = dict(line.split(":", 1) for line in outcome.err.splitlines())
+    names = [
+        *("total duration", "load duration", "prompt eval count", "prompt eval duration"),
+        *("prompt eval rate", "eval count", "eval duration", "eval rate"),
+    ]
+    assert list(lines)[:8] == names
+    assert lines["eval count"].split() == ["60", "token(s)"]
+    assert "duration" not in outcome.out and "eval" not in outcome.out
+
+
+def test_a_stop_string_ends_the_text_before_it(story):
+    whole = story.prompt(FOX, *SEEDED)
+    stop = whole["text"][40:48]
+    cut = story.prompt(FOX, *SEEDED, "--stop", stop)
+    assert cut["finish_reason"] == "stop"
+    assert cut["text"] == whole["text"][: whole["text"].index(stop)]
+    assert cut["ids"] == whole["ids"][: len(cut["ids"])]
+
+
+def test_end_of_sequence_ends_an_answer_and_raw_continues_a_text(story):
+    answer = story.prompt("Who are you?", "--temperature", "0")
+    assert answer["finish_reason"] == "eos" and 2 not in answer["ids"] and answer["text"]
+    raw = story.prompt("Once upon a time", "--raw", "--temperature", "0", "--max-tokens", "5")
+    assert raw["prompt_ids"][0] == 1 and 3 not in raw["prompt_ids"]
+    assert raw["text"].startswith((",", " "))
+
+
+def test_three_workers_continue_a_prompt_with_the_golden_ids_of_transformers(story, golden):
+    prompt_ids, expected = golden
+    asked = ",".join(map(str, prompt_ids))
+    settings = ("--temperature", "0", "--max-tokens", "200")
+    assert story.prompt("--ids", asked, *settings)["ids"] == expected
+
+
+def test_every_node_is_free_again_after_an_answer(story):
+    story.prompt(FOX, "--max-tokens", "3")
+    for node in describe_all(story.record()):
+        assert (node.stage.sequences, node.stage.cache_bytes, node.stage.coordinator) == (0, 0, "")

@@ -1,0 +1,159 @@
+"""Pipelines of explicit layer ranges over real sockets: 32 stages, and steps of two sequences."""
+
+import queue
+import secrets
+
+import numpy as np
+import pytest
+
+import storyteller
+from cluster import wire
+from cluster.errors import NodeError
+from cluster.node import NodeClient
+from cluster.store import Store
+from coordinator.generation import Generation, GenerationOptions
+from coordinator.model import ServedModel
+from coordinator.pipeline import Session
+from protos import pi_cluster_pb2 as pb
+from shard_tool.convert import shard
+from tests.checkpoints import small_config, write_hugging_face_checkpoint
+from tests.worker_servers import EPOCH, pipeline
+from transformer.sampling import SamplingSettings
+
+LONG_PROMPT = [1, *((5 + i * 37) % 2000 + 5 for i in range(389))]
+SAMPLINGS = [SamplingSettings(temperature=0), SamplingSettings(temperature=0.9, seed=11)]
+
+
+@pytest.fixture(scope="module")
+def story_store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("story") / "store"
+    shard(storyteller.checkpoint_path(), folder, "f32")
+    return Store(folder)
+
+
+@pytest.fixture(scope="module")
+def random_store(tmp_path_factory):
+    """Six layers of random weights, all of which matter, and a window of 32."""
+    folder = tmp_path_factory.mktemp("random")
+    write_hugging_face_checkpoint(folder / "checkpoint", small_config(n_layers=6))
+    shard(folder / "checkpoint", folder / "store", "f32")
+    return Store(folder / "store")
+
+
+def generate(store, bounds, folder, prompt, sampling, chunk_size, max_tokens=8):
+    vocab_size = store.manifest.config["vocab_size"]
+    model = ServedModel(vocab_size, store.manifest.bos_id, frozenset(), None)
+    options = GenerationOptions(sampling, max_tokens, chunk_size)
+    with pipeline(store, bounds, folder) as stages, Session(stages, EPOCH, vocab_size) as session:
+        return list(Generation(session, model, prompt, options))
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=["greedy", "seeded"])
+def test_32_stages_of_one_layer_give_the_ids_of_one_stage(story_store, tmp_path, sampling):
+    whole = generate(story_store, [0, 32], tmp_path, LONG_PROMPT, sampling, 64)
+    for chunk_size in (7, 64):
+        split = generate(story_store, range(33), tmp_path, LONG_PROMPT, sampling, chunk_size)
+        assert split == whole
+
+
+@pytest.mark.parametrize("bounds", [range(7), [0, 1, 6], [0, 5, 6]], ids=str)
+def test_layers_that_all_matter_may_be_cut_anywhere_and_sent_row_by_row(
+    random_store, tmp_path, bounds
+):
+    prompt = [1, *(i * 7 % 130 for i in range(99))]
+    for sampling in SAMPLINGS:
+        whole = generate(random_store, [0, 6], tmp_path, prompt, sampling, 64)
+        for chunk_size in (1, 7):
+            assert generate(random_store, bounds, tmp_path, prompt, sampling, chunk_size) == whole
+
+
+class Wire:
+    """A session spoken message by message, for steps that no coordinator of ours sends yet."""
+
+    def __init__(self, stages, wire_version=wire.WIRE_VERSION):
+        name = secrets.token_hex(4)
+        self._outbox = queue.SimpleQueue()
+        self._clients = [NodeClient(s.address, s.name) for s in (stages[-1], stages[0])]
+        last, first = self._clients
+        self._results = last.collect_results(
+            pb.CollectResultsRequest(wire_version=wire.WIRE_VERSION, epoch=EPOCH, session=name)
+        )
+        assert next(self._results).ready
+        header = pb.SessionHeader(wire_version=wire_version, epoch=EPOCH, session=name)
+        self._outbox.put(pb.StepMessage(header=header))
+        self.inlet = first.run_steps(iter(self._outbox.get, None))
+
+    def step(self, *chunks):
+        """Send a step of ``(sequence, start, ids)`` and return all logits of its rows."""
+        message = pb.Step(ids=pb.TokenIds(id=[i for _, _, ids in chunks for i in ids]))
+        for sequence, start, ids in chunks:
+            message.chunks.add(sequence=sequence, start=start, rows=len(ids), logit_rows=len(ids))
+        self._outbox.put(pb.StepMessage(step=message))
+        rows = next(self._results).rows
+        return {(r.sequence, r.position): np.frombuffer(r.logits, "<f4") for r in rows}
+
+    def end(self, sequence):
+        self._outbox.put(pb.StepMessage(end=pb.EndSequences(sequence=[sequence])))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._outbox.put(None)
+        for client in self._clients:
+            client.close()
+
+
+def test_sequences_that_share_steps_get_the_logits_they_get_alone(random_store, tmp_path):
+    texts = {5: [1, *range(60)], 9: [1, *range(129, 60, -1)], 3: [1, 77]}
+    with pipeline(random_store, [0, 2, 4, 6], tmp_path) as stages:
+        alone = {}
+        for sequence, ids in texts.items():
+            with Wire(stages) as line:
+                alone |= line.step((sequence, 0, ids))
+        with Wire(stages) as line:
+            together = line.step((5, 0, texts[5][:40]), (9, 0, texts[9][:3]))
+            together |= line.step((9, 3, texts[9][3:50]), (3, 0, texts[3]), (5, 40, texts[5][40:]))
+            line.end(5)
+            together |= line.step((9, 50, texts[9][50:]))
+    assert together.keys() == alone.keys()
+    for place, logits in alone.items():
+        np.testing.assert_array_equal(together[place], logits, err_msg=str(place))
+
+
+def test_an_ended_sequence_frees_its_cache_on_every_stage_and_may_begin_again(
+    random_store, tmp_path
+):
+    with pipeline(random_store, [0, 2, 4, 6], tmp_path) as stages, Wire(stages) as line:
+        first = line.step((1, 0, [1, 2, 3]))
+        line.end(1)
+        again = line.step((1, 0, [1, 2, 3]), (2, 0, [4]))
+        np.testing.assert_array_equal(again[1, 2], first[1, 2])
+        for stage in stages:
+            with NodeClient(stage.address, stage.name) as client:
+                assert client.describe().stage.sequences == 2
+
+
+@pytest.mark.parametrize(
+    ("chunks", "problem"),
+    [
+        ([(1, 4, [1])], "0 positions are held"),
+        ([(1, 0, [130])], "outside the vocabulary"),
+        ([(i, 0, [1]) for i in range(5)], "more than 4 sequences"),
+        ([(1, 0, [1] * 513)], "at most 512"),
+        ([(1, 0, [1]), (1, 1, [1])], "only once"),
+        ([], "at least one row"),
+    ],
+)
+def test_a_bad_step_ends_the_session_with_its_reason_and_frees_all(
+    random_store, tmp_path, chunks, problem
+):
+    with pipeline(random_store, [0, 2, 4, 6], tmp_path) as stages:
+        with Wire(stages) as line:
+            line.step((8, 0, [1, 2]))
+            with pytest.raises(Exception, match="."):
+                line.step(*chunks)
+            with pytest.raises(NodeError, match=problem), wire.restored_errors("node"):
+                line.inlet.result(timeout=10)
+        with Wire(stages) as line:
+            assert len(line.step((8, 0, [1]))) == 1

@@ -1,0 +1,67 @@
+"""``up``, ``status`` and ``down`` of three local workers, as a newcomer types them."""
+
+from tests.cluster_process import describe_all, processes_of
+
+
+def test_up_prints_its_plan_on_standard_error_and_status_shows_every_layer_ready(cluster):
+    outcome = cluster.up("--local", "3")
+    for words in ("local-1", "local-2", "local-3", "layers", "memory", "ready: 3 stages"):
+        assert words in outcome.err
+    status = cluster.run("status", "--json").json()
+    assert [stage["node"] for stage in status["stages"]] == ["local-1", "local-2", "local-3"]
+    assert {stage["state"] for stage in status["stages"]} == {"ready"}
+    bounds = [tuple(map(int, stage["layers"].split(":"))) for stage in status["stages"]]
+    assert bounds[0][0] == 0 and bounds[-1][1] == 32
+    assert all(before[1] == after[0] for before, after in zip(bounds, bounds[1:], strict=False))
+    assert all(start < stop for start, stop in bounds)
+    table = cluster.run("status")
+    assert table.code == 0 and all(stage["layers"] in table.out for stage in status["stages"])
+
+
+def test_a_second_up_of_the_same_model_moves_nothing(story):
+    before = story.status()
+    outcome = story.up("--local", "3")
+    assert "already up: nothing to move" in outcome.err
+    after = story.status()
+    assert after["epoch"] == before["epoch"]
+    places = ("node_id", "address", "layers", "steps")
+    assert [[s[p] for p in places] for s in after["stages"]] == [
+        [s[p] for p in places] for s in before["stages"]
+    ]
+
+
+def test_plan_only_shows_the_plan_and_changes_nothing(story):
+    before = story.status()["epoch"]
+    outcome = story.run("up", "--local", "3", "--plan-only")
+    assert outcome.code == 0 and "local-3" in outcome.err and not outcome.out
+    assert story.status()["epoch"] == before
+
+
+def test_mdns_alone_finds_the_workers_that_run(story):
+    outcome = story.up()
+    assert "already up" in outcome.err and "warning" not in outcome.err
+
+
+def test_down_stops_every_process_and_a_second_down_is_no_error(cluster):
+    cluster.up("--local", "2")
+    assert len(processes_of(cluster.folder)) == 2
+    first = cluster.run("down")
+    assert (first.code, first.out) == (0, "") and "2 local workers stopped" in first.err
+    assert not processes_of(cluster.folder)
+    second = cluster.run("down")
+    assert (second.code, second.out) == (0, "") and "no pipeline was up" in second.err
+    asked = cluster.run("prompt", "Tell me a story.")
+    assert (asked.code, asked.out) == (1, "")
+    assert "no pipeline is up" in asked.err and "pi-cluster up" in asked.err
+    assert cluster.run("status").code == 1
+
+
+def test_every_stage_computes_with_its_own_layers_only(story):
+    nodes = describe_all(story.record())
+    manifest = story.record().manifest
+    for node in nodes:
+        layers = node.stage.layers
+        files = manifest.stage_files(layers.start, layers.stop)
+        assert node.stage.weight_bytes == sum(file.size_bytes for file in files)
+        held = story.folder / "data" / "pi-cluster" / story.name / node.name / "shards"
+        assert {path.stem for path in held.iterdir()} == {file.sha256 for file in files}

@@ -1,0 +1,73 @@
+"""Workers as threads of this process, on real sockets: many stages without many processes."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import grpc
+from threadpoolctl import threadpool_limits
+
+from cluster import wire
+from cluster.node import NodeClient
+from cluster.plan import LayerRange
+from cluster.store import Store
+from coordinator.pipeline import StageAddress
+from protos import pi_cluster_pb2 as pb
+from protos import pi_cluster_pb2_grpc as rpc
+from worker.host import StageHost
+from worker.identity import Identity
+from worker.service import WorkerService
+from worker.vault import ShardVault
+
+EPOCH = 7
+
+
+@contextmanager
+def serving(servicer: rpc.WorkerServicer) -> Iterator[str]:
+    """A gRPC server on a port that the system chooses; yields its address."""
+    server = grpc.server(ThreadPoolExecutor(4), options=wire.SERVER_OPTIONS)
+    rpc.add_WorkerServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
+
+
+@contextmanager
+def pipeline(store: Store, bounds: Sequence[int], folder: Path) -> Iterator[list[StageAddress]]:
+    """Serve a store by stages that are cut at ``bounds``; 0 and the last layer among them."""
+    ranges = [LayerRange(*pair) for pair in zip(bounds, bounds[1:], strict=False)]
+    vault = ShardVault(folder)  # the nodes of this process share their disk
+    with ExitStack() as stack:
+        stack.enter_context(threadpool_limits(1))
+        stages = []
+        for layers in ranges:
+            name = f"node-{layers}"
+            about = pb.NodeDescription(node_id=name, name=name, wire_version=wire.WIRE_VERSION)
+            service = WorkerService(Identity(name, 1), about, vault, StageHost(vault))
+            address = stack.enter_context(serving(service))
+            stages.append(StageAddress(name, name, address, layers))
+        for stage, following in zip(stages, [*stages[1:], None], strict=True):
+            _load(store, stage, following)
+        yield stages
+
+
+def _load(store: Store, stage: StageAddress, following: StageAddress | None) -> None:
+    layers = stage.layers
+    request = pb.LoadStageRequest(
+        epoch=EPOCH,
+        manifest=store.manifest.to_json(),
+        layers=pb.LayerRange(start=layers.start, stop=layers.stop),
+        next_node=following.name if following else "",
+        next_address=following.address if following else "",
+        max_step_rows=512,
+        max_sequences=4,
+        context=1024,
+    )
+    with NodeClient(stage.address, stage.name) as client:
+        for file in client.missing(store.manifest.stage_files(layers.start, layers.stop)):
+            client.put_shard(file, store.path_of(file), lambda _: None)
+        client.load_stage(request)
