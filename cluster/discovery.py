@@ -20,6 +20,7 @@ from cluster.errors import ClusterError
 SERVICE_TYPE = "_pi-cluster._tcp.local."
 _CONTAINER_LINKS = ("docker", "br-", "veth", "virbr", "cni", "podman", "lxc")
 _RESOLVE_MS = 2_000
+_PORT_DIGITS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +98,9 @@ def split_address(text: str, default_port: int | None = None) -> tuple[str, int]
     host, colon, port_text = text.rpartition(":")
     if default_port is not None and (not colon or (text.endswith("]") and text.startswith("["))):
         host, port_text = text, str(default_port)
-    well_formed = host and port_text.isascii() and port_text.isdigit()
-    if not well_formed or int(port_text) > 65535 or (":" in host and not host.startswith("[")):
+    bracketed = host.startswith("[") and host.endswith("]")
+    is_number = port_text.isascii() and port_text.isdigit() and len(port_text) <= _PORT_DIGITS
+    if not host or not is_number or int(port_text) > 65535 or (":" in host and not bracketed):
         raise ClusterError(f"{text!r} is not HOST:PORT, as in pi1.local:7711")
     return host, int(port_text)
 

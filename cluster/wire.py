@@ -14,7 +14,8 @@ from cluster.errors import ClusterError, NodeError, NodeLost, VersionError
 WIRE_VERSION = 1
 
 _ERROR_KEY = "pi-cluster-error"
-_MAX_REASON = 2_000  # gRPC carries the reason in a header, and headers are small
+# gRPC carries the reason in a header of at most 8 KiB, where a byte may take three.
+_MAX_REASON_BYTES = 2_000
 _CARRIED = {
     name: kind
     for name, kind in vars(errors).items()
@@ -81,7 +82,9 @@ def check_wire_version(version: int, peer: str) -> None:
 def refuse(context: grpc.ServicerContext, error: ClusterError) -> NoReturn:
     """End a call with an error that :func:`carried_error` restores on the other side."""
     context.set_trailing_metadata(((_ERROR_KEY, type(error).__name__),))
-    context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error)[:_MAX_REASON])
+    # A file name that is not UTF-8 becomes question marks rather than another failure.
+    reason = str(error).encode(errors="replace")[:_MAX_REASON_BYTES]
+    context.abort(grpc.StatusCode.FAILED_PRECONDITION, reason.decode(errors="ignore"))
     raise AssertionError("abort raises")
 
 

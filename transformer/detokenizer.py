@@ -29,9 +29,11 @@ class IncrementalDetokenizer:
     def push(self, token_id: int) -> str:
         """The text that ``token_id`` completes; empty for control pieces and within a character.
 
-        Raises `PromptError` for an id outside the vocabulary.
+        An id without a piece gives U+FFFD: the embedding of many models has more rows than their
+        tokenizer has pieces.
         """
-        self._tokenizer.check_ids([token_id])
+        if token_id >= self._tokenizer.vocab_size:
+            return self.finish() + "\ufffd"
         byte = self._tokenizer.byte_value(token_id)
         if byte is not None:
             self._continuation = True

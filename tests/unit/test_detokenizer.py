@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transformer.detokenizer import IncrementalDetokenizer
-from transformer.errors import PromptError
 from transformer.tokenizer import Tokenizer
 
 PATH = Path(__file__).parents[2] / "storyteller" / "checkpoint" / "tokenizer.model"
@@ -71,6 +70,6 @@ def test_control_pieces_give_nothing():
     assert parts_of([1, 2, 3, 4]) == [""] * 5
 
 
-def test_an_id_outside_the_vocabulary_is_refused():
-    with pytest.raises(PromptError, match="token id 2048"):
-        IncrementalDetokenizer(TOKENIZER).push(2048)
+def test_an_id_without_a_piece_is_shown_as_a_replacement_character():
+    detokenizer = IncrementalDetokenizer(TOKENIZER)
+    assert detokenizer.push(2048) == "\ufffd"
