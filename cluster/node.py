@@ -61,8 +61,12 @@ class NodeClient:
                     f"{path} has {size} bytes, its manifest says {file.size_bytes}: "
                     f"run `pi-cluster verify {path.parent}`"
                 )
-            with wire.restored_errors(self.label):
-                self._stub.PutShard(parts())
+            try:
+                with wire.restored_errors(self.label):
+                    self._stub.PutShard(parts())
+            except StoreError as error:
+                # The node knows the shard by its digest only.
+                raise StoreError(f"{path}, sent to {self.label}: {error}") from None
 
     def load_stage(self, request: pb.LoadStageRequest) -> int:
         """Replace what the node serves; returns the bytes of mapped weights."""

@@ -39,10 +39,13 @@ class AnswerText:
         if self.stopped:
             return ""
         self._held += piece
-        found = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
+        found = [(at + len(s), at) for s in self._stops if (at := self._held.find(s)) >= 0]
         if found:
             self.stopped = True
-            shown, self._held = self._held[: min(found)], ""
+            # The first that is complete, not the first that begins: how the text was cut into
+            # tokens makes no difference then.
+            _, start = min(found)
+            shown, self._held = self._held[:start], ""
         else:
             keep = max((_overlap(self._held, stop) for stop in self._stops), default=0)
             cut = len(self._held) - keep

@@ -181,7 +181,8 @@ class Session:
         try:
             for result in self._results:
                 self._inbox.put(result)
-            self._inbox.put(NodeError("the pipeline ended the session early"))
+            # A stream that broke may look to the last stage as if it had ended.
+            self._inbox.put(NodeLost("the pipeline ended the session early"))
         except grpc.RpcError as error:
             self._inbox.put(wire.carried_error(error, self._last.label))
 

@@ -45,7 +45,9 @@ class SamplingSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self._require("temperature", _is_real(self.temperature) and self.temperature >= 0, "0 or more")
+        self._require(
+            "temperature", _is_real(self.temperature) and self.temperature >= 0, "0 or more"
+        )
         self._require(
             "top_k", _is_int(self.top_k) and self.top_k >= 0, "a whole number, 0 (off) or more"
         )
@@ -59,12 +61,16 @@ class SamplingSettings:
             "above 0; 1 is off",
         )
         self._require(
-            "seed", _is_int(self.seed) and 0 <= self.seed < 2**64, "a whole number from 0 to 2**64 - 1"
+            "seed",
+            _is_int(self.seed) and 0 <= self.seed < 2**64,
+            "a whole number from 0 to 2**64 - 1",
         )
 
     def _require(self, name: str, holds: bool, allowed: str) -> None:
         if not holds:
-            raise SettingsError(f"{name} = {getattr(self, name)!r} is not allowed; it must be {allowed}")
+            raise SettingsError(
+                f"{name} = {getattr(self, name)!r} is not allowed; it must be {allowed}"
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

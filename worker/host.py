@@ -19,6 +19,9 @@ from worker.vault import ShardVault
 
 log = logging.getLogger(__name__)
 
+_MAX_SINKS = 4  # one session runs; a few more may be about to learn that it is busy
+_MAX_LABEL = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
@@ -101,7 +104,8 @@ class StageHost:
             session = Session(serving.loaded.stage)
             outlet = self._outlet(serving.assignment, header, session)
             with self._lock:
-                self._session, self._coordinator = session, header.coordinator
+                self._session = session
+                self._coordinator = header.coordinator[:_MAX_LABEL]
             try:
                 yield session, outlet
             finally:
@@ -119,8 +123,8 @@ class StageHost:
             raise NodeError("results are collected from the last stage, and this is not it")
         sink = ResultSink()
         with self._lock:
-            if request.session in self._sinks:
-                raise NodeError("the results of this session are being collected already")
+            if request.session in self._sinks or len(self._sinks) == _MAX_SINKS:
+                raise NodeError("too many coordinators collect results here already")
             self._sinks[request.session] = sink
         try:
             yield sink

@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 Method = Callable[..., Any]
 
+_MOST = {"max_step_rows": 4_096, "max_sequences": 1_024, "context": 1 << 24}
+"""Bounds of what a coordinator may ask for; whether it fits is the planner's business."""
+
 
 def _refusing(context: grpc.ServicerContext, method: str, error: Exception) -> None:
     """Answer a call with the reason it failed; an error we did not foresee goes to the log."""
@@ -148,8 +151,10 @@ def _assignment(request: pb.LoadStageRequest) -> Assignment:
         layers = LayerRange(request.layers.start, request.layers.stop)
     except ValueError as error:
         raise NodeError(str(error)) from None
-    if min(request.max_step_rows, request.max_sequences, request.context) < 1:
-        raise NodeError("the limits of a stage are at least 1")
+    limits = Limits(request.max_step_rows, request.max_sequences, request.context)
+    for name, most in _MOST.items():
+        if not 1 <= getattr(limits, name) <= most:
+            raise NodeError(f"{name} is {getattr(limits, name)}; it must be from 1 to {most}")
     manifest = Manifest.from_json(request.manifest)
     if bool(request.next_address) != (layers.stop < manifest.n_layers):
         raise NodeError("every stage but the last needs a next hop, and the last has none")
@@ -157,7 +162,7 @@ def _assignment(request: pb.LoadStageRequest) -> Assignment:
         epoch=request.epoch,
         manifest=manifest,
         layers=layers,
-        limits=Limits(request.max_step_rows, request.max_sequences, request.context),
+        limits=limits,
         next_node=request.next_node,
         next_address=request.next_address,
     )

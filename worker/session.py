@@ -64,9 +64,10 @@ class Session:
                 if self._failure:
                     return
                 self._inbox.put((time.perf_counter_ns(), message))
-            self._inbox.put(None)
         except grpc.RpcError:
             self.fail(NodeLost("the hop before this one broke its stream"))
+        finally:
+            self._inbox.put(None)
 
     def _next(self) -> tuple[int, int, pb.StepMessage] | None:
         """When the stage began to wait, when the message came, and the message."""

@@ -5,13 +5,14 @@ import sys
 
 import click
 
+from cluster.errors import ClusterError, StateError
 from coordinator.generation import GenerationOptions
-from coordinator.text_model import Message, TextModel
+from coordinator.text_model import Message
 from deploy.answering import answer, print_timings
 from deploy.commands.options import cluster_option, generation_options, stop_option
 from deploy.record import PipelineRecord, load_record
 from deploy.screen import notes, stream
-from transformer.errors import PromptError
+from transformer.errors import ModelError
 
 _HELP = """\
 /help    show this
@@ -34,8 +35,7 @@ def chat(
     cluster: str,
 ) -> None:
     """Talk with the model; it remembers what was said."""
-    record = load_record(cluster)
-    conversation = _Conversation(record, record.text_model(), options, stop, system, verbose)
+    conversation = _Conversation(cluster, options, stop, system, verbose)
     if sys.stdin.isatty():
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401  input() edits lines once it is loaded
@@ -73,35 +73,35 @@ class _Conversation:
 
     def __init__(
         self,
-        record: PipelineRecord,
-        model: TextModel,
+        cluster: str,
         options: GenerationOptions,
         stops: tuple[str, ...],
         system: str | None,
         verbose: bool,
     ) -> None:
-        self._record = record
-        self._model = model
+        self._cluster = cluster
         self._options = options
         self._stops = stops
         self._verbose = verbose
         self._opening: list[Message] = [{"role": "system", "content": system}] if system else []
         self._turns: list[Message] = []
-        model.chat_ids([*self._opening, {"role": "user", "content": "?"}])  # refuse now, not later
+        record = load_record(cluster)
+        self._digest = record.manifest.digest
+        self._model = record.text_model()
+        self._encode("?")  # a model that cannot chat says so now, not after the first question
 
     def reset(self) -> None:
         """Forget all turns."""
         self._turns.clear()
 
     def say(self, said: str) -> None:
-        """Answer one turn. A turn that fails is not remembered."""
-        asked: Message = {"role": "user", "content": said}
+        """Answer one turn. A turn that fails is not remembered, and the others are not lost."""
         try:
-            ids = self._model.chat_ids([*self._opening, *self._turns, asked])
+            ids = self._encode(said)
             text = self._model.answer(self._stops, raw=False)
-            answered = answer(self._record, ids, self._options, text, stream)
-        except PromptError as error:
-            notes.print(f"error: {error}; /reset begins anew", soft_wrap=True)
+            answered = answer(self._record(), ids, self._options, text, stream)
+        except (ClusterError, ModelError) as error:
+            notes.print(f"\nerror: {error}", markup=False, soft_wrap=True)
             return
         stream("\n")
         if answered.was_interrupted:
@@ -109,4 +109,18 @@ class _Conversation:
         if self._verbose:
             print_timings(answered)
         # What was shown is what was said, whether it was interrupted or not.
-        self._turns += [asked, {"role": "assistant", "content": answered.text or ""}]
+        self._turns += [_user(said), {"role": "assistant", "content": answered.text or ""}]
+
+    def _encode(self, said: str) -> list[int]:
+        return self._model.chat_ids([*self._opening, *self._turns, _user(said)])
+
+    def _record(self) -> PipelineRecord:
+        """The pipeline as it is now: it may have been brought up anew since the last turn."""
+        record = load_record(self._cluster)
+        if record.manifest.digest != self._digest:
+            raise StateError("another model is up now: /bye, and start a new chat")
+        return record
+
+
+def _user(said: str) -> Message:
+    return {"role": "user", "content": said}

@@ -45,8 +45,8 @@ def down(cluster: str) -> None:
         except StateError:
             record = None
         if record:
-            for stage in record.addresses:
-                _unload(stage, record.epoch)
+            with ThreadPoolExecutor(max_workers=len(record.stages)) as pool:
+                list(pool.map(lambda stage: _unload(stage, record.epoch), record.addresses))
         forget_record(folder)
         stopped = stop_local_workers(cluster)
     unloaded = f"{len(record.stages)} stages unloaded" if record else "no pipeline was up"

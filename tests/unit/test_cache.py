@@ -1,5 +1,7 @@
 """The rolling cache: where positions live, how it grows, and what it may cost."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -93,7 +95,7 @@ def test_a_buffer_grows_by_doubling_and_never_past_its_capacity(capacity, steps)
         assert cache.size_bytes >= slot_bytes * min(cache.length, capacity)
         assert cache.size_bytes <= slot_bytes * min(capacity, 2 * cache.length)
         sizes.append(cache.size_bytes)
-    grown = [(a, b) for a, b in zip(sizes, sizes[1:], strict=False) if a != b]
+    grown = [(a, b) for a, b in pairwise(sizes) if a != b]
     assert all(b >= min(2 * a, slot_bytes * capacity) for a, b in grown)
 
 

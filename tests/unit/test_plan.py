@@ -1,4 +1,4 @@
-"""The planner against brute force: every layer once, nothing empty, nothing over, nothing slower."""
+"""The planner against brute force: every layer once, nothing empty, over or slower."""
 
 from itertools import permutations
 
@@ -53,9 +53,7 @@ def weight_bytes(footprint: ModelFootprint, layers: int, is_first: bool, is_last
     return layers * footprint.layer_bytes + ends
 
 
-def stage_time(
-    footprint: ModelFootprint, node: NodeCapacity, layers: int, is_last: bool
-) -> float:
+def stage_time(footprint: ModelFootprint, node: NodeCapacity, layers: int, is_last: bool) -> float:
     """Bytes read for a token; of the embedding it is one row."""
     return weight_bytes(footprint, layers, False, is_last) / node.speed
 
@@ -74,15 +72,11 @@ def all_shares(total: int, nodes: int) -> list[tuple[int, ...]]:
     if nodes == 1:
         return [(total,)] if total else []
     return [
-        (first, *rest)
-        for first in range(1, total)
-        for rest in all_shares(total - first, nodes - 1)
+        (first, *rest) for first in range(1, total) for rest in all_shares(total - first, nodes - 1)
     ]
 
 
-def brute_force(
-    footprint: ModelFootprint, orders: list[tuple[NodeCapacity, ...]]
-) -> float | None:
+def brute_force(footprint: ModelFootprint, orders: list[tuple[NodeCapacity, ...]]) -> float | None:
     """The least slowest stage over the given rows of nodes, or None where nothing fits."""
     best: float | None = None
     for order in orders:
@@ -129,9 +123,7 @@ def test_a_plan_holds_every_layer_once_in_order_on_nodes_that_have_room(footprin
     for stage in plan.stages:
         layers = len(stage.layers)
         assert layers >= 1
-        weights = weight_bytes(
-            footprint, layers, stage is plan.stages[0], stage is plan.stages[-1]
-        )
+        weights = weight_bytes(footprint, layers, stage is plan.stages[0], stage is plan.stages[-1])
         assert stage.weight_bytes == weights
         caches = layers * footprint.cache_bytes_per_layer
         assert stage.memory_bytes == weights + caches + footprint.step_bytes
@@ -256,7 +248,9 @@ def test_a_model_that_does_not_fit_is_refused_with_every_node_and_its_figures():
 def test_a_byte_decides_whether_a_model_fits():
     footprint = ModelFootprint(3, 10, 4, 5, cache_bytes_per_layer=2, step_bytes=1)
     needed = 3 * 10 + 4 + 5 + 3 * 2 + 1
-    fitting = next(free for free in range(100) if NodeCapacity("a", "a", free, 1).usable_bytes >= needed)
+    fitting = next(
+        free for free in range(100) if NodeCapacity("a", "a", free, 1).usable_bytes >= needed
+    )
     assert counts_of(plan_layers(footprint, [NodeCapacity("a", "a", fitting, 1.0)])) == [3]
     with pytest.raises(PlanError):
         plan_layers(footprint, [NodeCapacity("a", "a", fitting - 1, 1.0)])

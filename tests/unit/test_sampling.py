@@ -66,8 +66,8 @@ def logits_of(*values: float) -> np.ndarray:
 def test_a_setting_out_of_range_is_refused_by_name_value_and_range(name, value):
     with pytest.raises(SettingsError) as refusal:
         SamplingSettings(**{name: value})
-    assert str(refusal.value).startswith(f"{name} = {value!r} is not allowed: ")
-    assert any(digit in str(refusal.value).split("allowed: ")[1] for digit in "01")
+    assert str(refusal.value).startswith(f"{name} = {value!r} is not allowed; it must be ")
+    assert any(digit in str(refusal.value).split("must be ")[1] for digit in "01")
 
 
 def test_the_ends_of_every_range_are_allowed():

@@ -138,7 +138,9 @@ def test_the_window_hides_what_lies_before_it(weights):
 
 def test_sequences_in_one_step_equal_each_alone_to_the_bit(weights):
     numbers = np.random.default_rng(23)
-    texts = {n: numbers.integers(0, CONFIG.vocab_size, size) for n, size in ((4, 100), (7, 61))}
+    texts = {
+        n: numbers.integers(0, CONFIG.vocab_size, size) for n, size in ((4, 100), (7, 61), (5, 9))
+    }
     alone = {
         n: run_prompt([make_stage(CONFIG, weights, 0, 5)], ids, 50)[1] for n, ids in texts.items()
     }
@@ -146,7 +148,13 @@ def test_sequences_in_one_step_equal_each_alone_to_the_bit(weights):
     together: dict[int, list[np.ndarray]] = {n: [] for n in texts}
     done = dict.fromkeys(texts, 0)
     # Prefill of one beside decode of the other, in either order, and steps of one alone.
-    for rows in ({4: 37, 7: 1}, {7: 1, 4: 1}, {4: 1}, {7: 58, 4: 60}, {7: 1, 4: 1}):
+    for rows in (
+        {4: 37, 7: 1},
+        {7: 1, 5: 8, 4: 1},
+        {4: 1},
+        {7: 58, 4: 60},
+        {5: 1, 7: 1, 4: 1},
+    ):
         chunks = [Chunk(n, done[n], count) for n, count in rows.items()]
         ids = np.concatenate([texts[c.sequence][c.start : c.start + c.rows] for c in chunks])
         _, logits = run_step(stages, chunks, ids)

@@ -1,0 +1,56 @@
+"""What may be asked of a generation, and of the model it runs on."""
+
+import pytest
+
+from cluster import settings
+from coordinator.generation import GenerationOptions
+from coordinator.model import ServedModel
+from transformer.errors import PromptError, SettingsError
+
+MODEL = ServedModel(vocab_size=100, bos_id=1, eos_ids=frozenset({2}), context=None)
+SHORT = ServedModel(vocab_size=100, bos_id=1, eos_ids=frozenset({2}), context=8)
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_fewer_than_one_token_is_refused_by_name(count):
+    with pytest.raises(SettingsError, match=rf"^max-tokens is {count}; it must be at least 1$"):
+        GenerationOptions(max_tokens=count)
+
+
+@pytest.mark.parametrize("size", [0, -7, settings.MAX_STEP_ROWS + 1])
+def test_a_chunk_size_that_no_stage_takes_is_refused_by_name_and_range(size):
+    expected = rf"^chunk-size is {size}; it must be from 1 to {settings.MAX_STEP_ROWS}$"
+    with pytest.raises(SettingsError, match=expected):
+        GenerationOptions(chunk_size=size)
+
+
+def test_the_ends_of_the_ranges_are_allowed():
+    GenerationOptions(max_tokens=1, chunk_size=1)
+    GenerationOptions(chunk_size=settings.MAX_STEP_ROWS)
+
+
+def test_the_defaults_are_within_their_ranges():
+    options = GenerationOptions()
+    assert options.chunk_size == settings.DEFAULT_CHUNK_SIZE
+    assert not options.ignore_eos
+
+
+def test_a_prompt_of_no_tokens_is_refused():
+    with pytest.raises(PromptError, match="the prompt is empty"):
+        MODEL.check_prompt([])
+
+
+@pytest.mark.parametrize("token_id", [-1, 100, 2**40])
+def test_an_id_outside_the_vocabulary_is_refused_by_name_and_range(token_id):
+    with pytest.raises(PromptError, match=rf"token id {token_id} is outside .* 0\.\.99"):
+        MODEL.check_prompt([0, 99, token_id])
+
+
+def test_a_prompt_must_leave_room_for_a_token_in_the_context():
+    SHORT.check_prompt([5] * 7)
+    with pytest.raises(PromptError, match=r"has 8 tokens and .* context is 8: .*--context"):
+        SHORT.check_prompt([5] * 8)
+
+
+def test_a_model_with_a_window_takes_prompts_of_any_length():
+    MODEL.check_prompt([5] * 100_000)

@@ -1,0 +1,161 @@
+"""The rule of imports: they point down, and each foreign thing has one door."""
+
+import ast
+import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# What each package may import of ours beside itself.
+ALLOWED = {
+    "protos": set(),
+    "transformer": set(),
+    "storyteller": set(),
+    "cluster": {"protos"},
+    "shard_tool": {"transformer", "cluster", "protos"},
+    "worker": {"transformer", "cluster", "protos"},
+    "coordinator": {"transformer", "cluster", "protos"},
+    "deploy": {
+        *("transformer", "cluster", "protos", "storyteller"),
+        *("shard_tool", "worker", "coordinator"),
+    },
+    # Measures what is installed, from outside.
+    "benchmarks": {
+        *("transformer", "cluster", "protos", "storyteller"),
+        *("shard_tool", "worker", "coordinator", "deploy"),
+    },
+}
+# Made by the protobuf compiler, which follows rules of its own.
+GENERATED = {"protos/pi_cluster_pb2.py", "protos/pi_cluster_pb2_grpc.py"}
+# Programs that make the embedded model and are not installed.
+NOT_INSTALLED = ("storyteller/training/", "benchmarks/")
+# Readline takes over the keyboard as soon as it is imported: only a chat at a terminal wants that.
+IMPORTS_WITHIN_FUNCTIONS = {("deploy/commands/chat.py", "readline")}
+FILES_THAT_READ_THE_ENVIRONMENT = {"cluster/settings.py"}
+FILES_THAT_SPEAK_MDNS = {"cluster/discovery.py"}
+NAMELESS = {"utils", "util", "helpers", "helper", "misc", "common"}
+
+FILES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for folder in ROOT.iterdir()
+    if folder.is_dir() and not folder.name.startswith(".") and folder.name not in ("tests", "build")
+    for path in folder.rglob("*.py")
+)
+WRITTEN = [file for file in FILES if file not in GENERATED]
+INSTALLED = [file for file in FILES if not file.startswith(NOT_INSTALLED)]
+
+
+@cache
+def tree_of(file: str) -> ast.Module:
+    return ast.parse((ROOT / file).read_text(encoding="utf-8"), file)
+
+
+def modules_named_by(node: ast.AST, file: str) -> list[str]:
+    """Whole names of what an import statement imports, ``from a import b`` as ``a.b``."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        base = Path(file).parent.parts[: len(Path(file).parts) - node.level] if node.level else ()
+        prefix = ".".join([*base, *([node.module] if node.module else [])])
+        return [f"{prefix}.{alias.name}" for alias in node.names]
+    return []
+
+
+def imports_of(file: str) -> set[str]:
+    return {name for node in ast.walk(tree_of(file)) for name in modules_named_by(node, file)}
+
+
+def files_importing(module: str, files: list[str]) -> set[str]:
+    return {
+        file for file in files for name in imports_of(file) if (name + ".").startswith(module + ".")
+    }
+
+
+def imports_within_functions(file: str) -> Iterator[tuple[str, str]]:
+    for function in ast.walk(tree_of(file)):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            for node in ast.walk(function):
+                yield from ((file, name) for name in modules_named_by(node, file))
+
+
+def test_the_files_that_the_rule_is_about_are_found():
+    assert {"transformer/stage.py", "deploy/commands/up.py", "protos/pi_cluster_pb2.py"} <= set(
+        FILES
+    )
+    assert len(FILES) > 60
+
+
+def test_every_folder_with_code_has_its_place_in_the_rule():
+    assert {file.split("/")[0] for file in FILES} <= ALLOWED.keys()
+
+
+@pytest.mark.parametrize("file", WRITTEN)
+def test_imports_point_down(file):
+    package = file.split("/")[0]
+    ours = {name.split(".")[0] for name in imports_of(file)} & (ALLOWED.keys() | {"tests"})
+    assert ours <= ALLOWED[package] | {package}
+
+
+def test_nothing_imports_back_up_along_any_chain():
+    for package, below in ALLOWED.items():
+        for lower in below:
+            assert package not in ALLOWED[lower]
+            assert ALLOWED[lower] <= below
+
+
+def test_the_arithmetic_knows_of_no_network():
+    files = [file for file in WRITTEN if file.startswith("transformer/")]
+    for module in ("grpc", "google", "socket", "asyncio", "http", "urllib", "zeroconf"):
+        assert files_importing(module, files) == set()
+
+
+def test_only_discovery_speaks_mdns():
+    assert files_importing("zeroconf", WRITTEN) == FILES_THAT_SPEAK_MDNS
+
+
+def test_only_settings_read_the_environment():
+    def touches(file: str) -> bool:
+        names = ("environ", "environb", "getenv", "getenvb", "putenv", "unsetenv")
+        used = {node.attr for node in ast.walk(tree_of(file)) if isinstance(node, ast.Attribute)}
+        named = {name.rpartition(".")[2] for name in imports_of(file) if name.startswith("os.")}
+        return bool((used | named) & set(names))
+
+    assert {file for file in INSTALLED if touches(file)} == FILES_THAT_READ_THE_ENVIRONMENT
+
+
+def test_imports_stand_at_the_top():
+    within = {found for file in INSTALLED for found in imports_within_functions(file)}
+    assert within == IMPORTS_WITHIN_FUNCTIONS
+
+
+def test_nothing_is_imported_with_a_star():
+    starred = {name for file in WRITTEN for name in imports_of(file) if name.endswith(".*")}
+    assert starred == set()
+
+
+def test_no_module_is_named_for_nothing_in_particular():
+    assert not {part for file in FILES for part in Path(file).with_suffix("").parts} & NAMELESS
+
+
+def test_the_wheel_holds_every_package_of_the_program_and_no_other():
+    values = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = values["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert {file.split("/")[0] for file in INSTALLED} == set(wheel["packages"])
+    left_out = {path.rstrip("/") for path in NOT_INSTALLED if path != "benchmarks/"}
+    assert left_out == set(wheel["exclude"])
+
+
+def test_foreign_imports_are_declared_dependencies():
+    values = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    declared = {
+        text.partition(">")[0].replace("-", "_") for text in values["project"]["dependencies"]
+    }
+    distribution_of = {"grpc": "grpcio", "google": "protobuf"}
+    imported = {name.split(".")[0] for file in INSTALLED for name in imports_of(file)}
+    foreign = imported - ALLOWED.keys() - sys.stdlib_module_names
+    assert {distribution_of.get(name, name) for name in foreign} == declared
