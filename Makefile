@@ -13,7 +13,7 @@ help: ## list these targets
 
 demo: .venv/installed ## set everything up, start three workers here, and let them tell a story
 	@$(BIN)/pi-cluster up --local 3 --cluster demo
-	@$(BIN)/pi-cluster prompt "$(STORY)" --seed 11 --verbose --cluster demo; \
+	@$(BIN)/pi-cluster prompt "$(STORY)" --seed 5 --verbose --cluster demo; \
 	status=$$?; $(BIN)/pi-cluster down --cluster demo; exit $$status
 
 test: .venv/developing ## run all tests: unit, parity and integration (real processes), about four minutes

@@ -1,24 +1,22 @@
 """Workers on this machine, in the background: started, found again, stopped."""
 
 import logging
-import os
 import select
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+
+import psutil
 
 from cluster import settings
 from cluster.discovery import Peer
 from cluster.errors import ClusterError, NodeError
-from worker.presence import Presence, find_presence
+from worker.presence import find_presence
 
 log = logging.getLogger(__name__)
 
 _START_TIMEOUT_S = 30.0  # a Pi imports numpy and gRPC from a microSD card in about ten
 _STOP_TIMEOUT_S = 10.0
-_POLL_S = 0.05
 
 
 def ensure_local_workers(cluster: str, count: int) -> list[Peer]:
@@ -99,18 +97,15 @@ def _stop(data_dir: Path) -> bool:
     presence = find_presence(data_dir)
     if presence is None:
         return False
-    # The lock proves that the process lives and is this worker, so its id cannot be a stranger's.
-    _signal(presence, signal.SIGTERM)
-    deadline = time.monotonic() + _STOP_TIMEOUT_S
-    while find_presence(data_dir) is not None:
-        if time.monotonic() > deadline:
-            log.warning("%s does not leave; killing it", data_dir.name)
-            _signal(presence, signal.SIGKILL)
-            deadline = time.monotonic() + _STOP_TIMEOUT_S
-        time.sleep(_POLL_S)
+    try:
+        # The lock proves that the process lives and is this worker, so its id is no stranger's.
+        process = psutil.Process(presence.process_id)
+        process.terminate()
+        process.wait(_STOP_TIMEOUT_S)
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.TimeoutExpired:
+        log.warning("%s does not leave; killing it", data_dir.name)
+        process.kill()
+        process.wait(_STOP_TIMEOUT_S)
     return True
-
-
-def _signal(presence: Presence, number: signal.Signals) -> None:
-    if presence.process_id > 0:
-        os.kill(presence.process_id, number)
