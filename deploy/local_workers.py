@@ -1,9 +1,12 @@
 """Workers on this machine, in the background: started, found again, stopped."""
 
+import contextlib
 import logging
 import select
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -17,12 +20,12 @@ log = logging.getLogger(__name__)
 
 _START_TIMEOUT_S = 30.0  # a Pi imports numpy and gRPC from a microSD card in about ten
 _STOP_TIMEOUT_S = 10.0
+_POLL_S = 0.02
 
 
 def ensure_local_workers(cluster: str, count: int) -> list[Peer]:
     """Have exactly ``count`` local workers run for ``cluster``; those that do are kept."""
-    for data_dir in _data_dirs(cluster)[count:]:
-        _stop(data_dir)
+    _stop(_data_dirs(cluster)[count:])
     names = [(settings.local_worker_data(cluster, i), f"local-{i}") for i in range(1, count + 1)]
     started = {
         data_dir: _start(cluster, data_dir, name)
@@ -36,7 +39,7 @@ def ensure_local_workers(cluster: str, count: int) -> list[Peer]:
 
 def stop_local_workers(cluster: str) -> int:
     """Stop every local worker of ``cluster``; returns how many ran."""
-    return sum(_stop(data_dir) for data_dir in _data_dirs(cluster))
+    return _stop(_data_dirs(cluster))
 
 
 def log_file(cluster: str, name: str) -> Path:
@@ -92,20 +95,31 @@ def _tail(cluster: str, name: str) -> str:
     return "\n".join(f"  {line}" for line in lines[-5:])
 
 
-def _stop(data_dir: Path) -> bool:
-    """Ask a worker to leave, and insist if it does not; returns whether there was one."""
-    presence = find_presence(data_dir)
-    if presence is None:
-        return False
-    try:
-        # The lock proves that the process lives and is this worker, so its id is no stranger's.
-        process = psutil.Process(presence.process_id)
-        process.terminate()
-        process.wait(_STOP_TIMEOUT_S)
-    except psutil.NoSuchProcess:
-        pass
-    except psutil.TimeoutExpired:
-        log.warning("%s does not leave; killing it", data_dir.name)
-        process.kill()
-        process.wait(_STOP_TIMEOUT_S)
+def _stop(data_dirs: Sequence[Path]) -> int:
+    """Ask workers to leave, and insist where one does not; returns how many there were."""
+    processes = []
+    for data_dir in data_dirs:
+        presence = find_presence(data_dir)
+        if presence is not None:
+            # The lock proves that the process lives and is this worker: its id is no stranger's.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                processes.append(psutil.Process(presence.process_id))
+                processes[-1].terminate()
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if not _ends(process):
+                log.warning("worker process %d does not leave; killing it", process.pid)
+                process.kill()
+                _ends(process)
+    return len(processes)
+
+
+def _ends(process: psutil.Process) -> bool:
+    """Wait for a process that is not our child; false when it takes too long."""
+    deadline = time.monotonic() + _STOP_TIMEOUT_S
+    # A zombie has ended; when it is reaped is between it and its parent.
+    while process.status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_S)
     return True
