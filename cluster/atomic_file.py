@@ -3,7 +3,6 @@
 import hashlib
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from cluster.errors import StoreError
@@ -49,12 +48,7 @@ class AtomicFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *failure: object) -> None:
         try:
             if kind is None:
                 os.fsync(self._file.fileno())

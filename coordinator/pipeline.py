@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self
 
 import grpc
@@ -89,6 +88,7 @@ class Session:
         self._last = NodeClient(stages[-1].address, stages[-1].name)
         self._inbox: queue.SimpleQueue[pb.StepResult | ClusterError] = queue.SimpleQueue()
         self._failure: ClusterError | None = None
+        self._interrupted = False
         self._results: Any = None
         self._inlet: Any = None
         self._inlet_ended = threading.Event()
@@ -109,12 +109,7 @@ class Session:
             on_failure.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *failure: object) -> None:
         # What already goes wrong must not be hidden by a session that then does not end either.
         unheard = contextlib.nullcontext() if kind is None else contextlib.suppress(ClusterError)
         try:
@@ -164,8 +159,12 @@ class Session:
         return StepResult(message.step, rows, tuple(_stage_time(t) for t in message.timings))
 
     def discard_results(self) -> None:
-        """Wait for all steps in flight and forget them; a broken session has none left."""
-        while self.in_flight and self._failure is None:
+        """Wait for all steps in flight and forget them.
+
+        A broken session has none left. After Ctrl-C a result may have been taken and lost, so
+        nothing can be waited for: such a session can only be ended.
+        """
+        while self.in_flight and self._failure is None and not self._interrupted:
             self.next_result()
 
     def _messages(self) -> Iterator[pb.StepMessage]:
@@ -188,9 +187,13 @@ class Session:
 
     def _receive(self) -> pb.StepResult:
         if self._failure is None:
-            item = self._inbox.get()
-            if isinstance(item, pb.StepResult):
-                return item
+            try:
+                item = self._inbox.get()
+                if isinstance(item, pb.StepResult):
+                    return item
+            except KeyboardInterrupt:
+                self._interrupted = True
+                raise
             self._failure = self._explain(item)
         raise self._failure
 
