@@ -77,7 +77,7 @@ class NodeClient:
         """Let the node go of a stage of this epoch or an older one."""
         with wire.restored_errors(self.label):
             self._stub.UnloadStage(
-                pb.UnloadStageRequest(epoch=epoch), timeout=settings.CALL_TIMEOUT_S
+                pb.UnloadStageRequest(epoch=epoch), timeout=settings.LOAD_TIMEOUT_S
             )
 
     def run_steps(self, messages: Iterator[pb.StepMessage]) -> Any:

@@ -6,6 +6,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from cluster.errors import StateError
 
 DEFAULT_CLUSTER = "default"
@@ -26,6 +28,7 @@ LOAD_TIMEOUT_S = 120.0  # a quarter of a 7B is read from a microSD card in about
 KEEPALIVE_TIME_MS = 2_000  # an unplugged cable is noticed after this and the next
 KEEPALIVE_TIMEOUT_MS = 1_500
 PING_TIMEOUT_MS = 1_500  # gRPC's own default of 60_000 outlives keepalive_timeout_ms
+STEP_PATIENCE_S = 100.0  # a large chunk on slow arithmetic; only then a stage can be replaced
 BUSY_WAIT_S = 2.0  # the previous session may still be freeing its caches
 STOP_GRACE_S = 2.0
 
@@ -81,8 +84,7 @@ def check_cluster_name(name: str) -> str:
 
 def who_am_i() -> str:
     """``user@host (pid)``, for messages to others who want the same pipeline."""
-    user = os.environ.get("USER") or os.environ.get("LOGNAME") or str(os.getuid())
-    return f"{user}@{socket.gethostname()} (process {os.getpid()})"
+    return f"{psutil.Process().username()}@{socket.gethostname()} (process {os.getpid()})"
 
 
 def _xdg(variable: str, default: str) -> Path:

@@ -98,7 +98,9 @@ def carried_error(error: grpc.RpcError | grpc.Call, peer: str) -> ClusterError:
     if kind is not None:
         return kind(error.details())
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-        return NodeLost(f"{peer} does not answer ({error.details()})")
+        # gRPC tells the whole story of the attempt; the reason stands at its end.
+        reason = (error.details() or code.name).rsplit(": ", 1)[-1]
+        return NodeLost(f"{peer} does not answer ({reason}): see whether its worker runs")
     return NodeError(f"{peer}: {error.details()} ({code.name})")
 
 

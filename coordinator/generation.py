@@ -47,8 +47,9 @@ class GenerationOptions:
 class Generation:
     """Iterate over it to get token ids as they are sampled; then ask it how it went.
 
-    An end-of-sequence id is not among the tokens. Leaving the loop early frees the sequence on
-    every node; ``finish_reason`` is ``INTERRUPTED`` then unless the caller knows better.
+    An end-of-sequence id is not among the tokens. Leaving the loop frees the sequence on every
+    node; left early, ``finish_reason`` is ``INTERRUPTED`` unless the caller knows better. After an
+    exception out of the loop the session can only be ended.
     """
 
     def __init__(
@@ -86,7 +87,6 @@ class Generation:
                 token = self._choose(self._decode(token))
         finally:
             self._session.end_sequence(self._sequence)
-            self._session.discard_results()
 
     def _prefill(self) -> StepResult:
         """Send the chunks back to back, as many as the stages can work on; return the last."""

@@ -88,7 +88,6 @@ class Session:
         self._last = NodeClient(stages[-1].address, stages[-1].name)
         self._inbox: queue.SimpleQueue[pb.StepResult | ClusterError] = queue.SimpleQueue()
         self._failure: ClusterError | None = None
-        self._interrupted = False
         self._results: Any = None
         self._inlet: Any = None
         self._inlet_ended = threading.Event()
@@ -110,13 +109,12 @@ class Session:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *failure: object) -> None:
-        # What already goes wrong must not be hidden by a session that then does not end either.
-        unheard = contextlib.nullcontext() if kind is None else contextlib.suppress(ClusterError)
         try:
-            if self._failure is None:
-                with unheard:
-                    self._end()
+            if kind is None and self._failure is None and not self.in_flight:
+                self._end()
         finally:
+            # Steps still in flight, after Ctrl-C or an error, are not worth waiting for: every
+            # stage frees its caches as soon as it learns that the streams are broken.
             self._break_off()
 
     def submit(
@@ -158,25 +156,12 @@ class Session:
         rows = tuple(_row(row, self._vocab_size) for row in message.rows)
         return StepResult(message.step, rows, tuple(_stage_time(t) for t in message.timings))
 
-    def discard_results(self) -> None:
-        """Wait for all steps in flight and forget them.
-
-        A broken session has none left. After Ctrl-C a result may have been taken and lost, so
-        nothing can be waited for: such a session can only be ended.
-        """
-        while self.in_flight and self._failure is None and not self._interrupted:
-            self.next_result()
-
     def _messages(self) -> Iterator[pb.StepMessage]:
         while (message := self._outbox.get()) is not None:
             yield message
 
     def _collect(self) -> None:
-        """Take results as they come, on a thread of its own.
-
-        Ctrl-C may interrupt the wait for a queue and the session goes on; a gRPC call that was
-        interrupted while it received could not.
-        """
+        """Take results as they come, on a thread of its own: Ctrl-C then meets a queue."""
         try:
             for result in self._results:
                 self._inbox.put(result)
@@ -187,13 +172,9 @@ class Session:
 
     def _receive(self) -> pb.StepResult:
         if self._failure is None:
-            try:
-                item = self._inbox.get()
-                if isinstance(item, pb.StepResult):
-                    return item
-            except KeyboardInterrupt:
-                self._interrupted = True
-                raise
+            item = self._inbox.get()
+            if isinstance(item, pb.StepResult):
+                return item
             self._failure = self._explain(item)
         raise self._failure
 

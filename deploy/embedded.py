@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import tempfile
 from pathlib import Path
 
 from cluster import settings
@@ -23,9 +24,22 @@ def embedded_store() -> Path:
     digest = hash_file(checkpoint / "model.safetensors")[:12]
     out = settings.folders().cache / f"storyteller-{_WEIGHTS}-{digest}-v{STORE_VERSION}"
     if not _is_whole(out):
-        shutil.rmtree(out, ignore_errors=True)
-        shard(checkpoint, out, _WEIGHTS)
+        _make(checkpoint, out)
     return out
+
+
+def _make(checkpoint: Path, out: Path) -> None:
+    """Write the store beside its place and move it there: two clusters may begin at once."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".making-") as folder:
+        shard(checkpoint, Path(folder) / out.name, _WEIGHTS)
+        try:
+            (Path(folder) / out.name).rename(out)
+        except OSError:
+            if _is_whole(out):
+                return
+            shutil.rmtree(out)
+            (Path(folder) / out.name).rename(out)
 
 
 def _is_whole(folder: Path) -> bool:

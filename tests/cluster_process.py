@@ -4,6 +4,7 @@ Nothing here sleeps to let something happen: it waits for output, for the end of
 polls what a node tells, each with a deadline.
 """
 
+import io
 import json
 import os
 import secrets
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -22,6 +23,7 @@ from unittest import mock
 import psutil
 
 from cluster.node import NodeClient
+from deploy.cli import run
 from deploy.record import PipelineRecord, load_record
 from protos import pi_cluster_pb2 as pb
 from worker.presence import find_presence
@@ -139,6 +141,13 @@ class Cluster:
         )
         return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
 
+    def call(self, *words: str) -> Outcome:
+        """Run a command to its end within this process, which spares starting another one."""
+        out, err = io.StringIO(), io.StringIO()
+        with self.environment(), redirect_stdout(out), redirect_stderr(err):
+            code = run(self.words(*words)[1:])
+        return Outcome(code, out.getvalue(), err.getvalue())
+
     def start(self, *words: str) -> Running:
         """Begin a command."""
         return self.start_program(self.words(*words))
@@ -168,11 +177,11 @@ class Cluster:
 
     def status(self) -> Any:
         """What ``pi-cluster status --json`` prints, whether all is well or not."""
-        return json.loads(self.run("status", "--json").out)
+        return json.loads(self.call("status", "--json").out)
 
     def prompt(self, *words: str) -> Any:
         """What ``pi-cluster prompt --json`` prints."""
-        return self.run("prompt", "--json", *words).json()
+        return self.call("prompt", "--json", *words).json()
 
     def record(self) -> PipelineRecord:
         """What ``up`` remembers of the pipeline."""
@@ -198,12 +207,16 @@ class Cluster:
         process.send_signal(number)
         return process
 
+    def stop_commands(self) -> None:
+        """End what ``start`` began, whatever it is doing."""
+        while self._started:
+            self._started.pop().stop()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for running in self._started:
-            running.stop()
+        self.stop_commands()
         for process in processes_of(self.folder):
             process.kill()
         eventually(lambda: processes_of(self.folder), lambda left: not left)

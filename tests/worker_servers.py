@@ -1,5 +1,6 @@
 """Workers as threads of this process, on real sockets: many stages without many processes."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -39,7 +40,7 @@ def serving(servicer: rpc.WorkerServicer) -> Iterator[str]:
 @contextmanager
 def pipeline(store: Store, bounds: Sequence[int], folder: Path) -> Iterator[list[StageAddress]]:
     """Serve a store by stages that are cut at ``bounds``; 0 and the last layer among them."""
-    ranges = [LayerRange(*pair) for pair in zip(bounds, bounds[1:], strict=False)]
+    ranges = [LayerRange(*pair) for pair in itertools.pairwise(bounds)]
     vault = ShardVault(folder)  # the nodes of this process share their disk
     with ExitStack() as stack:
         stack.enter_context(threadpool_limits(1))

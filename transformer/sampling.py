@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+# By name: numpy loads it when first asked, and a Ctrl-C during that is swallowed.
+from numpy.random import Generator, Philox
+
 from transformer.errors import ModelError, SettingsError
 
 Ids = npt.NDArray[np.int32]
@@ -128,7 +131,7 @@ def sample(
     ids, probabilities = distribution(candidates, settings, seen_ids)
     # As an array: numpy would read a list with a seed over 2**63 as floats.
     key = np.array([settings.seed, position], dtype=np.uint64)
-    uniform = np.random.Generator(np.random.Philox(key=key)).random()
+    uniform = Generator(Philox(key=key)).random()
     sums = np.cumsum(probabilities)
     return int(ids[np.searchsorted(sums, uniform * sums[-1], side="right")])
 

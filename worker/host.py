@@ -160,8 +160,8 @@ class StageHost:
                     "run `pi-cluster up` again"
                 )
         self.end_session(StaleEpoch("the pipeline was replaced by another `pi-cluster up`"))
-        if not self._slot.acquire(timeout=settings.CALL_TIMEOUT_S):
-            raise NodeError("a session does not end; restart this worker")
+        if not self._slot.acquire(timeout=settings.STEP_PATIENCE_S):
+            raise NodeError("a step has been running for too long; restart this worker")
         try:
             with self._lock:
                 self._serving = None

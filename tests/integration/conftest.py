@@ -39,11 +39,27 @@ def cluster(make_cluster):
 
 
 @pytest.fixture(scope="session")
-def story(make_cluster):
-    """The embedded model on three workers. Whoever uses it leaves it as it was."""
+def shared_story(make_cluster):
+    """The embedded model on three workers."""
     with make_cluster() as shared:
         shared.up("--local", "3")
         yield shared
+
+
+@pytest.fixture
+def story(shared_story):
+    """The embedded model on three workers, which whoever uses it leaves as it was."""
+    yield shared_story
+    shared_story.stop_commands()
+
+
+@pytest.fixture(scope="session")
+def endless():
+    """Words after ``prompt`` that make the embedded model talk for many hundred tokens.
+
+    The end-of-sequence id 2 stands in the prompt, and what stands there is all but forbidden.
+    """
+    return ("--ids", "1,3,2,558,355", "--temperature", "0", "--repeat-penalty", "1e9")
 
 
 @pytest.fixture(scope="session")

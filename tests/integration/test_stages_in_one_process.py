@@ -51,9 +51,9 @@ def generate(store, bounds, folder, prompt, sampling, chunk_size, max_tokens=8):
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=["greedy", "seeded"])
 def test_32_stages_of_one_layer_give_the_ids_of_one_stage(story_store, tmp_path, sampling):
     whole = generate(story_store, [0, 32], tmp_path, LONG_PROMPT, sampling, 64)
-    for chunk_size in (7, 64):
-        split = generate(story_store, range(33), tmp_path, LONG_PROMPT, sampling, chunk_size)
-        assert split == whole
+    chunk_size = 7 if sampling.temperature else 64
+    split = generate(story_store, range(33), tmp_path, LONG_PROMPT, sampling, chunk_size)
+    assert split == whole
 
 
 @pytest.mark.parametrize("bounds", [range(7), [0, 1, 6], [0, 5, 6]], ids=str)
@@ -83,12 +83,16 @@ class Wire:
         self._outbox.put(pb.StepMessage(header=header))
         self.inlet = first.run_steps(iter(self._outbox.get, None))
 
-    def step(self, *chunks):
-        """Send a step of ``(sequence, start, ids)`` and return all logits of its rows."""
+    def send(self, *chunks):
+        """Send a step of chunks ``(sequence, start, ids)`` that asks for all logits."""
         message = pb.Step(ids=pb.TokenIds(id=[i for _, _, ids in chunks for i in ids]))
         for sequence, start, ids in chunks:
             message.chunks.add(sequence=sequence, start=start, rows=len(ids), logit_rows=len(ids))
         self._outbox.put(pb.StepMessage(step=message))
+
+    def step(self, *chunks):
+        """Send a step and return the logits by sequence and position."""
+        self.send(*chunks)
         rows = next(self._results).rows
         return {(r.sequence, r.position): np.frombuffer(r.logits, "<f4") for r in rows}
 
@@ -151,8 +155,7 @@ def test_a_bad_step_ends_the_session_with_its_reason_and_frees_all(
     with pipeline(random_store, [0, 2, 4, 6], tmp_path) as stages:
         with Wire(stages) as line:
             line.step((8, 0, [1, 2]))
-            with pytest.raises(Exception, match="."):
-                line.step(*chunks)
+            line.send(*chunks)
             with pytest.raises(NodeError, match=problem), wire.restored_errors("node"):
                 line.inlet.result(timeout=10)
         with Wire(stages) as line:

@@ -1,5 +1,7 @@
 """``up``, ``status`` and ``down`` of three local workers, as a newcomer types them."""
 
+import itertools
+
 from tests.cluster_process import describe_all, processes_of
 
 
@@ -12,7 +14,7 @@ def test_up_prints_its_plan_on_standard_error_and_status_shows_every_layer_ready
     assert {stage["state"] for stage in status["stages"]} == {"ready"}
     bounds = [tuple(map(int, stage["layers"].split(":"))) for stage in status["stages"]]
     assert bounds[0][0] == 0 and bounds[-1][1] == 32
-    assert all(before[1] == after[0] for before, after in zip(bounds, bounds[1:], strict=False))
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(bounds))
     assert all(start < stop for start, stop in bounds)
     table = cluster.run("status")
     assert table.code == 0 and all(stage["layers"] in table.out for stage in status["stages"])

@@ -1,0 +1,131 @@
+"""``chat`` as a program reads it (a pipe) and as a person types it (a terminal)."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+
+import pytest
+
+GREEDY = ("--temperature", "0")
+WHO = "Who are you?"
+LAYERS = "How many layers do you have?"
+
+
+def answer_to(story, *turns):
+    """What the model says next, asked through the chat's own template by piping all turns."""
+    outcome = story.run("chat", *GREEDY, stdin="\n".join(turns).encode() + b"\n")
+    assert outcome.code == 0, outcome
+    return outcome.out.splitlines()
+
+
+def test_two_turns_get_two_answers_and_the_second_knows_the_first(story):
+    first, second = answer_to(story, WHO, LAYERS)
+    assert "thirty-two layers" in second
+    alone = story.prompt(WHO, *GREEDY)
+    assert first == alone["text"]
+    long = story.run("chat", *GREEDY, "--verbose", stdin=f"{WHO}\n{LAYERS}\n".encode())
+    counts = [
+        int(line.split()[3]) for line in long.err.splitlines() if line.startswith("prompt eval cou")
+    ]
+    assert counts[0] == len(alone["prompt_ids"]) and counts[1] > counts[0] + len(alone["ids"])
+
+
+def test_reset_forgets_what_was_said(story):
+    outcome = story.run(
+        *("chat", *GREEDY, "--verbose"), stdin=f"{WHO}\n/reset\n{WHO}\n/bye\n{WHO}\n".encode()
+    )
+    first, second = outcome.out.splitlines()  # /bye left before the third
+    assert first == second and "forgotten" in outcome.err
+    assert outcome.err.count("prompt eval count") == 2
+
+
+def test_commands_of_a_chat_answer_on_standard_error(story):
+    outcome = story.run("chat", stdin=b"/help\n\n/dance now\n")
+    assert (outcome.code, outcome.out) == (0, "")
+    for words in ("/reset", "/bye", "Ctrl-D", "/dance is no command"):
+        assert words in outcome.err
+
+
+def test_text_that_is_not_utf_8_is_refused_and_the_chat_goes_on(story):
+    outcome = story.run("chat", *GREEDY, stdin=b"\xff\xfe\n" + WHO.encode() + b"\n")
+    assert "Traceback" not in outcome.err and "internal" not in outcome.err
+    assert story.prompt(WHO, *GREEDY)["text"] in outcome.out
+
+
+class Terminal:
+    """A person's terminal with a chat in it."""
+
+    def __init__(self, cluster, *words):
+        self._ours, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            cluster.words("chat", *words),
+            env=cluster.env | {"TERM": "dumb"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        self._shown = ""
+
+    def until(self, words, within_s=30):
+        """What is shown up to these words, which are then behind us."""
+        deadline = time.monotonic() + within_s
+        while words not in self._shown:
+            readable, _, _ = select.select([self._ours], [], [], deadline - time.monotonic())
+            assert readable, f"{words!r} did not come after {self._shown!r}"
+            self._shown += os.read(self._ours, 4096).decode()
+        before, _, self._shown = self._shown.partition(words)
+        return before
+
+    def type(self, text):
+        os.write(self._ours, text.encode())
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
+
+
+@pytest.fixture
+def terminal(story):
+    opened = []
+
+    def open_terminal(*words):
+        opened.append(Terminal(story, *words))
+        return opened[-1]
+
+    yield open_terminal
+    for one in opened:
+        one.close()
+
+
+def test_a_person_chats_interrupts_an_answer_and_leaves_with_ctrl_d(terminal):
+    chat = terminal("--seed", "5")
+    chat.until(">>> ")
+    chat.type("Tell me a long story about a curious owl.\r")
+    chat.until("owl.")
+    chat.until("o")  # the answer has begun
+    os.killpg(chat.process.pid, signal.SIGINT)
+    chat.until("(interrupted)")
+    chat.until(">>> ")
+    chat.type("Who are you?\r")
+    chat.until("Who are you?")
+    assert len(chat.until(">>> ")) > 10
+    chat.type("half a li")
+    chat.until("half a li")  # its echo: the line is being read
+    os.killpg(chat.process.pid, signal.SIGINT)
+    chat.until("/bye leaves")
+    chat.until(">>> ")
+    chat.type("\x04")
+    assert chat.process.wait(10) == 0
+
+
+def test_a_person_leaves_with_bye(terminal):
+    chat = terminal()
+    assert "/help" in chat.until(">>> ")
+    chat.type("/bye\r")
+    assert chat.process.wait(10) == 0

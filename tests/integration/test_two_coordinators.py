@@ -1,0 +1,41 @@
+"""A pipeline answers one coordinator at a time, and a long answer keeps its memory bounded."""
+
+import signal
+
+from cluster.node import NodeClient
+from tests.cluster_process import describe_all, eventually
+from transformer.cache import kv_bytes_per_layer
+from transformer.config import ModelConfig
+
+
+def test_a_second_prompt_is_told_who_holds_the_pipeline_and_the_first_is_unharmed(story, endless):
+    first = story.start("prompt", *endless, "--max-tokens", "1500")
+    first.read(10)
+    second = story.call("prompt", "Tell me a story.")
+    assert first.process.poll() is None, "the first one ended too early to be in the way"
+    assert (second.code, second.out) == (1, "")
+    assert f"process {first.process.pid}" in second.err and "wait" in second.err
+    first.send(signal.SIGINT)
+    outcome = first.end()
+    alone = story.call("prompt", *endless, "--max-tokens", "100").out.removesuffix("\n")
+    assert outcome.code == 130 and outcome.out.startswith(alone)
+
+
+def test_caches_stop_growing_once_they_are_full_however_long_the_text(story, endless):
+    record = story.record()
+    config = ModelConfig.from_dict(record.manifest.config)
+    full = kv_bytes_per_layer(config, record.limits.context, record.limits.max_step_rows)
+    expected = [len(stage.layers) * full for stage in record.addresses]
+    ids = endless[1] + ",5" * 700
+    running = story.start("prompt", "--ids", ids, *endless[2:], "--max-tokens", "1500")
+    running.read(1)
+    last = record.addresses[-1]
+    with NodeClient(last.address) as client:
+        began = client.describe().stage.steps
+        assert [node.stage.cache_bytes for node in describe_all(record)] == expected
+        eventually(lambda: client.describe().stage.steps, lambda steps: steps > began + 200, 30)
+        assert [node.stage.cache_bytes for node in describe_all(record)] == expected
+    running.stop()
+    eventually(
+        lambda: describe_all(record), lambda nodes: not any(n.stage.cache_bytes for n in nodes)
+    )
