@@ -17,7 +17,6 @@ from coordinator.pipeline import StageAddress
 from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
 from worker.host import StageHost
-from worker.identity import Identity
 from worker.service import WorkerService
 from worker.vault import ShardVault
 
@@ -48,18 +47,21 @@ def pipeline(store: Store, bounds: Sequence[int], folder: Path) -> Iterator[list
         for layers in ranges:
             name = f"node-{layers}"
             about = pb.NodeDescription(node_id=name, name=name, wire_version=wire.WIRE_VERSION)
-            service = WorkerService(Identity(name, 1), about, vault, StageHost(vault))
+            service = WorkerService(about, vault, StageHost(vault))
             address = stack.enter_context(serving(service))
             stages.append(StageAddress(name, name, address, layers))
         for stage, following in zip(stages, [*stages[1:], None], strict=True):
-            _load(store, stage, following)
+            load_stage(store, stage, following)
         yield stages
 
 
-def _load(store: Store, stage: StageAddress, following: StageAddress | None) -> None:
+def load_stage(
+    store: Store, stage: StageAddress, following: StageAddress | None, epoch: int = EPOCH
+) -> None:
+    """Hand a stage its shards and load it."""
     layers = stage.layers
     request = pb.LoadStageRequest(
-        epoch=EPOCH,
+        epoch=epoch,
         manifest=store.manifest.to_json(),
         layers=pb.LayerRange(start=layers.start, stop=layers.stop),
         next_node=following.name if following else "",

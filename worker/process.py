@@ -70,7 +70,7 @@ def run_worker(options: WorkerOptions) -> None:
         server = grpc.server(
             ThreadPoolExecutor(_CALLS_AT_ONCE, "call"), options=wire.SERVER_OPTIONS
         )
-        rpc.add_WorkerServicer_to_server(WorkerService(identity, about, vault, host), server)
+        rpc.add_WorkerServicer_to_server(WorkerService(about, vault, host), server)
         address = f"{options.host}:{_bind(server, options)}"
         server.start()
         peer = discovery.Peer(address, identity.node_id, options.name)

@@ -17,7 +17,6 @@ from transformer.errors import ModelError
 from transformer.stage import Limits
 from worker import machine
 from worker.host import Assignment, StageHost
-from worker.identity import Identity
 from worker.vault import ShardVault
 
 log = logging.getLogger(__name__)
@@ -73,10 +72,8 @@ def _streaming(method: Method) -> Method:
 class WorkerService(rpc.WorkerServicer):
     """The methods of ``protos/pi_cluster.proto``."""
 
-    def __init__(
-        self, identity: Identity, about: pb.NodeDescription, vault: ShardVault, host: StageHost
-    ) -> None:
-        self._identity = identity
+    def __init__(self, about: pb.NodeDescription, vault: ShardVault, host: StageHost) -> None:
+        """``about`` holds what does not change while the worker runs."""
         self._about = about
         self._vault = vault
         self._host = host

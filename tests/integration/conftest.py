@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from cluster.store import Store
+from shard_tool.convert import shard
+from tests.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.cluster_process import Cluster, processes_of
 
 GOLDENS = Path(__file__).parents[1] / "parity" / "goldens"
@@ -68,3 +71,12 @@ def golden():
     cases = json.loads((GOLDENS / "storyteller.json").read_text())
     case = next(c for c in cases if c["eos_at"] is None or c["eos_at"] >= 200)
     return case["prompt_ids"], case["greedy_ids"][:200]
+
+
+@pytest.fixture(scope="session")
+def random_store(tmp_path_factory):
+    """Six layers of random weights, all of which matter, and a window of 32."""
+    folder = tmp_path_factory.mktemp("random")
+    write_hugging_face_checkpoint(folder / "checkpoint", small_config(n_layers=6))
+    shard(folder / "checkpoint", folder / "store", "f32")
+    return Store(folder / "store")

@@ -16,7 +16,6 @@ from coordinator.model import ServedModel
 from coordinator.pipeline import Session
 from protos import pi_cluster_pb2 as pb
 from shard_tool.convert import shard
-from tests.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.worker_servers import EPOCH, pipeline
 from transformer.sampling import SamplingSettings
 
@@ -29,15 +28,6 @@ def story_store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("story") / "store"
     shard(storyteller.checkpoint_path(), folder, "f32")
     return Store(folder)
-
-
-@pytest.fixture(scope="module")
-def random_store(tmp_path_factory):
-    """Six layers of random weights, all of which matter, and a window of 32."""
-    folder = tmp_path_factory.mktemp("random")
-    write_hugging_face_checkpoint(folder / "checkpoint", small_config(n_layers=6))
-    shard(folder / "checkpoint", folder / "store", "f32")
-    return Store(folder / "store")
 
 
 def generate(store, bounds, folder, prompt, sampling, chunk_size, max_tokens=8):
