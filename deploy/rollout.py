@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cluster.errors import NodeError
+from cluster.errors import ClusterError, NodeError
 from cluster.manifest import Manifest
 from cluster.node import NodeClient
 from cluster.plan import LayerRange, Plan, PlannedStage, plan_layers
@@ -111,6 +111,21 @@ def try_pipeline(record: PipelineRecord) -> None:
     with Session(record.addresses, record.epoch, record.model.vocab_size) as session:
         session.submit(0, 0, [record.manifest.bos_id])
         session.next_result()
+
+
+def unload_left_out(rollout: Rollout, previous: PipelineRecord | None) -> list[str]:
+    """Let nodes of the previous pipeline go that have no part in this one; returns warnings."""
+    if previous is None:
+        return []
+    used = {stage.node_id for stage in rollout.plan.stages}
+    warnings = []
+    for stage in (old for old in previous.addresses if old.node_id not in used):
+        try:
+            with NodeClient(stage.address, stage.name) as client:
+                client.unload_stage(previous.epoch)
+        except ClusterError as error:
+            warnings.append(f"{stage.name} may still hold its old stage: {error}")
+    return warnings
 
 
 def recorded(rollout: Rollout, epoch: int, folder: Path) -> PipelineRecord:

@@ -38,6 +38,11 @@ def size(count: int) -> str:
     return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
 
 
+def count(number: int, thing: str) -> str:
+    """``1 stage``, ``2 stages``."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def table(*columns: str, rows: Sequence[Sequence[str]], title: str | None = None) -> Table:
     """A table whose first column is text and whose others are figures."""
     drawn = Table(title=title, title_justify="left")

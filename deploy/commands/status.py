@@ -49,8 +49,9 @@ def down(cluster: str) -> None:
                 list(pool.map(lambda stage: _unload(stage, record.epoch), record.addresses))
         forget_record(folder)
         stopped = stop_local_workers(cluster)
-    unloaded = f"{len(record.stages)} stages unloaded" if record else "no pipeline was up"
-    screen.notes.print(f"{unloaded}, {stopped} local workers stopped")
+    stages = screen.count(len(record.stages), "stage") if record else ""
+    unloaded = f"{stages} unloaded" if record else "no pipeline was up"
+    screen.notes.print(f"{unloaded}, {screen.count(stopped, 'local worker')} stopped")
 
 
 def _stage_status(stage: StageAddress, record: PipelineRecord) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """``pi-cluster up``: from a store to a pipeline that is ready."""
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -24,6 +25,7 @@ from deploy.rollout import (
     make_rollout,
     recorded,
     try_pipeline,
+    unload_left_out,
 )
 from transformer.config import ModelConfig
 
@@ -81,8 +83,11 @@ def _carry_out(rollout: Rollout, previous: PipelineRecord | None, folder: Path) 
         record = recorded(rollout, load_stages(rollout, previous), folder)
         try_pipeline(record)
         save_record(record, rollout.store)
+        warnings = unload_left_out(rollout, previous)
+    _warn(warnings)
+    stages = screen.count(len(record.stages), "stage")
     screen.notes.print(
-        f"ready: {len(record.stages)} stages, {screen.size(transfer.sent_bytes)} moved. "
+        f"ready: {stages}, {screen.size(transfer.sent_bytes)} moved. "
         'Next: pi-cluster prompt "Tell me a story about a brave fox."',
         soft_wrap=True,
     )
@@ -91,8 +96,7 @@ def _carry_out(rollout: Rollout, previous: PipelineRecord | None, folder: Path) 
 def _choose_nodes(cluster: str, local: int | None, nodes: str | None) -> list[Node]:
     if not local and not nodes:
         found, warnings = find_nodes(cluster)
-        for warning in warnings:
-            screen.notes.print(f"warning: {warning}", soft_wrap=True)
+        _warn(warnings)
         return found
     peers = parse_nodes(nodes) if nodes else []
     if local:
@@ -101,13 +105,19 @@ def _choose_nodes(cluster: str, local: int | None, nodes: str | None) -> list[No
         seen = {p.node_id for p in discover(cluster, settings.LOCAL_DISCOVERY_S, expected)}
         lost = [peer.name for peer in started if peer.node_id not in seen]
         if lost:
-            screen.notes.print(
-                f"warning: mDNS does not find {', '.join(lost)} (is multicast blocked here?); "
-                "using the addresses that they wrote down",
-                soft_wrap=True,
+            _warn(
+                [
+                    f"mDNS does not find {', '.join(lost)} (is multicast blocked here?); using "
+                    "the addresses that they wrote down"
+                ]
             )
         peers += started
     return ask_nodes(peers, cluster)
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        screen.notes.print(f"warning: {warning}", markup=False, soft_wrap=True)
 
 
 def _previous(cluster: str) -> PipelineRecord | None:

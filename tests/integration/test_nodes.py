@@ -8,6 +8,7 @@ import pytest
 
 from cluster.discovery import Peer
 from cluster.errors import NodeLost
+from cluster.node import NodeClient
 from cluster.store import Store
 from deploy.footprint import choose_limits
 from deploy.nodes import ask_nodes
@@ -61,6 +62,16 @@ def test_two_workers_named_by_address_answer_as_one_and_survive_a_restart(cluste
     first, one = cluster.start_worker("one")
     assert "0 B moved" in cluster.up("--nodes", f"{one},{two}").err
     assert cluster.prompt(*ASKED)["ids"] == ids
+
+
+def test_a_node_that_has_no_part_in_the_next_pipeline_lets_its_stage_go(cluster):
+    _, one = cluster.start_worker("one")
+    _, two = cluster.start_worker("two")
+    cluster.up("--nodes", f"{one},{two}")
+    assert "ready: 1 stage," in cluster.up("--nodes", two).err
+    with NodeClient(one) as client:
+        assert not client.describe().HasField("stage")
+    assert [stage["layers"] for stage in cluster.status()["stages"]] == ["0:32"]
 
 
 def test_the_worker_may_be_started_as_a_module(cluster):
