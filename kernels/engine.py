@@ -136,9 +136,7 @@ class Engine:
         if columns % BLOCK_COLUMNS:
             raise ShapeError(f"{columns} columns are not a multiple of {BLOCK_COLUMNS}")
         out = np.empty((rows, columns // BLOCK_COLUMNS), _BLOCK)
-        self._library.kernels_quantise(
-            self.handle, x.ctypes.data, rows, columns, out.ctypes.data
-        )
+        self._library.kernels_quantise(self.handle, x.ctypes.data, rows, columns, out.ctypes.data)
         return out["quant"], out["scale"]
 
     def rms_norm(self, x: Array, gain: Array, eps: float) -> Array:
@@ -221,9 +219,7 @@ def rows_of(weight: Matrix, indices: NDArray[np.integer]) -> Array:
         raise ShapeError(f"a row that is not one of 0..{weight.rows - 1}")
     out = np.empty((len(wanted), weight.columns), np.float32)
     struct = weight.struct()
-    compiled().kernels_rows(
-        ctypes.byref(struct), wanted.ctypes.data, len(wanted), out.ctypes.data
-    )
+    compiled().kernels_rows(ctypes.byref(struct), wanted.ctypes.data, len(wanted), out.ctypes.data)
     return out
 
 

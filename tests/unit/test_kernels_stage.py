@@ -67,9 +67,7 @@ def oracle_of(layers):
 
     tensors = [
         {
-            long_name(name): getattr(layer, name)
-            if name in GAINS
-            else unpack(getattr(layer, name))
+            long_name(name): getattr(layer, name) if name in GAINS else unpack(getattr(layer, name))
             for name in (*GAINS, *MATRICES)
         }
         for layer in layers
