@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.cache import KVCache, LayerShape
+from kernels.cache import KVCache
 from kernels.errors import KernelsError, ShapeError
 from kernels.library import SpanStruct, compiled
 from kernels.matrix import BLOCK_COLUMNS, Matrix, packed_bytes
@@ -230,7 +230,8 @@ def unpack(weight: Matrix) -> Array:
 
 def variants() -> tuple[str, ...]:
     """Names of the variants that this CPU has, fastest first."""
-    names, found = [], compiled().kernels_variant
+    names: list[str] = []
+    found = compiled().kernels_variant
     while (name := found(len(names))) is not None:
         names.append(name.decode())
     return tuple(names)

@@ -1,4 +1,4 @@
-"""Weight matrices as the kernels read them. ``src/formats.h`` describes the formats byte by byte."""
+"""Weight matrices as the kernels read them; ``src/formats.h`` describes every byte."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -4,7 +4,7 @@ import ctypes
 import mmap
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -138,11 +138,11 @@ def _checked(shape: LayerShape, index: int, layer: LayerWeights) -> LayerWeights
                 f"{name} of layer {index} is {matrix.rows} x {matrix.columns}, "
                 f"not {rows} x {columns}"
             )
-    gains = {
-        name: as_vector(f"{name} of layer {index}", getattr(layer, name), shape.dim)
-        for name in ("attention_norm", "ffn_norm")
-    }
-    return LayerWeights(**gains, **{name: getattr(layer, name) for name in _MATRICES})
+    return replace(
+        layer,
+        attention_norm=as_vector(f"attention_norm of {index}", layer.attention_norm, shape.dim),
+        ffn_norm=as_vector(f"ffn_norm of {index}", layer.ffn_norm, shape.dim),
+    )
 
 
 def _struct(layer: LayerWeights) -> LayerStruct:

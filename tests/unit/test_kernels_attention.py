@@ -41,7 +41,7 @@ def run(shape, text, chunks, variant="portable", threads=1, layers=1, layer=0):
 
 
 def oracle(shape, text, chunks):
-    """numpy's attention over keys and values rounded to half precision, as the kernels keep them."""
+    """numpy's attention over keys and values rounded to half precision, as kept here."""
     cache = RollingKVCache(shape.n_kv_heads, shape.head_dim, shape.capacity)
     out, start = [], 0
     for rows in chunks:

@@ -7,8 +7,25 @@ from transformer.arithmetic import rms_norm, silu
 from transformer.rope import rope_angles, rope_interleaved
 
 SPECIAL = np.array(
-    [0.0, -0.0, 1e-45, -1e-40, 1e-38, 86.9, -86.9, 87.1, -87.1, 88.8, -104, 1e30, -1e30, 3.4e38]
-    + [np.inf, -np.inf, np.nan],
+    [
+        0.0,
+        -0.0,
+        1e-45,
+        -1e-40,
+        1e-38,
+        86.9,
+        -86.9,
+        87.1,
+        -87.1,
+        88.8,
+        -104,
+        1e30,
+        -1e30,
+        3.4e38,
+        np.inf,
+        -np.inf,
+        np.nan,
+    ],
     np.float32,
 )
 

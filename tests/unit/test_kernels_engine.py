@@ -1,7 +1,7 @@
-import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,13 +37,13 @@ def test_a_closed_engine_says_so_and_closing_twice_is_harmless():
 
 
 def test_many_regions_of_work_leave_no_thread_behind():
-    before = threading.active_count(), len(os.listdir("/proc/self/task"))
+    before = threading.active_count(), len(list(Path("/proc/self/task").iterdir()))
     x, gain = random(1, 16, 64), random(2, 64)
     with Engine(threads=4) as busy:
         first = busy.rms_norm(x, gain, 1e-5)
         for _ in range(2000):
             assert_same_bits(busy.rms_norm(x, gain, 1e-5), first)
-    assert (threading.active_count(), len(os.listdir("/proc/self/task"))) == before
+    assert (threading.active_count(), len(list(Path("/proc/self/task").iterdir()))) == before
 
 
 def test_callers_on_several_threads_do_not_disturb_each_other():
@@ -54,9 +54,8 @@ def test_callers_on_several_threads_do_not_disturb_each_other():
     with Engine(threads=3) as shared:
 
         def work(i):
-            for _ in range(100):
-                if not np.array_equal(shared.linear(inputs[i], matrix), expected[i]):
-                    wrong.append(i)
+            results = (shared.linear(inputs[i], matrix) for _ in range(100))
+            wrong.extend(i for got in results if not np.array_equal(got, expected[i]))
 
         threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
         for thread in threads:
