@@ -5,10 +5,11 @@
 #include "pack.h"
 #include "plain_rows.h"
 
-enum { PREFETCH_BYTES = 2304, QUADS = BLOCK_COLUMNS / QUAD, HALVES = 2 };
+enum { PREFETCH_BYTES = 4096, QUADS = BLOCK_COLUMNS / QUAD, HALVES = 2 };
 
 INLINE void prefetch(const uint8_t *block, int bytes) {
-    for (int i = 0; i < bytes; i += 64) _mm_prefetch((const char *)block + PREFETCH_BYTES + i, _MM_HINT_T0);
+    const char *ahead = (const char *)block + PREFETCH_BYTES; /* as in avx512.c */
+    for (int i = 0; i < bytes; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T1);
 }
 
 INLINE __m256i quad_of(const struct quantised_block *x, int quad) {
@@ -27,6 +28,7 @@ INLINE void q4_dots(const int rows, const uint8_t *quants, const struct quantise
                     int block, __m256i dot[]) {
     const __m256i low = _mm256_set1_epi8(15), one = _mm256_set1_epi16(1);
     for (int t = 0; t < rows; t++) dot[t] = _mm256_setzero_si256();
+#pragma GCC unroll 1 /* unrolled, it keeps the quads of both halves, and spills them */
     for (int j = 0; j < QUADS / 2; j++) {
         __m256i both = load_quad(quants, j);
         __m256i first = _mm256_and_si256(both, low);
@@ -47,6 +49,7 @@ INLINE void q8_dots(const int rows, const uint8_t *quants, const struct quantise
                     int block, __m256i dot[]) {
     const __m256i one = _mm256_set1_epi16(1);
     for (int t = 0; t < rows; t++) dot[t] = _mm256_setzero_si256();
+#pragma GCC unroll 1 /* as above */
     for (int j = 0; j < QUADS; j++) {
         __m256i weight = load_quad(quants, j), magnitude = _mm256_abs_epi8(weight);
         for (int t = 0; t < rows; t++) {
