@@ -2,11 +2,11 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := cluster coordinator deploy protos shard_tool storyteller transformer worker
+PACKAGES := cluster coordinator deploy kernels protos shard_tool storyteller transformer worker
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format protos bench clean
+.PHONY: help demo test check format protos bench bench-kernels test-sanitized wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -39,6 +39,26 @@ bench: .venv/installed ## measure the embedded model on three workers here
 	@$(BIN)/pi-cluster up --local 3 --cluster bench
 	@$(BIN)/pi-cluster bench --cluster bench; \
 	status=$$?; $(BIN)/pi-cluster down --cluster bench; exit $$status
+
+bench-kernels: .venv/installed ## measure the kernels on one core: nothing else should be running
+	@$(BIN)/python benchmarks/kernel_speed.py
+
+# In a folder and an environment of their own, since an editable install would be found first.
+test-sanitized: ## run the kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(PYTHON) -m venv build/sanitized-venv
+	build/sanitized-venv/bin/python -m pip install --quiet numpy pytest pytest-timeout
+	rm -rf build/sanitized
+	build/sanitized-venv/bin/python -m pip install --quiet --no-deps --target build/sanitized \
+		-C cmake.define.KERNELS_SANITIZE=ON -C build-dir=build/sanitized-objects .
+	cp -r tests pyproject.toml build/sanitized/
+	cd build/sanitized && ASAN_OPTIONS=detect_leaks=0 \
+		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+		../sanitized-venv/bin/python -m pytest -q --import-mode=importlib tests/unit/test_kernels_*.py
+
+wheels: .venv/created ## build the wheels for this machine and for the Raspberry Pi (aarch64)
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	CMAKE_ARGS="-DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/kernels/aarch64.cmake" _PYTHON_HOST_PLATFORM=linux-aarch64 \
+		$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist -C build-dir=build/aarch64 .
 
 clean: ## remove what was built and installed here
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,36 @@
+"""The arithmetic of ``transformer`` in C: weights in 4 bits at the speed of memory.
+
+Results are the same to the bit for every variant of the kernels, any number of threads and any
+batch; ``src/variant.h`` says how. One engine serves all stages of a process::
+
+    with Engine() as engine:
+        weight = engine.pack(weights, "q4")
+        y = engine.linear(x, weight)
+"""
+
+from kernels.cache import KEY_TILE, MAX_HEAD_DIM, KVCache, LayerShape
+from kernels.engine import MAX_ROWS, Engine, rows_of, unpack, variants
+from kernels.errors import KernelsError, ShapeError
+from kernels.matrix import FORMATS, GROUP_ROWS, Matrix, packed_bytes
+from kernels.stage import Layers, LayerWeights, Part
+
+__all__ = [
+    "FORMATS",
+    "GROUP_ROWS",
+    "KEY_TILE",
+    "MAX_HEAD_DIM",
+    "MAX_ROWS",
+    "Engine",
+    "KVCache",
+    "KernelsError",
+    "LayerShape",
+    "LayerWeights",
+    "Layers",
+    "Matrix",
+    "Part",
+    "ShapeError",
+    "packed_bytes",
+    "rows_of",
+    "unpack",
+    "variants",
+]

@@ -1,0 +1,147 @@
+/* Print a hash of what each operation returns, to be compared between variants and machines.
+ *
+ *   hashes             the names of the variants that this CPU has
+ *   hashes VARIANT     "operation hash" lines
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels.h"
+
+enum { DIM = 96, HIDDEN = 224, HEADS = 8, KV_HEADS = 2, HEAD_DIM = 16, LAYERS = 2, THREADS = 2 };
+enum { MOST_ROWS = 17, MATRICES = 7 };
+
+static uint64_t state;
+
+/* Numbers in -1..1 from xorshift: the same on every machine, and no function of libm. */
+static float next_random(void) {
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (float)(int32_t)(state >> 32) * 0x1p-31f;
+}
+
+static void *allocate(int64_t bytes) {
+    void *memory = aligned_alloc(64, (size_t)(bytes + 63) / 64 * 64);
+    if (!memory)
+        exit(2);
+    return memset(memory, 0, (size_t)bytes);
+}
+
+static float *randoms(int64_t count, float scale) {
+    float *x = allocate(count * (int64_t)sizeof *x);
+    for (int64_t i = 0; i < count; i++) x[i] = next_random() * scale;
+    return x;
+}
+
+static void print_hash(const char *operation, int variation, const void *data, int64_t bytes) {
+    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+    for (int64_t i = 0; i < bytes; i++) hash = (hash ^ ((const uint8_t *)data)[i]) * 1099511628211u;
+    printf("%s-%d %016llx\n", operation, variation, (unsigned long long)hash);
+}
+
+static int64_t bytes_of(const struct matrix *w) {
+    if (is_quantised(w->format))
+        return (w->rows + GROUP_ROWS - 1) / GROUP_ROWS * group_bytes(w);
+    return w->rows * row_bytes(w);
+}
+
+static struct matrix random_matrix(struct engine *engine, int format, int rows, int columns) {
+    float *dense = randoms((int64_t)rows * columns, 0.2f);
+    struct matrix w = {NULL, format, rows, columns};
+    uint8_t *data = allocate(bytes_of(&w));
+    w.data = data;
+    if (is_quantised(format))
+        kernels_pack(engine, dense, &w);
+    else if (format == FORMAT_F32)
+        memcpy(data, dense, (size_t)bytes_of(&w));
+    else
+        for (int64_t i = 0; i < (int64_t)rows * columns; i++)
+            ((uint16_t *)data)[i] = (uint16_t)(0x2c00 + (state >> (i % 32) & 0x83ff));
+    free(dense);
+    return w;
+}
+
+static void check_linear(struct engine *engine, int format) {
+    static const char *names[] = {"f32", "f16", "q8", "q4"};
+    struct matrix w = random_matrix(engine, format, 37, 160);
+    float *x = randoms(MOST_ROWS * 160, 3.0f), *y = allocate(MOST_ROWS * 37 * 4);
+    void *blocks = allocate(MOST_ROWS * 160 / BLOCK_COLUMNS * (int64_t)sizeof(struct quantised_block));
+    x[5] = 1e-42f;
+    x[200] = 3e38f;
+    print_hash("pack", format, w.data, bytes_of(&w));
+    for (int rows = 1; rows <= MOST_ROWS; rows++) {
+        kernels_linear(engine, &w, x, rows, blocks, y);
+        print_hash(names[format], rows, y, rows * 37 * 4);
+    }
+    free(x), free(y), free(blocks), free((void *)w.data);
+}
+
+static void check_elementwise(struct engine *engine) {
+    float *x = randoms(MOST_ROWS * 100, 30.0f), *gain = randoms(MOST_ROWS * 100, 2.0f);
+    float *out = allocate(MOST_ROWS * 100 * 4);
+    x[0] = 1e-42f, x[1] = -0.0f, x[2] = 1e18f, x[3] = -88.0f, x[4] = 88.0f;
+    kernels_rms_norm(engine, x, gain, MOST_ROWS, 100, 1e-5f, out);
+    print_hash("rms_norm", 0, out, MOST_ROWS * 100 * 4);
+    kernels_swiglu(engine, x, gain, MOST_ROWS * 100);
+    print_hash("swiglu", 0, x, MOST_ROWS * 100 * 4);
+    kernels_rope(x, gain, out, MOST_ROWS, 5, 20);
+    print_hash("rope", 0, x, MOST_ROWS * 100 * 4);
+    free(x), free(gain), free(out);
+}
+
+/* Two sequences whose windows have moved on and whose caches have wrapped. */
+static void check_stage(struct engine *engine, int format) {
+    struct shape shape = {50, 128, DIM, HIDDEN, HEADS, KV_HEADS, HEAD_DIM, 1e-5f};
+    static const int sides[MATRICES][2] = {{HEADS * HEAD_DIM, DIM}, {KV_HEADS * HEAD_DIM, DIM},
+                                           {KV_HEADS * HEAD_DIM, DIM}, {DIM, HEADS * HEAD_DIM},
+                                           {HIDDEN, DIM}, {DIM, HIDDEN}, {HIDDEN, DIM}};
+    struct layer layers[LAYERS];
+    for (int i = 0; i < LAYERS; i++) {
+        struct matrix *matrices = &layers[i].wq;
+        layers[i].attention_norm = randoms(DIM, 1.0f);
+        layers[i].ffn_norm = randoms(DIM, 1.0f);
+        for (int m = 0; m < MATRICES; m++)
+            matrices[m] = random_matrix(engine, format, sides[m][0], sides[m][1]);
+    }
+    uint16_t *caches[2];
+    for (int i = 0; i < 2; i++) caches[i] = allocate(kernels_cache_bytes(&shape, LAYERS));
+    static const int rows[][2] = {{60, 3}, {1, 60}, {70, 1}, {1, 1}, {30, 45}, {70, 50}};
+    int64_t positions[2] = {0, 0};
+    for (int i = 0; i < (int)(sizeof rows / sizeof *rows); i++) {
+        int all = rows[i][0] + rows[i][1];
+        struct span spans[] = {{caches[0], positions[0], 0, rows[i][0]},
+                               {caches[1], positions[1], rows[i][0], all}};
+        float *hidden = randoms(all * DIM, 1.0f), *angles = randoms(2 * all * HEAD_DIM / 2, 0.7f);
+        void *scratch = allocate(kernels_scratch_bytes(engine, &shape, all));
+        struct step step = {hidden, angles, angles + all * HEAD_DIM / 2, spans, scratch, all, 2};
+        kernels_stage(engine, &shape, layers, LAYERS, &step);
+        print_hash("stage", 10 * format + i, hidden, all * DIM * 4);
+        positions[0] += rows[i][0], positions[1] += rows[i][1];
+        free(hidden), free(angles), free(scratch);
+    }
+    for (int i = 0; i < LAYERS; i++) {
+        struct matrix *matrices = &layers[i].wq;
+        free((void *)layers[i].attention_norm), free((void *)layers[i].ffn_norm);
+        for (int m = 0; m < MATRICES; m++) free((void *)matrices[m].data);
+    }
+    free(caches[0]), free(caches[1]);
+}
+
+int main(int count, char **arguments) {
+    if (count < 2) {
+        for (int i = 0; kernels_variant(i); i++) puts(kernels_variant(i));
+        return 0;
+    }
+    struct engine *engine = kernels_open(arguments[1], THREADS);
+    if (!engine)
+        return 1;
+    state = 0x9e3779b97f4a7c15u;
+    for (int format = FORMAT_F32; format <= FORMAT_Q4; format++) check_linear(engine, format);
+    check_elementwise(engine);
+    for (int format = FORMAT_F32; format <= FORMAT_Q4; format++) check_stage(engine, format);
+    kernels_close(engine);
+    return 0;
+}

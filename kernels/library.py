@@ -1,0 +1,122 @@
+"""The compiled library: its structures and functions as ctypes sees them (src/kernels.h)."""
+
+import ctypes
+import functools
+import importlib.util
+from ctypes import POINTER, c_char_p, c_float, c_int, c_int32, c_int64, c_void_p
+from pathlib import Path
+from typing import Any
+
+from kernels.errors import KernelsError
+
+_FILE_NAME = "libkernels.so"
+
+
+class MatrixStruct(ctypes.Structure):
+    """``struct matrix`` of src/formats.h."""
+
+    _fields_ = (
+        ("data", c_void_p),
+        ("format", c_int32),
+        ("rows", c_int32),
+        ("columns", c_int32),
+    )
+
+
+class ShapeStruct(ctypes.Structure):
+    """``struct shape`` of src/kernels.h."""
+
+    _fields_ = (
+        ("window", c_int64),
+        ("capacity", c_int64),
+        ("dim", c_int32),
+        ("hidden_dim", c_int32),
+        ("n_heads", c_int32),
+        ("n_kv_heads", c_int32),
+        ("head_dim", c_int32),
+        ("norm_eps", c_float),
+    )
+
+
+class LayerStruct(ctypes.Structure):
+    """``struct layer`` of src/kernels.h."""
+
+    _fields_ = (
+        ("attention_norm", c_void_p),
+        ("ffn_norm", c_void_p),
+        *((name, MatrixStruct) for name in ("wq", "wk", "wv", "wo", "w1", "w2", "w3")),
+    )
+
+
+class SpanStruct(ctypes.Structure):
+    """``struct span`` of src/kernels.h."""
+
+    _fields_ = (
+        ("cache", c_void_p),
+        ("position", c_int64),
+        ("start_row", c_int32),
+        ("stop_row", c_int32),
+    )
+
+
+class StepStruct(ctypes.Structure):
+    """``struct step`` of src/kernels.h."""
+
+    _fields_ = (
+        ("hidden", c_void_p),
+        ("cos", c_void_p),
+        ("sin", c_void_p),
+        ("spans", POINTER(SpanStruct)),
+        ("scratch", c_void_p),
+        ("rows", c_int32),
+        ("n_spans", c_int32),
+    )
+
+
+_MATRIX, _SHAPE, _SPAN = POINTER(MatrixStruct), POINTER(ShapeStruct), POINTER(SpanStruct)
+_ENGINE = c_void_p
+_FUNCTIONS: dict[str, tuple[Any, ...]] = {
+    "kernels_variant": (c_char_p, c_int),
+    "kernels_open": (_ENGINE, c_char_p, c_int),
+    "kernels_close": (None, _ENGINE),
+    "kernels_name": (c_char_p, _ENGINE),
+    "kernels_pack": (None, _ENGINE, c_void_p, _MATRIX),
+    "kernels_rows": (None, _MATRIX, c_void_p, c_int, c_void_p),
+    "kernels_quantise": (None, _ENGINE, c_void_p, c_int, c_int, c_void_p),
+    "kernels_linear": (None, _ENGINE, _MATRIX, c_void_p, c_int, c_void_p, c_void_p),
+    "kernels_rms_norm": (None, _ENGINE, c_void_p, c_void_p, c_int, c_int, c_float, c_void_p),
+    "kernels_rope": (None, c_void_p, c_void_p, c_void_p, c_int, c_int, c_int),
+    "kernels_swiglu": (None, _ENGINE, c_void_p, c_void_p, c_int64),
+    "kernels_cache_bytes": (c_int64, _SHAPE, c_int),
+    "kernels_store": (None, _ENGINE, _SHAPE, c_int, _SPAN, c_void_p, c_void_p),
+    "kernels_attend": (None, _ENGINE, _SHAPE, c_int, _SPAN, c_void_p),
+    "kernels_scratch_bytes": (c_int64, _ENGINE, _SHAPE, c_int),
+    "kernels_stage": (None, _ENGINE, _SHAPE, POINTER(LayerStruct), c_int, POINTER(StepStruct)),
+}
+
+
+@functools.cache
+def compiled() -> ctypes.CDLL:
+    """The library, loaded once.
+
+    Raises ``KernelsError`` when it has not been built, or was built for another machine.
+    """
+    package = importlib.util.find_spec(__package__)
+    assert package is not None and package.submodule_search_locations is not None
+    # An editable install has two folders: the sources, and where the build was put.
+    paths = [Path(folder) / _FILE_NAME for folder in package.submodule_search_locations]
+    found = [path for path in paths if path.exists()]
+    if not found:
+        raise KernelsError(
+            f"{_FILE_NAME} is not built: run `pip install -e .` where the sources are, or install "
+            "the wheel; both need only a C compiler"
+        )
+    try:
+        # ctypes releases the interpreter's lock during each call.
+        library = ctypes.CDLL(str(found[0]))
+    except OSError as error:
+        raise KernelsError(f"{found[0]} cannot be loaded: {error}. Install again") from error
+    for name, (result, *arguments) in _FUNCTIONS.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library

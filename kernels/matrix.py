@@ -1,0 +1,77 @@
+"""Weight matrices as the kernels read them; ``src/formats.h`` describes every byte."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.errors import ShapeError
+from kernels.library import MatrixStruct
+
+GROUP_ROWS = 16
+BLOCK_COLUMNS = 32
+_GROUP_BLOCK_BYTES = {"q8": 544, "q4": 288}
+_PLAIN_BYTES = {"f32": 4, "f16": 2}
+FORMATS = ("f32", "f16", "q8", "q4")
+"""In the order of ``enum format``."""
+
+_MAX_SIDE = 2**28  # sizes are 32-bit numbers in C, with room for rounding up
+
+
+def packed_bytes(format: str, rows: int, columns: int) -> int:
+    """Bytes of a matrix. Raises ``ShapeError`` for a shape that the format cannot hold."""
+    if format not in FORMATS:
+        raise ShapeError(f"there is no weight format {format!r}; there are {', '.join(FORMATS)}")
+    if not (0 < rows <= _MAX_SIDE and 0 < columns <= _MAX_SIDE):
+        raise ShapeError(f"a matrix of {rows} x {columns} is not possible")
+    if format in _PLAIN_BYTES:
+        return rows * columns * _PLAIN_BYTES[format]
+    if columns % BLOCK_COLUMNS:
+        raise ShapeError(
+            f"{format} holds blocks of {BLOCK_COLUMNS} columns, and {columns} is not a multiple"
+        )
+    groups = -(-rows // GROUP_ROWS)
+    return groups * (columns // BLOCK_COLUMNS) * _GROUP_BLOCK_BYTES[format]
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A matrix of ``rows`` outputs and ``columns`` inputs, as bytes that may be a mapped file.
+
+    Valid from birth: ``data`` holds exactly the bytes that format and shape ask for, so what a
+    file says about itself can never make a kernel read past its end.
+    """
+
+    format: str
+    rows: int
+    columns: int
+    data: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        needed = packed_bytes(self.format, self.rows, self.columns)
+        data = self.data
+        if data.dtype != np.uint8 or data.ndim != 1 or not data.flags.c_contiguous:
+            raise ShapeError("the bytes of a matrix must be one contiguous row of uint8")
+        if data.nbytes != needed:
+            raise ShapeError(
+                f"a {self.format} matrix of {self.rows} x {self.columns} has {needed} bytes, "
+                f"not {data.nbytes}"
+            )
+        alignment = _PLAIN_BYTES.get(self.format, 2)
+        if data.ctypes.data % alignment:
+            raise ShapeError(f"a {self.format} matrix must begin at a multiple of {alignment}")
+
+    @classmethod
+    def plain(cls, weights: NDArray[Any]) -> "Matrix":
+        """View a float32 or float16 array ``(rows, columns)`` as a matrix, without a copy."""
+        formats = {np.dtype(np.float32): "f32", np.dtype(np.float16): "f16"}
+        if weights.ndim != 2 or weights.dtype not in formats or not weights.flags.c_contiguous:
+            raise ShapeError(f"{weights.dtype} {weights.shape} is not a plain matrix")
+        rows, columns = weights.shape
+        return cls(formats[weights.dtype], rows, columns, weights.reshape(-1).view(np.uint8))
+
+    def struct(self) -> MatrixStruct:
+        """As C sees it; this object must outlive what is returned."""
+        number = FORMATS.index(self.format)
+        return MatrixStruct(self.data.ctypes.data, number, self.rows, self.columns)

@@ -1,0 +1,100 @@
+/* AVX2: a quad of columns of eight rows in a register, so a block is worked on in two halves. */
+#include "lanes_avx2.h"
+
+#include "attention.h"
+#include "pack.h"
+#include "plain_rows.h"
+
+enum { PREFETCH_BYTES = 4096, QUADS = BLOCK_COLUMNS / QUAD, HALVES = 2 };
+
+INLINE void prefetch(const uint8_t *block, int bytes) {
+    const char *ahead = (const char *)block + PREFETCH_BYTES; /* as in avx512.c */
+    for (int i = 0; i < bytes; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T1);
+}
+
+INLINE __m256i quad_of(const struct quantised_block *x, int quad) {
+    int32_t four;
+    memcpy(&four, x->quant + quad * QUAD, sizeof four);
+    return _mm256_set1_epi32(four);
+}
+
+INLINE __m256i load_quad(const uint8_t *quants, int quad) {
+    return _mm256_loadu_si256((const __m256i *)(quants + quad * QUADS_BYTES));
+}
+
+/* Dot products of eight rows, in 32 bits. Sums of pairs stay in 16 bits for the whole block: eight
+ * of them reach 8 * 2 * 15 * 127 = 30480. Nibbles are unsigned; what their zero adds is taken off. */
+INLINE void q4_dots(const int rows, const uint8_t *quants, const struct quantised_block *const x[],
+                    int block, __m256i dot[]) {
+    const __m256i low = _mm256_set1_epi8(15), one = _mm256_set1_epi16(1);
+    for (int t = 0; t < rows; t++) dot[t] = _mm256_setzero_si256();
+#pragma GCC unroll 1 /* unrolled, it keeps the quads of both halves, and spills them */
+    for (int j = 0; j < QUADS / 2; j++) {
+        __m256i both = load_quad(quants, j);
+        __m256i first = _mm256_and_si256(both, low);
+        __m256i second = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
+        for (int t = 0; t < rows; t++) {
+            __m256i a = _mm256_maddubs_epi16(first, quad_of(&x[t][block], j));
+            __m256i b = _mm256_maddubs_epi16(second, quad_of(&x[t][block], j + QUADS / 2));
+            dot[t] = _mm256_add_epi16(dot[t], _mm256_add_epi16(a, b));
+        }
+    }
+    for (int t = 0; t < rows; t++)
+        dot[t] = _mm256_add_epi32(_mm256_madd_epi16(dot[t], one),
+                                  _mm256_set1_epi32(-Q4_ZERO * x[t][block].sum));
+}
+
+/* Signed weights: their sign moves to the activations, and a pair reaches 2 * 128 * 127 = 32512. */
+INLINE void q8_dots(const int rows, const uint8_t *quants, const struct quantised_block *const x[],
+                    int block, __m256i dot[]) {
+    const __m256i one = _mm256_set1_epi16(1);
+    for (int t = 0; t < rows; t++) dot[t] = _mm256_setzero_si256();
+#pragma GCC unroll 1 /* as above */
+    for (int j = 0; j < QUADS; j++) {
+        __m256i weight = load_quad(quants, j), magnitude = _mm256_abs_epi8(weight);
+        for (int t = 0; t < rows; t++) {
+            __m256i quad = _mm256_sign_epi8(quad_of(&x[t][block], j), weight);
+            __m256i pairs = _mm256_maddubs_epi16(magnitude, quad);
+            dot[t] = _mm256_add_epi32(dot[t], _mm256_madd_epi16(pairs, one));
+        }
+    }
+}
+
+#define DEFINE_TILE(name, block_bytes, dots)                                                       \
+    INLINE void name##_of(const int rows, const uint8_t *group, int blocks,                        \
+                          const struct quantised_block *const x[], float out[][GROUP_ROWS]) {      \
+        __m256 total[4][HALVES];                                                                   \
+        for (int t = 0; t < rows; t++) total[t][0] = total[t][1] = _mm256_setzero_ps();            \
+        for (int b = 0; b < blocks; b++, group += (block_bytes)) {                                 \
+            prefetch(group, block_bytes);                                                          \
+            for (int h = 0; h < HALVES; h++) {                                                     \
+                __m256i dot[4];                                                                    \
+                __m256 scales = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)group + h));      \
+                dots(rows, group + SCALES_BYTES + h * QUADS_BYTES / HALVES, x, b, dot);            \
+                for (int t = 0; t < rows; t++) {                                                   \
+                    __m256 scale = _mm256_mul_ps(scales, _mm256_set1_ps(x[t][b].scale));           \
+                    total[t][h] = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(dot[t]), total[t][h]); \
+                }                                                                                  \
+            }                                                                                      \
+        }                                                                                          \
+        for (int t = 0; t < rows; t++)                                                             \
+            for (int h = 0; h < HALVES; h++) _mm256_storeu_ps(out[t] + 8 * h, total[t][h]);        \
+    }                                                                                              \
+    static void name(const uint8_t *group, int blocks, const struct quantised_block *const x[],    \
+                     int rows, float out[][GROUP_ROWS]) {                                          \
+        switch (rows) {                                                                            \
+        case 1: name##_of(1, group, blocks, x, out); break;                                        \
+        case 2: name##_of(2, group, blocks, x, out); break;                                        \
+        case 3: name##_of(3, group, blocks, x, out); break;                                        \
+        default: name##_of(4, group, blocks, x, out); break;                                       \
+        }                                                                                          \
+    }
+
+DEFINE_TILE(q4_tile, Q4_BLOCK_BYTES, q4_dots)
+DEFINE_TILE(q8_tile, Q8_BLOCK_BYTES, q8_dots)
+
+const struct variant avx2_variant = {
+    .name = "avx2",
+    .tile_rows = 4,
+#include "table.h"
+};

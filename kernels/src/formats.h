@@ -1,0 +1,66 @@
+/* How weights and activations lie in memory. Everything is little-endian.
+ *
+ * A matrix has `rows` outputs and `columns` inputs. Formats F32 and F16 are plain: row after row.
+ * Q8 and Q4 cut each row into blocks of 32 columns, w = scale * q with a half-precision scale, and
+ * interleave 16 rows, so that one vector holds four neighbouring columns of each of 16 rows (or of
+ * 8, or of 4) and every lane accumulates its own row. Rows are padded with zeros to 16.
+ *
+ *   matrix      = group of rows 0..15, group of rows 16..31, ...
+ *   group       = blocks of columns 0..31, of columns 32..63, ...
+ *   block       = 16 scales (f16, one a row, 32 bytes), then the quants:
+ *     Q8 (544 B)  quant[j][r][c] for j = 0..7, r = 0..15, c = 0..3: int8 of row r, column 4 j + c
+ *     Q4 (288 B)  quant[j][r][c] for j = 0..3: low nibble of row r, column 4 j + c,
+ *                 high nibble of row r, column 16 + 4 j + c; a nibble n stands for n - 8
+ *
+ * The values are those of ggml's Q8_0 and Q4_0; only their order differs.
+ */
+#ifndef FORMATS_H
+#define FORMATS_H
+
+#include <stdint.h>
+
+enum { GROUP_ROWS = 16, BLOCK_COLUMNS = 32, QUAD = 4 /* neighbouring columns in one 32-bit lane */ };
+enum { SCALES_BYTES = GROUP_ROWS * 2 };
+enum { QUADS_BYTES = GROUP_ROWS * QUAD }; /* one quad of columns of all 16 rows: a cache line */
+enum { Q8_BLOCK_BYTES = SCALES_BYTES + GROUP_ROWS * BLOCK_COLUMNS };
+enum { Q4_BLOCK_BYTES = SCALES_BYTES + GROUP_ROWS * BLOCK_COLUMNS / 2 };
+enum { Q4_ZERO = 8 };
+
+enum format { FORMAT_F32 = 0, FORMAT_F16 = 1, FORMAT_Q8 = 2, FORMAT_Q4 = 3 };
+
+struct matrix {
+    const void *data;
+    int32_t format;
+    int32_t rows;
+    int32_t columns;
+};
+
+/* 32 neighbouring activations of one row: x = scale * quant, -127 <= quant <= 127. */
+struct quantised_block {
+    float scale;
+    int32_t sum; /* of the quants: what unsigned weights add too much, times their zero */
+    int8_t quant[BLOCK_COLUMNS];
+};
+
+/* Rows of activations in the forms that the formats multiply: plain for F32 and F16, blocks for
+ * Q8 and Q4. A form that no matrix asks for may be NULL. Rows follow each other without gaps. */
+struct operand {
+    const float *plain;
+    const struct quantised_block *blocks;
+};
+
+static inline int is_quantised(int format) { return format == FORMAT_Q8 || format == FORMAT_Q4; }
+
+static inline int64_t block_bytes(int format) {
+    return format == FORMAT_Q4 ? Q4_BLOCK_BYTES : Q8_BLOCK_BYTES;
+}
+
+static inline int64_t row_bytes(const struct matrix *w) {
+    return w->columns * (int64_t)(w->format == FORMAT_F16 ? 2 : 4);
+}
+
+static inline int64_t group_bytes(const struct matrix *w) {
+    return w->columns / BLOCK_COLUMNS * block_bytes(w->format);
+}
+
+#endif

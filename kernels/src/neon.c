@@ -1,0 +1,99 @@
+/* Plain NEON (Cortex-A72, the Raspberry Pi 4): products of bytes in 16 bits. */
+#include "lanes_neon.h"
+
+#include "attention.h"
+#include "pack.h"
+#include "plain_rows.h"
+
+enum { PREFETCH_BYTES = 1152, QUADS = BLOCK_COLUMNS / QUAD, SLICE_ROWS = 4, SLICES = 4 };
+
+INLINE void prefetch(const uint8_t *block, int bytes) {
+    for (int i = 0; i < bytes; i += 64) __builtin_prefetch(block + PREFETCH_BYTES + i);
+}
+
+INLINE int8x16_t quad_of(const struct quantised_block *x, int quad) {
+    int32_t four;
+    memcpy(&four, x->quant + quad * QUAD, sizeof four);
+    return vreinterpretq_s8_s32(vdupq_n_s32(four));
+}
+
+/* Nibbles as they are, 0..15, and their zero taken off at the end; or bytes as they are. */
+INLINE void load_q4(const uint8_t *quants, int8x16_t weight[QUADS]) {
+    for (int j = 0; j < QUADS / 2; j++) {
+        uint8x16_t both = vld1q_u8(quants + j * QUADS_BYTES);
+        weight[j] = vreinterpretq_s8_u8(vandq_u8(both, vdupq_n_u8(15)));
+        weight[j + QUADS / 2] = vreinterpretq_s8_u8(vshrq_n_u8(both, 4));
+    }
+}
+
+INLINE void load_q8(const uint8_t *quants, int8x16_t weight[QUADS]) {
+    for (int j = 0; j < QUADS; j++) weight[j] = vreinterpretq_s8_u8(vld1q_u8(quants + j * QUADS_BYTES));
+}
+
+/* Four rows; a 16-bit lane takes 8 products of at most 15 * 127, in all 15240. */
+INLINE int32x4_t q4_dot(const int8x16_t weight[QUADS], const struct quantised_block *x) {
+    int8x16_t quad = quad_of(x, 0);
+    int16x8_t low = vmull_s8(vget_low_s8(weight[0]), vget_low_s8(quad));
+    int16x8_t high = vmull_high_s8(weight[0], quad);
+    for (int j = 1; j < QUADS; j++) {
+        quad = quad_of(x, j);
+        low = vmlal_s8(low, vget_low_s8(weight[j]), vget_low_s8(quad));
+        high = vmlal_high_s8(high, weight[j], quad);
+    }
+    int32x4_t dot = vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high));
+    return vsubq_s32(dot, vdupq_n_s32(Q4_ZERO * x->sum));
+}
+
+/* Four rows; a 16-bit lane takes two products of at most 128 * 127 before it moves to 32 bits. */
+INLINE int32x4_t q8_dot(const int8x16_t weight[QUADS], const struct quantised_block *x) {
+    int32x4_t low = vdupq_n_s32(0), high = vdupq_n_s32(0);
+    for (int j = 0; j < QUADS; j += 2) {
+        int8x16_t first = quad_of(x, j), second = quad_of(x, j + 1);
+        int16x8_t a = vmull_s8(vget_low_s8(weight[j]), vget_low_s8(first));
+        int16x8_t b = vmull_high_s8(weight[j], first);
+        low = vpadalq_s16(low, vmlal_s8(a, vget_low_s8(weight[j + 1]), vget_low_s8(second)));
+        high = vpadalq_s16(high, vmlal_high_s8(b, weight[j + 1], second));
+    }
+    return vpaddq_s32(low, high);
+}
+
+#define DEFINE_TILE(name, block_bytes, load, dot)                                                  \
+    INLINE void name##_of(const int rows, const uint8_t *group, int blocks,                        \
+                          const struct quantised_block *const x[], float out[][GROUP_ROWS]) {      \
+        float32x4_t total[4][SLICES];                                                              \
+        for (int t = 0; t < rows; t++)                                                             \
+            for (int i = 0; i < SLICES; i++) total[t][i] = vdupq_n_f32(0.0f);                      \
+        for (int b = 0; b < blocks; b++, group += (block_bytes)) {                                 \
+            prefetch(group, block_bytes);                                                          \
+            for (int i = 0; i < SLICES; i++) {                                                     \
+                int8x16_t weight[QUADS];                                                           \
+                float32x4_t scales = load_half((const uint16_t *)group + i * SLICE_ROWS);          \
+                load(group + SCALES_BYTES + i * SLICE_ROWS * QUAD, weight);                        \
+                for (int t = 0; t < rows; t++) {                                                   \
+                    float32x4_t scale = vmulq_n_f32(scales, x[t][b].scale);                        \
+                    float32x4_t product = vcvtq_f32_s32(dot(weight, &x[t][b]));                    \
+                    total[t][i] = vfmaq_f32(total[t][i], scale, product);                          \
+                }                                                                                  \
+            }                                                                                      \
+        }                                                                                          \
+        for (int t = 0; t < rows; t++)                                                             \
+            for (int i = 0; i < SLICES; i++) vst1q_f32(out[t] + i * SLICE_ROWS, total[t][i]);      \
+    }                                                                                              \
+    static void name(const uint8_t *group, int blocks, const struct quantised_block *const x[],    \
+                     int rows, float out[][GROUP_ROWS]) {                                          \
+        switch (rows) {                                                                            \
+        case 1: name##_of(1, group, blocks, x, out); break;                                        \
+        case 2: name##_of(2, group, blocks, x, out); break;                                        \
+        case 3: name##_of(3, group, blocks, x, out); break;                                        \
+        default: name##_of(4, group, blocks, x, out); break;                                       \
+        }                                                                                          \
+    }
+
+DEFINE_TILE(q4_tile, Q4_BLOCK_BYTES, load_q4, q4_dot)
+DEFINE_TILE(q8_tile, Q8_BLOCK_BYTES, load_q8, q8_dot)
+
+const struct variant neon_variant = {
+    .name = "neon",
+    .tile_rows = 4,
+#include "table.h"
+};

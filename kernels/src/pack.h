@@ -1,0 +1,132 @@
+/* Quantising weights: sixteen rows of float32 into a group. Each lane works on a row of its own. */
+#ifndef PACK_H
+#define PACK_H
+
+#include "elementwise.h"
+
+#define LARGEST_HALF 65504.0f
+
+/* One block of a group, turned so that a vector holds one column of all rows. */
+struct turned {
+    float column[BLOCK_COLUMNS][GROUP_ROWS];
+};
+
+INLINE void turn(const float *w, int rows, int columns, struct turned *out) {
+    memset(out, 0, sizeof *out);
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < BLOCK_COLUMNS; i++) out->column[i][r] = w[(int64_t)r * columns + i];
+}
+
+/* The entry of largest magnitude of each row, with its sign. */
+INLINE lanes extremes(const struct turned *w) {
+    lanes extreme = lanes_set(0.0f);
+    for (int i = 0; i < BLOCK_COLUMNS; i++) {
+        lanes v = lanes_load(w->column[i]);
+        extreme = lanes_if_less(lanes_abs(extreme), lanes_abs(v), v, extreme);
+    }
+    return extreme;
+}
+
+/* What a scale becomes when it is stored in half precision. */
+INLINE lanes as_stored(lanes scale) {
+    uint16_t half[GROUP_ROWS];
+    scale = lanes_max(lanes_min(scale, lanes_set(LARGEST_HALF)), lanes_set(-LARGEST_HALF));
+    lanes_store_half(half, scale);
+    return lanes_load_half(half);
+}
+
+INLINE lanes inverse_or_zero(lanes scale) {
+    lanes smallest = lanes_set(0x1p-25f); /* less than any half but zero */
+    lanes inverse = lanes_div(lanes_set(1.0f), scale);
+    return lanes_if_less(lanes_abs(scale), smallest, lanes_set(0.0f), inverse);
+}
+
+/* The nearest whole number of scales, within low..high. */
+INLINE lanes nearest(lanes w, lanes inverse, float low, float high) {
+    lanes level = lanes_mul(w, inverse);
+    level = lanes_min(lanes_max(level, lanes_set(low)), lanes_set(high));
+    lanes rounder = lanes_set(ROUNDER);
+    return lanes_sub(lanes_add(level, rounder), rounder);
+}
+
+enum { Q4_LOWEST = -8, Q4_HIGHEST = 7 };
+
+INLINE lanes squared_error(const struct turned *w, lanes scale) {
+    lanes inverse = inverse_or_zero(scale), error = lanes_set(0.0f);
+    for (int i = 0; i < BLOCK_COLUMNS; i++) {
+        lanes v = lanes_load(w->column[i]);
+        lanes miss = lanes_sub(v, lanes_mul(nearest(v, inverse, Q4_LOWEST, Q4_HIGHEST), scale));
+        error = lanes_fma(miss, miss, error);
+    }
+    return error;
+}
+
+/* The scale of least squared error for the levels that `scale` leads to: sum w l / sum l l. */
+INLINE lanes refined(const struct turned *w, lanes scale) {
+    lanes inverse = inverse_or_zero(scale);
+    lanes products = lanes_set(0.0f), squares = lanes_set(0.0f);
+    for (int i = 0; i < BLOCK_COLUMNS; i++) {
+        lanes v = lanes_load(w->column[i]);
+        lanes level = nearest(v, inverse, Q4_LOWEST, Q4_HIGHEST);
+        products = lanes_fma(v, level, products);
+        squares = lanes_fma(level, level, squares);
+    }
+    lanes zero = lanes_set(0.0f);
+    return lanes_if_less(zero, squares, lanes_div(products, squares), zero);
+}
+
+/* The level that the entry of largest magnitude is mapped to, for a start. Beyond -8 and 7 it is
+ * cut off, which can pay when it stands alone. */
+static const float q4_starts[] = {-8.0f, -9.0f, -8.75f, -8.5f, -8.25f, -7.75f, -7.5f, -7.25f, -7.0f,
+                                  -6.5f, 8.0f,  7.75f,  7.5f,  7.25f,  7.0f,   6.75f, 6.5f,   6.0f};
+
+INLINE lanes best_q4_scale(const struct turned *w) {
+    lanes extreme = extremes(w), best = lanes_set(0.0f), least = lanes_set(INFINITY);
+    for (unsigned i = 0; i < sizeof q4_starts / sizeof *q4_starts; i++) {
+        lanes scale = as_stored(lanes_div(extreme, lanes_set(q4_starts[i])));
+        scale = as_stored(refined(w, scale));
+        lanes error = squared_error(w, scale);
+        best = lanes_if_less(error, least, scale, best);
+        least = lanes_min(error, least);
+    }
+    return best;
+}
+
+static void pack_q4(const float *w, int rows, int columns, uint8_t *group) {
+    struct turned block;
+    for (int b = 0; b < columns / BLOCK_COLUMNS; b++, group += Q4_BLOCK_BYTES) {
+        turn(w + b * BLOCK_COLUMNS, rows, columns, &block);
+        lanes scale = best_q4_scale(&block), inverse = inverse_or_zero(scale);
+        lanes_store_half((uint16_t *)group, scale);
+        uint8_t *quants = group + SCALES_BYTES;
+        for (int i = 0; i < BLOCK_COLUMNS / 2; i++) {
+            float low[GROUP_ROWS], high[GROUP_ROWS];
+            int other = i + BLOCK_COLUMNS / 2;
+            lanes_store(low, nearest(lanes_load(block.column[i]), inverse, Q4_LOWEST, Q4_HIGHEST));
+            lanes_store(high,
+                        nearest(lanes_load(block.column[other]), inverse, Q4_LOWEST, Q4_HIGHEST));
+            for (int r = 0; r < GROUP_ROWS; r++)
+                quants[i / QUAD * QUADS_BYTES + r * QUAD + i % QUAD] =
+                    (uint8_t)(((int)low[r] + Q4_ZERO) | ((int)high[r] + Q4_ZERO) << 4);
+        }
+    }
+}
+
+static void pack_q8(const float *w, int rows, int columns, uint8_t *group) {
+    struct turned block;
+    for (int b = 0; b < columns / BLOCK_COLUMNS; b++, group += Q8_BLOCK_BYTES) {
+        turn(w + b * BLOCK_COLUMNS, rows, columns, &block);
+        lanes scale = as_stored(lanes_div(lanes_abs(extremes(&block)), lanes_set(127.0f)));
+        lanes inverse = inverse_or_zero(scale);
+        lanes_store_half((uint16_t *)group, scale);
+        uint8_t *quants = group + SCALES_BYTES;
+        for (int i = 0; i < BLOCK_COLUMNS; i++) {
+            float level[GROUP_ROWS];
+            lanes_store(level, nearest(lanes_load(block.column[i]), inverse, -127, 127));
+            for (int r = 0; r < GROUP_ROWS; r++)
+                quants[i / QUAD * QUADS_BYTES + r * QUAD + i % QUAD] = (uint8_t)(int)level[r];
+        }
+    }
+}
+
+#endif

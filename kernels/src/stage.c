@@ -1,0 +1,160 @@
+/* Whole layers over a step, each a handful of regions of the pool. See transformer/layer.py. */
+#include <string.h>
+
+#include "cache.h"
+#include "linear.h"
+#include "rows.h"
+
+/* Outputs of w1 and w3 that one task computes, joins and quantises while they are in its cache. */
+enum { FFN_STRIP = 64, ALIGNMENT = 64 };
+
+/* What a step needs beside its hidden states, carved out of one piece of memory. */
+struct scratch {
+    struct quantised_block *blocks; /* of what the attention's matrices, w1 and w3 multiply */
+    float *plain;                   /* the same in float32 */
+    struct quantised_block *hidden_blocks; /* of what w2 multiplies, if it is quantised */
+    float *hidden_plain;                   /* and if it is not */
+    float *queries;                 /* then what attention made of them */
+    float *keys;
+    float *values;
+    float *strips; /* one gate and one up strip a thread */
+};
+
+static void *carve(int64_t *used, void *base, int64_t bytes) {
+    void *piece = base ? (char *)base + *used : NULL;
+    *used += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return piece;
+}
+
+static int64_t divide(const struct engine *engine, const struct shape *shape, int64_t rows,
+                      void *base, struct scratch *out) {
+    const int64_t word = sizeof(float);
+    int64_t used = 0, query = shape->n_heads * (int64_t)shape->head_dim;
+    int64_t key = shape->n_kv_heads * (int64_t)shape->head_dim;
+    int64_t widest = query > shape->dim ? query : shape->dim;
+    const int64_t block = sizeof(struct quantised_block);
+    out->blocks = carve(&used, base, rows * (widest / BLOCK_COLUMNS) * block);
+    out->plain = carve(&used, base, rows * shape->dim * word);
+    out->hidden_blocks = carve(&used, base, rows * (shape->hidden_dim / BLOCK_COLUMNS) * block);
+    out->hidden_plain = carve(&used, base, rows * shape->hidden_dim * word);
+    out->queries = carve(&used, base, rows * query * word);
+    out->keys = carve(&used, base, rows * key * word);
+    out->values = carve(&used, base, rows * key * word);
+    out->strips = carve(&used, base, pool_threads(engine->pool) * rows * 2 * FFN_STRIP * word);
+    return used;
+}
+
+int64_t kernels_scratch_bytes(const struct engine *engine, const struct shape *shape, int rows) {
+    struct scratch unused;
+    return divide(engine, shape, rows, NULL, &unused);
+}
+
+struct job {
+    struct engine *engine;
+    const struct shape *shape;
+    const struct layer *layer;
+    const struct step *step;
+    struct scratch scratch;
+    int index; /* of the layer in the stage */
+};
+
+/* The step's hidden states, normalised, in every form that one of the matrices multiplies. */
+static struct operand normalised(struct job *job, const float *gain, const struct matrix *readers[],
+                                 int count) {
+    struct scratch *s = &job->scratch;
+    int quantised = 0;
+    for (int i = 0; i < count; i++) quantised |= is_quantised(readers[i]->format);
+    norm_rows(job->engine, job->step->hidden, gain, job->step->rows, job->shape->dim,
+              job->shape->norm_eps, s->plain, quantised ? s->blocks : NULL);
+    return (struct operand){s->plain, s->blocks};
+}
+
+/* RoPE and storing, one task a key/value head with the queries that share it. */
+static void turn_and_store(void *argument, int head, int worker) {
+    const struct job *job = argument;
+    const struct shape *shape = job->shape;
+    int shared = shape->n_heads / shape->n_kv_heads, half = shape->head_dim / 2;
+    for (int64_t row = 0; row < job->step->rows; row++) {
+        const float *cos = job->step->cos + row * half, *sin = job->step->sin + row * half;
+        int64_t query = (row * shape->n_heads + (int64_t)head * shared) * shape->head_dim;
+        int64_t key = (row * shape->n_kv_heads + head) * shape->head_dim;
+        for (int q = 0; q < shared; q++)
+            rope(job->scratch.queries + query + q * shape->head_dim, cos, sin, half);
+        rope(job->scratch.keys + key, cos, sin, half);
+    }
+    for (int i = 0; i < job->step->n_spans; i++)
+        store_head(job->engine->variant, shape, job->index, head, &job->step->spans[i],
+                   job->scratch.keys, job->scratch.values);
+    (void)worker;
+}
+
+static void attention_block(struct job *job) {
+    const struct layer *layer = job->layer;
+    const struct step *step = job->step;
+    struct scratch *s = &job->scratch;
+    const struct matrix *readers[] = {&layer->wq, &layer->wk, &layer->wv};
+    struct operand x = normalised(job, layer->attention_norm, readers, 3);
+    const struct linear projections[] = {
+        {&layer->wq, x, s->queries, 0}, {&layer->wk, x, s->keys, 0}, {&layer->wv, x, s->values, 0}};
+    linear_all(job->engine, projections, 3, step->rows);
+
+    /* Store first: a query sees its own key and those of the rows before it. */
+    pool_run(job->engine->pool, turn_and_store, job, job->shape->n_kv_heads);
+    attend_spans(job->engine, job->shape, job->index, step->spans, step->n_spans, s->queries);
+
+    if (is_quantised(layer->wo.format))
+        quantise_rows(job->engine, s->queries, step->rows, layer->wo.columns, s->blocks);
+    const struct linear output = {&layer->wo, {s->queries, s->blocks}, step->hidden, 1};
+    linear_all(job->engine, &output, 1, step->rows);
+}
+
+struct gating {
+    const struct job *job;
+    struct operand x;
+};
+
+/* silu(w1 x) * (w3 x) for a strip of hidden units, in the form that w2 multiplies. */
+static void gate_strip(void *argument, int task, int worker) {
+    const struct gating *gating = argument;
+    const struct job *job = gating->job;
+    const struct layer *layer = job->layer;
+    const struct variant *variant = job->engine->variant;
+    int rows = job->step->rows, hidden = job->shape->hidden_dim;
+    int start = task * FFN_STRIP, stop = start + FFN_STRIP < hidden ? start + FFN_STRIP : hidden;
+    float *gate = job->scratch.strips + (int64_t)worker * rows * 2 * FFN_STRIP;
+    float *up = gate + (int64_t)rows * FFN_STRIP;
+    linear_strip(variant, &layer->w1, gating->x, rows, start, stop, gate, FFN_STRIP, 0);
+    linear_strip(variant, &layer->w3, gating->x, rows, start, stop, up, FFN_STRIP, 0);
+    for (int64_t row = 0; row < rows; row++, gate += FFN_STRIP, up += FFN_STRIP) {
+        int64_t at = row * hidden + start;
+        variant->swiglu(gate, up, stop - start);
+        if (is_quantised(layer->w2.format))
+            variant->quantise(gate, (stop - start) / BLOCK_COLUMNS,
+                              job->scratch.hidden_blocks + at / BLOCK_COLUMNS);
+        else
+            memcpy(job->scratch.hidden_plain + at, gate, (size_t)(stop - start) * sizeof *gate);
+    }
+}
+
+static void feed_forward_block(struct job *job) {
+    const struct layer *layer = job->layer;
+    struct scratch *s = &job->scratch;
+    const struct matrix *readers[] = {&layer->w1, &layer->w3};
+    struct gating gating = {job, normalised(job, layer->ffn_norm, readers, 2)};
+    pool_run(job->engine->pool, gate_strip, &gating,
+             (job->shape->hidden_dim + FFN_STRIP - 1) / FFN_STRIP);
+    const struct linear down = {
+        &layer->w2, {s->hidden_plain, s->hidden_blocks}, job->step->hidden, 1};
+    linear_all(job->engine, &down, 1, job->step->rows);
+}
+
+void kernels_stage(struct engine *engine, const struct shape *shape, const struct layer *layers,
+                   int n_layers, const struct step *step) {
+    struct job job = {.engine = engine, .shape = shape, .step = step};
+    divide(engine, shape, step->rows, step->scratch, &job.scratch);
+    for (job.index = 0; job.index < n_layers; job.index++) {
+        job.layer = &layers[job.index];
+        attention_block(&job);
+        feed_forward_block(&job);
+    }
+}

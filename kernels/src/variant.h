@@ -1,0 +1,72 @@
+/* What an instruction set contributes: one table of functions, chosen once at run time.
+ *
+ * All variants return the same bits. Two rules make that so, and float_kernels.h and the integer
+ * tiles of each variant keep them:
+ *
+ * 1. Quantised products. A block's integer dot product is exact in any order; blocks are then
+ *    added from left to right, total = fma(weight_scale * activation_scale, dot, total).
+ * 2. Sums of floats. A sum along a row runs in 16 lanes, lane i taking entries i, i + 16, ...
+ *    from left to right by fma, the last 16 padded with zeros; lanes are then added in halves
+ *    (i and i + 8, i and i + 4, ...). Attention sums along head_dim and along the keys one by one.
+ *
+ * Nothing depends on the other rows of a batch, on how it is cut, or on who computes which part.
+ * The compiler may not fuse or reorder (-ffp-contract=off, no -ffast-math), and no function of
+ * the maths library that may differ between machines is called.
+ */
+#ifndef VARIANT_H
+#define VARIANT_H
+
+#include "formats.h"
+
+enum { MAX_TILE_ROWS = 8, MAX_HEAD_DIM = 256, KEY_TILE = 64 };
+
+/* One key/value head of one sequence's rolling cache, in half precision; position p lives in slot
+ * p % capacity. Keys: tiles of 64 slots, key[tile][dimension][slot]. Values: value[slot][stride]. */
+struct head_cache {
+    const uint16_t *keys;
+    const uint16_t *values;
+    int64_t capacity; /* a multiple of KEY_TILE */
+    int32_t head_dim;
+    int32_t value_stride;
+};
+
+struct variant {
+    const char *name;
+    int tile_rows; /* rows of activations that one pass over the weights serves */
+
+    /* A group of 16 weight rows times `rows` <= tile_rows rows of activations. */
+    void (*q4_tile)(const uint8_t *group, int blocks, const struct quantised_block *const x[],
+                    int rows, float out[][GROUP_ROWS]);
+    void (*q8_tile)(const uint8_t *group, int blocks, const struct quantised_block *const x[],
+                    int rows, float out[][GROUP_ROWS]);
+    /* One weight row times `rows` <= tile_rows rows of activations. */
+    void (*f16_row)(const uint16_t *weights, int columns, const float *const x[], int rows,
+                    float out[]);
+    void (*f32_row)(const float *weights, int columns, const float *const x[], int rows,
+                    float out[]);
+
+    void (*quantise)(const float *x, int blocks, struct quantised_block *out);
+    void (*rms_norm)(const float *x, const float *gain, int dim, float eps, float *out);
+    /* gate = silu(gate) * up */
+    void (*swiglu)(float *gate, const float *up, int count);
+    /* The queries of one row that share a key/value head; each is replaced by its result. */
+    void (*attend)(const struct head_cache *cache, float *queries, int count, int64_t position,
+                   int64_t window);
+    void (*to_half)(const float *x, int count, uint16_t *out);
+
+    /* Sixteen rows of floats, `columns` apart, into one group; only rows < `rows` are read. */
+    void (*pack_q4)(const float *w, int rows, int columns, uint8_t *group);
+    void (*pack_q8)(const float *w, int rows, int columns, uint8_t *group);
+};
+
+#if defined(__x86_64__)
+extern const struct variant avx2_variant, avx512_variant;
+#elif defined(__aarch64__)
+extern const struct variant neon_variant, neon_dotprod_variant;
+#endif
+extern const struct variant portable_variant;
+
+/* The named variant if this CPU has it, the fastest if name is NULL or empty, else NULL. */
+const struct variant *find_variant(const char *name);
+
+#endif
