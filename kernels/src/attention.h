@@ -45,8 +45,10 @@ INLINE float exp_of_one(float x) {
 }
 
 /* Turn the scores of slots first:last into weights relative to the peak so far, all others into
- * zero, and bring what was summed before to that peak. */
-INLINE void weigh_tile(struct reading *s, int q, int first, int last, int value_stride) {
+ * zero, and bring what was summed before to that peak. Not inlined: ten copies would be as long as
+ * the rest of a variant, and as slow to compile. */
+static __attribute__((noinline)) void weigh_tile(struct reading *s, int q, int first, int last,
+                                                 int value_stride) {
     float *weight = s->weight[q];
     for (int i = 0; i < KEY_TILE; i++)
         if (i < first || i >= last) weight[i] = -INFINITY;
