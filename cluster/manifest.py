@@ -11,8 +11,7 @@ from cluster.errors import StoreError, VersionError
 
 STORE_FORMAT = "pi-cluster-store"
 STORE_VERSION = 1
-_MATRIX_DTYPES = {"f32": "F32", "f16": "F16"}
-WEIGHTS = tuple(_MATRIX_DTYPES)
+WEIGHTS = ("f32", "f16", "q8", "q4")
 """Formats of the matrices; norm gains are float32 in all of them."""
 
 EMBEDDING_NAME = "embedding.safetensors"
@@ -50,12 +49,14 @@ class ShardFile:
 class Manifest:
     """What a store holds, valid from birth (else ``StoreError``).
 
-    ``config`` is the model's shape as a plain mapping; this package passes it on unread.
+    ``weights`` is the format of the layers' matrices, ``outer_weights`` that of the embedding and
+    the head. ``config`` is the model's shape as a plain mapping; this package passes it on unread.
     ``tokenizer_name`` is what the checkpoint called its SentencePiece file: Mistral's chat format
     depends on whether that was ``tokenizer.model.v1``, ``.v2`` or ``.v3``.
     """
 
     weights: str
+    outer_weights: str
     config: Mapping[str, Any]
     bos_id: int
     eos_ids: tuple[int, ...]
@@ -64,6 +65,7 @@ class Manifest:
 
     def __post_init__(self) -> None:
         _check_weights(self.weights)
+        _check_weights(self.outer_weights)
         _check_config(self.config)
         _check_int("bos_id", self.bos_id, _MAX_TOKEN_ID)
         if len(self.eos_ids) > MAX_EOS_IDS:
@@ -144,6 +146,7 @@ class Manifest:
             "format": STORE_FORMAT,
             "version": STORE_VERSION,
             "weights": self.weights,
+            "outer_weights": self.outer_weights,
             "config": dict(self.config),
             "bos_id": self.bos_id,
             "eos_ids": list(self.eos_ids),
@@ -176,15 +179,10 @@ class Manifest:
             raise _torn("it has no lists of eos_ids and files")
         if len(files) > MAX_FILES:
             raise _torn(f"it lists {len(files)} files; at most {MAX_FILES} are possible")
-        wanted = {"weights", "config", "bos_id", "tokenizer_name"}
+        wanted = {"weights", "outer_weights", "config", "bos_id", "tokenizer_name"}
         if values.keys() != wanted:
             raise _torn(f"its keys do not match at {sorted(values.keys() ^ wanted)[:5]}")
         return cls(**values, eos_ids=tuple(eos_ids), files=tuple(map(_shard_file, files)))
-
-
-def stored_dtype(shape: tuple[int, ...], weights: str) -> str:
-    """The safetensors dtype of a tensor in a store: matrices as ``weights`` says, gains exact."""
-    return _MATRIX_DTYPES[weights] if len(shape) > 1 else "F32"
 
 
 def layer_file_name(layer: int) -> str:

@@ -82,6 +82,11 @@ def check_cluster_name(name: str) -> str:
     return name
 
 
+def kernel_variant() -> str | None:
+    """The kernels that ``PI_CLUSTER_KERNELS`` asks for; None takes the fastest."""
+    return os.environ.get("PI_CLUSTER_KERNELS") or None
+
+
 def who_am_i() -> str:
     """``user@host (pid)``, for messages to others who want the same pipeline."""
     return f"{psutil.Process().username()}@{socket.gethostname()} (process {os.getpid()})"

@@ -62,7 +62,8 @@ class Store:
     def mending_command(self) -> str:
         """The command that writes damaged files again and keeps the others."""
         out = shlex.quote(str(self.path))
-        return f"pi-cluster shard CHECKPOINT --out {out} --weights {self.manifest.weights}"
+        formats = f"--weights {self.manifest.weights} --outer-weights {self.manifest.outer_weights}"
+        return f"pi-cluster shard CHECKPOINT --out {out} {formats}"
 
     def path_of(self, file: ShardFile | str) -> Path:
         """Where a listed file lies; raises ``StoreError`` if it is not listed."""

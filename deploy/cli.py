@@ -19,6 +19,7 @@ from deploy.commands.shard import shard, verify
 from deploy.commands.status import down, status
 from deploy.commands.up import up
 from deploy.screen import INTERRUPTED, notes
+from kernels import KernelsError
 from transformer.errors import ModelError
 from worker.cli import worker
 
@@ -57,7 +58,7 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read our output has seen enough; Python would complain once more at exit.
         sys.stderr.close()
         return 1
-    except (ClusterError, ModelError) as error:
+    except (ClusterError, ModelError, KernelsError) as error:
         if debug:
             traceback.print_exc()
         notes.print(f"error: {error}", markup=False, soft_wrap=True)

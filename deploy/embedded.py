@@ -9,10 +9,12 @@ from cluster import settings
 from cluster.errors import StoreError, VersionError
 from cluster.manifest import STORE_VERSION
 from cluster.store import Store, hash_file
+from kernels import Engine
 from shard_tool.convert import shard
 from storyteller import checkpoint_path
+from transformer.formats import WeightFormats
 
-_WEIGHTS = "f32"  # exact, and still only 24 MB
+_FORMATS = WeightFormats.choose("q4")
 
 
 def embedded_store() -> Path:
@@ -22,7 +24,7 @@ def embedded_store() -> Path:
     """
     checkpoint = checkpoint_path()
     digest = hash_file(checkpoint / "model.safetensors")[:12]
-    out = settings.folders().cache / f"storyteller-{_WEIGHTS}-{digest}-v{STORE_VERSION}"
+    out = settings.folders().cache / f"storyteller-{_FORMATS.layers}-{digest}-v{STORE_VERSION}"
     if not _is_whole(out):
         _make(checkpoint, out)
     return out
@@ -32,7 +34,8 @@ def _make(checkpoint: Path, out: Path) -> None:
     """Write the store beside its place and move it there: two clusters may begin at once."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".making-") as folder:
-        shard(checkpoint, Path(folder) / out.name, _WEIGHTS)
+        with Engine(settings.kernel_variant()) as engine:
+            shard(checkpoint, Path(folder) / out.name, _FORMATS, engine)
         try:
             (Path(folder) / out.name).rename(out)
         except OSError:

@@ -3,8 +3,8 @@
 from cluster import settings
 from cluster.manifest import Manifest
 from cluster.plan import ModelFootprint
-from transformer.cache import kv_bytes_per_layer
 from transformer.config import ModelConfig
+from transformer.kernel_arithmetic import layer_shape
 from transformer.stage import Limits
 
 _FLOAT_BYTES = 4
@@ -26,7 +26,7 @@ def choose_limits(config: ModelConfig, context: int | None) -> Limits:
 
 def model_footprint(manifest: Manifest, config: ModelConfig, limits: Limits) -> ModelFootprint:
     """Bytes of weights, caches and activations, as the planner counts them."""
-    cache = kv_bytes_per_layer(config, limits.context, limits.max_step_rows)
+    cache = layer_shape(config, limits).cache_bytes_per_layer
     # The widest moment of a layer: its input and norm, queries, keys and values, or the three
     # arrays of SwiGLU; on the last stage the logits that are asked for come on top.
     row = 4 * config.dim + 3 * max(config.hidden_dim, config.n_heads * config.head_dim)

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import select
 import subprocess
 import sys
@@ -26,9 +27,11 @@ _POLL_S = 0.02
 def ensure_local_workers(cluster: str, count: int) -> list[Peer]:
     """Have exactly ``count`` local workers run for ``cluster``; those that do are kept."""
     _stop(_data_dirs(cluster)[count:])
+    # They share the cores: more threads than cores would spin against each other.
+    threads = max(1, len(os.sched_getaffinity(0)) // count)
     names = [(settings.local_worker_data(cluster, i), f"local-{i}") for i in range(1, count + 1)]
     started = {
-        data_dir: _start(cluster, data_dir, name)
+        data_dir: _start(cluster, data_dir, name, threads)
         for data_dir, name in names
         if find_presence(data_dir) is None
     }
@@ -54,12 +57,12 @@ def _data_dirs(cluster: str) -> list[Path]:
     return sorted(numbered, key=lambda path: int(path.name[6:]))
 
 
-def _start(cluster: str, data_dir: Path, name: str) -> subprocess.Popen[bytes]:
+def _start(cluster: str, data_dir: Path, name: str, threads: int) -> subprocess.Popen[bytes]:
     log_path = log_file(cluster, name)
     log_path.parent.mkdir(parents=True, exist_ok=True)
     # -P: a folder called "worker" where the user happens to stand must not be imported instead.
     command = [sys.executable, "-P", "-m", "worker", "--cluster", cluster, "--name", name]
-    command += ["--listen", "127.0.0.1:0", "--data-dir", str(data_dir)]
+    command += ["--listen", "127.0.0.1:0", "--data-dir", str(data_dir), "--threads", str(threads)]
     with log_path.open("ab") as log_to:
         return subprocess.Popen(
             command,

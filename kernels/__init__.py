@@ -11,10 +11,11 @@ batch; ``src/variant.h`` says how. One engine serves all stages of a process::
 from kernels.cache import KEY_TILE, MAX_HEAD_DIM, KVCache, LayerShape
 from kernels.engine import MAX_ROWS, Engine, rows_of, unpack, variants
 from kernels.errors import KernelsError, ShapeError
-from kernels.matrix import FORMATS, GROUP_ROWS, Matrix, packed_bytes
+from kernels.matrix import BLOCK_COLUMNS, FORMATS, GROUP_ROWS, Matrix, packed_bytes
 from kernels.stage import Layers, LayerWeights, Part
 
 __all__ = [
+    "BLOCK_COLUMNS",
     "FORMATS",
     "GROUP_ROWS",
     "KEY_TILE",

@@ -90,8 +90,9 @@ class KVCache:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes reserved."""
-        return self._memory.nbytes
+        """Bytes held: those of the tiles that the text has reached."""
+        reached = min(-(-self.length // KEY_TILE) * KEY_TILE, self.shape.capacity)
+        return self._memory.nbytes * reached // self.shape.capacity
 
     def check_room(self, rows: int) -> None:
         """Raise ``ShapeError`` if the next ``rows`` positions would evict what they must see."""

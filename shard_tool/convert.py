@@ -11,17 +11,23 @@ from pathlib import Path
 
 from cluster.atomic_file import PARTIAL_SUFFIX, write_bytes
 from cluster.errors import StoreError, VersionError
-from cluster.manifest import STORE_VERSION, WEIGHTS, Manifest, ShardFile, is_store_name
+from cluster.manifest import STORE_VERSION, Manifest, ShardFile, is_store_name
 from cluster.store import JOURNAL_NAME, MANIFEST_NAME, Progress, Store, find_problem
-from shard_tool.checkpoint import Checkpoint, open_checkpoint
+from kernels import Engine
+from shard_tool.checkpoint import open_checkpoint
 from shard_tool.journal import SOURCE_NAME, Journal, read_journal, read_source, write_source
-from shard_tool.shards import planned_sizes, write_shard
+from shard_tool.shards import ShardWriter
+from transformer.formats import WeightFormats
 
 _SPARE_BYTES = 1_000_000  # journal, manifest and the file system's own books
 
 
 def shard(
-    checkpoint_path: Path, out: Path, weights: str = "f16", on_progress: Progress | None = None
+    checkpoint_path: Path,
+    out: Path,
+    formats: WeightFormats,
+    engine: Engine,
+    on_progress: Progress | None = None,
 ) -> Manifest:
     """Write the store of a checkpoint into the folder ``out`` and return its manifest.
 
@@ -30,16 +36,15 @@ def shard(
     Holds a few row blocks of 16 MiB in memory, whatever the size of the model.
 
     Raises ``CheckpointError`` or ``UnsupportedModel`` before anything is written if the checkpoint
-    is not sound, ``CheckpointError`` for a weight that ``weights`` cannot hold, and ``StoreError``
+    is not sound, ``CheckpointError`` for a weight that ``formats`` cannot hold, and ``StoreError``
     if ``out`` is something else, too small or cannot be written.
     """
-    if weights not in WEIGHTS:
-        raise StoreError(f"weights {weights!r} are not known; known are {', '.join(WEIGHTS)}")
     with open_checkpoint(checkpoint_path) as checkpoint, _locked_folder(out):
-        identity = f"{STORE_VERSION} {weights} {checkpoint.fingerprint()}"
+        identity = f"{STORE_VERSION} {formats} {checkpoint.fingerprint()}"
         source = hashlib.sha256(identity.encode()).hexdigest()
         _refuse_other_content(out, source)
-        sizes = planned_sizes(checkpoint, weights)
+        writer = ShardWriter(checkpoint, out, formats, engine)
+        sizes = writer.planned_sizes()
         meter = _Meter(sum(sizes.values()), on_progress)
         done = _files_done(out, _files_known(out, source), sizes, meter)
         if len(done) < len(sizes):
@@ -48,10 +53,11 @@ def shard(
             Journal(source, tuple(done.values())).write(out)
         for name in sizes:
             if name not in done:
-                done[name] = _write(checkpoint, out, name, weights, meter)
+                done[name] = _write(writer, name, meter)
                 Journal(source, tuple(done.values())).write(out)
         manifest = Manifest(
-            weights=weights,
+            weights=formats.layers,
+            outer_weights=formats.outer,
             config=checkpoint.config.to_dict(),
             bos_id=checkpoint.bos_id,
             eos_ids=checkpoint.eos_ids,
@@ -160,15 +166,9 @@ def _check_room(out: Path, needed_bytes: int) -> None:
         )
 
 
-def _write(checkpoint: Checkpoint, out: Path, name: str, weights: str, meter: _Meter) -> ShardFile:
+def _write(writer: ShardWriter, name: str, meter: _Meter) -> ShardFile:
     start = meter.done_bytes
-    file = write_shard(
-        checkpoint,
-        out,
-        name,
-        weights,
-        lambda count: meter.move_to(meter.done_bytes + count, name),
-    )
+    file = writer.write(name, lambda count: meter.move_to(meter.done_bytes + count, name))
     meter.move_to(start + file.size_bytes, name)  # header and padding were not counted
     return file
 

@@ -1,6 +1,7 @@
 """The files of a store: which tensors each holds, how large it becomes, and the writing of one."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,13 @@ from numpy.typing import NDArray
 
 from cluster.atomic_file import AtomicFile
 from cluster.errors import CheckpointError
-from cluster.manifest import (
-    EMBEDDING_NAME,
-    HEAD_NAME,
-    ShardFile,
-    layer_file_name,
-    stored_dtype,
-)
+from cluster.manifest import EMBEDDING_NAME, HEAD_NAME, ShardFile, layer_file_name
 from cluster.tensor_file import TensorSource, file_size_bytes, write_tensor_file
+from kernels import Engine, ShapeError
 from shard_tool.checkpoint import Checkpoint
 from shard_tool.names import layer_tensor, short_name
 from shard_tool.source_files import SourceTensor
+from transformer.formats import WeightFormats, stored_as, tensor_format
 from transformer.shapes import embedding_shapes, head_shapes, layer_shapes
 
 _FLOAT16_LIMIT = 65_520.0  # from here on, rounding to nearest gives infinity
@@ -28,56 +25,68 @@ OnBytes = Callable[[int], None]
 """Told how many more bytes of the file are on disk."""
 
 
-def planned_sizes(checkpoint: Checkpoint, weights: str) -> dict[str, int]:
-    """Bytes of every file of the store to be, in the order in which they are written."""
-    sizes = {name: path.stat().st_size for name, path in checkpoint.tokenizer_files.items()}
-    for file_name in _tensors_of_files(checkpoint):
-        sizes[file_name] = file_size_bytes(_sources(checkpoint, file_name, weights, _ignore))
-    return sizes
+@dataclass(frozen=True, slots=True)
+class ShardWriter:
+    """Writes the files of one store, each from its part of the checkpoint."""
 
+    checkpoint: Checkpoint
+    folder: Path
+    formats: WeightFormats
+    engine: Engine
 
-def write_shard(
-    checkpoint: Checkpoint, folder: Path, file_name: str, weights: str, on_bytes: OnBytes
-) -> ShardFile:
-    """Write one file of the store.
+    def planned_sizes(self) -> dict[str, int]:
+        """Bytes of every file of the store to be, in the order in which they are written."""
+        files = self.checkpoint.tokenizer_files
+        sizes = {name: path.stat().st_size for name, path in files.items()}
+        for file_name in self._tensors_of_files():
+            sizes[file_name] = file_size_bytes(self._sources(file_name, _ignore))
+        return sizes
 
-    Raises ``CheckpointError`` for a weight that ``weights`` cannot hold, ``StoreError`` if the
-    file cannot be written.
-    """
-    path = folder / file_name
-    if file_name in checkpoint.tokenizer_files:
-        return _copy(checkpoint.tokenizer_files[file_name], path, on_bytes)
-    written = write_tensor_file(path, _sources(checkpoint, file_name, weights, on_bytes))
-    return ShardFile(file_name, written.size_bytes, written.sha256)
+    def write(self, file_name: str, on_bytes: OnBytes) -> ShardFile:
+        """Write one file of the store.
 
+        Raises ``CheckpointError`` for a weight that its format cannot hold, ``StoreError`` if the
+        file cannot be written.
+        """
+        path = self.folder / file_name
+        if file_name in self.checkpoint.tokenizer_files:
+            return _copy(self.checkpoint.tokenizer_files[file_name], path, on_bytes)
+        written = write_tensor_file(path, self._sources(file_name, on_bytes))
+        return ShardFile(file_name, written.size_bytes, written.sha256)
 
-def _tensors_of_files(checkpoint: Checkpoint) -> dict[str, list[str]]:
-    config = checkpoint.config
-    layers = {
-        layer_file_name(layer): [layer_tensor(layer, short) for short in layer_shapes(config)]
-        for layer in range(config.n_layers)
-    }
-    return {
-        EMBEDDING_NAME: list(embedding_shapes(config)),
-        **layers,
-        HEAD_NAME: list(head_shapes(config)),
-    }
+    def _tensors_of_files(self) -> dict[str, list[str]]:
+        config = self.checkpoint.config
+        layers = {
+            layer_file_name(layer): [layer_tensor(layer, short) for short in layer_shapes(config)]
+            for layer in range(config.n_layers)
+        }
+        return {
+            EMBEDDING_NAME: list(embedding_shapes(config)),
+            **layers,
+            HEAD_NAME: list(head_shapes(config)),
+        }
 
+    def _sources(self, file_name: str, on_bytes: OnBytes) -> list[TensorSource]:
+        is_outer = file_name in (EMBEDDING_NAME, HEAD_NAME)
+        weights = self.formats.outer if is_outer else self.formats.layers
+        sources = []
+        for name in self._tensors_of_files()[file_name]:
+            tensor = self.checkpoint.tensors[name]
+            form = tensor_format(tensor.shape, weights)
+            dtype, shape = stored_as(tensor.shape, form)
+            blocks = self._converted(tensor, form, on_bytes)
+            sources.append(TensorSource(short_name(name), dtype, shape, blocks))
+        return sources
 
-def _sources(
-    checkpoint: Checkpoint, file_name: str, weights: str, on_bytes: OnBytes
-) -> list[TensorSource]:
-    sources = []
-    for name in _tensors_of_files(checkpoint)[file_name]:
-        tensor = checkpoint.tensors[name]
-        dtype = stored_dtype(tensor.shape, weights)
-        blocks = _converted(tensor, dtype, on_bytes)
-        sources.append(TensorSource(short_name(name), dtype, tensor.shape, blocks))
-    return sources
+    def _converted(
+        self, tensor: SourceTensor, form: str, on_bytes: OnBytes
+    ) -> Iterator[NDArray[Any]]:
+        for block in tensor.row_blocks():
+            converted = self._convert(tensor, form, block)
+            yield converted
+            on_bytes(converted.nbytes)
 
-
-def _converted(tensor: SourceTensor, dtype: str, on_bytes: OnBytes) -> Iterator[NDArray[Any]]:
-    for block in tensor.row_blocks():
+    def _convert(self, tensor: SourceTensor, form: str, block: NDArray[np.float32]) -> NDArray[Any]:
         # NaN survives min and max, so two numbers tell of every value without a copy.
         low, high = float(block.min()), float(block.max())
         if not np.isfinite([low, high]).all():
@@ -85,14 +94,16 @@ def _converted(tensor: SourceTensor, dtype: str, on_bytes: OnBytes) -> Iterator[
                 f"tensor {tensor.name!r} of {tensor.file.path} holds a value that is not a "
                 "finite number. Fetch the file again"
             )
-        if dtype == "F16" and max(-low, high) >= _FLOAT16_LIMIT:
+        if form == "f32":
+            return block
+        try:
+            if form == "f16" and max(-low, high) >= _FLOAT16_LIMIT:
+                raise ShapeError(f"f16 cannot hold a weight of {max(low, high, key=abs):g}")
+            return block.astype(np.float16) if form == "f16" else self.engine.pack(block, form).data
+        except ShapeError as error:
             raise CheckpointError(
-                f"tensor {tensor.name!r} of {tensor.file.path} holds {max(low, high, key=abs):g}, "
-                "which float16 cannot: use `--weights f32`"
-            )
-        converted = block.astype(np.float16) if dtype == "F16" else block
-        yield converted
-        on_bytes(converted.nbytes)
+                f"tensor {tensor.name!r} of {tensor.file.path}: {error}: use `--weights f32`"
+            ) from None
 
 
 def _copy(source: Path, path: Path, on_bytes: OnBytes) -> ShardFile:

@@ -1,6 +1,7 @@
 """The files of a checkpoint, read with suspicion: bounded, plain names, every error a named one."""
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from cluster.errors import CheckpointError, StoreError
 from cluster.tensor_file import TensorFile
+from kernels import GROUP_ROWS
 from shard_tool.names import IGNORED_SUFFIXES
 
 MAX_JSON_BYTES = 16_000_000
@@ -44,9 +46,9 @@ class SourceTensor:
         """
         rows = self.shape[0]
         row_bytes = 4 * int(np.prod(self.shape[1:], dtype=np.int64))
-        step = max(1, BLOCK_BYTES // row_bytes)
-        if self.head_dim:
-            step = max(1, step // self.head_dim) * self.head_dim
+        # Whole heads, to be put in order, and whole groups of rows, to be packed.
+        unit = math.lcm(GROUP_ROWS, self.head_dim or 1)
+        step = max(1, BLOCK_BYTES // row_bytes // unit) * unit
         for start in range(0, rows, step):
             try:
                 block = self.file.read_rows(self.name, start, min(start + step, rows))

@@ -6,7 +6,6 @@ Source: arXiv:2310.06825, section 2 ("Rolling buffer cache"), with room for a wh
 import numpy as np
 
 from transformer.arithmetic import Array
-from transformer.config import ModelConfig
 
 KEY_TILE = 64
 """Positions per tile. Attention reads whole tiles, aligned to positions, so that a key meets a
@@ -21,12 +20,6 @@ def cache_capacity(window: int | None, context: int, max_step_rows: int) -> int:
     """
     slots = context if window is None else window + max_step_rows
     return -(-slots // KEY_TILE) * KEY_TILE
-
-
-def kv_bytes_per_layer(config: ModelConfig, context: int, max_step_rows: int) -> int:
-    """Bytes of one sequence's full-grown cache at one layer."""
-    capacity = cache_capacity(config.window, context, max_step_rows)
-    return 2 * 4 * capacity * config.n_kv_heads * config.head_dim
 
 
 class RollingKVCache:

@@ -1,16 +1,20 @@
-"""A stage: a run of layers with the caches of the sequences that pass through it."""
+"""A stage: a run of layers with the caches of the sequences that pass through it.
 
-from collections.abc import Mapping, Sequence
+What a stage accepts and what it holds is decided here; how it computes is the business of its
+``Arithmetic``: `numpy_arithmetic.py`, the specification, or `kernel_arithmetic.py`, the fast one.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transformer.arithmetic import Array, Weight, linear, rms_norm
-from transformer.cache import RollingKVCache, cache_capacity
+from transformer.arithmetic import Array
 from transformer.config import ModelConfig
 from transformer.errors import StepError
-from transformer.layer import Layer, Span
+from transformer.layer import Span
 from transformer.rope import rope_angles
 
 
@@ -34,18 +38,48 @@ class Limits:
     """Longest sequence of a model without a window; with one, texts may grow without end."""
 
 
-@dataclass(frozen=True, slots=True)
-class StageWeights:
-    """The tensors of a stage, by Mistral's names within each shard file."""
+class SequenceCache(Protocol):
+    """Keys and values of one sequence at all layers of a stage."""
 
-    layers: Sequence[Mapping[str, Weight]]
-    embedding: Mapping[str, Weight] | None = None
-    head: Mapping[str, Weight] | None = None
+    @property
+    def size_bytes(self) -> int:
+        """Bytes held now."""
+        ...
+
+
+class Arithmetic(Protocol):
+    """The weights of a stage, and how they are applied."""
+
+    def embed(self, ids: NDArray[np.integer]) -> Array:
+        """Hidden states of ids within the vocabulary. Shapes: ``(rows,)`` -> ``(rows, dim)``."""
+        ...
+
+    def new_cache(self) -> Any:
+        """The empty ``SequenceCache`` of one sequence."""
+        ...
+
+    def forward(
+        self,
+        hidden: Array,
+        angles: tuple[Array, Array],
+        spans: Sequence[Span],
+        caches: Sequence[Any],
+    ) -> Array:
+        """Run all layers on a step, extending one cache a span.
+
+        Shapes: ``hidden (rows, dim)``, ``angles`` two of ``(rows, head_dim // 2)`` ->
+        ``(rows, dim)``.
+        """
+        ...
+
+    def logits(self, hidden: Array) -> Array:
+        """Final norm and head. Shapes: ``(rows, dim)`` -> ``(rows, vocab_size)``."""
+        ...
 
 
 @dataclass(slots=True)
 class _Sequence:
-    caches: list[RollingKVCache]
+    cache: SequenceCache
     length: int = field(default=0)
 
 
@@ -57,16 +91,12 @@ class Stage:
     """
 
     def __init__(
-        self, config: ModelConfig, layers: range, weights: StageWeights, limits: Limits
+        self, config: ModelConfig, layers: range, arithmetic: Arithmetic, limits: Limits
     ) -> None:
         self.config = config
         self.layers = layers
         self.limits = limits
-        self._layers = [Layer(config, tensors) for tensors in weights.layers]
-        assert len(self._layers) == len(layers), "one set of tensors a layer"
-        self._embedding = weights.embedding["tok_embeddings.weight"] if weights.embedding else None
-        self._norm = weights.head["norm.weight"] if weights.head else None
-        self._output = weights.head["output.weight"] if weights.head else None
+        self._arithmetic = arithmetic
         self._sequences: dict[int, _Sequence] = {}
 
     @property
@@ -87,21 +117,19 @@ class Stage:
     @property
     def cache_bytes(self) -> int:
         """Bytes held in caches now."""
-        return sum(c.size_bytes for s in self._sequences.values() for c in s.caches)
+        return sum(sequence.cache.size_bytes for sequence in self._sequences.values())
 
     def embed(self, ids: NDArray[np.integer]) -> Array:
         """Hidden states of token ids. Shapes: ``(rows,)`` -> ``(rows, dim)``.
 
         Raises ``StepError`` for an id outside the vocabulary.
         """
-        assert self._embedding is not None, "only the first stage embeds"
         outside = ids[(ids < 0) | (ids >= self.config.vocab_size)]
         if len(outside):
             raise StepError(
                 f"token id {outside[0]} is outside the vocabulary 0..{self.config.vocab_size - 1}"
             )
-        rows: Array = self._embedding[ids].astype(np.float32)
-        return rows
+        return self._arithmetic.embed(ids)
 
     def forward(self, chunks: Sequence[Chunk], hidden: Array) -> Array:
         """Run the stage's layers on a step, extending each chunk's sequence.
@@ -114,16 +142,15 @@ class Stage:
         spans = _spans(chunks)
         positions = np.concatenate([np.arange(c.start, c.start + c.rows) for c in chunks])
         angles = rope_angles(positions, self.config.head_dim, self.config.rope_theta)
-        for index, layer in enumerate(self._layers):
-            hidden = layer.forward(hidden, angles, spans, [s.caches[index] for s in sequences])
+        caches = [sequence.cache for sequence in sequences]
+        hidden = self._arithmetic.forward(hidden, angles, spans, caches)
         for chunk, sequence in zip(chunks, sequences, strict=True):
             sequence.length += chunk.rows
         return hidden
 
     def logits(self, hidden: Array) -> Array:
         """Final norm and head. Shapes: ``(rows, dim)`` -> ``(rows, vocab_size)``."""
-        assert self._norm is not None and self._output is not None, "only the last stage has a head"
-        return linear(rms_norm(hidden, self._norm, self.config.norm_eps), self._output)
+        return self._arithmetic.logits(hidden)
 
     def end(self, sequence: int) -> None:
         """Free a sequence's caches; one that is not held is no error."""
@@ -162,11 +189,7 @@ class Stage:
 
     def _open(self, chunk: Chunk) -> _Sequence:
         if chunk.sequence not in self._sequences:
-            config, limits = self.config, self.limits
-            capacity = cache_capacity(config.window, limits.context, limits.max_step_rows)
-            self._sequences[chunk.sequence] = _Sequence(
-                [RollingKVCache(config.n_kv_heads, config.head_dim, capacity) for _ in self._layers]
-            )
+            self._sequences[chunk.sequence] = _Sequence(self._arithmetic.new_cache())
         return self._sequences[chunk.sequence]
 
 

@@ -24,8 +24,16 @@ _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where shards are kept.")
 @click.option("--name", default=socket.gethostname, help="Shown to people. [default: host name]")
+@click.option("--threads", type=click.IntRange(1, 256), help="Of the kernels. [default: all cores]")
 @click.option("--no-mdns", is_flag=True, help="Do not announce this worker on the network.")
-def worker(cluster: str, listen: str, data_dir: Path | None, name: str, no_mdns: bool) -> None:
+def worker(
+    cluster: str,
+    listen: str,
+    data_dir: Path | None,
+    name: str,
+    threads: int | None,
+    no_mdns: bool,
+) -> None:
     """Offer this machine to a cluster: hold some layers of a model and run them."""
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -45,6 +53,7 @@ def worker(cluster: str, listen: str, data_dir: Path | None, name: str, no_mdns:
             port=port,
             data_dir=data_dir or settings.worker_data(cluster),
             name=name,
+            threads=threads,
             announce=not no_mdns,
         )
     )

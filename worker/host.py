@@ -10,6 +10,7 @@ from cluster import settings, wire
 from cluster.errors import ClusterError, NodeError, PipelineBusy, StaleEpoch
 from cluster.manifest import Manifest
 from cluster.plan import LayerRange
+from kernels import Engine
 from protos import pi_cluster_pb2 as pb
 from transformer.stage import Limits
 from worker.loading import LoadedStage, load_stage
@@ -50,8 +51,9 @@ class StageHost:
     the fields for moments only.
     """
 
-    def __init__(self, vault: ShardVault) -> None:
+    def __init__(self, vault: ShardVault, engine: Engine) -> None:
         self._vault = vault
+        self._engine = engine
         self._slot = threading.Lock()
         self._lock = threading.Lock()
         self._serving: _Serving | None = None
@@ -66,7 +68,11 @@ class StageHost:
         """
         with self._replacing(assignment.epoch):
             loaded = load_stage(
-                assignment.manifest, assignment.layers, assignment.limits, self._vault
+                assignment.manifest,
+                assignment.layers,
+                assignment.limits,
+                self._vault,
+                self._engine,
             )
             with self._lock:
                 self._serving = _Serving(assignment, loaded)

@@ -1,16 +1,20 @@
 """From shard files on disk to a stage that runs: checked, mapped, not copied."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from cluster.errors import StoreError
-from cluster.manifest import Manifest, ShardFile, stored_dtype
+from cluster.manifest import Manifest, ShardFile
 from cluster.plan import LayerRange
 from cluster.tensor_file import TensorFile
-from transformer.arithmetic import Weight
+from kernels import Engine, Matrix
+from transformer.arithmetic import Array
 from transformer.config import ModelConfig
+from transformer.formats import stored_as, tensor_format
+from transformer.kernel_arithmetic import KernelArithmetic, StageTensors, Tensors
 from transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
-from transformer.stage import Limits, Stage, StageWeights
+from transformer.stage import Limits, Stage
 from worker.vault import ShardVault
 
 
@@ -23,7 +27,7 @@ class LoadedStage:
 
 
 def load_stage(
-    manifest: Manifest, layers: LayerRange, limits: Limits, vault: ShardVault
+    manifest: Manifest, layers: LayerRange, limits: Limits, vault: ShardVault, engine: Engine
 ) -> LoadedStage:
     """Map a stage's shards.
 
@@ -37,34 +41,43 @@ def load_stage(
             f"{manifest.n_layers} layer files"
         )
 
-    def mapped(file: ShardFile, shapes: Shapes) -> dict[str, Weight]:
+    def mapped(file: ShardFile, shapes: Shapes, weights: str) -> Tensors:
         with TensorFile(vault.path_of(file)) as tensors:
-            return dict(_checked(file.name, tensors, shapes, manifest.weights))
+            return {
+                name: _tensor(file.name, tensors, name, shape, weights)
+                for name, shape in shapes.items()
+            }
 
-    weights = StageWeights(
-        layers=[mapped(manifest.layer_file(i), layer_shapes(config)) for i in layers],
+    outer = manifest.outer_weights
+    is_first, is_last = layers.start == 0, layers.stop == config.n_layers
+    shapes = layer_shapes(config)
+    tensors = StageTensors(
+        layers=[mapped(manifest.layer_file(i), shapes, manifest.weights) for i in layers],
         embedding=(
-            mapped(manifest.embedding_file, embedding_shapes(config)) if layers.start == 0 else None
+            mapped(manifest.embedding_file, embedding_shapes(config), outer) if is_first else None
         ),
-        head=(
-            mapped(manifest.head_file, head_shapes(config))
-            if layers.stop == config.n_layers
-            else None
-        ),
+        head=mapped(manifest.head_file, head_shapes(config), outer) if is_last else None,
     )
+    arithmetic = KernelArithmetic(config, tensors, limits, engine)
     size = sum(file.size_bytes for file in manifest.stage_files(layers.start, layers.stop))
-    return LoadedStage(Stage(config, range(layers.start, layers.stop), weights, limits), size)
+    return LoadedStage(Stage(config, range(layers.start, layers.stop), arithmetic, limits), size)
 
 
-def _checked(
-    file_name: str, tensors: TensorFile, shapes: Shapes, weights: str
-) -> Iterable[tuple[str, Weight]]:
-    for name, shape in shapes.items():
-        info = tensors.info(name)
-        dtype = stored_dtype(shape, weights)
-        if (info.dtype, info.shape) != (dtype, shape):
-            raise StoreError(
-                f"{name} in {file_name} is {info.dtype} {info.shape}, expected {dtype} {shape}: "
-                "verify the store with `pi-cluster verify STORE` and run `pi-cluster up` again"
-            )
-        yield name, tensors.map(name)
+def _tensor(
+    file_name: str, tensors: TensorFile, name: str, shape: tuple[int, ...], weights: str
+) -> Matrix | Array:
+    """A matrix over the mapped bytes, or a gain; the sizes are checked before C sees them."""
+    info = tensors.info(name)
+    form = tensor_format(shape, weights)
+    stored = stored_as(shape, form)
+    if (info.dtype, info.shape) != stored:
+        raise StoreError(
+            f"{name} in {file_name} is {info.dtype} {info.shape}, expected {stored[0]} "
+            f"{stored[1]}: verify the store with `pi-cluster verify STORE` and run "
+            "`pi-cluster up` again"
+        )
+    array = tensors.map(name)
+    if len(shape) == 1:
+        return array
+    rows, columns = shape
+    return Matrix(form, rows, columns, array.reshape(-1).view(np.uint8))

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
-from threadpoolctl import threadpool_limits
 
 from cluster import discovery, settings, wire
 from cluster.errors import ClusterError, NodeLost
 from cluster.version import VERSION
+from kernels import Engine
 from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
 from worker import machine
@@ -41,6 +41,8 @@ class WorkerOptions:
     """0 lets the system choose."""
     data_dir: Path
     name: str
+    threads: int | None = None
+    """Of the kernels; None takes all cores."""
     announce: bool = True
 
 
@@ -53,11 +55,13 @@ def run_worker(options: WorkerOptions) -> None:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    # One BLAS thread: with several, sums are split by their number, and the last bits with them.
-    with present(options.data_dir) as tell, threadpool_limits(1):
+    with (
+        present(options.data_dir) as tell,
+        Engine(settings.kernel_variant(), options.threads) as engine,
+    ):
         identity = load_identity(options.data_dir)
         vault = ShardVault(options.data_dir / "shards")
-        host = StageHost(vault)
+        host = StageHost(vault, engine)
         about = pb.NodeDescription(
             node_id=identity.node_id,
             name=options.name[:_MAX_NAME],
@@ -66,6 +70,8 @@ def run_worker(options: WorkerOptions) -> None:
             wire_version=wire.WIRE_VERSION,
             machine_id=machine.machine_id(),
             read_bandwidth=identity.read_bandwidth,
+            kernels=engine.variant,
+            threads=engine.threads,
         )
         server = grpc.server(
             ThreadPoolExecutor(_CALLS_AT_ONCE, "call"), options=wire.SERVER_OPTIONS

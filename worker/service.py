@@ -11,6 +11,7 @@ from cluster import wire
 from cluster.errors import ClusterError, NodeError
 from cluster.manifest import Manifest
 from cluster.plan import LayerRange
+from kernels import KernelsError
 from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
 from transformer.errors import ModelError
@@ -32,7 +33,7 @@ def _refusing(context: grpc.ServicerContext, method: str, error: Exception) -> N
     if isinstance(error, ClusterError):
         log.info("%s refused: %s", method, error)
         wire.refuse(context, error)
-    elif isinstance(error, ModelError):
+    elif isinstance(error, ModelError | KernelsError):
         log.warning("%s failed: %s", method, error)
         wire.refuse(context, NodeError(str(error)))
     elif isinstance(error, MemoryError):

@@ -4,25 +4,41 @@ from pathlib import Path
 
 import click
 
+from cluster import settings
 from cluster.errors import StoreError
 from cluster.manifest import WEIGHTS
 from cluster.store import Store
 from deploy import screen
+from kernels import Engine
 from shard_tool.convert import shard as shard_checkpoint
+from transformer.config import ModelConfig
+from transformer.formats import WeightFormats, kept_in_f16
 
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The store to write.")
-@click.option("--weights", type=click.Choice(WEIGHTS), default="f16", show_default=True)
-def shard(checkpoint: Path, out: Path, weights: str) -> None:
+@click.option("--weights", type=click.Choice(WEIGHTS), default="q4", show_default=True)
+@click.option(
+    "--outer-weights",
+    type=click.Choice(WEIGHTS),
+    help="Of the embedding and the head.  [default: q8 with q4, else as the layers]",
+)
+def shard(checkpoint: Path, out: Path, weights: str, outer_weights: str | None) -> None:
     """Cut a checkpoint into a store: one file per layer.
 
     CHECKPOINT is a folder of Hugging Face (config.json, *.safetensors) or of Mistral (params.json,
     consolidated.safetensors). Interrupted, the same command goes on where it stopped.
     """
-    with screen.bars() as progress:
-        manifest = shard_checkpoint(checkpoint, out, weights, screen.FileBar(progress))
+    formats = WeightFormats.choose(weights, outer_weights)
+    with screen.bars() as progress, Engine(settings.kernel_variant()) as engine:
+        manifest = shard_checkpoint(checkpoint, out, formats, engine, screen.FileBar(progress))
+    kept = kept_in_f16(ModelConfig.from_dict(manifest.config), formats)
+    if kept:
+        screen.notes.print(
+            f"kept in f16, their columns are not a multiple of 32: {', '.join(kept)}",
+            soft_wrap=True,
+        )
     screen.notes.print(
         f"{out}: {manifest.n_layers} layers, {screen.size(manifest.size_bytes)} in "
         f"{len(manifest.files)} files, {weights}. Next: pi-cluster up {out}",

@@ -1,0 +1,63 @@
+"""In which format each tensor of a store is kept, and what of it a file holds.
+
+Norm gains are float32 everywhere. Matrices are in the format that the store names, except where
+its blocks do not fit: a matrix whose columns are not a multiple of 32 is kept in float16.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+from kernels import BLOCK_COLUMNS, FORMATS, packed_bytes
+from transformer.config import ModelConfig
+from transformer.errors import UnsupportedModel
+from transformer.shapes import embedding_shapes, head_shapes, layer_shapes
+
+_SAFETENSORS_DTYPES = {"f32": "F32", "f16": "F16"}
+_USUAL_OUTER = {"f32": "f32", "f16": "f16", "q8": "q8", "q4": "q8"}
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFormats:
+    """The formats of a store's matrices, each one of ``kernels.FORMATS``."""
+
+    layers: str
+    outer: str
+    """Of the embedding and the head, which are worth more bits than the layers."""
+
+    @classmethod
+    def choose(cls, layers: str, outer: str | None = None) -> Self:
+        """Formats by name. Raises ``UnsupportedModel`` for one that does not exist."""
+        for name in (layers, outer or layers):
+            if name not in FORMATS:
+                raise UnsupportedModel(
+                    f"weights {name!r} are not known; known are {', '.join(FORMATS)}"
+                )
+        return cls(layers, outer or _USUAL_OUTER[layers])
+
+
+def tensor_format(shape: tuple[int, ...], weights: str) -> str:
+    """The format of one tensor in a store of ``weights``, one of ``kernels.FORMATS``."""
+    if len(shape) == 1:
+        return "f32"
+    if weights in ("q8", "q4") and shape[1] % BLOCK_COLUMNS:
+        return "f16"
+    return weights
+
+
+def stored_as(shape: tuple[int, ...], form: str) -> tuple[str, tuple[int, ...]]:
+    """The safetensors dtype and shape of a tensor in format ``form``: blocks are plain bytes."""
+    if form in _SAFETENSORS_DTYPES:
+        return _SAFETENSORS_DTYPES[form], shape
+    return "U8", (packed_bytes(form, *shape),)
+
+
+def kept_in_f16(config: ModelConfig, formats: WeightFormats) -> list[str]:
+    """Names of the matrices whose columns the store's blocks do not fit."""
+    outer = embedding_shapes(config) | head_shapes(config)
+    wanted = [(layer_shapes(config), formats.layers), (outer, formats.outer)]
+    return [
+        name
+        for shapes, named in wanted
+        for name, shape in shapes.items()
+        if named != "f16" and tensor_format(shape, named) == "f16"
+    ]
