@@ -6,7 +6,7 @@ PACKAGES := cluster coordinator deploy kernels protos shard_tool storyteller tra
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format protos bench bench-kernels test-sanitized wheels clean
+.PHONY: help demo test check format protos bench bench-kernels bench-quality test-sanitized wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -42,6 +42,9 @@ bench: .venv/installed ## measure the embedded model on three workers here
 
 bench-kernels: .venv/installed ## measure the kernels on one core: nothing else should be running
 	@$(BIN)/python benchmarks/kernel_speed.py
+
+bench-quality: .venv/installed ## measure what quantisation costs the embedded model, about two minutes
+	@$(BIN)/python -m benchmarks.quality
 
 # In a folder and an environment of their own, since an editable install would be found first.
 test-sanitized: ## run the kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer

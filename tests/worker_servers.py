@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import grpc
-from threadpoolctl import threadpool_limits
 
 from cluster import wire
 from cluster.node import NodeClient
@@ -16,6 +15,7 @@ from cluster.store import Store
 from coordinator.pipeline import StageAddress
 from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
+from tests.kernel_engines import EVERY_VARIANT, engine
 from worker.host import StageHost
 from worker.service import WorkerService
 from worker.vault import ShardVault
@@ -42,12 +42,11 @@ def pipeline(store: Store, bounds: Sequence[int], folder: Path) -> Iterator[list
     ranges = [LayerRange(*pair) for pair in itertools.pairwise(bounds)]
     vault = ShardVault(folder)  # the nodes of this process share their disk
     with ExitStack() as stack:
-        stack.enter_context(threadpool_limits(1))
         stages = []
         for layers in ranges:
             name = f"node-{layers}"
             about = pb.NodeDescription(node_id=name, name=name, wire_version=wire.WIRE_VERSION)
-            service = WorkerService(about, vault, StageHost(vault))
+            service = WorkerService(about, vault, StageHost(vault, engine(EVERY_VARIANT[0])))
             address = stack.enter_context(serving(service))
             stages.append(StageAddress(name, name, address, layers))
         for stage, following in zip(stages, [*stages[1:], None], strict=True):

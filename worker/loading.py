@@ -7,7 +7,7 @@ import numpy as np
 from cluster.errors import StoreError
 from cluster.manifest import Manifest, ShardFile
 from cluster.plan import LayerRange
-from cluster.tensor_file import TensorFile
+from cluster.tensor_file import ALIGNMENT, TensorFile
 from kernels import Engine, Matrix
 from transformer.arithmetic import Array
 from transformer.config import ModelConfig
@@ -67,17 +67,25 @@ def _tensor(
     file_name: str, tensors: TensorFile, name: str, shape: tuple[int, ...], weights: str
 ) -> Matrix | Array:
     """A matrix over the mapped bytes, or a gain; the sizes are checked before C sees them."""
-    info = tensors.info(name)
     form = tensor_format(shape, weights)
-    stored = stored_as(shape, form)
-    if (info.dtype, info.shape) != stored:
-        raise StoreError(
-            f"{name} in {file_name} is {info.dtype} {info.shape}, expected {stored[0]} "
-            f"{stored[1]}: verify the store with `pi-cluster verify STORE` and run "
-            "`pi-cluster up` again"
-        )
+    dtype, stored_shape = stored_as(shape, form)
+    if name not in tensors.names:
+        raise _unfit(file_name, f"{name} is missing")
+    info = tensors.info(name)
+    if (info.dtype, info.shape) != (dtype, stored_shape):
+        found = f"{info.dtype} {info.shape}"
+        raise _unfit(file_name, f"{name} is {found}, expected {dtype} {stored_shape}")
+    if info.offset % ALIGNMENT:
+        raise _unfit(file_name, f"{name} begins at {info.offset}, no multiple of {ALIGNMENT}")
     array = tensors.map(name)
     if len(shape) == 1:
         return array
     rows, columns = shape
     return Matrix(form, rows, columns, array.reshape(-1).view(np.uint8))
+
+
+def _unfit(file_name: str, problem: str) -> StoreError:
+    return StoreError(
+        f"{file_name} does not fit its manifest, {problem}: make the store anew with "
+        "`pi-cluster shard` and run `pi-cluster up` again"
+    )

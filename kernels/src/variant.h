@@ -1,6 +1,6 @@
 /* What an instruction set contributes: one table of functions, chosen once at run time.
  *
- * All variants return the same bits. Two rules make that so, and float_kernels.h and the integer
+ * All variants return the same bits. Two rules make that so, and sums.h and the integer
  * tiles of each variant keep them:
  *
  * 1. Quantised products. A block's integer dot product is exact in any order; blocks are then

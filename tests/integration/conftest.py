@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from cluster.store import Store
-from shard_tool.convert import shard
 from tests.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.cluster_process import Cluster, processes_of
+from tests.stores import shard
 
 GOLDENS = Path(__file__).parents[1] / "parity" / "goldens"
 

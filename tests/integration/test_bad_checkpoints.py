@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from cluster.errors import CheckpointError
-from shard_tool.convert import shard
 from tests.checkpoints import (
     random_weights,
     small_config,
     write_consolidated_checkpoint,
     write_hugging_face_checkpoint,
 )
+from tests.stores import shard
 from transformer.errors import UnsupportedModel
 
 SMALL = small_config()

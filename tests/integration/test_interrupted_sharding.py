@@ -1,6 +1,7 @@
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,11 +10,12 @@ import pytest
 from cluster.errors import StoreError
 from cluster.manifest import Manifest
 from cluster.store import Store
-from shard_tool.convert import shard
+from tests import stores
 from tests.checkpoints import random_weights, small_config, write_hugging_face_checkpoint
 
 ROOT = Path(__file__).parents[2]
 SMALL = small_config()
+shard = partial(stores.shard, weights="q4")  # packed, as stores are unless told otherwise
 
 
 def contents(folder):
@@ -86,14 +88,14 @@ KILL = """
 import os, signal, sys
 from pathlib import Path
 import shard_tool.source_files
-from shard_tool.convert import shard
+from tests.stores import shard
 shard_tool.source_files.BLOCK_BYTES = 4096
 seen = []
 def on_progress(done_bytes, total_bytes, name):
     seen.append(name)
     if seen.count(sys.argv[3]) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-shard(Path(sys.argv[1]), Path(sys.argv[2]), on_progress=on_progress)
+shard(Path(sys.argv[1]), Path(sys.argv[2]), "q4", on_progress=on_progress)
 """
 
 
@@ -152,8 +154,8 @@ def test_a_damaged_store_is_mended_by_the_command_that_verify_names(tmp_path, ch
     kept = (tmp_path / "layer-01.safetensors").stat().st_mtime_ns
     (damage,) = Store(tmp_path).verify()
     assert damage.file_name == "layer-02.safetensors"
-    assert f"--out {tmp_path} --weights f16" in damage.command
-    shard(checkpoint, tmp_path, "f16")
+    assert f"--out {tmp_path} --weights q4 --outer-weights q8" in damage.command
+    shard(checkpoint, tmp_path)
     assert contents(tmp_path) == finished
     assert (tmp_path / "layer-01.safetensors").stat().st_mtime_ns == kept
 
@@ -162,9 +164,14 @@ def test_a_store_of_other_weights_or_another_checkpoint_is_not_overwritten(tmp_p
     shard(checkpoint, tmp_path / "s")
     before = contents(tmp_path / "s")
     write_hugging_face_checkpoint(tmp_path / "other", seed=9)
-    for source, weights in ((checkpoint, "f32"), (tmp_path / "other", "f16")):
+    refused = [
+        (checkpoint, {"weights": "f16"}),
+        (checkpoint, {"outer_weights": "q4"}),
+        (tmp_path / "other", {}),
+    ]
+    for source, formats in refused:
         with pytest.raises(StoreError, match="another folder with --out, or delete"):
-            shard(source, tmp_path / "s", weights)
+            shard(source, tmp_path / "s", **formats)
     assert contents(tmp_path / "s") == before
 
 
@@ -196,9 +203,10 @@ def test_too_little_room_is_refused_beforehand_with_figures(tmp_path, checkpoint
 
 FULL_DISK = """
 import sys
+from functools import partial
 from pathlib import Path
 from cluster.errors import StoreError
-from shard_tool.convert import shard
+from tests.stores import shard
 disk, filler = Path(sys.argv[2]), Path(sys.argv[2], "filler")
 def fill_up(done_bytes, total_bytes, name):
     if name == "layer-01.safetensors" and not filler.exists():
@@ -209,12 +217,12 @@ def fill_up(done_bytes, total_bytes, name):
             except OSError as error:
                 print("errno", error.errno)
 try:
-    shard(Path(sys.argv[1]), disk / "s", on_progress=fill_up)
+    shard(Path(sys.argv[1]), disk / "s", "q4", on_progress=fill_up)
 except StoreError as error:
     print("refused", error)
 print("left", *sorted(path.name for path in (disk / "s").iterdir()))
 filler.unlink()
-print("whole", shard(Path(sys.argv[1]), disk / "s").digest)
+print("whole", shard(Path(sys.argv[1]), disk / "s", "q4").digest)
 """
 
 
@@ -236,8 +244,9 @@ def test_a_disk_that_fills_up_is_named_and_the_next_run_goes_on(tmp_path, checkp
 
 PEAK = """
 import sys
+from functools import partial
 from pathlib import Path
-from shard_tool.convert import shard
+from tests.stores import shard
 def peak():
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
@@ -256,7 +265,7 @@ def wide_checkpoint(tmp_path_factory):
     return folder, 2 * weights["tok_embeddings.weight"].size
 
 
-@pytest.mark.parametrize("weights", ["f16", "f32"])
+@pytest.mark.parametrize("weights", ["q4", "f16", "f32"])
 def test_memory_stays_at_a_few_blocks_for_tensors_of_100_megabytes(
     tmp_path, wide_checkpoint, weights
 ):

@@ -16,8 +16,8 @@ from deploy.record import changing
 from deploy.rollout import hand_out_shards, load_stages, make_rollout
 from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
-from shard_tool.convert import shard
 from tests.checkpoints import write_hugging_face_checkpoint
+from tests.stores import shard
 from tests.worker_servers import serving
 from transformer.config import ModelConfig
 

@@ -111,7 +111,7 @@ def _digest_of(manifest_text, name):
 
 
 def test_a_plan_that_does_not_fit_is_refused_with_the_figures(cluster, tmp_path):
-    config = small_config(window=None, max_positions=16_000_000, n_kv_heads=4, head_dim=512)
+    config = small_config(window=None, max_positions=16_000_000, n_kv_heads=4, head_dim=256)
     write_hugging_face_checkpoint(tmp_path / "c", config)
     store = str(tmp_path / "s")
     assert cluster.run("shard", str(tmp_path / "c"), "--out", store).code == 0

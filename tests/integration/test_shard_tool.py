@@ -9,7 +9,6 @@ from safetensors.numpy import load_file
 from cluster.errors import CheckpointError
 from cluster.store import Store
 from cluster.tensor_file import TensorFile
-from shard_tool.convert import shard
 from tests.checkpoints import (
     random_weights,
     small_config,
@@ -17,6 +16,7 @@ from tests.checkpoints import (
     write_hugging_face_checkpoint,
     write_safetensors,
 )
+from tests.stores import shard
 from transformer.config import ModelConfig
 
 SMALL = small_config()
@@ -159,14 +159,24 @@ def load_bfloat16(path):
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(70_000.0, "--weights f32"), (-70_000.0, "-70000"), (np.nan, "finite")]
+    ("store_weights", "value", "said"),
+    [
+        ("f16", 70_000.0, "--weights f32"),
+        ("f16", -70_000.0, "-70000"),
+        ("f16", np.nan, "finite"),
+        ("q4", 500_000.0, "--weights f32"),  # 7 steps of the largest scale are 458 528
+        ("q4", -500_000.0, "q4 cannot hold"),
+        ("q4", -np.inf, "finite"),
+        ("q8", 9_000_000.0, "--weights f32"),
+        ("q8", np.nan, "finite"),
+    ],
 )
-def test_a_value_that_float16_cannot_hold_names_the_tensor(tmp_path, value, said):
+def test_a_value_that_the_format_cannot_hold_names_the_tensor(tmp_path, store_weights, value, said):
     weights = random_weights(SMALL)
     weights["layers.1.attention.wo.weight"][5, 5] = value
     write_hugging_face_checkpoint(tmp_path / "c", weights=weights, dtype="float32")
     with pytest.raises(CheckpointError, match=r"layers\.1\.self_attn\.o_proj") as failure:
-        shard(tmp_path / "c", tmp_path / "s", "f16")
+        shard(tmp_path / "c", tmp_path / "s", store_weights)
     assert said in str(failure.value)
     if np.isfinite(value):
         shard(tmp_path / "c", tmp_path / "t", "f32")

@@ -15,7 +15,7 @@ from coordinator.generation import Generation, GenerationOptions
 from coordinator.model import ServedModel
 from coordinator.pipeline import Session
 from protos import pi_cluster_pb2 as pb
-from shard_tool.convert import shard
+from tests.stores import shard
 from tests.worker_servers import EPOCH, pipeline
 from transformer.sampling import SamplingSettings
 

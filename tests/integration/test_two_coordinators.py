@@ -4,8 +4,8 @@ import signal
 
 from cluster.node import NodeClient
 from tests.cluster_process import describe_all, eventually
-from transformer.cache import kv_bytes_per_layer
 from transformer.config import ModelConfig
+from transformer.kernel_arithmetic import layer_shape
 
 
 def test_a_second_prompt_is_told_who_holds_the_pipeline_and_the_first_is_unharmed(story, endless):
@@ -24,7 +24,7 @@ def test_a_second_prompt_is_told_who_holds_the_pipeline_and_the_first_is_unharme
 def test_caches_stop_growing_once_they_are_full_however_long_the_text(story, endless):
     record = story.record()
     config = ModelConfig.from_dict(record.manifest.config)
-    full = kv_bytes_per_layer(config, record.limits.context, record.limits.max_step_rows)
+    full = layer_shape(config, record.limits).cache_bytes_per_layer
     expected = [len(stage.layers) * full for stage in record.addresses]
     ids = endless[1] + ",5" * 700
     running = story.start("prompt", "--ids", ids, *endless[2:], "--max-tokens", "1500")

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 import storyteller
 from cluster.manifest import Manifest
 from cluster.tensor_file import TensorFile
-from shard_tool.convert import shard
+from tests.stores import shard
 from transformer.arithmetic import Array
 from transformer.config import ModelConfig
+from transformer.numpy_arithmetic import StageWeights, numpy_stage
 from transformer.shapes import embedding_shapes, head_shapes, layer_shapes
-from transformer.stage import Chunk, Limits, Stage, StageWeights
+from transformer.stage import Chunk, Limits, Stage
 
 GOLDENS = Path(__file__).parent / "goldens"
 CASES = sorted(path.parent.name for path in GOLDENS.glob("*/reference.npz"))
@@ -53,7 +54,7 @@ def load_stages(store: Path, manifest: Manifest, max_step_rows: int, size: int) 
     head = load_file(store, "head.safetensors", head_shapes(config))
     limits = Limits(max_step_rows=max_step_rows, max_sequences=1, context=512)
     return [
-        Stage(
+        numpy_stage(
             config,
             range(start, start + size),
             StageWeights(layers[start : start + size], embedding, head),

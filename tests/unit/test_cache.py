@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.checkpoints import small_config
-from transformer.cache import KEY_TILE, RollingKVCache, cache_capacity, kv_bytes_per_layer
+from transformer.cache import KEY_TILE, RollingKVCache, cache_capacity
 
 HEADS, WIDTH = 2, 3
 
@@ -127,9 +126,6 @@ def test_a_window_has_room_for_the_largest_step_and_no_window_for_the_context(
     window, context, max_step_rows, capacity
 ):
     assert cache_capacity(window, context, max_step_rows) == capacity
-    config = small_config(window=window)
-    # Keys and values of four bytes each: 2 heads of 16 numbers.
-    assert kv_bytes_per_layer(config, context, max_step_rows) == 2 * 4 * capacity * 2 * 16
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -141,10 +137,9 @@ def test_a_capacity_is_whole_tiles_and_never_less_than_window_and_step(window, m
 
 
 def test_the_formula_is_what_a_full_grown_cache_holds():
-    config = small_config(window=40)
-    capacity = cache_capacity(config.window, 1, 30)
-    cache = RollingKVCache(config.n_kv_heads, config.head_dim, capacity)
-    rows = np.ones((30, config.n_kv_heads, config.head_dim), np.float32)
+    capacity = cache_capacity(40, 1, 30)
+    cache = RollingKVCache(HEADS, WIDTH, capacity)
+    rows = np.ones((30, HEADS, WIDTH), np.float32)
     for _ in range(20):
         cache.append(rows, rows)
-    assert cache.size_bytes == kv_bytes_per_layer(config, 1, 30)
+    assert cache.size_bytes == 2 * capacity * HEADS * WIDTH * 4

@@ -6,8 +6,9 @@ import pytest
 from kernels import Layers, LayerShape, LayerWeights, Part, ShapeError, unpack
 from tests.kernel_engines import EVERY_VARIANT, assert_same_bits, engine, random
 from transformer.config import ModelConfig
+from transformer.numpy_arithmetic import StageWeights, numpy_stage
 from transformer.rope import rope_angles
-from transformer.stage import Chunk, Limits, Stage, StageWeights
+from transformer.stage import Chunk, Limits
 
 CONFIG = ModelConfig(
     dim=96,
@@ -72,7 +73,7 @@ def oracle_of(layers):
         }
         for layer in layers
     ]
-    return Stage(CONFIG, LAYERS, StageWeights(tensors), Limits(MAX_ROWS, 4, 1000))
+    return numpy_stage(CONFIG, LAYERS, StageWeights(tensors), Limits(MAX_ROWS, 4, 1000))
 
 
 class Runner:

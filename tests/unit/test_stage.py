@@ -13,10 +13,12 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from tests.checkpoints import Weights, random_weights, small_config
-from transformer.cache import kv_bytes_per_layer
+from tests.stages import run_prompt, run_step, tensors_of_layer
+from transformer.cache import cache_capacity
 from transformer.config import ModelConfig
 from transformer.errors import StepError
-from transformer.stage import Chunk, Limits, Stage, StageWeights
+from transformer.numpy_arithmetic import StageWeights, numpy_stage
+from transformer.stage import Chunk, Limits, Stage
 
 ROOT = Path(__file__).parents[2]
 LIMITS = Limits(max_step_rows=128, max_sequences=3, context=256)
@@ -33,16 +35,12 @@ def _one_blas_thread() -> Iterator[None]:
 def make_stage(
     config: ModelConfig, weights: Weights, start: int, stop: int, limits: Limits = LIMITS
 ) -> Stage:
-    def of_layer(layer: int) -> Weights:
-        prefix = f"layers.{layer}."
-        return {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)}
-
     tensors = StageWeights(
-        layers=[of_layer(layer) for layer in range(start, stop)],
+        layers=[tensors_of_layer(weights, layer) for layer in range(start, stop)],
         embedding=weights if start == 0 else None,
         head=weights if stop == config.n_layers else None,
     )
-    return Stage(config, range(start, stop), tensors, limits)
+    return numpy_stage(config, range(start, stop), tensors, limits)
 
 
 def make_stages(
@@ -50,27 +48,6 @@ def make_stages(
 ) -> list[Stage]:
     cuts = [0, *accumulate(sizes)]
     return [make_stage(config, weights, start, stop, limits) for start, stop in pairwise(cuts)]
-
-
-def run_step(
-    stages: Sequence[Stage], chunks: Sequence[Chunk], ids: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Hidden states and logits of one step's rows."""
-    hidden = stages[0].embed(ids)
-    for stage in stages:
-        hidden = stage.forward(chunks, hidden)
-    return hidden, stages[-1].logits(hidden)
-
-
-def run_prompt(
-    stages: Sequence[Stage], ids: np.ndarray, chunk_size: int, sequence: int = 1
-) -> tuple[np.ndarray, np.ndarray]:
-    steps = []
-    for start in range(0, len(ids), chunk_size):
-        part = ids[start : start + chunk_size]
-        steps.append(run_step(stages, [Chunk(sequence, start, len(part))], part))
-    hidden, logits = zip(*steps, strict=True)
-    return np.concatenate(hidden), np.concatenate(logits)
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +229,9 @@ def test_a_sequence_that_ended_begins_again_as_if_new(weights, whole):
 def test_caches_stay_within_the_formula_however_long_the_text(weights):
     limits = Limits(max_step_rows=64, max_sequences=2, context=1)
     stage = make_stage(CONFIG, weights, 1, 3, limits)
-    most = 2 * kv_bytes_per_layer(CONFIG, limits.context, limits.max_step_rows)
+    capacity = cache_capacity(CONFIG.window, limits.context, limits.max_step_rows)
+    # Two layers, keys and values, four bytes a number.
+    most = 2 * 2 * 4 * capacity * CONFIG.n_kv_heads * CONFIG.head_dim
     hidden = np.random.default_rng(24).standard_normal((64, CONFIG.dim)).astype(np.float32)
     sizes = []
     for start in range(0, 3_000, 60):
@@ -266,7 +245,8 @@ BATCH_INVARIANCE = """
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 from tests.checkpoints import random_weights, small_config
-from tests.unit.test_stage import make_stages, run_prompt
+from tests.stages import run_prompt
+from tests.unit.test_stage import make_stages
 from transformer.arithmetic import linear
 
 with threadpool_limits(1):

@@ -24,7 +24,8 @@ CONTENT = {
 def make_manifest(content=CONTENT):
     files = [ShardFile(name, len(data), sha256(data).hexdigest()) for name, data in content.items()]
     return Manifest(
-        weights="f16",
+        weights="q4",
+        outer_weights="q8",
         config={"dim": 64, "norm_eps": 1e-5, "window": None},
         bos_id=1,
         eos_ids=(2, 7),
@@ -78,9 +79,10 @@ def test_a_newer_format_version_says_to_update():
         Manifest.from_json(json.dumps(values))
 
 
-def test_weights_of_a_later_format_say_to_update():
-    values = json.loads(make_manifest().to_json()) | {"weights": "q4"}
-    with pytest.raises(VersionError, match=r"q4.*update pi-cluster"):
+@pytest.mark.parametrize("key", ["weights", "outer_weights"])
+def test_weights_of_a_later_format_say_to_update(key):
+    values = json.loads(make_manifest().to_json()) | {key: "q3"}
+    with pytest.raises(VersionError, match=r"q3.*update pi-cluster"):
         Manifest.from_json(json.dumps(values))
 
 
@@ -92,6 +94,7 @@ def test_weights_of_a_later_format_say_to_update():
         ("version", True),
         ("version", 0),
         ("weights", 16),
+        ("outer_weights", 16),
         ("config", []),
         ("config", {"deep": {"er": 1}}),
         ("config", {str(n): n for n in range(100)}),
@@ -252,7 +255,8 @@ def test_verify_names_the_damaged_file_what_is_wrong_and_the_command(folder, dam
     found = Store(folder).verify()
     assert [damage.file_name for damage in found] == ["embedding.safetensors"]
     assert said in str(found[0])
-    assert f"pi-cluster shard CHECKPOINT --out {folder} --weights f16" in str(found[0])
+    command = f"pi-cluster shard CHECKPOINT --out {folder} --weights q4 --outer-weights q8"
+    assert command in str(found[0])
 
 
 def test_a_missing_folder_says_how_to_make_a_store(tmp_path):

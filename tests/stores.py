@@ -1,0 +1,21 @@
+"""Stores for the tests, made in one short call."""
+
+from pathlib import Path
+
+from cluster.manifest import Manifest
+from cluster.store import Progress
+from shard_tool import convert
+from tests.kernel_engines import EVERY_VARIANT, engine
+from transformer.formats import WeightFormats
+
+
+def shard(
+    checkpoint: Path,
+    out: Path,
+    weights: str = "f32",
+    outer_weights: str | None = None,
+    on_progress: Progress | None = None,
+) -> Manifest:
+    """``shard_tool.convert.shard`` by the names of the formats, on the engine of all tests."""
+    formats = WeightFormats.choose(weights, outer_weights)
+    return convert.shard(checkpoint, out, formats, engine(EVERY_VARIANT[0]), on_progress)
