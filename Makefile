@@ -6,18 +6,21 @@ PACKAGES := cluster coordinator deploy kernels protos shard_tool storyteller tra
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format protos bench bench-kernels bench-quality test-sanitized wheels clean
+.PHONY: help demo test test-arm check format protos bench bench-kernels bench-quality test-sanitized wheels clean
 
 help: ## list these targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: .venv/installed ## set everything up, start three workers here, and let them tell a story
 	@$(BIN)/pi-cluster up --local 3 --cluster demo
 	@$(BIN)/pi-cluster prompt "$(STORY)" --seed 5 --verbose --cluster demo; \
 	status=$$?; $(BIN)/pi-cluster down --cluster demo; exit $$status
 
-test: .venv/developing ## run all tests: unit, parity and integration (real processes), about four minutes
+test: .venv/developing ## run all tests: unit, parity and integration (real processes), about five minutes
 	$(BIN)/python -m pytest
+
+test-arm: .venv/developing ## cross-compile the kernels and compare their bits on an emulated Pi 4 and Pi 5
+	$(BIN)/python -m pytest -m arm
 
 check: .venv/developing ## format, lint, types, and whether the generated stubs are up to date
 	$(BIN)/ruff format --check .

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
+from kernels import MAX_HEAD_DIM
 from transformer.errors import UnsupportedModel
 
 # Well above every published dense model; what they prevent is a forged manifest that makes a Pi
@@ -14,7 +15,7 @@ MAX_SIZES = {
     "n_layers": 1_024,
     "n_heads": 1_024,
     "n_kv_heads": 1_024,
-    "head_dim": 1_024,
+    "head_dim": MAX_HEAD_DIM,
     "hidden_dim": 524_288,
     "vocab_size": 1_048_576,
     "max_positions": 16_777_216,

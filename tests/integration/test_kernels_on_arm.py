@@ -16,6 +16,7 @@ NEEDED = ("cmake", "qemu-aarch64", "aarch64-linux-gnu-gcc")
 MISSING = [tool for tool in NEEDED if shutil.which(tool) is None]
 
 pytestmark = [
+    pytest.mark.arm,
     pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} not installed"),
     pytest.mark.timeout(300),
 ]

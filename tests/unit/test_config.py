@@ -133,7 +133,8 @@ def test_model_type_stands_in_for_absent_architectures():
         ({"rope_theta": 10**400}, "rope_theta"),
         ({"sliding_window": 0}, "window is 0"),
         ({"sliding_window": [4096]}, "window is [4096]"),
-        ({"hidden_size": 32768, "intermediate_size": 524288}, "billion weights"),
+        ({"hidden_size": 32768, "head_dim": 128, "intermediate_size": 524288}, "billion weights"),
+        ({"head_dim": 258}, "head_dim is 258"),
     ],
 )
 def test_what_is_not_computed_is_refused_by_its_name(changes, named):
