@@ -41,7 +41,7 @@ INLINE int32x4_t q4_dot(const int8x16_t weight[QUADS], const struct quantised_bl
         high = vmlal_high_s8(high, weight[j], quad);
     }
     int32x4_t dot = vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high));
-    return vsubq_s32(dot, vdupq_n_s32(Q4_ZERO * x->sum));
+    return vaddq_s32(dot, vdupq_n_s32(x->bias));
 }
 
 /* Four rows; a 16-bit lane takes two products of at most 128 * 127 before it moves to 32 bits. */
