@@ -65,7 +65,9 @@ def _measure_rest(engine: Engine, folder: Path, options: argparse.Namespace) -> 
             peer = stack.enter_context(PeerProcess(options.peer_python, folder, options.core))
         except PeerError as error:
             reason = str(error)
+        print("256 rows ...", file=sys.stderr)
         product = compare_product(engine, folder, peer, options.rounds)
+        print("the stage: opening, decode, prefill ...", file=sys.stderr)
         stage = compare_stage(engine, folder, peer, options.rounds)
     found = footprint.measure(folder, options.core)
     return [
