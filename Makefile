@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+PEER_PYTHON ?= $(BIN)/python
 PACKAGES := cluster coordinator deploy kernels protos shard_tool storyteller transformer worker
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
@@ -43,8 +44,9 @@ bench: .venv/installed ## measure the embedded model on three workers here
 	@$(BIN)/pi-cluster bench --cluster bench; \
 	status=$$?; $(BIN)/pi-cluster down --cluster bench; exit $$status
 
+# The peer, llama.cpp, is optional: benchmarks/kernels/__main__.py says how to build it.
 bench-kernels: .venv/installed ## measure the kernels on one core: nothing else should be running
-	@$(BIN)/python benchmarks/kernel_speed.py
+	@$(BIN)/python -m benchmarks.kernels --peer-python $(PEER_PYTHON)
 
 bench-quality: .venv/installed ## measure what quantisation costs the embedded model, about two minutes
 	@$(BIN)/python -m benchmarks.quality

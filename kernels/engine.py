@@ -23,7 +23,7 @@ MAX_ROWS = 4096
 
 _LARGEST_WEIGHT = {"q4": 65504.0 * 7, "q8": 65504.0 * 127}
 _MAX_THREADS = 256
-_BLOCK = np.dtype([("scale", "<f4"), ("sum", "<i4"), ("quant", "i1", BLOCK_COLUMNS)])
+_BLOCK = np.dtype([("scale", "<f4"), ("bias", "<i4"), ("quant", "i1", BLOCK_COLUMNS)])
 
 
 def as_rows(name: str, x: NDArray[Any], columns: int | None = None) -> Array:

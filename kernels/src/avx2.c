@@ -41,7 +41,7 @@ INLINE void q4_dots(const int rows, const uint8_t *quants, const struct quantise
     }
     for (int t = 0; t < rows; t++)
         dot[t] = _mm256_add_epi32(_mm256_madd_epi16(dot[t], one),
-                                  _mm256_set1_epi32(-Q4_ZERO * x[t][block].sum));
+                                  _mm256_set1_epi32(x[t][block].bias));
 }
 
 /* Signed weights: their sign moves to the activations, and a pair reaches 2 * 128 * 127 = 32512. */

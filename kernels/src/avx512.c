@@ -21,46 +21,55 @@ INLINE __m512i quad_of(const struct quantised_block *x, int quad) {
     return _mm512_set1_epi32(four);
 }
 
-/* VPDPBUSD multiplies unsigned by signed bytes, so weights come raised by `zero` and the sum of
- * the activations times `zero` is taken off again. Two sums run side by side for latency. */
-INLINE lanes add_block(const __m512i weight[QUADS], int zero, lanes scales,
-                       const struct quantised_block *x, lanes total) {
-    __m512i even = _mm512_set1_epi32(-zero * x->sum), odd = _mm512_setzero_si512();
-    for (int j = 0; j < QUADS; j += 2) {
-        even = _mm512_dpbusd_epi32(even, weight[j], quad_of(x, j));
-        odd = _mm512_dpbusd_epi32(odd, weight[j + 1], quad_of(x, j + 1));
-    }
-    lanes dot = _mm512_cvtepi32_ps(_mm512_add_epi32(even, odd));
-    return lanes_fma(lanes_mul(scales, lanes_set(x->scale)), dot, total);
-}
+/* Quads j and j + 4 of a block, raised to be unsigned: VPDPBUSD multiplies unsigned by signed. */
+struct two_quads {
+    __m512i first, second;
+};
 
-INLINE void load_q4(const uint8_t *quants, __m512i weight[QUADS]) {
+INLINE struct two_quads load_q4(const uint8_t *quants, int j) {
     const __m512i low = _mm512_set1_epi8(15);
-    for (int j = 0; j < QUADS / 2; j++) {
-        __m512i both = _mm512_loadu_si512(quants + j * QUADS_BYTES);
-        weight[j] = _mm512_and_si512(both, low);
-        weight[j + QUADS / 2] = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
-    }
+    __m512i both = _mm512_loadu_si512(quants + j * QUADS_BYTES);
+    return (struct two_quads){_mm512_and_si512(both, low),
+                              _mm512_and_si512(_mm512_srli_epi16(both, 4), low)};
 }
 
-INLINE void load_q8(const uint8_t *quants, __m512i weight[QUADS]) {
+INLINE struct two_quads load_q8(const uint8_t *quants, int j) {
     const __m512i raise = _mm512_set1_epi8((char)0x80);
-    for (int j = 0; j < QUADS; j++)
-        weight[j] = _mm512_xor_si512(_mm512_loadu_si512(quants + j * QUADS_BYTES), raise);
+    const uint8_t *second = quants + (j + QUADS / 2) * QUADS_BYTES;
+    return (struct two_quads){
+        _mm512_xor_si512(_mm512_loadu_si512(quants + j * QUADS_BYTES), raise),
+        _mm512_xor_si512(_mm512_loadu_si512(second), raise)};
 }
 
+/* What raising the weights by `zero` adds is taken off at the start. The rows take turns within a
+ * quad, so that many sums are under way and none waits for its last product; few rows have two. */
 #define DEFINE_TILE(name, block_bytes, load, zero)                                                 \
     INLINE void name##_of(const int rows, const uint8_t *group, int blocks,                        \
                           const struct quantised_block *const x[], float out[][GROUP_ROWS]) {      \
+        const int chains = rows <= 2 ? 2 : 1;                                                      \
         lanes total[MAX_TILE_ROWS];                                                                \
+        __m512i dot[MAX_TILE_ROWS][2];                                                             \
         for (int t = 0; t < rows; t++) total[t] = lanes_set(0.0f);                                 \
         for (int b = 0; b < blocks; b++, group += (block_bytes)) {                                 \
-            __m512i weight[QUADS];                                                                 \
             prefetch(group, block_bytes);                                                          \
             lanes scales = lanes_load_half((const uint16_t *)group);                               \
-            load(group + SCALES_BYTES, weight);                                                    \
-            for (int t = 0; t < rows; t++)                                                         \
-                total[t] = add_block(weight, zero, scales, &x[t][b], total[t]);                    \
+            for (int t = 0; t < rows; t++) {                                                       \
+                dot[t][1] = _mm512_setzero_si512();                                                \
+                dot[t][0] = _mm512_set1_epi32(x[t][b].bias * ((zero) / Q4_ZERO));                  \
+            }                                                                                      \
+            for (int j = 0; j < QUADS / 2; j++) {                                                  \
+                struct two_quads w = load(group + SCALES_BYTES, j);                                \
+                for (int t = 0; t < rows; t++)                                                     \
+                    dot[t][0] = _mm512_dpbusd_epi32(dot[t][0], w.first, quad_of(&x[t][b], j));     \
+                for (int t = 0; t < rows; t++)                                                     \
+                    dot[t][chains - 1] = _mm512_dpbusd_epi32(                                      \
+                        dot[t][chains - 1], w.second, quad_of(&x[t][b], j + QUADS / 2));           \
+            }                                                                                      \
+            for (int t = 0; t < rows; t++) {                                                       \
+                __m512i sum = chains == 2 ? _mm512_add_epi32(dot[t][0], dot[t][1]) : dot[t][0];    \
+                lanes scale = lanes_mul(scales, lanes_set(x[t][b].scale));                         \
+                total[t] = lanes_fma(scale, _mm512_cvtepi32_ps(sum), total[t]);                    \
+            }                                                                                      \
         }                                                                                          \
         for (int t = 0; t < rows; t++) lanes_store(out[t], total[t]);                              \
     }                                                                                              \

@@ -85,13 +85,15 @@ static void quantise(const float *x, int blocks, struct quantised_block *out) {
             out->scale = NAN;
         } else if (largest >= SMALLEST_MAGNITUDE) {
             float inverse = 127.0f / largest;
+            int32_t sum = 0;
             out->scale = largest / 127.0f;
             for (int i = 0; i < BLOCK_COLUMNS; i++) {
                 float rounded = x[i] * inverse + ROUNDER;
                 int32_t quant = (int32_t)bits_from_float(rounded) - ROUNDER_BITS;
                 out->quant[i] = (int8_t)quant;
-                out->sum += quant;
+                sum += quant;
             }
+            out->bias = -Q4_ZERO * sum;
         }
     }
 }

@@ -38,7 +38,7 @@ struct matrix {
 /* 32 neighbouring activations of one row: x = scale * quant, -127 <= quant <= 127. */
 struct quantised_block {
     float scale;
-    int32_t sum; /* of the quants: what unsigned weights add too much, times their zero */
+    int32_t bias; /* -Q4_ZERO times the sum of the quants: takes off what unsigned nibbles add */
     int8_t quant[BLOCK_COLUMNS];
 };
 

@@ -41,7 +41,7 @@ INLINE int32x4_t q4_dot(const int8x16_t weight[QUADS], const struct quantised_bl
         high = vmlal_high_s8(high, weight[j], quad);
     }
     int32x4_t dot = vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high));
-    return vsubq_s32(dot, vdupq_n_s32(Q4_ZERO * x->sum));
+    return vaddq_s32(dot, vdupq_n_s32(x->bias));
 }
 
 /* Four rows; a 16-bit lane takes two products of at most 128 * 127 before it moves to 32 bits. */
@@ -57,18 +57,23 @@ INLINE int32x4_t q8_dot(const int8x16_t weight[QUADS], const struct quantised_bl
     return vpaddq_s32(low, high);
 }
 
+/* Some slices of four rows: all four at once read memory in one go; one at a time has the
+ * registers for three and four rows of activations, with the group then coming from the cache. */
 #define DEFINE_TILE(name, block_bytes, load, dot)                                                  \
-    INLINE void name##_of(const int rows, const uint8_t *group, int blocks,                        \
-                          const struct quantised_block *const x[], float out[][GROUP_ROWS]) {      \
+    INLINE void name##_of(const int rows, const int slices, int slice, const uint8_t *group,       \
+                          int blocks, const struct quantised_block *const x[],                     \
+                          float out[][GROUP_ROWS]) {                                               \
         float32x4_t total[4][SLICES];                                                              \
         for (int t = 0; t < rows; t++)                                                             \
-            for (int i = 0; i < SLICES; i++) total[t][i] = vdupq_n_f32(0.0f);                      \
+            for (int i = 0; i < slices; i++) total[t][i] = vdupq_n_f32(0.0f);                      \
         for (int b = 0; b < blocks; b++, group += (block_bytes)) {                                 \
-            prefetch(group, block_bytes);                                                          \
-            for (int i = 0; i < SLICES; i++) {                                                     \
+            if (slice == 0)                                                                        \
+                prefetch(group, block_bytes);                                                      \
+            for (int i = 0; i < slices; i++) {                                                     \
                 int8x16_t weight[QUADS];                                                           \
-                float32x4_t scales = load_half((const uint16_t *)group + i * SLICE_ROWS);          \
-                load(group + SCALES_BYTES + i * SLICE_ROWS * QUAD, weight);                        \
+                int row = (slice + i) * SLICE_ROWS;                                                \
+                float32x4_t scales = load_half((const uint16_t *)group + row);                     \
+                load(group + SCALES_BYTES + row * QUAD, weight);                                   \
                 for (int t = 0; t < rows; t++) {                                                   \
                     float32x4_t scale = vmulq_n_f32(scales, x[t][b].scale);                        \
                     float32x4_t product = vcvtq_f32_s32(dot(weight, &x[t][b]));                    \
@@ -77,15 +82,20 @@ INLINE int32x4_t q8_dot(const int8x16_t weight[QUADS], const struct quantised_bl
             }                                                                                      \
         }                                                                                          \
         for (int t = 0; t < rows; t++)                                                             \
-            for (int i = 0; i < SLICES; i++) vst1q_f32(out[t] + i * SLICE_ROWS, total[t][i]);      \
+            for (int i = 0; i < slices; i++)                                                       \
+                vst1q_f32(out[t] + (slice + i) * SLICE_ROWS, total[t][i]);                         \
     }                                                                                              \
     static void name(const uint8_t *group, int blocks, const struct quantised_block *const x[],    \
                      int rows, float out[][GROUP_ROWS]) {                                          \
         switch (rows) {                                                                            \
-        case 1: name##_of(1, group, blocks, x, out); break;                                        \
-        case 2: name##_of(2, group, blocks, x, out); break;                                        \
-        case 3: name##_of(3, group, blocks, x, out); break;                                        \
-        default: name##_of(4, group, blocks, x, out); break;                                       \
+        case 1: name##_of(1, SLICES, 0, group, blocks, x, out); return;                            \
+        case 2: name##_of(2, SLICES, 0, group, blocks, x, out); return;                            \
+        }                                                                                          \
+        for (int slice = 0; slice < SLICES; slice++) {                                             \
+            if (rows == 3)                                                                         \
+                name##_of(3, 1, slice, group, blocks, x, out);                                     \
+            else                                                                                   \
+                name##_of(4, 1, slice, group, blocks, x, out);                                     \
         }                                                                                          \
     }
 
