@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17protos/pi_cluster.proto\x12\rpi_cluster.v1\"\x11\n\x0f\x44\x65scribeRequest\"\xc3\x02\n\x0fNodeDescription\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07\x63luster\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x14\n\x0cwire_version\x18\x05 \x01(\r\x12\x12\n\nmachine_id\x18\x06 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x07 \x01(\x04\x12\x19\n\x11\x66ree_memory_bytes\x18\x08 \x01(\x04\x12\x17\n\x0f\x66ree_disk_bytes\x18\t \x01(\x04\x12\x16\n\x0eread_bandwidth\x18\n \x01(\x04\x12\x16\n\x0eresident_bytes\x18\x0b \x01(\x04\x12)\n\x05stage\x18\x0c \x01(\x0b\x32\x1a.pi_cluster.v1.StageStatus\x12\x0f\n\x07kernels\x18\r \x01(\t\x12\x0f\n\x07threads\x18\x0e \x01(\r\"\xbf\x01\n\x0bStageStatus\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x14\n\x0cstore_digest\x18\x02 \x01(\t\x12)\n\x06layers\x18\x03 \x01(\x0b\x32\x19.pi_cluster.v1.LayerRange\x12\x11\n\tsequences\x18\x04 \x01(\r\x12\x14\n\x0cweight_bytes\x18\x05 \x01(\x04\x12\x13\n\x0b\x63\x61\x63he_bytes\x18\x06 \x01(\x04\x12\r\n\x05steps\x18\x07 \x01(\x04\x12\x13\n\x0b\x63oordinator\x18\x08 \x01(\t\")\n\nLayerRange\x12\r\n\x05start\x18\x01 \x01(\r\x12\x0c\n\x04stop\x18\x02 \x01(\r\"#\n\x11\x46indShardsRequest\x12\x0e\n\x06sha256\x18\x01 \x03(\t\"\x1f\n\x0f\x46indShardsReply\x12\x0c\n\x04held\x18\x01 \x03(\t\"=\n\tShardPart\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"\x0f\n\rPutShardReply\"\xc6\x01\n\x10LoadStageRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x10\n\x08manifest\x18\x02 \x01(\t\x12)\n\x06layers\x18\x03 \x01(\x0b\x32\x19.pi_cluster.v1.LayerRange\x12\x11\n\tnext_node\x18\x04 \x01(\t\x12\x14\n\x0cnext_address\x18\x05 \x01(\t\x12\x15\n\rmax_step_rows\x18\x06 \x01(\r\x12\x15\n\rmax_sequences\x18\x07 \x01(\r\x12\x0f\n\x07\x63ontext\x18\x08 \x01(\r\"&\n\x0eLoadStageReply\x12\x14\n\x0cweight_bytes\x18\x01 \x01(\x04\"#\n\x12UnloadStageRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\"\x12\n\x10UnloadStageReply\"Z\n\rSessionHeader\x12\x14\n\x0cwire_version\x18\x01 \x01(\r\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\x13\n\x0b\x63oordinator\x18\x04 \x01(\t\"\x99\x01\n\x0bStepMessage\x12.\n\x06header\x18\x01 \x01(\x0b\x32\x1c.pi_cluster.v1.SessionHeaderH\x00\x12#\n\x04step\x18\x02 \x01(\x0b\x32\x13.pi_cluster.v1.StepH\x00\x12*\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x1b.pi_cluster.v1.EndSequencesH\x00\x42\t\n\x07message\"\xaa\x01\n\x04Step\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12$\n\x06\x63hunks\x18\x02 \x03(\x0b\x32\x14.pi_cluster.v1.Chunk\x12&\n\x03ids\x18\x03 \x01(\x0b\x32\x17.pi_cluster.v1.TokenIdsH\x00\x12\x10\n\x06hidden\x18\x04 \x01(\x0cH\x00\x12+\n\x07timings\x18\x05 \x03(\x0b\x32\x1a.pi_cluster.v1.StageTimingB\x07\n\x05input\"\x16\n\x08TokenIds\x12\n\n\x02id\x18\x01 \x03(\r\"^\n\x05\x43hunk\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\r\n\x05start\x18\x02 \x01(\r\x12\x0c\n\x04rows\x18\x03 \x01(\r\x12\x12\n\nlogit_rows\x18\x04 \x01(\r\x12\x12\n\ncandidates\x18\x05 \x01(\r\" \n\x0c\x45ndSequences\x12\x10\n\x08sequence\x18\x01 \x03(\x04\"E\n\x0bStageTiming\x12\x0f\n\x07idle_ns\x18\x01 \x01(\x04\x12\x11\n\tqueued_ns\x18\x02 \x01(\x04\x12\x12\n\ncompute_ns\x18\x03 \x01(\x04\"\x0f\n\rRunStepsReply\"M\n\x15\x43ollectResultsRequest\x12\x14\n\x0cwire_version\x18\x01 \x01(\r\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0f\n\x07session\x18\x03 \x01(\t\"~\n\nStepResult\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12&\n\x04rows\x18\x02 \x03(\x0b\x32\x18.pi_cluster.v1.RowLogits\x12+\n\x07timings\x18\x03 \x03(\x0b\x32\x1a.pi_cluster.v1.StageTiming\x12\r\n\x05ready\x18\x04 \x01(\x08\"L\n\tRowLogits\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x10\n\x08position\x18\x02 \x01(\r\x12\x0b\n\x03ids\x18\x03 \x01(\x0c\x12\x0e\n\x06logits\x18\x04 \x01(\x0c\x32\xa7\x04\n\x06Worker\x12J\n\x08\x44\x65scribe\x12\x1e.pi_cluster.v1.DescribeRequest\x1a\x1e.pi_cluster.v1.NodeDescription\x12N\n\nFindShards\x12 .pi_cluster.v1.FindShardsRequest\x1a\x1e.pi_cluster.v1.FindShardsReply\x12\x44\n\x08PutShard\x12\x18.pi_cluster.v1.ShardPart\x1a\x1c.pi_cluster.v1.PutShardReply(\x01\x12K\n\tLoadStage\x12\x1f.pi_cluster.v1.LoadStageRequest\x1a\x1d.pi_cluster.v1.LoadStageReply\x12Q\n\x0bUnloadStage\x12!.pi_cluster.v1.UnloadStageRequest\x1a\x1f.pi_cluster.v1.UnloadStageReply\x12\x46\n\x08RunSteps\x12\x1a.pi_cluster.v1.StepMessage\x1a\x1c.pi_cluster.v1.RunStepsReply(\x01\x12S\n\x0e\x43ollectResults\x12$.pi_cluster.v1.CollectResultsRequest\x1a\x19.pi_cluster.v1.StepResult0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17protos/pi_cluster.proto\x12\rpi_cluster.v1\"\x11\n\x0f\x44\x65scribeRequest\"\xc3\x02\n\x0fNodeDescription\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07\x63luster\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x14\n\x0cwire_version\x18\x05 \x01(\r\x12\x12\n\nmachine_id\x18\x06 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x07 \x01(\x04\x12\x19\n\x11\x66ree_memory_bytes\x18\x08 \x01(\x04\x12\x17\n\x0f\x66ree_disk_bytes\x18\t \x01(\x04\x12\x16\n\x0eread_bandwidth\x18\n \x01(\x04\x12\x16\n\x0eresident_bytes\x18\x0b \x01(\x04\x12)\n\x05stage\x18\x0c \x01(\x0b\x32\x1a.pi_cluster.v1.StageStatus\x12\x0f\n\x07kernels\x18\r \x01(\t\x12\x0f\n\x07threads\x18\x0e \x01(\r\"\xbf\x01\n\x0bStageStatus\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x14\n\x0cstore_digest\x18\x02 \x01(\t\x12)\n\x06layers\x18\x03 \x01(\x0b\x32\x19.pi_cluster.v1.LayerRange\x12\x11\n\tsequences\x18\x04 \x01(\r\x12\x14\n\x0cweight_bytes\x18\x05 \x01(\x04\x12\x13\n\x0b\x63\x61\x63he_bytes\x18\x06 \x01(\x04\x12\r\n\x05steps\x18\x07 \x01(\x04\x12\x13\n\x0b\x63oordinator\x18\x08 \x01(\t\")\n\nLayerRange\x12\r\n\x05start\x18\x01 \x01(\r\x12\x0c\n\x04stop\x18\x02 \x01(\r\"#\n\x11\x46indShardsRequest\x12\x0e\n\x06sha256\x18\x01 \x03(\t\"\x1f\n\x0f\x46indShardsReply\x12\x0c\n\x04held\x18\x01 \x03(\t\"=\n\tShardPart\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"\x0f\n\rPutShardReply\"\xdf\x01\n\x10LoadStageRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x10\n\x08manifest\x18\x02 \x01(\t\x12)\n\x06layers\x18\x03 \x01(\x0b\x32\x19.pi_cluster.v1.LayerRange\x12\x11\n\tnext_node\x18\x04 \x01(\t\x12\x14\n\x0cnext_address\x18\x05 \x01(\t\x12\x15\n\rmax_step_rows\x18\x06 \x01(\r\x12\x15\n\rmax_sequences\x18\x07 \x01(\r\x12\x0f\n\x07\x63ontext\x18\x08 \x01(\r\x12\x17\n\x0f\x63\x61\x63he_positions\x18\t \x01(\x04\"&\n\x0eLoadStageReply\x12\x14\n\x0cweight_bytes\x18\x01 \x01(\x04\"#\n\x12UnloadStageRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\"\x12\n\x10UnloadStageReply\"Z\n\rSessionHeader\x12\x14\n\x0cwire_version\x18\x01 \x01(\r\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\x13\n\x0b\x63oordinator\x18\x04 \x01(\t\"\xed\x01\n\x0bStepMessage\x12.\n\x06header\x18\x01 \x01(\x0b\x32\x1c.pi_cluster.v1.SessionHeaderH\x00\x12#\n\x04step\x18\x02 \x01(\x0b\x32\x13.pi_cluster.v1.StepH\x00\x12*\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x1b.pi_cluster.v1.EndSequencesH\x00\x12-\n\tsupersede\x18\x04 \x01(\x0b\x32\x18.pi_cluster.v1.SupersedeH\x00\x12#\n\x04rest\x18\x05 \x01(\x0b\x32\x13.pi_cluster.v1.RestH\x00\x42\t\n\x07message\"\xaa\x01\n\x04Step\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12$\n\x06\x63hunks\x18\x02 \x03(\x0b\x32\x14.pi_cluster.v1.Chunk\x12&\n\x03ids\x18\x03 \x01(\x0b\x32\x17.pi_cluster.v1.TokenIdsH\x00\x12\x10\n\x06hidden\x18\x04 \x01(\x0cH\x00\x12+\n\x07timings\x18\x05 \x03(\x0b\x32\x1a.pi_cluster.v1.StageTimingB\x07\n\x05input\"\x16\n\x08TokenIds\x12\n\n\x02id\x18\x01 \x03(\r\"q\n\x05\x43hunk\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\r\n\x05start\x18\x02 \x01(\r\x12\x0c\n\x04rows\x18\x03 \x01(\r\x12\x12\n\nlogit_rows\x18\x04 \x01(\r\x12\x12\n\ncandidates\x18\x05 \x01(\r\x12\x11\n\tprefix_of\x18\x06 \x01(\x04\" \n\x0c\x45ndSequences\x12\x10\n\x08sequence\x18\x01 \x03(\x04\"2\n\tSupersede\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x13\n\x0b\x62\x65\x66ore_step\x18\x02 \x01(\x04\"\x06\n\x04Rest\"W\n\x0bStageTiming\x12\x0f\n\x07idle_ns\x18\x01 \x01(\x04\x12\x11\n\tqueued_ns\x18\x02 \x01(\x04\x12\x12\n\ncompute_ns\x18\x03 \x01(\x04\x12\x10\n\x08\x62\x65gan_ns\x18\x04 \x01(\x04\"\x0f\n\rRunStepsReply\"M\n\x15\x43ollectResultsRequest\x12\x14\n\x0cwire_version\x18\x01 \x01(\r\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0f\n\x07session\x18\x03 \x01(\t\"~\n\nStepResult\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12&\n\x04rows\x18\x02 \x03(\x0b\x32\x18.pi_cluster.v1.RowLogits\x12+\n\x07timings\x18\x03 \x03(\x0b\x32\x1a.pi_cluster.v1.StageTiming\x12\r\n\x05ready\x18\x04 \x01(\x08\"L\n\tRowLogits\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x10\n\x08position\x18\x02 \x01(\r\x12\x0b\n\x03ids\x18\x03 \x01(\x0c\x12\x0e\n\x06logits\x18\x04 \x01(\x0c\"\x14\n\x12MeasureNodeRequest\"3\n\tNodeSpeed\x12\x15\n\rread_bytes_ps\x18\x01 \x01(\x01\x12\x0f\n\x07macs_ps\x18\x02 \x01(\x01\"%\n\x12MeasureLinkRequest\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\".\n\tLinkSpeed\x12\x0f\n\x07\x64\x65lay_s\x18\x01 \x01(\x01\x12\x10\n\x08\x62ytes_ps\x18\x02 \x01(\x01\"1\n\x0b\x45\x63hoRequest\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x14\n\x0c\x61nswer_bytes\x18\x02 \x01(\r\"\x19\n\tEchoReply\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32\xfd\x05\n\x06Worker\x12J\n\x08\x44\x65scribe\x12\x1e.pi_cluster.v1.DescribeRequest\x1a\x1e.pi_cluster.v1.NodeDescription\x12N\n\nFindShards\x12 .pi_cluster.v1.FindShardsRequest\x1a\x1e.pi_cluster.v1.FindShardsReply\x12\x44\n\x08PutShard\x12\x18.pi_cluster.v1.ShardPart\x1a\x1c.pi_cluster.v1.PutShardReply(\x01\x12K\n\tLoadStage\x12\x1f.pi_cluster.v1.LoadStageRequest\x1a\x1d.pi_cluster.v1.LoadStageReply\x12Q\n\x0bUnloadStage\x12!.pi_cluster.v1.UnloadStageRequest\x1a\x1f.pi_cluster.v1.UnloadStageReply\x12\x46\n\x08RunSteps\x12\x1a.pi_cluster.v1.StepMessage\x1a\x1c.pi_cluster.v1.RunStepsReply(\x01\x12S\n\x0e\x43ollectResults\x12$.pi_cluster.v1.CollectResultsRequest\x1a\x19.pi_cluster.v1.StepResult0\x01\x12J\n\x0bMeasureNode\x12!.pi_cluster.v1.MeasureNodeRequest\x1a\x18.pi_cluster.v1.NodeSpeed\x12J\n\x0bMeasureLink\x12!.pi_cluster.v1.MeasureLinkRequest\x1a\x18.pi_cluster.v1.LinkSpeed\x12<\n\x04\x45\x63ho\x12\x1a.pi_cluster.v1.EchoRequest\x1a\x18.pi_cluster.v1.EchoReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,35 +48,51 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUTSHARDREPLY']._serialized_start=757
   _globals['_PUTSHARDREPLY']._serialized_end=772
   _globals['_LOADSTAGEREQUEST']._serialized_start=775
-  _globals['_LOADSTAGEREQUEST']._serialized_end=973
-  _globals['_LOADSTAGEREPLY']._serialized_start=975
-  _globals['_LOADSTAGEREPLY']._serialized_end=1013
-  _globals['_UNLOADSTAGEREQUEST']._serialized_start=1015
-  _globals['_UNLOADSTAGEREQUEST']._serialized_end=1050
-  _globals['_UNLOADSTAGEREPLY']._serialized_start=1052
-  _globals['_UNLOADSTAGEREPLY']._serialized_end=1070
-  _globals['_SESSIONHEADER']._serialized_start=1072
-  _globals['_SESSIONHEADER']._serialized_end=1162
-  _globals['_STEPMESSAGE']._serialized_start=1165
-  _globals['_STEPMESSAGE']._serialized_end=1318
-  _globals['_STEP']._serialized_start=1321
-  _globals['_STEP']._serialized_end=1491
-  _globals['_TOKENIDS']._serialized_start=1493
-  _globals['_TOKENIDS']._serialized_end=1515
-  _globals['_CHUNK']._serialized_start=1517
-  _globals['_CHUNK']._serialized_end=1611
-  _globals['_ENDSEQUENCES']._serialized_start=1613
-  _globals['_ENDSEQUENCES']._serialized_end=1645
-  _globals['_STAGETIMING']._serialized_start=1647
-  _globals['_STAGETIMING']._serialized_end=1716
-  _globals['_RUNSTEPSREPLY']._serialized_start=1718
-  _globals['_RUNSTEPSREPLY']._serialized_end=1733
-  _globals['_COLLECTRESULTSREQUEST']._serialized_start=1735
-  _globals['_COLLECTRESULTSREQUEST']._serialized_end=1812
-  _globals['_STEPRESULT']._serialized_start=1814
-  _globals['_STEPRESULT']._serialized_end=1940
-  _globals['_ROWLOGITS']._serialized_start=1942
-  _globals['_ROWLOGITS']._serialized_end=2018
-  _globals['_WORKER']._serialized_start=2021
-  _globals['_WORKER']._serialized_end=2572
+  _globals['_LOADSTAGEREQUEST']._serialized_end=998
+  _globals['_LOADSTAGEREPLY']._serialized_start=1000
+  _globals['_LOADSTAGEREPLY']._serialized_end=1038
+  _globals['_UNLOADSTAGEREQUEST']._serialized_start=1040
+  _globals['_UNLOADSTAGEREQUEST']._serialized_end=1075
+  _globals['_UNLOADSTAGEREPLY']._serialized_start=1077
+  _globals['_UNLOADSTAGEREPLY']._serialized_end=1095
+  _globals['_SESSIONHEADER']._serialized_start=1097
+  _globals['_SESSIONHEADER']._serialized_end=1187
+  _globals['_STEPMESSAGE']._serialized_start=1190
+  _globals['_STEPMESSAGE']._serialized_end=1427
+  _globals['_STEP']._serialized_start=1430
+  _globals['_STEP']._serialized_end=1600
+  _globals['_TOKENIDS']._serialized_start=1602
+  _globals['_TOKENIDS']._serialized_end=1624
+  _globals['_CHUNK']._serialized_start=1626
+  _globals['_CHUNK']._serialized_end=1739
+  _globals['_ENDSEQUENCES']._serialized_start=1741
+  _globals['_ENDSEQUENCES']._serialized_end=1773
+  _globals['_SUPERSEDE']._serialized_start=1775
+  _globals['_SUPERSEDE']._serialized_end=1825
+  _globals['_REST']._serialized_start=1827
+  _globals['_REST']._serialized_end=1833
+  _globals['_STAGETIMING']._serialized_start=1835
+  _globals['_STAGETIMING']._serialized_end=1922
+  _globals['_RUNSTEPSREPLY']._serialized_start=1924
+  _globals['_RUNSTEPSREPLY']._serialized_end=1939
+  _globals['_COLLECTRESULTSREQUEST']._serialized_start=1941
+  _globals['_COLLECTRESULTSREQUEST']._serialized_end=2018
+  _globals['_STEPRESULT']._serialized_start=2020
+  _globals['_STEPRESULT']._serialized_end=2146
+  _globals['_ROWLOGITS']._serialized_start=2148
+  _globals['_ROWLOGITS']._serialized_end=2224
+  _globals['_MEASURENODEREQUEST']._serialized_start=2226
+  _globals['_MEASURENODEREQUEST']._serialized_end=2246
+  _globals['_NODESPEED']._serialized_start=2248
+  _globals['_NODESPEED']._serialized_end=2299
+  _globals['_MEASURELINKREQUEST']._serialized_start=2301
+  _globals['_MEASURELINKREQUEST']._serialized_end=2338
+  _globals['_LINKSPEED']._serialized_start=2340
+  _globals['_LINKSPEED']._serialized_end=2386
+  _globals['_ECHOREQUEST']._serialized_start=2388
+  _globals['_ECHOREQUEST']._serialized_end=2437
+  _globals['_ECHOREPLY']._serialized_start=2439
+  _globals['_ECHOREPLY']._serialized_end=2464
+  _globals['_WORKER']._serialized_start=2467
+  _globals['_WORKER']._serialized_end=3232
 # @@protoc_insertion_point(module_scope)

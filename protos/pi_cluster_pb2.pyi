@@ -97,7 +97,7 @@ class PutShardReply(_message.Message):
     def __init__(self) -> None: ...
 
 class LoadStageRequest(_message.Message):
-    __slots__ = ("epoch", "manifest", "layers", "next_node", "next_address", "max_step_rows", "max_sequences", "context")
+    __slots__ = ("epoch", "manifest", "layers", "next_node", "next_address", "max_step_rows", "max_sequences", "context", "cache_positions")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
@@ -106,6 +106,7 @@ class LoadStageRequest(_message.Message):
     MAX_STEP_ROWS_FIELD_NUMBER: _ClassVar[int]
     MAX_SEQUENCES_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    CACHE_POSITIONS_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     manifest: str
     layers: LayerRange
@@ -114,7 +115,8 @@ class LoadStageRequest(_message.Message):
     max_step_rows: int
     max_sequences: int
     context: int
-    def __init__(self, epoch: _Optional[int] = ..., manifest: _Optional[str] = ..., layers: _Optional[_Union[LayerRange, _Mapping]] = ..., next_node: _Optional[str] = ..., next_address: _Optional[str] = ..., max_step_rows: _Optional[int] = ..., max_sequences: _Optional[int] = ..., context: _Optional[int] = ...) -> None: ...
+    cache_positions: int
+    def __init__(self, epoch: _Optional[int] = ..., manifest: _Optional[str] = ..., layers: _Optional[_Union[LayerRange, _Mapping]] = ..., next_node: _Optional[str] = ..., next_address: _Optional[str] = ..., max_step_rows: _Optional[int] = ..., max_sequences: _Optional[int] = ..., context: _Optional[int] = ..., cache_positions: _Optional[int] = ...) -> None: ...
 
 class LoadStageReply(_message.Message):
     __slots__ = ("weight_bytes",)
@@ -145,14 +147,18 @@ class SessionHeader(_message.Message):
     def __init__(self, wire_version: _Optional[int] = ..., epoch: _Optional[int] = ..., session: _Optional[str] = ..., coordinator: _Optional[str] = ...) -> None: ...
 
 class StepMessage(_message.Message):
-    __slots__ = ("header", "step", "end")
+    __slots__ = ("header", "step", "end", "supersede", "rest")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
+    SUPERSEDE_FIELD_NUMBER: _ClassVar[int]
+    REST_FIELD_NUMBER: _ClassVar[int]
     header: SessionHeader
     step: Step
     end: EndSequences
-    def __init__(self, header: _Optional[_Union[SessionHeader, _Mapping]] = ..., step: _Optional[_Union[Step, _Mapping]] = ..., end: _Optional[_Union[EndSequences, _Mapping]] = ...) -> None: ...
+    supersede: Supersede
+    rest: Rest
+    def __init__(self, header: _Optional[_Union[SessionHeader, _Mapping]] = ..., step: _Optional[_Union[Step, _Mapping]] = ..., end: _Optional[_Union[EndSequences, _Mapping]] = ..., supersede: _Optional[_Union[Supersede, _Mapping]] = ..., rest: _Optional[_Union[Rest, _Mapping]] = ...) -> None: ...
 
 class Step(_message.Message):
     __slots__ = ("step", "chunks", "ids", "hidden", "timings")
@@ -175,18 +181,20 @@ class TokenIds(_message.Message):
     def __init__(self, id: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Chunk(_message.Message):
-    __slots__ = ("sequence", "start", "rows", "logit_rows", "candidates")
+    __slots__ = ("sequence", "start", "rows", "logit_rows", "candidates", "prefix_of")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     LOGIT_ROWS_FIELD_NUMBER: _ClassVar[int]
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_OF_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     start: int
     rows: int
     logit_rows: int
     candidates: int
-    def __init__(self, sequence: _Optional[int] = ..., start: _Optional[int] = ..., rows: _Optional[int] = ..., logit_rows: _Optional[int] = ..., candidates: _Optional[int] = ...) -> None: ...
+    prefix_of: int
+    def __init__(self, sequence: _Optional[int] = ..., start: _Optional[int] = ..., rows: _Optional[int] = ..., logit_rows: _Optional[int] = ..., candidates: _Optional[int] = ..., prefix_of: _Optional[int] = ...) -> None: ...
 
 class EndSequences(_message.Message):
     __slots__ = ("sequence",)
@@ -194,15 +202,29 @@ class EndSequences(_message.Message):
     sequence: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, sequence: _Optional[_Iterable[int]] = ...) -> None: ...
 
+class Supersede(_message.Message):
+    __slots__ = ("sequence", "before_step")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_STEP_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    before_step: int
+    def __init__(self, sequence: _Optional[int] = ..., before_step: _Optional[int] = ...) -> None: ...
+
+class Rest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class StageTiming(_message.Message):
-    __slots__ = ("idle_ns", "queued_ns", "compute_ns")
+    __slots__ = ("idle_ns", "queued_ns", "compute_ns", "began_ns")
     IDLE_NS_FIELD_NUMBER: _ClassVar[int]
     QUEUED_NS_FIELD_NUMBER: _ClassVar[int]
     COMPUTE_NS_FIELD_NUMBER: _ClassVar[int]
+    BEGAN_NS_FIELD_NUMBER: _ClassVar[int]
     idle_ns: int
     queued_ns: int
     compute_ns: int
-    def __init__(self, idle_ns: _Optional[int] = ..., queued_ns: _Optional[int] = ..., compute_ns: _Optional[int] = ...) -> None: ...
+    began_ns: int
+    def __init__(self, idle_ns: _Optional[int] = ..., queued_ns: _Optional[int] = ..., compute_ns: _Optional[int] = ..., began_ns: _Optional[int] = ...) -> None: ...
 
 class RunStepsReply(_message.Message):
     __slots__ = ()
@@ -241,3 +263,43 @@ class RowLogits(_message.Message):
     ids: bytes
     logits: bytes
     def __init__(self, sequence: _Optional[int] = ..., position: _Optional[int] = ..., ids: _Optional[bytes] = ..., logits: _Optional[bytes] = ...) -> None: ...
+
+class MeasureNodeRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class NodeSpeed(_message.Message):
+    __slots__ = ("read_bytes_ps", "macs_ps")
+    READ_BYTES_PS_FIELD_NUMBER: _ClassVar[int]
+    MACS_PS_FIELD_NUMBER: _ClassVar[int]
+    read_bytes_ps: float
+    macs_ps: float
+    def __init__(self, read_bytes_ps: _Optional[float] = ..., macs_ps: _Optional[float] = ...) -> None: ...
+
+class MeasureLinkRequest(_message.Message):
+    __slots__ = ("address",)
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    def __init__(self, address: _Optional[str] = ...) -> None: ...
+
+class LinkSpeed(_message.Message):
+    __slots__ = ("delay_s", "bytes_ps")
+    DELAY_S_FIELD_NUMBER: _ClassVar[int]
+    BYTES_PS_FIELD_NUMBER: _ClassVar[int]
+    delay_s: float
+    bytes_ps: float
+    def __init__(self, delay_s: _Optional[float] = ..., bytes_ps: _Optional[float] = ...) -> None: ...
+
+class EchoRequest(_message.Message):
+    __slots__ = ("data", "answer_bytes")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_BYTES_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    answer_bytes: int
+    def __init__(self, data: _Optional[bytes] = ..., answer_bytes: _Optional[int] = ...) -> None: ...
+
+class EchoReply(_message.Message):
+    __slots__ = ("data",)
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    def __init__(self, data: _Optional[bytes] = ...) -> None: ...

@@ -69,6 +69,21 @@ class WorkerStub(object):
                 request_serializer=protos_dot_pi__cluster__pb2.CollectResultsRequest.SerializeToString,
                 response_deserializer=protos_dot_pi__cluster__pb2.StepResult.FromString,
                 _registered_method=True)
+        self.MeasureNode = channel.unary_unary(
+                '/pi_cluster.v1.Worker/MeasureNode',
+                request_serializer=protos_dot_pi__cluster__pb2.MeasureNodeRequest.SerializeToString,
+                response_deserializer=protos_dot_pi__cluster__pb2.NodeSpeed.FromString,
+                _registered_method=True)
+        self.MeasureLink = channel.unary_unary(
+                '/pi_cluster.v1.Worker/MeasureLink',
+                request_serializer=protos_dot_pi__cluster__pb2.MeasureLinkRequest.SerializeToString,
+                response_deserializer=protos_dot_pi__cluster__pb2.LinkSpeed.FromString,
+                _registered_method=True)
+        self.Echo = channel.unary_unary(
+                '/pi_cluster.v1.Worker/Echo',
+                request_serializer=protos_dot_pi__cluster__pb2.EchoRequest.SerializeToString,
+                response_deserializer=protos_dot_pi__cluster__pb2.EchoReply.FromString,
+                _registered_method=True)
 
 
 class WorkerServicer(object):
@@ -125,6 +140,27 @@ class WorkerServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MeasureNode(self, request, context):
+        """How fast the node computes, measured when it was asked for the first time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MeasureLink(self, request, context):
+        """How fast the node reaches another one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Echo(self, request, context):
+        """Answers with as many bytes as it is asked for: what MeasureLink calls at the other node.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -162,6 +198,21 @@ def add_WorkerServicer_to_server(servicer, server):
                     servicer.CollectResults,
                     request_deserializer=protos_dot_pi__cluster__pb2.CollectResultsRequest.FromString,
                     response_serializer=protos_dot_pi__cluster__pb2.StepResult.SerializeToString,
+            ),
+            'MeasureNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.MeasureNode,
+                    request_deserializer=protos_dot_pi__cluster__pb2.MeasureNodeRequest.FromString,
+                    response_serializer=protos_dot_pi__cluster__pb2.NodeSpeed.SerializeToString,
+            ),
+            'MeasureLink': grpc.unary_unary_rpc_method_handler(
+                    servicer.MeasureLink,
+                    request_deserializer=protos_dot_pi__cluster__pb2.MeasureLinkRequest.FromString,
+                    response_serializer=protos_dot_pi__cluster__pb2.LinkSpeed.SerializeToString,
+            ),
+            'Echo': grpc.unary_unary_rpc_method_handler(
+                    servicer.Echo,
+                    request_deserializer=protos_dot_pi__cluster__pb2.EchoRequest.FromString,
+                    response_serializer=protos_dot_pi__cluster__pb2.EchoReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -353,6 +404,87 @@ class Worker(object):
             '/pi_cluster.v1.Worker/CollectResults',
             protos_dot_pi__cluster__pb2.CollectResultsRequest.SerializeToString,
             protos_dot_pi__cluster__pb2.StepResult.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MeasureNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pi_cluster.v1.Worker/MeasureNode',
+            protos_dot_pi__cluster__pb2.MeasureNodeRequest.SerializeToString,
+            protos_dot_pi__cluster__pb2.NodeSpeed.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MeasureLink(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pi_cluster.v1.Worker/MeasureLink',
+            protos_dot_pi__cluster__pb2.MeasureLinkRequest.SerializeToString,
+            protos_dot_pi__cluster__pb2.LinkSpeed.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Echo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pi_cluster.v1.Worker/Echo',
+            protos_dot_pi__cluster__pb2.EchoRequest.SerializeToString,
+            protos_dot_pi__cluster__pb2.EchoReply.FromString,
             options,
             channel_credentials,
             insecure,
