@@ -1,5 +1,6 @@
 """Workers as threads of this process, on real sockets: many stages without many processes."""
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
 from tests.kernel_engines import EVERY_VARIANT, engine
 from worker.host import StageHost
+from worker.loading import load_stage as load_from_vault
 from worker.service import WorkerService
 from worker.vault import ShardVault
 
@@ -41,12 +43,13 @@ def pipeline(store: Store, bounds: Sequence[int], folder: Path) -> Iterator[list
     """Serve a store by stages that are cut at ``bounds``; 0 and the last layer among them."""
     ranges = [LayerRange(*pair) for pair in itertools.pairwise(bounds)]
     vault = ShardVault(folder)  # the nodes of this process share their disk
+    load = functools.partial(load_from_vault, vault=vault, engine=engine(EVERY_VARIANT[0]))
     with ExitStack() as stack:
         stages = []
         for layers in ranges:
             name = f"node-{layers}"
             about = pb.NodeDescription(node_id=name, name=name, wire_version=wire.WIRE_VERSION)
-            service = WorkerService(about, vault, StageHost(vault, engine(EVERY_VARIANT[0])))
+            service = WorkerService(about, vault, StageHost(vault, load))
             address = stack.enter_context(serving(service))
             stages.append(StageAddress(name, name, address, layers))
         for stage, following in zip(stages, [*stages[1:], None], strict=True):

@@ -3,17 +3,16 @@
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from cluster import settings, wire
 from cluster.errors import ClusterError, NodeError, PipelineBusy, StaleEpoch
 from cluster.manifest import Manifest
 from cluster.plan import LayerRange
-from kernels import Engine
 from protos import pi_cluster_pb2 as pb
 from transformer.stage import Limits
-from worker.loading import LoadedStage, load_stage
+from worker.loading import LoadedStage
 from worker.outlet import NextHop, Outlet, ResultSink
 from worker.session import Session
 from worker.vault import ShardVault
@@ -22,6 +21,9 @@ log = logging.getLogger(__name__)
 
 _MAX_SINKS = 4  # one session runs; a few more may be about to learn that it is busy
 _MAX_LABEL = 200
+
+Load = Callable[[Manifest, LayerRange, Limits], LoadedStage]
+"""How layers of a store become a stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,9 @@ class StageHost:
     the fields for moments only.
     """
 
-    def __init__(self, vault: ShardVault, engine: Engine) -> None:
+    def __init__(self, vault: ShardVault, load: Load) -> None:
         self._vault = vault
-        self._engine = engine
+        self._load = load
         self._slot = threading.Lock()
         self._lock = threading.Lock()
         self._serving: _Serving | None = None
@@ -67,13 +69,7 @@ class StageHost:
         A running session ends with ``StaleEpoch``. When loading fails, nothing is served.
         """
         with self._replacing(assignment.epoch):
-            loaded = load_stage(
-                assignment.manifest,
-                assignment.layers,
-                assignment.limits,
-                self._vault,
-                self._engine,
-            )
+            loaded = self._load(assignment.manifest, assignment.layers, assignment.limits)
             with self._lock:
                 self._serving = _Serving(assignment, loaded)
             self._vault.prune({file.sha256 for file in assignment.manifest.files})

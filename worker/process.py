@@ -1,6 +1,7 @@
 """The worker as a process: one data directory, one port, a clean end."""
 
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -21,6 +22,7 @@ from protos import pi_cluster_pb2_grpc as rpc
 from worker import machine
 from worker.host import StageHost
 from worker.identity import load_identity
+from worker.loading import load_stage
 from worker.presence import Presence, present
 from worker.service import WorkerService
 from worker.vault import ShardVault
@@ -61,7 +63,7 @@ def run_worker(options: WorkerOptions) -> None:
     ):
         identity = load_identity(options.data_dir)
         vault = ShardVault(options.data_dir / "shards")
-        host = StageHost(vault, engine)
+        host = StageHost(vault, functools.partial(load_stage, vault=vault, engine=engine))
         about = pb.NodeDescription(
             node_id=identity.node_id,
             name=options.name[:_MAX_NAME],
