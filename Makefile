@@ -7,7 +7,7 @@ PACKAGES := cluster coordinator deploy kernels protos shard_tool storyteller tra
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-arm check format protos bench bench-kernels bench-quality test-sanitized wheels clean
+.PHONY: help demo test test-arm check format protos bench bench-kernels bench-virtual bench-quality test-sanitized wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,9 @@ bench: .venv/installed ## measure the embedded model on three workers here
 # The peer, llama.cpp, is optional: benchmarks/kernels/__main__.py says how to build it.
 bench-kernels: .venv/installed ## measure the kernels on one core: nothing else should be running
 	@$(BIN)/python -m benchmarks.kernels --peer-python $(PEER_PYTHON)
+
+bench-virtual: .venv/installed ## simulate clusters of Pis on emulated networks: needs root and gcc, ten minutes
+	@$(BIN)/python -m benchmarks.virtual
 
 bench-quality: .venv/installed ## measure what quantisation costs the embedded model, about two minutes
 	@$(BIN)/python -m benchmarks.quality

@@ -1,0 +1,147 @@
+"""The coordinator of a virtual cluster: asks for texts and measures, within the first host.
+
+    python -m benchmarks.virtual.measure REQUEST
+
+REQUEST is a file with a ``Request`` as JSON. Prints a ``Speed`` as JSON. Fails when an answer is
+not what the script says.
+"""
+
+import json
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from benchmarks.virtual.asking import Ask, asking
+from benchmarks.virtual.mistral import EOS_ID, manifest_of
+from cluster import settings
+from cluster.manifest import Manifest
+from cluster.node import NodeClient
+from cluster.plan import LayerRange
+from coordinator.model import ServedModel
+from coordinator.pipeline import StageAddress
+from protos import pi_cluster_pb2 as pb
+from transformer.config import ModelConfig
+from transformer.stage import Limits
+
+EPOCH = 1
+CONTEXT = 4096
+MAX_SEQUENCES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is asked of a cluster: one text, or several at once."""
+
+    prompts: tuple[tuple[int, ...], ...]
+    answers: tuple[tuple[int, ...], ...]
+    """As the scripts have them; as many tokens are asked for."""
+    drafts: bool = False
+
+    @property
+    def scripts(self) -> list[list[int]]:
+        """What the workers play back."""
+        pairs = zip(self.prompts, self.answers, strict=True)
+        return [[*prompt, *answer] for prompt, answer in pairs]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A job, and the workers that do it, in pipeline order."""
+
+    job: Job
+    config: dict[str, int | float | None]
+    addresses: tuple[str, ...]
+    layers: tuple[tuple[int, int], ...]
+
+    def to_json(self) -> str:
+        """The text that :meth:`from_json` reads."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Rebuild what ``to_json`` returned."""
+        values = json.loads(text)
+        return cls(**{**values, "job": Job(**values["job"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What was measured.
+
+    Prefill runs from the request to the last text's first token; decode from then on for as long
+    as all texts go on.
+    """
+
+    prefill_tokens: int
+    prefill_s: float
+    decode_tokens: int
+    decode_s: float
+
+
+def main() -> None:
+    """Load the stages, do the job, print."""
+    request = Request.from_json(Path(sys.argv[1]).read_text())
+    stages = [
+        StageAddress(address, address, address, LayerRange(*layers))
+        for address, layers in zip(request.addresses, request.layers, strict=True)
+    ]
+    config = ModelConfig.from_dict(request.config)
+    limits = Limits(settings.MAX_STEP_ROWS, MAX_SEQUENCES, CONTEXT)
+    load_stages(stages, manifest_of(config), limits)
+    print(json.dumps(asdict(measure(stages, config, request.job))))
+
+
+def load_stages(stages: list[StageAddress], manifest: Manifest, limits: Limits) -> None:
+    """Give each worker its layers, which it need not hold files of."""
+    for stage, following in zip(stages, [*stages[1:], None], strict=True):
+        request = pb.LoadStageRequest(
+            epoch=EPOCH,
+            manifest=manifest.to_json(),
+            layers=pb.LayerRange(start=stage.layers.start, stop=stage.layers.stop),
+            next_node=following.name if following else "",
+            next_address=following.address if following else "",
+            max_step_rows=limits.max_step_rows,
+            max_sequences=limits.max_sequences,
+            context=limits.context,
+            cache_positions=limits.max_sequences * limits.context,
+        )
+        with NodeClient(stage.address, stage.name) as client:
+            client.load_stage(request)
+
+
+def measure(stages: list[StageAddress], config: ModelConfig, job: Job) -> Speed:
+    """Ask for all texts at once."""
+    model = ServedModel(config.vocab_size, 1, frozenset({EOS_ID}), CONTEXT)
+    with asking(stages, EPOCH, model, drafts=job.drafts) as ask:
+        began = time.perf_counter()
+        with ThreadPoolExecutor(len(job.prompts)) as pool:
+            users = [
+                pool.submit(_times, ask, prompt, answer)
+                for prompt, answer in zip(job.prompts, job.answers, strict=True)
+            ]
+            times = [user.result() for user in users]
+    all_began, first_ended = max(t[0] for t in times), min(t[-1] for t in times)
+    return Speed(
+        prefill_tokens=sum(map(len, job.prompts)),
+        prefill_s=all_began - began,
+        decode_tokens=sum(all_began < at <= first_ended for text in times for at in text),
+        decode_s=first_ended - all_began,
+    )
+
+
+def _times(ask: Ask, prompt: tuple[int, ...], answer: tuple[int, ...]) -> list[float]:
+    """When each token came."""
+    times, ids = [], []
+    for token in ask(prompt, len(answer)):
+        times.append(time.perf_counter())
+        ids.append(token)
+    if ids != list(answer):
+        raise ValueError(f"a virtual model said {ids}, and its script is {list(answer)}")
+    return times
+
+
+if __name__ == "__main__":
+    main()

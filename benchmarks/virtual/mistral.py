@@ -1,0 +1,61 @@
+"""Mistral 7B in 4 bits as a manifest alone: every size is right, and no file exists."""
+
+import hashlib
+import math
+
+from cluster.manifest import EMBEDDING_NAME, HEAD_NAME, Manifest, ShardFile, layer_file_name
+from kernels import packed_bytes
+from transformer.config import ModelConfig
+from transformer.formats import WeightFormats, tensor_format
+from transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
+
+BOS_ID, EOS_ID = 1, 2
+
+CONFIG = ModelConfig(
+    dim=4096,
+    n_layers=32,
+    n_heads=32,
+    n_kv_heads=8,
+    head_dim=128,
+    hidden_dim=14336,
+    vocab_size=32_000,
+    norm_eps=1e-5,
+    rope_theta=1e6,
+    window=None,
+    max_positions=32_768,
+)
+"""Mistral 7B Instruct v0.2."""
+
+
+def manifest_of(config: ModelConfig) -> Manifest:
+    """The manifest of a q4 store that nobody has to write."""
+    formats = WeightFormats.choose("q4")
+    files = [
+        _file(EMBEDDING_NAME, embedding_shapes(config), formats.outer),
+        _file(HEAD_NAME, head_shapes(config), formats.outer),
+        *(
+            _file(layer_file_name(layer), layer_shapes(config), formats.layers)
+            for layer in range(config.n_layers)
+        ),
+    ]
+    return Manifest(
+        weights=formats.layers,
+        outer_weights=formats.outer,
+        config=config.to_dict(),
+        bos_id=BOS_ID,
+        eos_ids=(EOS_ID,),
+        files=tuple(files),
+    )
+
+
+def _file(name: str, shapes: Shapes, weights: str) -> ShardFile:
+    size = sum(_tensor_bytes(shape, weights) for shape in shapes.values())
+    return ShardFile(name, size, hashlib.sha256(name.encode()).hexdigest())
+
+
+def _tensor_bytes(shape: tuple[int, ...], weights: str) -> int:
+    form = tensor_format(shape, weights)
+    value_bytes = {"f32": 4, "f16": 2}
+    if form in value_bytes:
+        return value_bytes[form] * math.prod(shape)
+    return packed_bytes(form, *shape)

@@ -1,0 +1,144 @@
+"""Several hosts on this machine, on a switch whose links are as slow as those between Pis.
+
+A host is a network namespace; ``switch.c`` is the switch. Needs root, gcc and ``nsenter``.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import ExitStack
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+_SOURCE = Path(__file__).with_name("switch.c")
+_PACKAGES = {"gcc": "gcc", "nsenter": "util-linux"}
+_STOP_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One link between a host and the switch; from host to host it is passed twice."""
+
+    delay_us: float
+    jitter_us: float
+    loss: float
+    """Share of frames."""
+    bits_per_s: float
+    """0 sends at once."""
+    queue_ms: float
+
+
+PROFILES = {
+    "none": Profile(0, 0, 0, 0, 0),
+    "gbe": Profile(75, 5, 0, 1e9, 20),
+    "fe100": Profile(1500, 10, 0, 1e8, 50),  # 3 ms one way: an old switch, or a long way
+    "pi4-wifi": Profile(1500, 300, 0.0025, 80e6, 100),  # 3 ms one way, 0.5 % lost
+}
+
+
+class NetworkError(Exception):
+    """This machine cannot have such a network; the message says what it lacks."""
+
+
+class Network:
+    """Hosts 0 to ``count - 1``, from ``with`` to its end, which ends their processes too.
+
+    If this process is killed, the switch ends by itself and the namespaces with it.
+    """
+
+    def __init__(self, count: int, profile: str) -> None:
+        """Raises ``NetworkError`` when something that is needed is missing."""
+        check_possible()
+        self._count = count
+        self._profile = PROFILES[profile]
+        self._stack = ExitStack()
+        self._switch: subprocess.Popen[str]
+        self._namespaces: list[str] = []
+        self._processes: list[subprocess.Popen[Any]] = []
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            words = [str(self._count), *map(str, astuple(self._profile))]
+            self._switch = subprocess.Popen(
+                [_compiled(Path(folder)), *words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,  # Ctrl-C is ours to handle
+            )
+            stack.callback(self._stop)
+            assert self._switch.stdout is not None
+            ready, *numbers = self._switch.stdout.readline().split() or [""]
+            if ready != "ready":
+                raise NetworkError("the switch did not start: it has told why above")
+            self._namespaces = [f"/proc/{self._switch.pid}/fd/{number}" for number in numbers]
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def address(self, host: int) -> str:
+        """The host's IPv4 address."""
+        return f"10.77.0.{10 + host}"
+
+    def popen(self, host: int, command: list[str], **options: Any) -> subprocess.Popen[Any]:
+        """Start a process in a host's network; ``options`` are those of ``subprocess.Popen``."""
+        # In a session of its own, or Ctrl-C would reach it before us.
+        process = subprocess.Popen(
+            [_tool("nsenter"), f"--net={self._namespaces[host]}", "--", *command],
+            start_new_session=True,
+            **options,
+        )
+        self._processes.append(process)
+        return process
+
+    def _stop(self) -> None:
+        for process in self._processes:
+            process.terminate()
+        assert self._switch.stdin is not None and self._switch.stdout is not None
+        for process in self._processes:
+            _end(process)
+        self._switch.stdin.close()
+        self._switch.stdout.close()
+        _end(self._switch)
+
+
+def check_possible() -> None:
+    """Raise ``NetworkError`` unless this process may make networks."""
+    if os.geteuid():
+        raise NetworkError("an emulated network needs root: run this with sudo")
+    for name in _PACKAGES:
+        _tool(name)
+    if not Path("/dev/net/tun").exists():
+        raise NetworkError("an emulated network needs /dev/net/tun: modprobe tun")
+
+
+def _tool(name: str) -> str:
+    if path := shutil.which(name):
+        return path
+    raise NetworkError(f"an emulated network needs {name}: apt install {_PACKAGES[name]}")
+
+
+def _compiled(folder: Path) -> str:
+    program = folder / "switch"
+    command = [_tool("gcc"), "-std=gnu11", "-O2", "-o", str(program), str(_SOURCE), "-lm"]
+    subprocess.run(command, check=True)
+    return str(program)
+
+
+def _end(process: subprocess.Popen[Any]) -> None:
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

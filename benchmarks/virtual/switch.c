@@ -1,0 +1,267 @@
+// A learning Ethernet switch in user space, with a network namespace at each port.
+//
+//     switch PORTS DELAY_US JITTER_US LOSS BITS_PER_S QUEUE_MS
+//
+// Each port's link delays, drops and serialises frames, once on the way up to the switch and once
+// on the way down. Port p is the interface eth0, 10.77.0.(10 + p), of a namespace without a name:
+// the switch holds it open, prints "ready FD..." with the descriptors by which others enter it, and
+// ends when its standard input does. Then nothing is left of the network, whatever ended it.
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <math.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MAX_PORTS = 32, FRAME_BYTES = 2048, HEADER_BYTES = 14, BURST = 64 };
+enum { FIRST_ADDRESS = 10, ALL_PORTS = -1 };
+// Preamble, checksum and gap between frames, which take their time on the wire too.
+enum { WIRE_OVERHEAD_BYTES = 24 };
+
+typedef struct {
+    uint64_t busy_until, last_out;
+} Direction;
+
+typedef struct {
+    int tap, namespace;
+    Direction up, down;
+    unsigned char mac[6];
+} Port;
+
+typedef struct {
+    uint64_t time, number;
+    int from, to, bytes, on_the_way_up;
+    unsigned char data[FRAME_BYTES];
+} Frame;
+
+static struct {
+    double delay_ns, jitter_ns, loss, bits_per_s, queue_ns;
+} profile;
+static Port ports[MAX_PORTS];
+static int port_count;
+static Frame **heap;  // the next frame to arrive somewhere comes first
+static int heap_size, heap_room;
+static uint64_t frames_seen;
+
+static void fail(const char *what) {
+    perror(what);
+    exit(1);
+}
+
+static uint64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static double normal(void) {
+    return sqrt(-2 * log(1 - drand48())) * cos(2 * M_PI * drand48());
+}
+
+static int earlier(const Frame *a, const Frame *b) {
+    return a->time < b->time || (a->time == b->time && a->number < b->number);
+}
+
+static void swap(int i, int j) {
+    Frame *frame = heap[i];
+    heap[i] = heap[j];
+    heap[j] = frame;
+}
+
+static void push(Frame *frame) {
+    if (heap_size == heap_room) {
+        heap_room = heap_room ? 2 * heap_room : 1024;
+        if (!(heap = realloc(heap, (size_t)heap_room * sizeof *heap))) fail("realloc");
+    }
+    frame->number = frames_seen++;
+    heap[heap_size] = frame;
+    for (int i = heap_size++; i && earlier(heap[i], heap[(i - 1) / 2]); i = (i - 1) / 2) {
+        swap(i, (i - 1) / 2);
+    }
+}
+
+static Frame *pop(void) {
+    Frame *first = heap[0];
+    heap[0] = heap[--heap_size];
+    for (int i = 0;;) {
+        int least = i;
+        for (int child = 2 * i + 1; child <= 2 * i + 2 && child < heap_size; child++) {
+            if (earlier(heap[child], heap[least])) least = child;
+        }
+        if (least == i) return first;
+        swap(i, least);
+        i = least;
+    }
+}
+
+// Sends a frame over one direction of a link: when it arrives, or 0 if it is lost.
+static uint64_t arrival(uint64_t time, int bytes, Direction *link) {
+    if (drand48() < profile.loss) return 0;
+    uint64_t done = time;
+    if (profile.bits_per_s > 0) {
+        uint64_t start = link->busy_until > time ? link->busy_until : time;
+        if ((double)(start - time) > profile.queue_ns) return 0;
+        done = start + (uint64_t)((bytes + WIRE_OVERHEAD_BYTES) * 8e9 / profile.bits_per_s);
+        link->busy_until = done;
+    }
+    double delay = profile.delay_ns + profile.jitter_ns * normal();
+    if (delay < profile.delay_ns / 2) delay = profile.delay_ns / 2;
+    uint64_t out = done + (uint64_t)delay;
+    // A link keeps the order of its frames, however the delay varies.
+    if (out < link->last_out) out = link->last_out;
+    return link->last_out = out;
+}
+
+static void send_down(Frame *frame, int port) {
+    uint64_t time = arrival(frame->time, frame->bytes, &ports[port].down);
+    if (!time) {
+        free(frame);
+        return;
+    }
+    frame->time = time;
+    frame->to = port;
+    frame->on_the_way_up = 0;
+    push(frame);
+}
+
+static int port_of(const unsigned char *mac) {
+    for (int i = 0; i < port_count; i++) {
+        if (!memcmp(ports[i].mac, mac, sizeof ports[i].mac)) return i;
+    }
+    return ALL_PORTS;
+}
+
+static void forward(Frame *frame) {
+    int to = port_of(frame->data);
+    if (to != ALL_PORTS) {
+        send_down(frame, to);
+        return;
+    }
+    for (int i = 0; i < port_count; i++) {
+        if (i == frame->from) continue;
+        Frame *copy = malloc(sizeof *copy);
+        if (!copy) fail("malloc");
+        *copy = *frame;
+        send_down(copy, i);
+    }
+    free(frame);
+}
+
+static void deliver_due_frames(void) {
+    while (heap_size && heap[0]->time <= now_ns()) {
+        Frame *frame = pop();
+        if (frame->on_the_way_up) {
+            forward(frame);
+            continue;
+        }
+        // A full interface drops the frame, as a real one does.
+        if (write(ports[frame->to].tap, frame->data, (size_t)frame->bytes) < 0) {}
+        free(frame);
+    }
+}
+
+static void receive(int port) {
+    for (int i = 0; i < BURST; i++) {
+        Frame *frame = malloc(sizeof *frame);
+        if (!frame) fail("malloc");
+        frame->bytes = (int)read(ports[port].tap, frame->data, FRAME_BYTES);
+        frame->from = port;
+        frame->on_the_way_up = 1;
+        if (frame->bytes < HEADER_BYTES) {
+            free(frame);
+            return;
+        }
+        memcpy(ports[port].mac, frame->data + sizeof ports[port].mac, sizeof ports[port].mac);
+        frame->time = arrival(now_ns(), frame->bytes, &ports[port].up);
+        if (frame->time) push(frame);
+        else free(frame);
+    }
+}
+
+static void bring_up(int control, const char *interface, const char *address) {
+    struct ifreq request = {0};
+    snprintf(request.ifr_name, IFNAMSIZ, "%s", interface);
+    struct sockaddr_in *inet = (struct sockaddr_in *)&request.ifr_addr;
+    inet->sin_family = AF_INET;
+    inet_pton(AF_INET, address, &inet->sin_addr);
+    if (ioctl(control, SIOCSIFADDR, &request) < 0) fail("SIOCSIFADDR");
+    inet_pton(AF_INET, "255.255.255.0", &inet->sin_addr);
+    if (ioctl(control, SIOCSIFNETMASK, &request) < 0) fail("SIOCSIFNETMASK");
+    request.ifr_flags = IFF_UP | IFF_RUNNING;
+    if (ioctl(control, SIOCSIFFLAGS, &request) < 0) fail("SIOCSIFFLAGS");
+}
+
+// What a Pi's system chooses; the machine below may differ.
+static void choose_cubic(void) {
+    FILE *file = fopen("/proc/sys/net/ipv4/tcp_congestion_control", "w");
+    if (!file || fputs("cubic", file) < 0 || fclose(file)) perror("no cubic (continuing)");
+}
+
+static void open_port(int index) {
+    Port *port = &ports[index];
+    if (unshare(CLONE_NEWNET) < 0) fail("a network namespace");
+    port->namespace = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    port->tap = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI};
+    strcpy(request.ifr_name, "eth0");
+    if (port->tap < 0 || ioctl(port->tap, TUNSETIFF, &request) < 0) fail("/dev/net/tun");
+    int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    char address[INET_ADDRSTRLEN];
+    snprintf(address, sizeof address, "10.77.0.%d", FIRST_ADDRESS + index);
+    bring_up(control, "lo", "127.0.0.1");
+    bring_up(control, "eth0", address);
+    close(control);
+    choose_cubic();
+}
+
+static void wait_for_work(struct pollfd *polled) {
+    struct timespec timeout, *limit = NULL;
+    if (heap_size) {
+        uint64_t now = now_ns(), wait = heap[0]->time > now ? heap[0]->time - now : 0;
+        timeout = (struct timespec){(time_t)(wait / 1000000000u), (long)(wait % 1000000000u)};
+        limit = &timeout;
+    }
+    if (ppoll(polled, (nfds_t)port_count + 1, limit, NULL) < 0) fail("ppoll");
+}
+
+int main(int count, char **words) {
+    if (count != 7) return 2;
+    port_count = atoi(words[1]);
+    if (port_count < 1 || port_count > MAX_PORTS) return 2;
+    profile.delay_ns = 1e3 * atof(words[2]);
+    profile.jitter_ns = 1e3 * atof(words[3]);
+    profile.loss = atof(words[4]);
+    profile.bits_per_s = atof(words[5]);
+    profile.queue_ns = 1e6 * atof(words[6]);
+    struct pollfd polled[MAX_PORTS + 1];
+    printf("ready");
+    for (int i = 0; i < port_count; i++) {
+        open_port(i);
+        polled[i] = (struct pollfd){.fd = ports[i].tap, .events = POLLIN};
+        printf(" %d", ports[i].namespace);
+    }
+    polled[port_count] = (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};
+    puts("");
+    fflush(stdout);
+    prctl(PR_SET_TIMERSLACK, 1000);
+    struct sched_param urgent = {.sched_priority = 10};
+    if (sched_setscheduler(0, SCHED_FIFO, &urgent) < 0) perror("SCHED_FIFO (continuing)");
+    while (!polled[port_count].revents) {
+        deliver_due_frames();
+        wait_for_work(polled);
+        for (int i = 0; i < port_count; i++) {
+            if (polled[i].revents & POLLIN) receive(i);
+        }
+    }
+    return 0;
+}

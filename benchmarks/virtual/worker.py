@@ -1,0 +1,50 @@
+"""A virtual worker: the real server of a node around a stage that only takes time.
+
+    python -m benchmarks.virtual.worker ADDRESS BANDWIDTH RATE SCRIPTS
+
+Prints ``ready HOST:PORT`` and ends when its standard input does.
+"""
+
+import json
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+
+from benchmarks.virtual.pis import Board
+from benchmarks.virtual.stage import VirtualLoader
+from cluster import settings, wire
+from cluster.version import VERSION
+from protos import pi_cluster_pb2 as pb
+from protos import pi_cluster_pb2_grpc as rpc
+from worker.host import StageHost
+from worker.service import WorkerService
+from worker.vault import ShardVault
+
+_CALLS_AT_ONCE = 16
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    address, bandwidth, rate, scripts = sys.argv[1:]
+    board = Board("virtual", float(bandwidth), float(rate))
+    with tempfile.TemporaryDirectory() as folder:
+        load = VirtualLoader(board, json.loads(Path(scripts).read_text()))
+        vault = ShardVault(Path(folder))
+        about = pb.NodeDescription(
+            node_id=address, name=address, version=VERSION, wire_version=wire.WIRE_VERSION
+        )
+        server = grpc.server(ThreadPoolExecutor(_CALLS_AT_ONCE), options=wire.SERVER_OPTIONS)
+        service = WorkerService(about, vault, StageHost(vault, load))
+        rpc.add_WorkerServicer_to_server(service, server)
+        port = server.add_insecure_port(address)
+        server.start()
+        print(f"ready {address.rpartition(':')[0]}:{port}", flush=True)
+        sys.stdin.read()
+        server.stop(settings.STOP_GRACE_S).wait()
+
+
+if __name__ == "__main__":
+    main()
