@@ -105,11 +105,8 @@ class Network:
     def _stop(self) -> None:
         for process in self._processes:
             process.terminate()
-        assert self._switch.stdin is not None and self._switch.stdout is not None
         for process in self._processes:
             _end(process)
-        self._switch.stdin.close()
-        self._switch.stdout.close()
         _end(self._switch)
 
 
@@ -137,6 +134,9 @@ def _compiled(folder: Path) -> str:
 
 
 def _end(process: subprocess.Popen[Any]) -> None:
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe:
+            pipe.close()
     try:
         process.wait(_STOP_S)
     except subprocess.TimeoutExpired:
