@@ -9,7 +9,7 @@ from coordinator.pipeline import Session, StageAddress
 from transformer.sampling import SamplingSettings
 
 Ask = Callable[[Sequence[int], int], Iterator[int]]
-"""Of a prompt and a number of tokens: the tokens of the most likely answer, as they come."""
+"""Of a prompt and a number of tokens: the tokens of the most likely answer, as they come. None ends it early."""
 
 
 @contextlib.contextmanager
@@ -24,7 +24,9 @@ def asking(
     with Session(stages, epoch, model.vocab_size) as session:
 
         def ask(prompt: Sequence[int], tokens: int) -> Iterator[int]:
-            options = GenerationOptions(SamplingSettings(temperature=0), max_tokens=tokens)
+            options = GenerationOptions(
+                SamplingSettings(temperature=0), max_tokens=tokens, ignore_eos=True
+            )
             return iter(Generation(session, model, prompt, options))
 
         yield ask

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import threading
 from contextlib import ExitStack
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.virtual.measure import Job, Request, Speed
@@ -43,7 +43,7 @@ def run(experiment: Experiment, stopping: threading.Event) -> Speed:
         network = stack.enter_context(Network(1 + experiment.nodes, experiment.network))
         hosts = range(1, 1 + experiment.nodes)
         workers = [_worker(network, host, BOARDS[experiment.board], scripts) for host in hosts]
-        addresses = tuple(map(_ready, workers))
+        addresses = tuple(map(ready_address, workers))
         split = split_layers(CONFIG.n_layers, experiment.nodes)
         request.write_text(Request(experiment.job, CONFIG.to_dict(), addresses, split).to_json())
         command = [sys.executable, "-m", "benchmarks.virtual.measure", str(request)]
@@ -67,16 +67,21 @@ def split_layers(layers: int, nodes: int) -> tuple[tuple[int, int], ...]:
 
 
 def _worker(network: Network, host: int, board: Board, scripts: Path) -> "subprocess.Popen[str]":
-    _, *constants = map(str, astuple(board))
-    address = f"{network.address(host)}:{_PORT}"
-    command = [sys.executable, "-m", "benchmarks.virtual.worker", address, *constants, str(scripts)]
+    command = worker_command(f"{network.address(host)}:{_PORT}", board, scripts)
     pipe = subprocess.PIPE
     return network.popen(host, command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True)
 
 
-def _ready(worker: "subprocess.Popen[str]") -> str:
+def worker_command(address: str, board: Board, scripts: Path) -> list[str]:
+    """What starts a virtual worker of this kind."""
+    constants = [str(board.bandwidth), str(board.rate)]
+    return [sys.executable, "-m", "benchmarks.virtual.worker", address, *constants, str(scripts)]
+
+
+def ready_address(worker: "subprocess.Popen[str]") -> str:
+    """Where a worker says that it answers calls. Raises ``ExperimentError`` if it ends instead."""
     assert worker.stdout is not None
     words = worker.stdout.readline().split()
     if words[:1] != ["ready"]:
-        raise ExperimentError("a virtual worker did not start")
+        raise ExperimentError("a worker did not start")
     return words[1]

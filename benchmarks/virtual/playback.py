@@ -17,7 +17,7 @@ from benchmarks.virtual.mistral import EOS_ID
 CONFUSED = 3
 FIRST_NAME = 100
 """The second id of script 0's prompt; scripts hold no other ids below ``FIRST_WORD``."""
-FIRST_WORD = 1_000
+FIRST_WORD = 200
 
 Script = Sequence[int]
 

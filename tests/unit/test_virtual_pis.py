@@ -114,7 +114,8 @@ def test_two_virtual_workers_play_the_answer_over_real_sockets(tmp_path):
             address = stack.enter_context(serving(WorkerService(about, vault, host)))
             stages.append(StageAddress(name, name, address, layers))
         load_stages(stages, manifest_of(CONFIG), LIMITS)
-        speed = measure(stages, CONFIG, job)
+        speed, said = measure(stages, CONFIG, job)
+    assert said == job.answers
     assert (speed.prefill_tokens, speed.decode_tokens) == (152, 11)
 
 
