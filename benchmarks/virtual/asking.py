@@ -9,7 +9,7 @@ from coordinator.pipeline import Session, StageAddress
 from transformer.sampling import SamplingSettings
 
 Ask = Callable[[Sequence[int], int], Iterator[int]]
-"""Of a prompt and a number of tokens: the tokens of the most likely answer, as they come. None ends it early."""
+"""Of a prompt and a number of tokens: as many of the likeliest answer, as they come."""
 
 
 @contextlib.contextmanager
@@ -30,3 +30,16 @@ def asking(
             return iter(Generation(session, model, prompt, options))
 
         yield ask
+
+
+def first_stage_seconds(
+    stages: Sequence[StageAddress], epoch: int, vocab_size: int, sizes: Sequence[int]
+) -> list[float]:
+    """What the first stage computes for steps of so many rows of one text, sent one by one."""
+    with Session(stages, epoch, vocab_size) as session:
+        seconds, position = [], 0
+        for rows in sizes:
+            session.submit(1, position, range(rows))
+            seconds.append(session.next_result().stages[0].compute_s)
+            position += rows
+    return seconds

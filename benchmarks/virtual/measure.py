@@ -8,7 +8,7 @@ REQUEST is a file with a ``Request`` as JSON. Prints a ``Speed`` as JSON.
 import json
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,8 +27,7 @@ from transformer.config import ModelConfig
 from transformer.stage import Limits
 
 EPOCH = 1
-CONTEXT = 4096
-MAX_SEQUENCES = 32
+LIMITS = Limits(settings.MAX_STEP_ROWS, max_sequences=32, context=4096)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +90,14 @@ def main() -> None:
         for address, layers in zip(request.addresses, request.layers, strict=True)
     ]
     config = ModelConfig.from_dict(request.config)
-    limits = Limits(settings.MAX_STEP_ROWS, MAX_SEQUENCES, CONTEXT)
-    load_stages(stages, manifest_of(config), limits)
+    load_stages(stages, manifest_of(config))
     speed, said = measure(stages, config, request.job)
     if said != request.job.answers:
         sys.exit(f"the virtual model said {said}, and its scripts are {request.job.answers}")
     print(json.dumps(asdict(speed)))
 
 
-def load_stages(stages: list[StageAddress], manifest: Manifest, limits: Limits) -> None:
+def load_stages(stages: Sequence[StageAddress], manifest: Manifest) -> None:
     """Give each worker its layers, which it need not hold files of."""
     for stage, following in zip(stages, [*stages[1:], None], strict=True):
         request = pb.LoadStageRequest(
@@ -108,20 +106,20 @@ def load_stages(stages: list[StageAddress], manifest: Manifest, limits: Limits) 
             layers=pb.LayerRange(start=stage.layers.start, stop=stage.layers.stop),
             next_node=following.name if following else "",
             next_address=following.address if following else "",
-            max_step_rows=limits.max_step_rows,
-            max_sequences=limits.max_sequences,
-            context=limits.context,
-            cache_positions=limits.max_sequences * limits.context,
+            max_step_rows=LIMITS.max_step_rows,
+            max_sequences=LIMITS.max_sequences,
+            context=LIMITS.context,
+            cache_positions=LIMITS.max_sequences * LIMITS.context,
         )
         with NodeClient(stage.address, stage.name) as client:
             client.load_stage(request)
 
 
 def measure(
-    stages: list[StageAddress], config: ModelConfig, job: Job
+    stages: Sequence[StageAddress], config: ModelConfig, job: Job
 ) -> tuple[Speed, tuple[tuple[int, ...], ...]]:
     """Ask for all texts at once; returns how fast the answers came, and the answers."""
-    model = ServedModel(config.vocab_size, BOS_ID, frozenset({EOS_ID}), CONTEXT)
+    model = ServedModel(config.vocab_size, BOS_ID, frozenset({EOS_ID}), LIMITS.context)
     with asking(stages, EPOCH, model, drafts=job.drafts) as ask:
         began = time.perf_counter()
         with ThreadPoolExecutor(len(job.prompts)) as pool:

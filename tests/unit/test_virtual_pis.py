@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.virtual.cluster import Experiment, ExperimentError, run, split_layers
 from benchmarks.virtual.experiments import asked, users
-from benchmarks.virtual.measure import CONTEXT, load_stages, measure
+from benchmarks.virtual.measure import LIMITS, load_stages, measure
 from benchmarks.virtual.mistral import CONFIG, EOS_ID, manifest_of
 from benchmarks.virtual.network import Network, NetworkError, check_possible
 from benchmarks.virtual.pis import BOARDS, Board, stage_work
@@ -23,12 +23,11 @@ from coordinator.pipeline import StageAddress
 from protos import pi_cluster_pb2 as pb
 from tests.worker_servers import serving
 from transformer.layer import Span
-from transformer.stage import Chunk, Limits
+from transformer.stage import Chunk
 from worker.host import StageHost
 from worker.service import WorkerService
 from worker.vault import ShardVault
 
-LIMITS = Limits(max_step_rows=512, max_sequences=4, context=CONTEXT)
 SCRIPT = [1, FIRST_NAME, 1001, 1002, 1003, 1004]
 FAST = Board("fast", bandwidth=1e14, rate=1e16)
 
@@ -113,7 +112,7 @@ def test_two_virtual_workers_play_the_answer_over_real_sockets(tmp_path):
             host = StageHost(vault, VirtualLoader(FAST, job.scripts))
             address = stack.enter_context(serving(WorkerService(about, vault, host)))
             stages.append(StageAddress(name, name, address, layers))
-        load_stages(stages, manifest_of(CONFIG), LIMITS)
+        load_stages(stages, manifest_of(CONFIG))
         speed, said = measure(stages, CONFIG, job)
     assert said == job.answers
     assert (speed.prefill_tokens, speed.decode_tokens) == (152, 11)
