@@ -8,6 +8,7 @@
     + NodeLost         a node stopped answering            look at that node, then `pi-cluster up`
     + PipelineBusy     another coordinator holds it        wait, or end the other one
     + StaleEpoch       a newer `up` replaced the pipeline  ask again
+  + SessionYielded     another took a resting pipeline     ask again, the session begins anew
   + VersionError       two sides speak different versions  update the older side
   + StateError         no pipeline, or its record is torn  `pi-cluster up`
 
@@ -45,6 +46,10 @@ class PipelineBusy(NodeError):
 
 class StaleEpoch(NodeError):
     """The pipeline was replaced since this coordinator learned of it."""
+
+
+class SessionYielded(ClusterError):
+    """Another coordinator took the pipeline while this one rested."""
 
 
 class VersionError(ClusterError):

@@ -27,7 +27,7 @@ from transformer.config import ModelConfig
 from transformer.stage import Limits
 
 EPOCH = 1
-LIMITS = Limits(settings.MAX_STEP_ROWS, max_sequences=32, context=4096)
+LIMITS = Limits(settings.MAX_STEP_ROWS, max_sequences=32, context=4096, cache_positions=32 * 4096)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def load_stages(stages: Sequence[StageAddress], manifest: Manifest) -> None:
             max_step_rows=LIMITS.max_step_rows,
             max_sequences=LIMITS.max_sequences,
             context=LIMITS.context,
-            cache_positions=LIMITS.max_sequences * LIMITS.context,
+            cache_positions=LIMITS.cache_positions,
         )
         with NodeClient(stage.address, stage.name) as client:
             client.load_stage(request)

@@ -47,6 +47,10 @@ class PlayedSequence:
             following.append(self._next(script))
         return following
 
+    def can_truncate(self, length: int) -> bool:  # noqa: ARG002
+        """Whether what position ``length`` sees is still known; everything is."""
+        return True
+
     def truncate(self, length: int) -> None:
         """Forget the positions from ``length`` on."""
         assert 0 <= length <= len(self._ids), "a sequence cannot be shortened to more than it is"
