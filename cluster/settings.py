@@ -16,7 +16,6 @@ DEFAULT_PORT = 7711  # free of well-known services; a firewall rule can name it
 MAX_STEP_ROWS = 512  # the largest step a stage accepts; its room in every rolling buffer
 MAX_SEQUENCES = 4  # texts at once; each costs a full cache on every stage
 DEFAULT_CONTEXT = 4096  # without a window the cache is all of the context, so it starts modest
-DEFAULT_CHUNK_SIZE = 64
 
 MAX_MESSAGE_BYTES = 64 << 20  # gRPC's own 4 MiB would refuse a chunk of 512 rows of a 7B
 SHARD_PART_BYTES = 1 << 20  # large enough to fill a Gigabit link, small enough for a Pi
