@@ -153,7 +153,8 @@ def _pick_prompts(running: Sequence[Running], pace: Pace, decoding_rows: int) ->
     if any(one.is_decoding for one in running):
         budget = pace.rows_beside(max(1, decoding_rows))
     else:
-        budget = pace.chunk_rows(sum(one.state.unsent for one in waiting))
+        asked = waiting[0].generation.options.chunk_size
+        budget = asked or pace.chunk_rows(sum(one.state.unsent for one in waiting))
     picks: list[Pick] = []
     for one in waiting:
         if budget <= 0:
