@@ -44,7 +44,9 @@ LONGEST = 512  # positions; the rest of a longer document is left out
 FORMATS = (("f32", "f32"), ("f16", "f16"), ("q8", "q8"), ("q4", "q8"), ("q4", "q4"))
 """Of the layers, and of the embedding and the head."""
 
-LIMITS = Limits(max_step_rows=LONGEST, max_sequences=1, context=LONGEST)
+LIMITS = Limits(
+    max_step_rows=LONGEST, max_sequences=1, context=LONGEST, cache_positions=2 * LONGEST
+)
 _PART_BYTES = 1 << 20
 
 

@@ -41,7 +41,7 @@ class ModelFootprint:
     embedding_bytes: int
     head_bytes: int
     cache_bytes_per_layer: int
-    """Full-grown caches of all admitted sequences at one layer."""
+    """What the caches of all sequences may hold at one layer."""
     step_bytes: int
     """Activations of the largest step."""
 
@@ -216,7 +216,7 @@ def _explain_misfit(footprint: ModelFootprint, nodes: Sequence[NodeCapacity]) ->
         f"  {node.name}: {_gib(node.usable_bytes)} of {_gib(node.free_memory_bytes)} free"
         for node in nodes
     ]
-    lines.append("add a node or memory, shard with fewer bits, or lower --context")
+    lines.append("add a node or memory, shard with fewer bits, or lower --context or --texts")
     return "\n".join(lines)
 
 

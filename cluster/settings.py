@@ -14,7 +14,8 @@ DEFAULT_CLUSTER = "default"
 DEFAULT_PORT = 7711  # free of well-known services; a firewall rule can name it
 
 MAX_STEP_ROWS = 512  # the largest step a stage accepts; its room in every rolling buffer
-MAX_SEQUENCES = 4  # texts at once; each costs a full cache on every stage
+MAX_SEQUENCES = 128  # texts at once: many short ones fit where few long ones do
+DEFAULT_TEXTS = 4  # full-length texts that the caches have room for; each costs it on every stage
 DEFAULT_CONTEXT = 4096  # without a window the cache is all of the context, so it starts modest
 
 MAX_MESSAGE_BYTES = 64 << 20  # gRPC's own 4 MiB would refuse a chunk of 512 rows of a 7B

@@ -3,6 +3,7 @@
 from cluster import settings
 from cluster.manifest import Manifest
 from cluster.plan import ModelFootprint
+from transformer.cache import cache_capacity
 from transformer.config import ModelConfig
 from transformer.kernel_arithmetic import layer_shape
 from transformer.stage import Limits
@@ -10,23 +11,29 @@ from transformer.stage import Limits
 _FLOAT_BYTES = 4
 
 
-def choose_limits(config: ModelConfig, context: int | None) -> Limits:
-    """The limits of a pipeline for this model.
+def choose_limits(
+    config: ModelConfig, context: int | None, texts: int = settings.DEFAULT_TEXTS
+) -> Limits:
+    """The limits of a pipeline for this model, its caches with room for ``texts`` at full length.
 
     ``context`` matters only without a window: the cache then is all of it, so it is the smaller
     of what the model was made for and ``DEFAULT_CONTEXT`` unless asked for.
     """
     wanted = context or min(config.max_positions, settings.DEFAULT_CONTEXT)
+    longest = min(wanted, config.max_positions)
+    rows = settings.MAX_STEP_ROWS
     return Limits(
-        max_step_rows=settings.MAX_STEP_ROWS,
+        max_step_rows=rows,
         max_sequences=settings.MAX_SEQUENCES,
-        context=min(wanted, config.max_positions),
+        context=longest,
+        cache_positions=texts * cache_capacity(config.window, longest, rows),
     )
 
 
 def model_footprint(manifest: Manifest, config: ModelConfig, limits: Limits) -> ModelFootprint:
     """Bytes of weights, caches and activations, as the planner counts them."""
-    cache = layer_shape(config, limits).cache_bytes_per_layer
+    shape = layer_shape(config, limits)
+    cache = shape.cache_bytes_per_layer // shape.capacity * limits.cache_positions
     # The widest moment of a layer: its input and norm, queries, keys and values, or the three
     # arrays of SwiGLU; on the last stage the logits that are asked for come on top.
     row = 4 * config.dim + 3 * max(config.hidden_dim, config.n_heads * config.head_dim)
@@ -35,6 +42,6 @@ def model_footprint(manifest: Manifest, config: ModelConfig, limits: Limits) -> 
         layer_bytes=max(manifest.layer_file(i).size_bytes for i in range(config.n_layers)),
         embedding_bytes=manifest.embedding_file.size_bytes,
         head_bytes=manifest.head_file.size_bytes,
-        cache_bytes_per_layer=cache * limits.max_sequences,
+        cache_bytes_per_layer=cache,
         step_bytes=_FLOAT_BYTES * (limits.max_step_rows * row + config.vocab_size),
     )

@@ -72,7 +72,9 @@ def make_rollout(
 
 def is_running(rollout: Rollout, previous: PipelineRecord | None) -> bool:
     """Whether every node already serves what the plan gives it, in one epoch."""
-    if previous is None or previous.manifest.digest != rollout.store.manifest.digest:
+    if previous is None or previous.limits != rollout.limits:
+        return False
+    if previous.manifest.digest != rollout.store.manifest.digest:
         return False
     wanted = [(s.node_id, rollout.node(s).address, s.layers) for s in rollout.plan.stages]
     recorded = [(s.node_id, s.address, s.layers) for s in previous.addresses]
@@ -191,6 +193,7 @@ def _load(rollout: Rollout, index: int, epoch: int) -> None:
         max_step_rows=limits.max_step_rows,
         max_sequences=limits.max_sequences,
         context=limits.context,
+        cache_positions=limits.cache_positions,
     )
     with NodeClient(node.address, node.about.name) as client:
         client.load_stage(request)

@@ -100,7 +100,7 @@ class Layers:
                 *(self._structs, len(self._layers), ctypes.byref(step)),
             )
         for part in parts:
-            part.cache.length += part.rows
+            part.cache.advance(part.rows)
         return hidden
 
     def _spans(self, parts: Sequence[Part], rows: int) -> "ctypes.Array[SpanStruct]":

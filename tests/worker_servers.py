@@ -68,6 +68,7 @@ def load_stage(
         max_step_rows=512,
         max_sequences=4,
         context=1024,
+        cache_positions=4 * 1024,
     )
     with NodeClient(stage.address, stage.name) as client:
         for file in client.missing(store.manifest.stage_files(layers.start, layers.stop)):

@@ -3,6 +3,9 @@
 Source: arXiv:2310.06825, section 2 ("Rolling buffer cache"), with room for a whole step added.
 """
 
+import copy
+from typing import Self
+
 import numpy as np
 
 from transformer.arithmetic import Array
@@ -13,13 +16,18 @@ query in the same product however the text was cut into chunks."""
 
 
 def cache_capacity(window: int | None, context: int, max_step_rows: int) -> int:
-    """Slots that a sequence needs at one layer, a multiple of ``KEY_TILE``.
+    """Slots that a sequence needs at one layer at most, a multiple of ``KEY_TILE``.
 
     With a window: its positions and those of the largest step, whose first query still sees what
     its last one evicts. Without: every position of the context.
     """
     slots = context if window is None else window + max_step_rows
     return -(-slots // KEY_TILE) * KEY_TILE
+
+
+def reached_slots(length: int, capacity: int) -> int:
+    """Slots that a text of ``length`` positions takes: whole tiles, at most ``capacity``."""
+    return min(-(-length // KEY_TILE) * KEY_TILE, capacity)
 
 
 class RollingKVCache:
@@ -34,11 +42,20 @@ class RollingKVCache:
     ``2 * capacity * n_kv_heads * head_dim * 4`` bytes however long the text becomes.
     """
 
-    def __init__(self, n_kv_heads: int, head_dim: int, capacity: int, tile: int = KEY_TILE) -> None:
+    def __init__(
+        self,
+        n_kv_heads: int,
+        head_dim: int,
+        capacity: int,
+        tile: int = KEY_TILE,
+        window: int | None = None,
+    ) -> None:
         assert capacity % tile == 0, "a tile must not wrap around the end of the buffer"
         self.capacity = capacity
         self.tile_size = tile
+        self.window = window
         self.length = 0
+        self._intact_from = 0  # positions before it have been overwritten
         self._keys = np.zeros((n_kv_heads, 0, head_dim), np.float32)
         self._values = np.zeros_like(self._keys)
 
@@ -55,6 +72,25 @@ class RollingKVCache:
         self._keys[:, slots] = keys.swapaxes(0, 1)
         self._values[:, slots] = values.swapaxes(0, 1)
         self.length += len(keys)
+        self._intact_from = max(self._intact_from, self.length - self.capacity)
+
+    def can_truncate(self, length: int) -> bool:
+        """Whether all that position ``length`` sees is still stored, were it the next one."""
+        oldest = max(0, length - self.window + 1) if self.window else 0
+        return 0 <= length <= self.length and oldest >= min(self._intact_from, length)
+
+    def truncate(self, length: int) -> None:
+        """Forget the positions from ``length`` on, as after rejected guesses."""
+        assert self.can_truncate(length), "what must then be seen has been overwritten"
+        self.length, self._intact_from = length, min(self._intact_from, length)
+
+    def fork(self, length: int) -> Self:
+        """A cache of another sequence that begins with the first ``length`` positions."""
+        fork = copy.copy(self)
+        slots = -(-length // self.tile_size) * self.tile_size
+        fork._keys, fork._values = self._keys[:, :slots].copy(), self._values[:, :slots].copy()
+        fork.truncate(length)
+        return fork
 
     def tile(self, index: int) -> tuple[Array, Array]:
         """Keys and values of positions ``index * tile_size`` up to the next tile, without a copy.

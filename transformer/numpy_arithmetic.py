@@ -30,6 +30,19 @@ class LayerCaches(list[RollingKVCache]):
         """Bytes held now."""
         return sum(cache.size_bytes for cache in self)
 
+    def can_truncate(self, length: int) -> bool:
+        """Whether all that position ``length`` sees is still stored, were it the next one."""
+        return all(cache.can_truncate(length) for cache in self)
+
+    def truncate(self, length: int) -> None:
+        """Forget the positions from ``length`` on."""
+        for cache in self:
+            cache.truncate(length)
+
+    def fork(self, length: int) -> "LayerCaches":
+        """The caches of another sequence that begins with the first ``length`` positions."""
+        return LayerCaches(cache.fork(length) for cache in self)
+
 
 class NumpyArithmetic:
     """``transformer.stage.Arithmetic`` in numpy."""
@@ -52,7 +65,8 @@ class NumpyArithmetic:
         """Empty rolling caches."""
         config = self._config
         return LayerCaches(
-            RollingKVCache(config.n_kv_heads, config.head_dim, self._capacity) for _ in self._layers
+            RollingKVCache(config.n_kv_heads, config.head_dim, self._capacity, window=config.window)
+            for _ in self._layers
         )
 
     def forward(

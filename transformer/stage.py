@@ -6,12 +6,13 @@ What a stage accepts and what it holds is decided here; how it computes is the b
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transformer.arithmetic import Array
+from transformer.cache import cache_capacity, reached_slots
 from transformer.config import ModelConfig
 from transformer.errors import StepError
 from transformer.layer import Span
@@ -24,8 +25,10 @@ class Chunk:
 
     sequence: int
     start: int
-    """Position of the first row; 0 begins the sequence."""
+    """Position of the first row; what is held from there on is forgotten. 0 begins anew."""
     rows: int
+    prefix_of: int = 0
+    """A held sequence whose first ``start`` positions this one begins with; 0 for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class Limits:
     max_sequences: int
     context: int
     """Longest sequence of a model without a window; with one, texts may grow without end."""
+    cache_positions: int
+    """That the caches of all sequences hold together, each counted in whole tiles."""
 
 
 class SequenceCache(Protocol):
@@ -44,6 +49,18 @@ class SequenceCache(Protocol):
     @property
     def size_bytes(self) -> int:
         """Bytes held now."""
+        ...
+
+    def can_truncate(self, length: int) -> bool:
+        """Whether all that position ``length`` sees is still stored, were it the next one."""
+        ...
+
+    def truncate(self, length: int) -> None:
+        """Forget the positions from ``length`` on; only where ``can_truncate``."""
+        ...
+
+    def fork(self, length: int) -> Self:
+        """A copy of the first ``length`` positions; only where ``can_truncate``."""
         ...
 
 
@@ -87,7 +104,7 @@ class Stage:
     """Layers ``layers.start`` up to ``layers.stop`` of a model.
 
     The stage with the first layer also embeds token ids; the one with the last also computes
-    logits. Memory beyond the weights is at most ``max_sequences`` caches a layer and one step.
+    logits. Memory beyond the weights is at most ``cache_positions`` a layer and one step.
     """
 
     def __init__(
@@ -97,6 +114,7 @@ class Stage:
         self.layers = layers
         self.limits = limits
         self._arithmetic = arithmetic
+        self._capacity = cache_capacity(config.window, limits.context, limits.max_step_rows)
         self._sequences: dict[int, _Sequence] = {}
 
     @property
@@ -117,7 +135,8 @@ class Stage:
     @property
     def cache_bytes(self) -> int:
         """Bytes held in caches now."""
-        return sum(sequence.cache.size_bytes for sequence in self._sequences.values())
+        # Another thread asks while steps come and go, hence the copy.
+        return sum(sequence.cache.size_bytes for sequence in tuple(self._sequences.values()))
 
     def embed(self, ids: NDArray[np.integer]) -> Array:
         """Hidden states of token ids. Shapes: ``(rows,)`` -> ``(rows, dim)``.
@@ -132,12 +151,17 @@ class Stage:
         return self._arithmetic.embed(ids)
 
     def forward(self, chunks: Sequence[Chunk], hidden: Array) -> Array:
-        """Run the stage's layers on a step, extending each chunk's sequence.
+        """Run the stage's layers on a step, extending each chunk's sequence from its start.
 
         Shapes: ``hidden (rows, dim)``, the chunks' rows one after another -> ``(rows, dim)``.
-        Raises ``StepError`` when a chunk does not continue what is held, or a limit is passed.
+        Raises ``StepError``, and changes nothing, when a chunk does not continue what is held or
+        a limit is passed. A prefix is taken from what is held before the step.
         """
         self._check(chunks, hidden)
+        for chunk in chunks:
+            if chunk.prefix_of:
+                cache = self._sequences[chunk.prefix_of].cache.fork(chunk.start)
+                self._sequences[chunk.sequence] = _Sequence(cache, chunk.start)
         sequences = [self._open(chunk) for chunk in chunks]
         spans = _spans(chunks)
         positions = np.concatenate([np.arange(c.start, c.start + c.rows) for c in chunks])
@@ -171,26 +195,56 @@ class Stage:
         if len({chunk.sequence for chunk in chunks}) != len(chunks):
             raise StepError("a sequence may be in a step only once")
         for chunk in chunks:
-            held = self._sequences.get(chunk.sequence)
-            length = held.length if held else 0
-            if chunk.start != length:
-                raise StepError(
-                    f"sequence {chunk.sequence} goes on at position {chunk.start}, "
-                    f"but {length} positions are held"
-                )
+            self._check_start(chunk)
             if self.config.window is None and chunk.start + chunk.rows > self.limits.context:
                 raise StepError(
                     f"sequence {chunk.sequence} would reach {chunk.start + chunk.rows} positions; "
                     f"the context is {self.limits.context}"
                 )
-        opened = sum(chunk.sequence not in self._sequences for chunk in chunks)
-        if len(self._sequences) + opened > self.limits.max_sequences:
+        self._check_room(chunks)
+
+    def _check_start(self, chunk: Chunk) -> None:
+        name, start = f"sequence {chunk.sequence}", chunk.start
+        held = self._sequences.get(chunk.sequence)
+        length = held.length if held else 0
+        if chunk.prefix_of:
+            if held:
+                raise StepError(f"{name} cannot begin as a prefix: {length} positions are held")
+            held = self._sequences.get(chunk.prefix_of)
+            length = held.length if held else 0
+            if not 0 < start <= length:
+                raise StepError(
+                    f"{name} cannot begin with {start} positions of sequence {chunk.prefix_of}: "
+                    f"{length} are held"
+                )
+        elif start > length:
+            raise StepError(f"{name} goes on at position {start}, but {length} positions are held")
+        if held and not held.cache.can_truncate(start):
+            raise StepError(
+                f"{name} cannot go on at position {start}: {length} positions are held, but some "
+                "that it must see there have been overwritten"
+            )
+
+    def _check_room(self, chunks: Sequence[Chunk]) -> None:
+        lengths = {number: held.length for number, held in self._sequences.items()}
+        lengths |= {chunk.sequence: chunk.start + chunk.rows for chunk in chunks}
+        if len(lengths) > self.limits.max_sequences:
             raise StepError(f"more than {self.limits.max_sequences} sequences at once")
+        slots = sum(reached_slots(length, self._capacity) for length in lengths.values())
+        if slots > self.limits.cache_positions:
+            raise StepError(
+                f"the caches would hold {slots} positions, in whole tiles; "
+                f"at most {self.limits.cache_positions}"
+            )
 
     def _open(self, chunk: Chunk) -> _Sequence:
-        if chunk.sequence not in self._sequences:
-            self._sequences[chunk.sequence] = _Sequence(self._arithmetic.new_cache())
-        return self._sequences[chunk.sequence]
+        sequence = self._sequences.get(chunk.sequence)
+        if sequence is None:
+            sequence = self._sequences[chunk.sequence] = _Sequence(self._arithmetic.new_cache())
+        elif chunk.start < sequence.length:
+            sequence.cache.truncate(chunk.start)
+            sequence.length = chunk.start
+        return sequence
 
 
 def _spans(chunks: Sequence[Chunk]) -> list[Span]:

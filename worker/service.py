@@ -24,7 +24,12 @@ log = logging.getLogger(__name__)
 
 Method = Callable[..., Any]
 
-_MOST = {"max_step_rows": 4_096, "max_sequences": 1_024, "context": 1 << 24}
+_MOST = {
+    "max_step_rows": 4_096,
+    "max_sequences": 1_024,
+    "context": 1 << 24,
+    "cache_positions": 1 << 40,
+}
 """Bounds of what a coordinator may ask for; whether it fits is the planner's business."""
 
 
@@ -149,7 +154,9 @@ def _assignment(request: pb.LoadStageRequest) -> Assignment:
         layers = LayerRange(request.layers.start, request.layers.stop)
     except ValueError as error:
         raise NodeError(str(error)) from None
-    limits = Limits(request.max_step_rows, request.max_sequences, request.context)
+    limits = Limits(
+        request.max_step_rows, request.max_sequences, request.context, request.cache_positions
+    )
     for name, most in _MOST.items():
         if not 1 <= getattr(limits, name) <= most:
             raise NodeError(f"{name} is {getattr(limits, name)}; it must be from 1 to {most}")

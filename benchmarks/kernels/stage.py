@@ -74,4 +74,4 @@ class Text:
         for layer in range(files.N_LAYERS):
             keys, values = generator.standard_normal((2, length, width), np.float32)
             self._stage.engine.store(self.cache, layer, keys, values)
-        self.cache.length = length
+        self.cache.advance(length)

@@ -40,6 +40,13 @@ from transformer.config import ModelConfig
     type=click.IntRange(1),
     help="Longest text in tokens, for models without a sliding window.",
 )
+@click.option(
+    "--texts",
+    type=click.IntRange(1, settings.MAX_SEQUENCES),
+    default=settings.DEFAULT_TEXTS,
+    show_default=True,
+    help="Full-length texts that the caches have room for.",
+)
 @click.option("--cluster", default=settings.DEFAULT_CLUSTER, show_default=True)
 def up(
     store: Path | None,
@@ -47,6 +54,7 @@ def up(
     nodes: str | None,
     plan_only: bool,
     context: int | None,
+    texts: int,
     cluster: str,
 ) -> None:
     """Bring a model up: plan its layers over the nodes, hand out shards, load, and try it.
@@ -59,7 +67,7 @@ def up(
         previous = _previous(cluster)
         found = _choose_nodes(cluster, local, nodes)
         config = ModelConfig.from_dict(opened.manifest.config)
-        limits = choose_limits(config, context)
+        limits = choose_limits(config, context, texts)
         rollout = make_rollout(opened, found, limits, previous)
         screen.notes.print(_plan_table(rollout))
         if config.window is None and limits.context < config.max_positions:

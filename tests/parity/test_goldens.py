@@ -52,7 +52,7 @@ def load_stages(store: Path, manifest: Manifest, max_step_rows: int, size: int) 
     ]
     embedding = load_file(store, "embedding.safetensors", embedding_shapes(config))
     head = load_file(store, "head.safetensors", head_shapes(config))
-    limits = Limits(max_step_rows=max_step_rows, max_sequences=1, context=512)
+    limits = Limits(max_step_rows=max_step_rows, max_sequences=1, context=512, cache_positions=1024)
     return [
         numpy_stage(
             config,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transformer.cache import KEY_TILE, RollingKVCache, cache_capacity
+from transformer.cache import KEY_TILE, RollingKVCache, cache_capacity, reached_slots
 
 HEADS, WIDTH = 2, 3
 
@@ -143,3 +143,43 @@ def test_the_formula_is_what_a_full_grown_cache_holds():
     for _ in range(20):
         cache.append(rows, rows)
     assert cache.size_bytes == 2 * capacity * HEADS * WIDTH * 4
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 8])
+def test_a_cache_is_shortened_as_far_as_all_that_is_then_seen_is_stored(window):
+    for length in range(1, 30):
+        for shorter in range(length + 1):
+            cache = RollingKVCache(HEADS, WIDTH, capacity=12, tile=4, window=window)
+            for _ in range(length):
+                append(cache, 1)
+            seen = range(max(0, shorter - window + 1), shorter)
+            assert cache.can_truncate(shorter) == all(p >= length - 12 for p in seen)
+
+
+def test_a_second_shortening_does_not_reach_what_was_overwritten_before_the_first():
+    cache = RollingKVCache(HEADS, WIDTH, capacity=12, tile=4, window=4)
+    for _ in range(20):
+        append(cache, 1)
+    cache.truncate(15)
+    assert cache.can_truncate(11) and not cache.can_truncate(10)
+    assert cache.fork(13).can_truncate(11) and not cache.fork(13).can_truncate(10)
+    with pytest.raises(AssertionError, match="overwritten"):
+        cache.truncate(10)
+
+
+def test_a_fork_holds_the_same_positions_apart_from_its_source():
+    cache = RollingKVCache(HEADS, WIDTH, capacity=8, tile=4, window=4)
+    append(cache, 8)
+    fork = cache.fork(5)
+    assert (fork.length, cache.length) == (5, 8)
+    assert positions_in(fork, 0) == [0, 1, 2, 3] and positions_in(fork, 1)[0] == 4
+    append(fork, 5)
+    assert positions_in(cache, 0) == [0, 1, 2, 3]
+    assert positions_in(fork, 2) == [8, 9, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("length", "slots"), [(0, 0), (1, 64), (64, 64), (65, 128), (129, 192), (5000, 192)]
+)
+def test_a_text_takes_whole_tiles_up_to_its_capacity(length, slots):
+    assert reached_slots(length, 192) == slots

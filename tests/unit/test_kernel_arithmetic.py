@@ -14,7 +14,7 @@ from transformer.kernel_arithmetic import KernelArithmetic, StageTensors, layer_
 from transformer.numpy_arithmetic import StageWeights, numpy_stage
 from transformer.stage import Chunk, Limits, Stage
 
-LIMITS = Limits(max_step_rows=128, max_sequences=3, context=256)
+LIMITS = Limits(max_step_rows=128, max_sequences=3, context=256, cache_positions=768)
 WINDOWED = small_config(n_layers=5, window=32)
 UNBOUNDED = small_config(n_layers=5, window=None)
 ODD_COLUMNS = small_config(n_layers=5, hidden_dim=100)  # keeps w2 in f16

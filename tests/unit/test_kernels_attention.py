@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -35,7 +37,7 @@ def run(shape, text, chunks, variant="portable", threads=1, layers=1, layer=0):
         queries, keys, values = (part[start : start + rows] for part in text)
         engine(variant, threads).store(cache, layer, keys, values)
         out.append(engine(variant, threads).attend(cache, layer, queries))
-        cache.length += rows
+        cache.advance(rows)
         start += rows
     return np.concatenate(out)
 
@@ -140,11 +142,55 @@ def test_a_cache_shortened_after_wrong_guesses_goes_on_as_if_they_had_not_been()
         values[: keep - start] *= np.float32(guessed)
         engine().store(cache, 0, keys, values)
         got = engine().attend(cache, 0, queries)
-        cache.length = stop
+        cache.advance(stop - start)
         cache.truncate(keep)
     assert_same_bits(got, expected[130:])
     with pytest.raises(ShapeError, match="overwritten"):
         cache.truncate(20)
+
+
+def test_a_second_shortening_does_not_reach_what_was_overwritten_before_the_first():
+    cache = KVCache(shape_of(window=100, capacity=128), 1)
+    cache.advance(150)
+    cache.truncate(130)
+    assert not cache.can_truncate(120)
+    for change in (cache.truncate, cache.fork):
+        with pytest.raises(ShapeError, match="sees before 22 has been overwritten"):
+            change(120)
+    cache.fork(125).truncate(121)
+    assert cache.length == 130
+
+
+@pytest.mark.parametrize("length", [-1, 11])
+def test_a_cache_is_not_shortened_to_more_than_it_holds(length):
+    cache = KVCache(shape_of(), 1)
+    cache.advance(10)
+    for change in (cache.truncate, cache.fork):
+        with pytest.raises(ShapeError, match="10 positions"):
+            change(length)
+
+
+def shared_memory_bytes():
+    """Of this process; Python maps anonymous memory as shared."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssShmem"))
+
+
+def test_memory_is_provided_as_texts_grow_and_taken_back_when_they_are_shortened():
+    shape = shape_of(capacity=4096, head_dim=128, n_kv_heads=4)
+    cache, tile_bytes = KVCache(shape, 2), 2 * shape.cache_bytes_per_layer // 64
+    text = texts(shape, 4096)[1:]
+    empty = shared_memory_bytes()
+    for layer in range(2):
+        engine().store(cache, layer, *text)
+    cache.advance(4096)
+    full = shared_memory_bytes()
+    assert full - empty >= 63 * tile_bytes
+    copied = cache.fork(64)
+    assert tile_bytes <= shared_memory_bytes() - full <= 2 * tile_bytes
+    cache.truncate(100)
+    assert shared_memory_bytes() - empty <= 4 * tile_bytes
+    assert (cache.size_bytes, copied.size_bytes) == (2 * tile_bytes, tile_bytes)
 
 
 @pytest.mark.parametrize(

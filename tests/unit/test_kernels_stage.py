@@ -73,7 +73,7 @@ def oracle_of(layers):
         }
         for layer in layers
     ]
-    return numpy_stage(CONFIG, LAYERS, StageWeights(tensors), Limits(MAX_ROWS, 4, 1000))
+    return numpy_stage(CONFIG, LAYERS, StageWeights(tensors), Limits(MAX_ROWS, 4, 1000, 4096))
 
 
 class Runner:

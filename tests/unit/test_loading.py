@@ -20,7 +20,7 @@ from worker import loading
 from worker.loading import load_stage
 from worker.vault import ShardVault
 
-LIMITS = Limits(max_step_rows=16, max_sequences=1, context=64)
+LIMITS = Limits(max_step_rows=16, max_sequences=1, context=64, cache_positions=64)
 CODES = {"F32": np.float32, "F16": np.float16, "U8": np.uint8, "I8": np.int8, "U16": np.uint16}
 
 
