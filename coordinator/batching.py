@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cluster.settings import MAX_STEP_ROWS
 from coordinator.drafts import DraftDepth, Drafter, NgramDrafter
 from coordinator.generation import FinishReason, Generation
 from coordinator.model import ServedModel
@@ -44,8 +43,7 @@ class Running:
 
     def pick_prompt(self, most: int) -> "Pick":
         """Up to ``most`` rows of its prompt."""
-        most = min(most, self.generation.options.chunk_size or MAX_STEP_ROWS)
-        rows = min(most, self.state.unsent)
+        rows = min(most, self.generation.options.chunk_size or most, self.state.unsent)
         return Pick(self, rows, prompt_rows=rows)
 
     def pick_certain(self, extra: int) -> "Pick":
@@ -154,7 +152,8 @@ def _pick_prompts(running: Sequence[Running], pace: Pace, decoding_rows: int) ->
         budget = pace.rows_beside(max(1, decoding_rows))
     else:
         asked = waiting[0].generation.options.chunk_size
-        budget = asked or pace.chunk_rows(sum(one.state.unsent for one in waiting))
+        suits = pace.chunk_rows(sum(one.state.unsent for one in waiting))
+        budget = min(asked or suits, pace.max_step_rows)
     picks: list[Pick] = []
     for one in waiting:
         if budget <= 0:

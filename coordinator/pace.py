@@ -2,7 +2,6 @@
 
 import bisect
 
-from cluster.settings import MAX_STEP_ROWS
 from coordinator.pipeline import StepResult
 
 _SIZES = (16, 32, 64, 128, 256, 512)
@@ -25,8 +24,9 @@ class Pace:
     ``rows + _BASE_ROWS``: a stage reads its weights, then works row by row.
     """
 
-    def __init__(self, stages: int) -> None:
+    def __init__(self, stages: int, max_step_rows: int) -> None:
         self._stages = stages
+        self.max_step_rows = max_step_rows
         self._times: dict[int, tuple[float, float]] = {}  # by size class: mean rows and seconds
         self._links_s: float | None = None
 
@@ -72,16 +72,18 @@ class Pace:
         def total_s(size: int) -> float:
             return (-(-remaining // size) + self._stages - 1) * self.step_s(min(size, remaining))
 
-        return min(_SIZES, key=total_s)
+        sizes = [size for size in _SIZES if size <= self.max_step_rows]
+        return min(sizes or [self.max_step_rows], key=total_s)
 
     def rows_beside(self, decoding: int) -> int:
         """Rows of prefill that a step may carry beside rows of decode, so that no text stutters."""
         limit = _STUTTER * self.step_s(decoding)
-        return max(_FEWEST_BESIDE, self._most_rows(limit, decoding) - decoding)
+        most = max(_FEWEST_BESIDE, self._most_rows(limit, decoding) - decoding)
+        return min(most, self.max_step_rows - decoding)
 
     def _most_rows(self, limit_s: float, least: int) -> int:
         """The largest number of rows whose step stays within a time."""
-        low, high = least, MAX_STEP_ROWS
+        low, high = least, self.max_step_rows
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if self.step_s(middle) <= limit_s else (low, middle - 1)

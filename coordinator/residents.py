@@ -20,6 +20,7 @@ class CacheLimits:
     cache_positions: int
     capacity: int
     window: int | None
+    max_step_rows: int
 
     def tiles(self, positions: int) -> int:
         """Positions that a text of this length takes up."""

@@ -80,7 +80,7 @@ class Scheduler:
         self._model = model
         self._settings = settings or SchedulerSettings()
         self._on_step = on_step
-        self._pace = Pace(len(session.stages))
+        self._pace = Pace(len(session.stages), limits.max_step_rows)
         self._residents = Residents(limits, reuse=self._settings.reuse_prefixes)
         self._running: list[Running] = []
         self._sent: dict[int, _Sent] = {}

@@ -61,7 +61,9 @@ class PipelineRecord:
         """What the caches have room for, as the scheduler counts it."""
         limits, window = self.limits, ModelConfig.from_dict(self.manifest.config).window
         capacity = cache_capacity(window, limits.context, limits.max_step_rows)
-        return CacheLimits(limits.max_sequences, limits.cache_positions, capacity, window)
+        return CacheLimits(
+            limits.max_sequences, limits.cache_positions, capacity, window, limits.max_step_rows
+        )
 
     @property
     def model(self) -> ServedModel:

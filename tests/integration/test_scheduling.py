@@ -16,6 +16,7 @@ from coordinator.scheduler import Scheduler, SchedulerSettings
 from tests.cluster_process import eventually
 from tests.worker_servers import EPOCH, pipeline
 from transformer.sampling import SamplingSettings, candidates_needed, sample
+from transformer.stage import Limits
 
 GREEDY = SamplingSettings(temperature=0)
 SEEDED = SamplingSettings(temperature=0.9, seed=11)
@@ -23,7 +24,7 @@ PENALISED = SamplingSettings(temperature=0.9, seed=5, repeat_penalty=1.3)
 VOCAB = 130
 MODEL = ServedModel(VOCAB, 1, frozenset(), None)
 WINDOW, STEP_ROWS = 32, 64
-LIMITS = CacheLimits(20, 20 * 128, 128, WINDOW)
+LIMITS = CacheLimits(20, 20 * 128, 128, WINDOW, STEP_ROWS)
 
 
 def prompt_of(seed, length):
@@ -40,10 +41,8 @@ def prompt_of(seed, length):
 def stages(random_store, tmp_path_factory):
     """Three stages whose caches wrap after 128 positions."""
     folder = tmp_path_factory.mktemp("stages")
-    limits = {"max_step_rows": STEP_ROWS, "max_sequences": LIMITS.max_sequences}
-    with pipeline(
-        random_store, [0, 2, 4, 6], folder, cache_positions=LIMITS.cache_positions, **limits
-    ) as served:
+    limits = Limits(STEP_ROWS, LIMITS.max_sequences, 1024, LIMITS.cache_positions)
+    with pipeline(random_store, [0, 2, 4, 6], folder, limits) as served:
         yield served
 
 

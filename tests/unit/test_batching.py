@@ -27,7 +27,7 @@ def decoding(number, prompt=(1,), **options):
 
 def paced(stages=4):
     """Steps up to four rows take as long as one, and from there on longer by the row."""
-    pace = Pace(stages)
+    pace = Pace(stages, 512)
     for rows in (*range(1, 9), 64):
         pace.add(rows, StepResult(1, (), (StageTime(max(4, rows), 0, 0),) * stages), 0)
     return pace
@@ -119,7 +119,7 @@ def test_guesses_fill_the_stages_that_would_idle_and_never_go_before_what_is_cer
         for _ in range(40):
             text._depth.count(True)  # its guesses have come true so far
     assert Pipeline(texts[:1]).fill() == [{0: 4}] * 5
-    line = Pipeline(texts[1:] + [decoding(0)])
+    line = Pipeline([*texts[1:], decoding(0)])
     assert [len(step) for step in line.fill()][:4] == [4, 4, 4, 4]
 
 

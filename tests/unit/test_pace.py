@@ -8,7 +8,7 @@ from coordinator.pipeline import StageTime, StepResult
 
 def pace_of(step_s, sizes, *, stages=4, links_s=0.0):
     """A pace that has seen steps of these sizes take ``step_s(rows)`` at every stage."""
-    pace = Pace(stages)
+    pace = Pace(stages, 512)
     for rows in sizes:
         result = StepResult(1, (), (StageTime(step_s(rows), 0, 0),) * stages)
         pace.add(rows, result, stages * step_s(rows) + links_s)
@@ -49,6 +49,6 @@ def test_prefill_beside_decode_at_most_doubles_a_step_or_has_a_few_rows():
 
 
 def test_it_can_be_asked_before_anything_was_measured():
-    pace = Pace(3)
+    pace = Pace(3, 512)
     assert (pace.groups, pace.depth) == (3, 4)
     assert pace.free_rows >= 1 and 16 <= pace.chunk_rows(1000) <= 128

@@ -8,7 +8,7 @@ SYSTEM = list(range(1000, 1100))
 
 
 def residents(*, sequences=8, positions=64 * 20, capacity=640, window=None, reuse=True):
-    return Residents(CacheLimits(sequences, positions, capacity, window), reuse=reuse)
+    return Residents(CacheLimits(sequences, positions, capacity, window, 64), reuse=reuse)
 
 
 def run(state, generated=()):
