@@ -117,7 +117,7 @@ def next_picks(running: Sequence[Running], pace: Pace, in_flight: int) -> list[P
     if in_flight >= pace.depth:
         return []
     picks = _pick_certain(running, pace)
-    picks += _pick_prompts(running, pace, len(picks))
+    picks += _pick_prompts(running, pace, sum(pick.rows for pick in picks))
     return picks or _pick_guesses(running, pace)
 
 
@@ -132,7 +132,7 @@ def _pick_certain(running: Sequence[Running], pace: Pace) -> list[Pick]:
     if free_groups <= 0:
         return []
     share = min(-(-len(ready) // free_groups), -(-decoding // pace.groups))
-    chosen = ready[:share]
+    chosen = ready[: min(share, pace.max_step_rows)]
     extra = (pace.free_rows - len(chosen)) // len(chosen)
     return [one.pick_certain(extra) for one in chosen]
 

@@ -79,6 +79,9 @@ class Residents:
         origin = source.state.number if source else 0
         state = SequenceState(self._last_number, list(prompt), candidates, origin, shared)
         state.confirmed = shared
+        if source:
+            # A copy lacks what was overwritten in its source.
+            state.most_sent = source.state.most_sent
         self._all[state.number] = _Resident(state, needed)
         return Placement(state, evicted)
 

@@ -236,25 +236,28 @@ class Scheduler:
                 self._extend(running, chunk, rows[chunk.sequence])
 
     def _extend(self, running: Running, chunk: StepChunk, rows: list[RowLogits]) -> None:
+        """Sample from a chunk's rows, one after the other, up to the first wrong guess."""
         state, generation = running.state, running.generation
         for row in rows:
             if row.position != len(state.text) - 1:
-                break  # a guess before it was wrong
+                raise NodeError(f"the last stage answered for position {row.position} out of turn")
             sampling = generation.options.sampling
             token = sample(row.candidates, sampling, row.position + 1, running.seen)
+            state.confirmed = row.position + 1
             generation.measurement.add_token()
-            reason = running.end_before(token, self._model)
-            if reason is None:
-                if not running.accept(token):
-                    self._session.supersede(state.number)
-                    state.in_flight.clear()
-                generation.tell(token)
-                reason = running.end_after(self._model)
-            if reason:
-                state.confirmed = max(state.confirmed, row.position + 1)
+            if reason := running.end_before(token, self._model):
                 self._finish(running, reason)
                 return
-        state.confirmed = max(state.confirmed, min(chunk.start + len(chunk.ids), state.sent))
+            was_right = running.accept(token)
+            generation.tell(token)
+            if reason := running.end_after(self._model):
+                self._finish(running, reason)
+                return
+            if not was_right:
+                self._session.supersede(state.number)
+                state.in_flight.clear()
+                return
+        state.confirmed = chunk.start + len(chunk.ids)
 
     def _finish(self, running: Running, reason: FinishReason) -> None:
         state = running.state

@@ -23,7 +23,7 @@ class SequenceState:
     sent: int = 0
     confirmed: int = 0
     most_sent: int = field(init=False)
-    """Positions that a stage may hold, of which guesses may since have been given up."""
+    """Positions that its caches have held, of which guesses may since have been given up."""
     guesses: list[int] = field(default_factory=list)
     in_flight: set[int] = field(default_factory=set)
     """Numbers of its steps that have not come back."""

@@ -93,6 +93,19 @@ def test_a_wrapped_cache_goes_back_as_far_as_its_spare_room():
     assert places.place([*text[:936], 5000], 2000, 1).state.sent == 936
 
 
+def test_a_copy_of_a_wrapped_cache_cannot_go_back_further_than_its_source():
+    places = residents(capacity=256, window=192, positions=256 * 8)
+    first = places.place(SYSTEM, 1000, 1).state
+    run(first, range(160))
+    first.most_sent = 300
+    copy = places.place([*first.text[:240], 5000], 1000, 1).state
+    assert copy.prefix_of == first.number
+    copy.sent = copy.confirmed = 241
+    places.finish(first)
+    places.finish(copy)
+    assert places.place([*SYSTEM, 6000], 1000, 1).state.sent == 0
+
+
 def test_the_least_recently_used_makes_room_first_and_the_source_last():
     places = residents(positions=64 * 6)
     texts = [[tag] * 64 for tag in (1, 2, 3)]
