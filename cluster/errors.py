@@ -9,6 +9,7 @@
     + PipelineBusy     another coordinator holds it        wait, or end the other one
     + QueueFull        too many requests wait for it       try again later
     + StaleEpoch       a newer `up` replaced the pipeline  ask again
+  + SessionYielded     another took a resting pipeline     ask again, the session begins anew
   + VersionError       two sides speak different versions  update the older side
   + StateError         no pipeline, or its record is torn  `pi-cluster up`
 
@@ -50,6 +51,10 @@ class QueueFull(NodeError):
 
 class StaleEpoch(NodeError):
     """The pipeline was replaced since this coordinator learned of it."""
+
+
+class SessionYielded(ClusterError):
+    """Another coordinator took the pipeline while this one rested."""
 
 
 class VersionError(ClusterError):

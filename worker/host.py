@@ -47,15 +47,16 @@ class _Serving:
 class StageHost:
     """Holds the stage, and lets sessions through one at a time.
 
-    ``_slot`` is taken by whoever uses the stage, a session or its replacement; ``_lock`` guards
-    the fields for moments only.
+    The slot is taken by whoever uses the stage, a session or its replacement; ``_lock`` guards
+    the fields for moments only, and ``_changed`` tells those who wait for the slot.
     """
 
     def __init__(self, vault: ShardVault, engine: Engine) -> None:
         self._vault = vault
         self._engine = engine
-        self._slot = threading.Lock()
         self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._taken = False
         self._serving: _Serving | None = None
         self._session: Session | None = None
         self._coordinator = ""
@@ -96,18 +97,14 @@ class StageHost:
     def session(self, header: pb.SessionHeader) -> Iterator[tuple[Session, Outlet]]:
         """Take the pipeline for one coordinator.
 
-        Raises ``PipelineBusy`` when another one holds it, ``StaleEpoch`` when ``header`` belongs
-        to a pipeline that is no longer served.
+        One that rests gives way. Raises ``PipelineBusy`` when another one holds it, ``StaleEpoch``
+        when ``header`` belongs to a pipeline that is no longer served.
         """
         wire.check_wire_version(header.wire_version, "the hop before")
-        if not self._slot.acquire(timeout=settings.BUSY_WAIT_S):
-            raise PipelineBusy(
-                f"the pipeline is answering {self._coordinator or 'another coordinator'}: "
-                "wait for it to finish, or end it there"
-            )
+        self._take_turn()
         try:
             serving = self._served(header.epoch)
-            session = Session(serving.loaded.stage)
+            session = Session(serving.loaded.stage, self._wake)
             outlet = self._outlet(serving.assignment, header, session)
             with self._lock:
                 self._session = session
@@ -119,7 +116,7 @@ class StageHost:
                     self._session, self._coordinator = None, ""
                 serving.steps += session.steps
         finally:
-            self._slot.release()
+            self._free_slot()
 
     @contextlib.contextmanager
     def results(self, request: pb.CollectResultsRequest) -> Iterator[ResultSink]:
@@ -166,14 +163,40 @@ class StageHost:
                     "run `pi-cluster up` again"
                 )
         self.end_session(StaleEpoch("the pipeline was replaced by another `pi-cluster up`"))
-        if not self._slot.acquire(timeout=settings.STEP_PATIENCE_S):
-            raise NodeError("a step has been running for too long; restart this worker")
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._taken, settings.STEP_PATIENCE_S):
+                raise NodeError("a step has been running for too long; restart this worker")
+            self._taken = True
+            self._serving = None
         try:
-            with self._lock:
-                self._serving = None
             yield
         finally:
-            self._slot.release()
+            self._free_slot()
+
+    def _take_turn(self) -> None:
+        """Take the slot for a session: a free one, or that of a session which rests."""
+        with self._changed:
+            if self._changed.wait_for(self._free_or_yielded, settings.BUSY_WAIT_S) and (
+                self._changed.wait_for(lambda: not self._taken, settings.BUSY_WAIT_S)
+            ):
+                self._taken = True
+                return
+            holder = self._coordinator or "another coordinator"
+        raise PipelineBusy(
+            f"the pipeline is answering {holder}: wait for it to finish, or end it there"
+        )
+
+    def _free_or_yielded(self) -> bool:
+        return not self._taken or (self._session is not None and self._session.give_way())
+
+    def _free_slot(self) -> None:
+        with self._changed:
+            self._taken = False
+            self._changed.notify_all()
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def _served(self, epoch: int) -> _Serving:
         with self._lock:

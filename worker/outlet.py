@@ -25,6 +25,10 @@ class Outlet(Protocol):
         """Pass on that sequences have ended."""
         ...
 
+    def supersede(self, mark: pb.Supersede) -> None:
+        """Pass on that chunks are not wanted any more; called from another thread than the rest."""
+        ...
+
     def close(self) -> None:
         """End cleanly, and wait until all that follows has ended too."""
         ...
@@ -54,6 +58,9 @@ class NextHop:
 
     def end_sequences(self, end: pb.EndSequences) -> None:
         self._queue.put(pb.StepMessage(end=end))
+
+    def supersede(self, mark: pb.Supersede) -> None:
+        self._queue.put(pb.StepMessage(supersede=mark))
 
     def close(self) -> None:
         self._queue.put(None)
@@ -96,6 +103,9 @@ class ResultSink:
 
     def end_sequences(self, end: pb.EndSequences) -> None:
         pass  # the coordinator said so itself
+
+    def supersede(self, mark: pb.Supersede) -> None:
+        pass  # as before
 
     def close(self) -> None:
         self._queue.put(None)

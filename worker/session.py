@@ -2,23 +2,27 @@
 
 Whatever ends the session (the stream's end, a broken stream, a lost next hop, a shutdown) frees
 the caches of all its sequences, here and, by the streams breaking one after another, downstream.
+
+Steps and ends are handled in order. What must not wait for them is handled on arrival: that chunks
+are not wanted any more, and that the coordinator rests.
 """
 
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import grpc
 import numpy as np
 
 from cluster import settings, wire
-from cluster.errors import ClusterError, NodeError, NodeLost
+from cluster.errors import ClusterError, NodeError, NodeLost, SessionYielded
 from protos import pi_cluster_pb2 as pb
 from transformer.arithmetic import Array
 from transformer.sampling import top_candidates
 from transformer.stage import Chunk, Stage
 from worker.outlet import Outlet
+from worker.superseded import Batch, Superseded
 
 _Item = tuple[int, pb.StepMessage]
 
@@ -26,8 +30,13 @@ _Item = tuple[int, pb.StepMessage]
 class Session:
     """Receives on a thread of its own, computes on the caller's, so that the two overlap."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, on_rest: Callable[[], None]) -> None:
+        """``on_rest`` is called, on another thread, whenever the coordinator begins to rest."""
         self._stage = stage
+        self._on_rest = on_rest
+        self._resting = False
+        self._turn = threading.Lock()
+        self._superseded = Superseded()
         self._inbox: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._room = threading.Semaphore(settings.MAX_QUEUED_STEPS)
         self._failure: ClusterError | None = None
@@ -38,9 +47,21 @@ class Session:
         self._failure = self._failure or error
         self._inbox.put(None)
 
+    def give_way(self) -> bool:
+        """End the session in favour of another if its coordinator rests; whether it did."""
+        with self._turn:
+            if self._resting:
+                self.fail(
+                    SessionYielded(
+                        "another coordinator took the pipeline while this one rested: ask again, "
+                        "it begins anew"
+                    )
+                )
+            return self._resting
+
     def run(self, messages: Iterator[pb.StepMessage], outlet: Outlet) -> None:
         """Serve the stream to its end. Raises the ``ClusterError`` that ended it early."""
-        reader = threading.Thread(target=self._receive, args=(messages,), daemon=True)
+        reader = threading.Thread(target=self._receive, args=(messages, outlet), daemon=True)
         reader.start()
         try:
             while (item := self._next()) is not None:
@@ -57,17 +78,36 @@ class Session:
             self._failure = self._failure or NodeError("the session has ended")
             self._room.release()
 
-    def _receive(self, messages: Iterator[pb.StepMessage]) -> None:
+    def _receive(self, messages: Iterator[pb.StepMessage], outlet: Outlet) -> None:
         try:
             for message in messages:
-                self._room.acquire()
+                self._accept(message, outlet)
                 if self._failure:
                     return
-                self._inbox.put((time.perf_counter_ns(), message))
+        except ClusterError as error:
+            self.fail(error)
         except grpc.RpcError:
             self.fail(NodeLost("the hop before this one broke its stream"))
         finally:
+            with self._turn:
+                self._resting = False  # it ends of itself
             self._inbox.put(None)
+
+    def _accept(self, message: pb.StepMessage, outlet: Outlet) -> None:
+        match message.WhichOneof("message"):
+            case "supersede":
+                self._superseded.put(message.supersede)
+                outlet.supersede(message.supersede)
+            case "rest":
+                with self._turn:
+                    self._resting = True
+                self._on_rest()
+            case kind:
+                if kind == "step":
+                    with self._turn:
+                        self._resting = False
+                self._room.acquire()
+                self._inbox.put((time.perf_counter_ns(), message))
 
     def _next(self) -> tuple[int, int, pb.StepMessage] | None:
         """When the stage began to wait, when the message came, and the message."""
@@ -88,46 +128,52 @@ class Session:
             case "end":
                 for sequence in message.end.sequence:
                     self._stage.end(sequence)
+                    self._superseded.end(sequence)
                 outlet.end_sequences(message.end)
             case other:
                 raise NodeError(f"a session cannot go on with {other or 'an empty message'}")
 
     def _run_step(self, step: pb.Step, waiting_since: int, arrived: int, outlet: Outlet) -> None:
         began = time.perf_counter_ns()
-        chunks = [Chunk(c.sequence, c.start, c.rows) for c in step.chunks]
-        hidden = self._stage.forward(chunks, self._input(step))
-        rows = self._wanted_rows(step, hidden) if self._stage.is_last else []
+        self._superseded.reach(step.step)
+        taken = self._unpacked(step)
+        batch = self._superseded.wanted(step.step, taken)
+        if taken.chunks and not batch.chunks:
+            return
+        batch = self._computed(batch)
+        # Once more, since the head is the largest matrix: it need not serve what nobody wants.
+        rows = self._logits(self._superseded.wanted(step.step, batch))
         timing = pb.StageTiming(
             idle_ns=max(0, arrived - waiting_since),
             queued_ns=max(0, began - arrived),
             compute_ns=time.perf_counter_ns() - began,
-        )
-        timings = [*step.timings, timing]
-        outlet.send(
-            pb.StepResult(step=step.step, rows=rows, timings=timings)
-            if self._stage.is_last
-            else pb.Step(
-                step=step.step, chunks=step.chunks, hidden=wire.pack(hidden), timings=timings
-            )
+            began_ns=began,
         )
         self.steps += 1
+        self._pass_on(step, self._superseded.wanted(step.step, batch), rows, timing, outlet)
 
-    def _input(self, step: pb.Step) -> Array:
+    def _unpacked(self, step: pb.Step) -> Batch:
         kind = step.WhichOneof("input")
         if kind == "ids" and self._stage.is_first:
-            return self._stage.embed(np.array(step.ids.id, np.int64))
+            return Batch(step.chunks, np.array(step.ids.id, np.int64))
         if kind == "hidden" and not self._stage.is_first:
-            return wire.unpack_floats(step.hidden, self._stage.config.dim)
+            return Batch(step.chunks, wire.unpack_floats(step.hidden, self._stage.config.dim))
         raise NodeError(
             f"this stage takes {'token ids' if self._stage.is_first else 'hidden states'}, "
             f"not {kind or 'nothing'}"
         )
 
-    def _wanted_rows(self, step: pb.Step, hidden: Array) -> list[pb.RowLogits]:
-        """Logits of the rows that the step asks for; the head is read only if there are any."""
+    def _computed(self, batch: Batch) -> Batch:
+        """The batch with the hidden states that this stage makes of its rows."""
+        chunks = [Chunk(c.sequence, c.start, c.rows, c.prefix_of) for c in batch.chunks]
+        hidden = self._stage.embed(batch.rows) if self._stage.is_first else batch.rows
+        return Batch(batch.chunks, self._stage.forward(chunks, hidden))
+
+    def _logits(self, batch: Batch) -> list[pb.RowLogits]:
+        """Logits of the rows that are asked for; the head is read only if there are any."""
         wanted: list[tuple[int, pb.Chunk, int]] = []
         first = 0
-        for chunk in step.chunks:
+        for chunk in batch.chunks if self._stage.is_last else ():
             if chunk.logit_rows > chunk.rows:
                 raise NodeError(f"logits of {chunk.logit_rows} of {chunk.rows} rows were asked for")
             wanted += [
@@ -137,11 +183,32 @@ class Session:
             first += chunk.rows
         if not wanted:
             return []
-        logits = self._stage.logits(hidden[[row for row, _, _ in wanted]])
+        logits = self._stage.logits(batch.rows[[row for row, _, _ in wanted]])
         return [
             _row_logits(values, chunk, position)
             for values, (_, chunk, position) in zip(logits, wanted, strict=True)
         ]
+
+    def _pass_on(
+        self,
+        step: pb.Step,
+        batch: Batch,
+        rows: Sequence[pb.RowLogits],
+        timing: pb.StageTiming,
+        outlet: Outlet,
+    ) -> None:
+        if not batch.chunks:
+            return
+        timings = [*step.timings, timing]
+        if self._stage.is_last:
+            kept = {chunk.sequence for chunk in batch.chunks}
+            rows = [row for row in rows if row.sequence in kept]
+            outlet.send(pb.StepResult(step=step.step, rows=rows, timings=timings))
+        else:
+            hidden = wire.pack(batch.rows)
+            outlet.send(
+                pb.Step(step=step.step, chunks=batch.chunks, hidden=hidden, timings=timings)
+            )
 
 
 def _row_logits(logits: Array, chunk: pb.Chunk, position: int) -> pb.RowLogits:
