@@ -7,6 +7,7 @@
   + NodeError          a node refused what it was asked    the message carries the node's reason
     + NodeLost         a node stopped answering            look at that node, then `pi-cluster up`
     + PipelineBusy     another coordinator holds it        wait, or end the other one
+    + QueueFull        too many requests wait for it       try again later
     + StaleEpoch       a newer `up` replaced the pipeline  ask again
   + SessionYielded     another took a resting pipeline     ask again, the session begins anew
   + VersionError       two sides speak different versions  update the older side
@@ -42,6 +43,10 @@ class NodeLost(NodeError):
 
 class PipelineBusy(NodeError):
     """Another coordinator is using the pipeline."""
+
+
+class QueueFull(NodeError):
+    """More requests wait for the pipeline than the coordinator remembers."""
 
 
 class StaleEpoch(NodeError):

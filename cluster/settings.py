@@ -17,7 +17,6 @@ MAX_STEP_ROWS = 512  # the largest step a stage accepts; its room in every rolli
 MAX_SEQUENCES = 128  # texts at once: many short ones fit where few long ones do
 DEFAULT_TEXTS = 4  # full-length texts that the caches have room for; each costs it on every stage
 DEFAULT_CONTEXT = 4096  # without a window the cache is all of the context, so it starts modest
-DEFAULT_CHUNK_SIZE = 64
 
 MAX_MESSAGE_BYTES = 64 << 20  # gRPC's own 4 MiB would refuse a chunk of 512 rows of a 7B
 SHARD_PART_BYTES = 1 << 20  # large enough to fill a Gigabit link, small enough for a Pi

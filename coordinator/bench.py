@@ -13,7 +13,8 @@ import numpy as np
 from coordinator.generation import Generation, GenerationOptions
 from coordinator.measurement import StageTotal
 from coordinator.model import ServedModel
-from coordinator.pipeline import Session, StageAddress
+from coordinator.pipeline import StageAddress
+from coordinator.scheduler import Scheduler
 from transformer.sampling import SamplingSettings
 
 _SEED = 20231010
@@ -26,7 +27,8 @@ class BenchOptions:
     prompt_tokens: int = 512
     gen_tokens: int = 128
     repeat: int = 5
-    chunk_size: int = 64
+    chunk_size: int | None = None
+    draft: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,8 @@ class BenchRow:
 
 
 def run_bench(
-    open_session: Callable[[], Session],
+    scheduler: Scheduler,
+    stages: Sequence[StageAddress],
     model: ServedModel,
     options: BenchOptions,
     on_run: Callable[[str], None],
@@ -78,22 +81,21 @@ def run_bench(
         (f"tg{options.gen_tokens}", [model.bos_id], options.gen_tokens + 1),
     ]
     rows = []
-    with open_session() as session:
-        for name, ids, max_tokens in tests:
-            runs = []
-            for number in range(options.repeat + 1):
-                on_run(f"{name}, {f'run {number} of {options.repeat}' if number else 'warm-up'}")
-                runs.append(_run(session, model, ids, max_tokens, options.chunk_size))
-            rows.append(_summarise(name, runs[1:], session.stages))
+    for name, ids, max_tokens in tests:
+        runs = []
+        for number in range(options.repeat + 1):
+            on_run(f"{name}, {f'run {number} of {options.repeat}' if number else 'warm-up'}")
+            runs.append(_run(scheduler, ids, max_tokens, options))
+        rows.append(_summarise(name, runs[1:], stages))
     return rows
 
 
 def _run(
-    session: Session, model: ServedModel, ids: Sequence[int], max_tokens: int, chunk_size: int
+    scheduler: Scheduler, ids: Sequence[int], max_tokens: int, options: BenchOptions
 ) -> Generation:
     greedy = SamplingSettings(temperature=0)
-    options = GenerationOptions(greedy, max_tokens, chunk_size, ignore_eos=True)
-    generation = Generation(session, model, ids, options)
+    asked = GenerationOptions(greedy, max_tokens, options.chunk_size, True, options.draft)
+    generation = scheduler.submit(ids, asked)
     for _ in generation:
         pass
     return generation

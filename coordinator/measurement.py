@@ -72,18 +72,18 @@ class Measurement:
         self.prefill = [StageTotal() for _ in self.stages]
         self.decode = [StageTotal() for _ in self.stages]
 
-    def begin_prefill(self) -> None:
-        """The first step is about to be sent."""
-        self.prefill_began = time.perf_counter()
+    def begin_prefill(self, now: float) -> None:
+        """A step is sent; the first one begins prefill."""
+        self.prefill_began = self.prefill_began or now
 
-    def add_step(self, result: StepResult, round_trip_s: float | None) -> None:
+    def add_step(self, result: StepResult, round_trip_s: float | None, is_prefill: bool) -> None:
         """A step came back; ``round_trip_s`` is given for a step that travelled alone."""
-        totals = self.prefill if round_trip_s is None else self.decode
+        totals = self.prefill if is_prefill else self.decode
         for total, stage in zip(totals, result.stages, strict=True):
             total.compute_s += stage.compute_s
             if self._steps:
                 total.wait_s += stage.idle_s
-        if round_trip_s is not None:
+        if round_trip_s is not None and not is_prefill:
             at_stages = sum(stage.compute_s + stage.queued_s for stage in result.stages)
             self.hops_s.append(max(0.0, round_trip_s - at_stages) / (len(self.stages) + 1))
         self._steps += 1

@@ -36,6 +36,23 @@ class StageAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class StepChunk:
+    """Consecutive positions of one sequence on their way into the pipeline.
+
+    ``start`` may lie below what was sent before: the stages then forget the rest. ``logit_rows`` of
+    the last rows come back with their ``candidates`` best logits (0: all of them). With
+    ``prefix_of`` a new sequence begins with the first ``start`` positions of that one.
+    """
+
+    sequence: int
+    start: int
+    ids: Sequence[int]
+    logit_rows: int = 0
+    candidates: int = 0
+    prefix_of: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RowLogits:
     """The best candidates after one position of a sequence."""
 
@@ -53,6 +70,8 @@ class StageTime:
     """The stage waited for the step."""
     queued_s: float
     """The step waited for the stage."""
+    began_s: float = 0.0
+    """By the stage's own clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +86,17 @@ class StepResult:
 class Session:
     """Exclusive use of a pipeline, from ``with`` to its end.
 
-    Steps come back in the order they were submitted. When the session ends, every stage frees
-    the caches of all its sequences. Raises ``PipelineBusy`` when another coordinator has it,
-    ``NodeLost`` naming the node when one stops answering.
+    Steps come back in the order they were submitted, except that those whose chunks were all
+    superseded do not come back. When the session ends, every stage frees the caches of all its
+    sequences. Raises ``PipelineBusy`` when another coordinator has it, ``NodeLost`` naming the node
+    when one stops answering. Used by one thread; any other may call `wake`.
     """
 
     def __init__(self, stages: Sequence[StageAddress], epoch: int, vocab_size: int) -> None:
         self.stages = tuple(stages)
-        self.in_flight = 0
         self._vocab_size = vocab_size
         self._steps = 0
+        self._wanted: dict[int, set[int]] = {}  # steps in flight, and the sequences in each
         self._outbox: queue.SimpleQueue[pb.StepMessage | None] = queue.SimpleQueue()
         self._header = pb.SessionHeader(
             wire_version=wire.WIRE_VERSION,
@@ -86,7 +106,7 @@ class Session:
         )
         self._first = NodeClient(stages[0].address, stages[0].name)
         self._last = NodeClient(stages[-1].address, stages[-1].name)
-        self._inbox: queue.SimpleQueue[pb.StepResult | ClusterError] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[pb.StepResult | ClusterError | None] = queue.SimpleQueue()
         self._failure: ClusterError | None = None
         self._results: Any = None
         self._inlet: Any = None
@@ -117,43 +137,67 @@ class Session:
             # stage frees its caches as soon as it learns that the streams are broken.
             self._break_off()
 
-    def submit(
-        self,
-        sequence: int,
-        start: int,
-        ids: Sequence[int],
-        *,
-        logit_rows: int = 0,
-        candidates: int = 0,
-    ) -> int:
-        """Send a step of one chunk; returns its number.
+    @property
+    def in_flight(self) -> int:
+        """Steps that are to come back."""
+        return len(self._wanted)
 
-        ``logit_rows`` of the chunk's last rows come back with their ``candidates`` best logits
-        (0: all of them).
-        """
-        chunk = pb.Chunk(
-            sequence=sequence,
-            start=start,
-            rows=len(ids),
-            logit_rows=logit_rows,
-            candidates=candidates,
-        )
+    def submit(self, chunks: Sequence[StepChunk]) -> int:
+        """Send a step; returns its number, which is larger than those before."""
         self._steps += 1
-        step = pb.Step(step=self._steps, chunks=[chunk], ids=pb.TokenIds(id=ids))
+        ids = [token for chunk in chunks for token in chunk.ids]
+        step = pb.Step(
+            step=self._steps, chunks=[_on_wire(chunk) for chunk in chunks], ids=pb.TokenIds(id=ids)
+        )
         self._outbox.put(pb.StepMessage(step=step))
-        self.in_flight += 1
+        self._wanted[self._steps] = {chunk.sequence for chunk in chunks}
         return self._steps
+
+    def supersede(self, sequence: int) -> None:
+        """Let every stage drop what is in flight of a sequence; it does not come back."""
+        concerned = [step for step, wanted in self._wanted.items() if sequence in wanted]
+        for step in concerned:
+            self._wanted[step].remove(sequence)
+            if not self._wanted[step]:
+                del self._wanted[step]
+        if concerned:
+            message = pb.Supersede(sequence=sequence, before_step=self._steps + 1)
+            self._outbox.put(pb.StepMessage(supersede=message))
 
     def end_sequence(self, sequence: int) -> None:
         """Let every stage free a sequence, after the steps sent before."""
         self._outbox.put(pb.StepMessage(end=pb.EndSequences(sequence=[sequence])))
 
+    def rest(self) -> None:
+        """Keep the caches, but make way for another coordinator until the next step.
+
+        If one comes, the session fails with ``SessionYielded``.
+        """
+        assert not self.in_flight, "a session rests when nothing is in flight"
+        self._outbox.put(pb.StepMessage(rest=pb.Rest()))
+
     def next_result(self) -> StepResult:
         """Wait for the oldest step in flight."""
         assert self.in_flight, "nothing is in flight"
-        message = self._receive()
-        self.in_flight -= 1
-        rows = tuple(_row(row, self._vocab_size) for row in message.rows)
+        while True:
+            if (result := self.wait()) is not None:
+                return result
+
+    def wait(self) -> StepResult | None:
+        """Wait for the next step to come back, or for `wake`, which gives None."""
+        while True:
+            message = self._receive()
+            if message is None:
+                return None
+            if (wanted := self._wanted.pop(message.step, None)) is not None:
+                return self._result(message, wanted)
+
+    def wake(self) -> None:
+        """Let the thread in `wait`, or the next one to enter it, return; from any thread."""
+        self._inbox.put(None)
+
+    def _result(self, message: pb.StepResult, wanted: set[int]) -> StepResult:
+        rows = tuple(_row(r, self._vocab_size) for r in message.rows if r.sequence in wanted)
         return StepResult(message.step, rows, tuple(_stage_time(t) for t in message.timings))
 
     def _messages(self) -> Iterator[pb.StepMessage]:
@@ -170,10 +214,10 @@ class Session:
         except grpc.RpcError as error:
             self._inbox.put(wire.carried_error(error, self._last.label))
 
-    def _receive(self) -> pb.StepResult:
+    def _receive(self) -> pb.StepResult | None:
         if self._failure is None:
             item = self._inbox.get()
-            if isinstance(item, pb.StepResult):
+            if not isinstance(item, ClusterError):
                 return item
             self._failure = self._explain(item)
         raise self._failure
@@ -226,6 +270,17 @@ def _answers(stage: StageAddress) -> bool:
     return True
 
 
+def _on_wire(chunk: StepChunk) -> pb.Chunk:
+    return pb.Chunk(
+        sequence=chunk.sequence,
+        start=chunk.start,
+        rows=len(chunk.ids),
+        logit_rows=chunk.logit_rows,
+        candidates=chunk.candidates,
+        prefix_of=chunk.prefix_of,
+    )
+
+
 def _row(row: pb.RowLogits, vocab_size: int) -> RowLogits:
     logits = wire.unpack_floats(row.logits, 1)[:, 0]
     ids = wire.unpack_ids(row.ids) if row.ids else np.arange(len(logits), dtype=np.int32)
@@ -236,4 +291,5 @@ def _row(row: pb.RowLogits, vocab_size: int) -> RowLogits:
 
 
 def _stage_time(timing: pb.StageTiming) -> StageTime:
-    return StageTime(timing.compute_ns / 1e9, timing.idle_ns / 1e9, timing.queued_ns / 1e9)
+    durations = (timing.compute_ns, timing.idle_ns, timing.queued_ns, timing.began_ns)
+    return StageTime(*(nanoseconds / 1e9 for nanoseconds in durations))

@@ -3,11 +3,14 @@
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
+from cluster.errors import ClusterError, SessionYielded
 from coordinator.answer import AnswerText
 from coordinator.generation import FinishReason, Generation, GenerationOptions
 from coordinator.measurement import Measurement
 from coordinator.pipeline import Session
+from coordinator.scheduler import Scheduler
 from deploy.record import PipelineRecord
 from deploy.screen import notes
 
@@ -26,7 +29,44 @@ class Answered:
         return self.generation.finish_reason is FinishReason.INTERRUPTED
 
 
+class Pipeline:
+    """A hold on the pipeline that is kept from question to question, and with it the caches.
+
+    Between questions it makes way for others; the next one then takes hold anew.
+    """
+
+    def __init__(self) -> None:
+        self._epoch = 0
+        self._held = contextlib.ExitStack()
+        self._scheduler: Scheduler | None = None
+
+    def scheduler(self, record: PipelineRecord) -> Scheduler:
+        """What serves requests; raises as ``Session`` does when it cannot take hold."""
+        if self._scheduler is None or self._epoch != record.epoch:
+            self.let_go()
+            with contextlib.ExitStack() as entered:
+                session = Session(record.addresses, record.epoch, record.model.vocab_size)
+                entered.enter_context(session)
+                scheduler = Scheduler(session, record.model, record.cache_limits)
+                self._scheduler = entered.enter_context(scheduler)
+                self._held = entered.pop_all()
+            self._epoch = record.epoch
+        return self._scheduler
+
+    def let_go(self) -> None:
+        """Free all that the pipeline holds for us."""
+        self._scheduler = None
+        self._held.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.let_go()
+
+
 def answer(
+    pipeline: Pipeline,
     record: PipelineRecord,
     prompt_ids: Sequence[int],
     options: GenerationOptions,
@@ -35,23 +75,41 @@ def answer(
 ) -> Answered:
     """Generate, showing text as it comes, until it ends or Ctrl-C.
 
-    Whatever happens, the sequence is freed on every node before this returns. Without ``text``
-    (a model that has none) the ids are collected only.
+    Without ``text`` (a model that has none) the ids are collected only.
     """
     record.model.check_prompt(prompt_ids)
-    measurement = Measurement(record.addresses)
-    with Session(record.addresses, record.epoch, record.model.vocab_size) as session:
-        generation = Generation(session, record.model, prompt_ids, options, measurement)
-        with contextlib.closing(iter(generation)) as tokens, contextlib.suppress(KeyboardInterrupt):
-            for token in tokens:
-                if text is not None:
-                    show(text.push(token))
-                    if text.stopped:
-                        generation.finish_reason = FinishReason.STOP
-                        break
+    try:
+        generation = _generate(pipeline, record, prompt_ids, options, text, show)
+    except SessionYielded:
+        # It was lost before this question; what had been held is computed anew.
+        pipeline.let_go()
+        generation = _generate(pipeline, record, prompt_ids, options, text, show)
+    except ClusterError:
+        pipeline.let_go()
+        raise
     if text is not None:
         show(text.finish())
     return Answered(generation, text.text if text else None)
+
+
+def _generate(
+    pipeline: Pipeline,
+    record: PipelineRecord,
+    prompt_ids: Sequence[int],
+    options: GenerationOptions,
+    text: AnswerText | None,
+    show: Callable[[str], None],
+) -> Generation:
+    measurement = Measurement(record.addresses)
+    generation = pipeline.scheduler(record).submit(prompt_ids, options, measurement)
+    with contextlib.closing(iter(generation)) as tokens, contextlib.suppress(KeyboardInterrupt):
+        for token in tokens:
+            if text is not None:
+                show(text.push(token))
+                if text.stopped:
+                    generation.finish_reason = FinishReason.STOP
+                    break
+    return generation
 
 
 def print_timings(answered: Answered) -> None:

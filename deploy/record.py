@@ -20,7 +20,9 @@ from cluster.plan import LayerRange
 from cluster.store import Store
 from coordinator.model import ServedModel
 from coordinator.pipeline import StageAddress
+from coordinator.residents import CacheLimits
 from coordinator.text_model import TextModel
+from transformer.cache import cache_capacity
 from transformer.config import ModelConfig
 from transformer.stage import Limits
 
@@ -53,6 +55,15 @@ class PipelineRecord:
     def addresses(self) -> tuple[StageAddress, ...]:
         """The stages in pipeline order."""
         return tuple(stage.where for stage in self.stages)
+
+    @property
+    def cache_limits(self) -> CacheLimits:
+        """What the caches have room for, as the scheduler counts it."""
+        limits, window = self.limits, ModelConfig.from_dict(self.manifest.config).window
+        capacity = cache_capacity(window, limits.context, limits.max_step_rows)
+        return CacheLimits(
+            limits.max_sequences, limits.cache_positions, capacity, window, limits.max_step_rows
+        )
 
     @property
     def model(self) -> ServedModel:

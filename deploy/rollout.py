@@ -11,7 +11,7 @@ from cluster.manifest import Manifest
 from cluster.node import NodeClient
 from cluster.plan import LayerRange, Plan, PlannedStage, plan_layers
 from cluster.store import Store
-from coordinator.pipeline import Session, StageAddress
+from coordinator.pipeline import Session, StageAddress, StepChunk
 from deploy.footprint import model_footprint
 from deploy.nodes import Node, capacities
 from deploy.record import PipelineRecord, RecordedStage
@@ -133,7 +133,7 @@ def load_stage(rollout: Rollout, index: int, epoch: int) -> None:
 def try_pipeline(record: PipelineRecord) -> None:
     """Send one token through all stages, which shows that each can reach the next."""
     with Session(record.addresses, record.epoch, record.model.vocab_size) as session:
-        session.submit(0, 0, [record.manifest.bos_id])
+        session.submit([StepChunk(0, 0, [record.manifest.bos_id])])
         session.next_result()
 
 

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import grpc
@@ -17,12 +18,14 @@ from coordinator.pipeline import StageAddress
 from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
 from tests.kernel_engines import EVERY_VARIANT, engine
+from transformer.stage import Limits
 from worker.host import StageHost
 from worker.loading import load_stage as load_from_vault
 from worker.service import WorkerService
 from worker.vault import ShardVault
 
 EPOCH = 7
+LIMITS = Limits(max_step_rows=512, max_sequences=4, context=1024, cache_positions=4 * 1024)
 
 
 @contextmanager
@@ -39,7 +42,9 @@ def serving(servicer: rpc.WorkerServicer) -> Iterator[str]:
 
 
 @contextmanager
-def pipeline(store: Store, bounds: Sequence[int], folder: Path) -> Iterator[list[StageAddress]]:
+def pipeline(
+    store: Store, bounds: Sequence[int], folder: Path, limits: Limits = LIMITS
+) -> Iterator[list[StageAddress]]:
     """Serve a store by stages that are cut at ``bounds``; 0 and the last layer among them."""
     ranges = [LayerRange(*pair) for pair in itertools.pairwise(bounds)]
     vault = ShardVault(folder)  # the nodes of this process share their disk
@@ -53,12 +58,16 @@ def pipeline(store: Store, bounds: Sequence[int], folder: Path) -> Iterator[list
             address = stack.enter_context(serving(service))
             stages.append(StageAddress(name, name, address, layers))
         for stage, following in zip(stages, [*stages[1:], None], strict=True):
-            load_stage(store, stage, following)
+            load_stage(store, stage, following, limits=limits)
         yield stages
 
 
 def load_stage(
-    store: Store, stage: StageAddress, following: StageAddress | None, epoch: int = EPOCH
+    store: Store,
+    stage: StageAddress,
+    following: StageAddress | None,
+    epoch: int = EPOCH,
+    limits: Limits = LIMITS,
 ) -> None:
     """Hand a stage its shards and load it."""
     layers = stage.layers
@@ -68,10 +77,7 @@ def load_stage(
         layers=pb.LayerRange(start=layers.start, stop=layers.stop),
         next_node=following.name if following else "",
         next_address=following.address if following else "",
-        max_step_rows=512,
-        max_sequences=4,
-        context=1024,
-        cache_positions=4 * 1024,
+        **asdict(limits),
     )
     with NodeClient(stage.address, stage.name) as client:
         for file in client.missing(store.manifest.stage_files(layers.start, layers.stop)):

@@ -11,7 +11,8 @@ import click
 from cluster import settings
 from coordinator.bench import BenchOptions, BenchRow, Spread, run_bench
 from coordinator.pipeline import Session
-from deploy.commands.options import cluster_option
+from coordinator.scheduler import Scheduler, SchedulerSettings
+from deploy.commands.options import cluster_option, draft_option
 from deploy.record import load_record
 from deploy.screen import notes
 from transformer.errors import PromptError
@@ -24,15 +25,21 @@ from transformer.errors import PromptError
 @click.option(
     "--chunk-size",
     type=click.IntRange(1, settings.MAX_STEP_ROWS),
-    default=settings.DEFAULT_CHUNK_SIZE,
-    show_default=True,
+    help="Prompt tokens in one step.  [default: what suits the pipeline]",
 )
 @click.option(
     "--format", "style", type=click.Choice(["md", "json", "csv"]), default="md", show_default=True
 )
+@draft_option
 @cluster_option
 def bench(
-    prompt_tokens: int, gen_tokens: int, repeat: int, chunk_size: int, style: str, cluster: str
+    prompt_tokens: int,
+    gen_tokens: int,
+    repeat: int,
+    chunk_size: int | None,
+    style: str,
+    draft: str,
+    cluster: str,
 ) -> None:
     """Measure prefill and decode of the pipeline that is up."""
     record = load_record(cluster)
@@ -43,14 +50,15 @@ def bench(
             f"{longest} tokens do not fit into the pipeline's context of {model.context}: measure "
             "fewer, or run `pi-cluster up` with a larger --context"
         )
-    options = BenchOptions(prompt_tokens, gen_tokens, repeat, chunk_size)
-    with notes.status("bench") as line:
-        rows = run_bench(
-            lambda: Session(record.addresses, record.epoch, model.vocab_size),
-            model,
-            options,
-            line.update,
-        )
+    options = BenchOptions(prompt_tokens, gen_tokens, repeat, chunk_size, draft == "on")
+    # Else the second run of a prompt would find most of it in the caches.
+    apart = SchedulerSettings(reuse_prefixes=False)
+    with (
+        notes.status("bench") as line,
+        Session(record.addresses, record.epoch, model.vocab_size) as session,
+        Scheduler(session, model, record.cache_limits, apart) as scheduler,
+    ):
+        rows = run_bench(scheduler, record.addresses, model, options, line.update)
     {"md": _print_markdown, "json": _print_json, "csv": _print_csv}[style](rows)
 
 

@@ -8,7 +8,7 @@ import click
 from cluster.errors import ClusterError, StateError
 from coordinator.generation import GenerationOptions
 from coordinator.text_model import Message
-from deploy.answering import answer, print_timings
+from deploy.answering import Pipeline, answer, print_timings
 from deploy.commands.options import cluster_option, generation_options, stop_option
 from deploy.record import PipelineRecord, load_record
 from deploy.screen import notes, stream
@@ -35,7 +35,11 @@ def chat(
     cluster: str,
 ) -> None:
     """Talk with the model; it remembers what was said."""
-    conversation = _Conversation(cluster, options, stop, system, verbose)
+    with Pipeline() as pipeline:
+        _talk(_Conversation(pipeline, cluster, options, stop, system, verbose))
+
+
+def _talk(conversation: "_Conversation") -> None:
     if sys.stdin.isatty():
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401  input() edits lines once it is loaded
@@ -73,12 +77,14 @@ class _Conversation:
 
     def __init__(
         self,
+        pipeline: Pipeline,
         cluster: str,
         options: GenerationOptions,
         stops: tuple[str, ...],
         system: str | None,
         verbose: bool,
     ) -> None:
+        self._pipeline = pipeline
         self._cluster = cluster
         self._options = options
         self._stops = stops
@@ -99,7 +105,7 @@ class _Conversation:
         try:
             ids = self._encode(said)
             text = self._model.answer(self._stops, raw=False)
-            answered = answer(self._record(), ids, self._options, text, stream)
+            answered = answer(self._pipeline, self._record(), ids, self._options, text, stream)
         except (ClusterError, ModelError) as error:
             notes.print(f"\nerror: {error}", markup=False, soft_wrap=True)
             return

@@ -17,6 +17,14 @@ cluster_option = click.option(
     "--cluster", default=settings.DEFAULT_CLUSTER, show_default=True, help="Name of the cluster."
 )
 
+draft_option = click.option(
+    "--draft",
+    type=click.Choice(["on", "off"]),
+    default="on",
+    show_default=True,
+    help="Guess ahead, which never changes the text.",
+)
+
 _DEFAULTS = SamplingSettings()
 
 stop_option = click.option(
@@ -44,10 +52,9 @@ _GENERATION = (
     click.option(
         "--chunk-size",
         type=int,
-        default=settings.DEFAULT_CHUNK_SIZE,
-        show_default=True,
-        help="Prompt tokens in one step.",
+        help="Prompt tokens in one step.  [default: what suits the pipeline]",
     ),
+    draft_option,
 )
 
 
@@ -67,12 +74,14 @@ def generation_options(command: Command) -> Command:
         min_p: float,
         repeat_penalty: float,
         seed: int | None,
-        chunk_size: int,
+        chunk_size: int | None,
+        draft: str,
         **others: Any,
     ) -> Any:
         drawn = secrets.randbits(32) if seed is None else seed
         sampling = SamplingSettings(temperature, top_k, top_p, min_p, repeat_penalty, drawn)
-        return command(options=GenerationOptions(sampling, max_tokens, chunk_size), **others)
+        asked = GenerationOptions(sampling, max_tokens, chunk_size, draft=draft == "on")
+        return command(options=asked, **others)
 
     for option in reversed(_GENERATION):
         parsed = option(parsed)

@@ -1,0 +1,99 @@
+"""How long steps take, learnt from what the stages report, and what follows for their size."""
+
+import bisect
+
+from coordinator.pipeline import StepResult
+
+_SIZES = (16, 32, 64, 128, 256, 512)
+_BASE_ROWS = (
+    3  # before anything is known: a step costs what this many rows more would, reading weights
+)
+_WEIGHT = 0.3  # of the newest measurement
+_NEARLY = 1.2  # times a single row's step: more rows for nearly nothing
+_STUTTER = 2.0  # times a step without prefill: what prefill beside decode may make of it
+_FEWEST_BESIDE = 8
+_MOST_EXTRA_GROUPS = (
+    2  # a group more a stage and a half, where the links are slower than the stages
+)
+
+
+class Pace:
+    """Times of the slowest stage by rows, and of the links.
+
+    Between sizes that were measured it interpolates; beyond them it takes the shape
+    ``rows + _BASE_ROWS``: a stage reads its weights, then works row by row.
+    """
+
+    def __init__(self, stages: int, max_step_rows: int) -> None:
+        self._stages = stages
+        self.max_step_rows = max_step_rows
+        self._times: dict[int, tuple[float, float]] = {}  # by size class: mean rows and seconds
+        self._links_s: float | None = None
+
+    def add(self, rows: int, result: StepResult, round_trip_s: float) -> None:
+        """A step came back ``round_trip_s`` after it was sent."""
+        time_s = max(stage.compute_s for stage in result.stages)
+        old_rows, old_s = self._times.get(_size_class(rows), (None, None))
+        self._times[_size_class(rows)] = _blend(old_rows, rows), _blend(old_s, time_s)
+        at_stages = sum(stage.compute_s + stage.queued_s for stage in result.stages)
+        self._links_s = _blend(self._links_s, max(0.0, round_trip_s - at_stages))
+
+    def step_s(self, rows: int) -> float:
+        """Expected time of the slowest stage for a step; in units of its own before the first."""
+        if not self._times:
+            return rows + _BASE_ROWS
+        known = sorted(self._times.values())
+        after = bisect.bisect_left(known, (rows, 0.0))
+        if after in (0, len(known)):
+            near_rows, near_s = known[min(after, len(known) - 1)]
+            return near_s * (rows + _BASE_ROWS) / (near_rows + _BASE_ROWS)
+        (low, low_s), (high, high_s) = known[after - 1], known[after]
+        return low_s + (high_s - low_s) * (rows - low) / (high - low)
+
+    @property
+    def groups(self) -> int:
+        """Micro-batches that keep every stage busy while one crosses the links."""
+        extra = round(self._links_s / self.step_s(1)) if self._links_s else 0
+        return self._stages + min(extra, _MOST_EXTRA_GROUPS * self._stages)
+
+    @property
+    def depth(self) -> int:
+        """Steps in flight at which no stage waits for the coordinator."""
+        return self.groups + 1
+
+    @property
+    def free_rows(self) -> int:
+        """Rows that a step takes for nearly the price of one."""
+        return self._most_rows(_NEARLY * self.step_s(1), 1)
+
+    def chunk_rows(self, remaining: int) -> int:
+        """Size of chunks with which the rest of a prompt is soonest through all stages."""
+
+        def total_s(size: int) -> float:
+            return (-(-remaining // size) + self._stages - 1) * self.step_s(min(size, remaining))
+
+        sizes = [size for size in _SIZES if size <= self.max_step_rows]
+        return min(sizes or [self.max_step_rows], key=total_s)
+
+    def rows_beside(self, decoding: int) -> int:
+        """Rows of prefill that a step may carry beside rows of decode, so that no text stutters."""
+        limit = _STUTTER * self.step_s(decoding)
+        most = max(_FEWEST_BESIDE, self._most_rows(limit, decoding) - decoding)
+        return min(most, self.max_step_rows - decoding)
+
+    def _most_rows(self, limit_s: float, least: int) -> int:
+        """The largest number of rows whose step stays within a time."""
+        low, high = least, self.max_step_rows
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.step_s(middle) <= limit_s else (low, middle - 1)
+        return low
+
+
+def _size_class(rows: int) -> int:
+    """Few rows each have their own; more share one with their neighbours."""
+    return rows if rows <= 8 else 8 * rows.bit_length()
+
+
+def _blend(old: float | None, new: float) -> float:
+    return new if old is None else (1 - _WEIGHT) * old + _WEIGHT * new

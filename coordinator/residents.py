@@ -1,0 +1,152 @@
+"""Whose caches the stages hold: who may come in, what is kept, and whose beginning is shared.
+
+The stages refuse what does not fit; here it is decided so that they never have to.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from coordinator.sequence import SequenceState
+from transformer.cache import KEY_TILE
+
+_LEAST_SHARED = 16  # positions: fewer are as soon computed again
+
+
+@dataclass(frozen=True, slots=True)
+class CacheLimits:
+    """What the caches of every stage have room for; see ``transformer.stage.Limits``."""
+
+    max_sequences: int
+    cache_positions: int
+    capacity: int
+    window: int | None
+    max_step_rows: int
+
+    def tiles(self, positions: int) -> int:
+        """Positions that a text of this length takes up."""
+        return min(-(-positions // KEY_TILE) * KEY_TILE, self.capacity)
+
+    def can_shorten(self, length: int, to: int) -> bool:
+        """Whether a cache of ``length`` still holds all that position ``to`` will see."""
+        has_wrapped = self.window is not None and length > self.capacity
+        return not has_wrapped or length - to <= self.capacity - (self.window or 0)
+
+
+@dataclass(slots=True)
+class _Resident:
+    state: SequenceState
+    positions: int
+    """Counted against the limits."""
+    is_active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A sequence's place in the caches."""
+
+    state: SequenceState
+    evicted: list[int] = field(default_factory=list)
+    """Numbers of sequences that must be ended first."""
+
+
+class Residents:
+    """Bookkeeping of all sequences that the stages hold."""
+
+    def __init__(self, limits: CacheLimits, *, reuse: bool) -> None:
+        self._limits = limits
+        self._reuse = reuse
+        self._last_number = 0
+        self._all: dict[int, _Resident] = {}  # the least recently used first
+
+    def place(
+        self, prompt: Sequence[int], most_positions: int, candidates: int
+    ) -> Placement | None:
+        """Let a text in that may grow to ``most_positions``; None while there is no room.
+
+        It begins with what the stages hold of its prompt already: by going on with a finished
+        text, or by copying the beginning of one that others still need.
+        """
+        needed = self._limits.tiles(most_positions)
+        source, shared = self._longest_shared(prompt)
+        if source and not source.is_active and shared == source.state.confirmed:
+            return self._take_over(source, prompt, shared, needed, candidates)
+        evicted = self._make_room(needed, source)
+        if evicted is None and source and not source.is_active:
+            return self._take_over(source, prompt, shared, needed, candidates)
+        if evicted is None:
+            return None
+        self._last_number += 1
+        origin = source.state.number if source else 0
+        state = SequenceState(self._last_number, list(prompt), candidates, origin, shared)
+        state.confirmed = shared
+        if source:
+            # A copy lacks what was overwritten in its source.
+            state.most_sent = source.state.most_sent
+        self._all[state.number] = _Resident(state, needed)
+        return Placement(state, evicted)
+
+    def finish(self, state: SequenceState) -> bool:
+        """A text has ended; whether its caches are kept for one that goes on with it."""
+        if not self._reuse or state.confirmed < _LEAST_SHARED:
+            del self._all[state.number]
+            return False
+        resident = self._all.pop(state.number)
+        del state.text[state.confirmed :]
+        resident.is_active = False
+        resident.positions = self._limits.tiles(state.most_sent)
+        self._all[state.number] = resident
+        return True
+
+    def _take_over(
+        self, source: _Resident, prompt: Sequence[int], shared: int, needed: int, candidates: int
+    ) -> Placement | None:
+        evicted = self._make_room(needed - source.positions, source, sequences=0)
+        if evicted is None:
+            return None
+        number, most_sent = source.state.number, source.state.most_sent
+        state = SequenceState(number, list(prompt), candidates, sent=shared, confirmed=shared)
+        state.most_sent = most_sent
+        del self._all[number]
+        self._all[number] = _Resident(state, needed)
+        return Placement(state, evicted)
+
+    def _longest_shared(self, prompt: Sequence[int]) -> tuple[_Resident | None, int]:
+        """Who shares most of the prompt's beginning. Its last id is always computed anew."""
+        best, most = None, _LEAST_SHARED - 1
+        for resident in self._all.values() if self._reuse else ():
+            state = resident.state
+            reach = min(state.confirmed, len(prompt) - 1)
+            shared = _common_length(state.text, prompt, reach)
+            if shared > most and self._limits.can_shorten(state.most_sent, shared):
+                best, most = resident, shared
+        return best, most if best else 0
+
+    def _make_room(
+        self, needed: int, spared: _Resident | None, sequences: int = 1
+    ) -> list[int] | None:
+        """Numbers of kept sequences to end, the least recently used first; None if not enough."""
+        free = self._limits.cache_positions - sum(r.positions for r in self._all.values())
+        places = self._limits.max_sequences - len(self._all)
+        evicted: list[int] = []
+        for number, resident in self._all.items():
+            if needed <= free and sequences <= places:
+                break
+            if not resident.is_active and resident is not spared:
+                evicted.append(number)
+                free += resident.positions
+                places += 1
+        if needed > free or sequences > places:
+            return None
+        for number in evicted:
+            del self._all[number]
+        return evicted
+
+
+def _common_length(one: Sequence[int], other: Sequence[int], most: int) -> int:
+    """Length of the common beginning, at most ``most``."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        # Slices compare much faster than a loop does.
+        low, high = (middle, high) if one[low:middle] == other[low:middle] else (low, middle - 1)
+    return low

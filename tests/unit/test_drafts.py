@@ -1,0 +1,53 @@
+"""Guesses from the text itself, and how far ahead they go."""
+
+from coordinator.drafts import DraftDepth, NgramDrafter
+
+
+def drafter(text):
+    made = NgramDrafter()
+    made.add(text)
+    return made
+
+
+def test_it_goes_on_as_the_text_did_after_the_latest_such_place():
+    made = drafter([1, 2, 3, 4, 9, 9, 1, 2, 3, 5, 6, 7, 8, 1, 2, 3])
+    assert made.guess([], 3) == [5, 6, 7]
+
+
+def test_more_agreeing_ids_win_over_a_later_place():
+    made = drafter([1, 2, 3, 50, 0, 2, 3, 60, 1, 2, 3])
+    assert made.guess([], 1) == [50]
+
+
+def test_it_goes_on_from_its_own_guesses_and_repeats_a_pattern():
+    made = drafter([7, 8, 7, 8])
+    first = made.guess([], 3)
+    assert first == [7, 8, 7]
+    assert made.guess(first, 2) == [8, 7]
+
+
+def test_guesses_that_came_true_move_on_with_the_text():
+    made = drafter([1, 2, 3, 4, 5, 6, 7, 0, 1, 2])
+    guesses = made.guess([], 2)
+    made.add([3])
+    assert made.guess(guesses[1:], 2) == [5, 6]
+
+
+def test_text_without_repetition_is_not_guessed():
+    assert drafter(range(100)).guess([], 5) == []
+    assert drafter([1]).guess([], 5) == []
+
+
+def test_it_guesses_further_the_more_often_it_is_right_and_stops_when_it_is_wrong():
+    depth = DraftDepth()
+    start = depth.allowed()
+    for _ in range(30):
+        depth.count(True)
+    assert depth.allowed() > start > 0
+    for _ in range(60):
+        depth.count(False)
+    allowed = [depth.allowed() for _ in range(64)]
+    assert set(allowed) == {0, 1} and sum(allowed) <= 4, "it only tries again now and then"
+    for _ in range(30):
+        depth.count(True)
+    assert depth.allowed() > 1

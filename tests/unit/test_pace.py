@@ -1,0 +1,54 @@
+"""Sizes of steps that follow from how long steps took."""
+
+import pytest
+
+from coordinator.pace import Pace
+from coordinator.pipeline import StageTime, StepResult
+
+
+def pace_of(step_s, sizes, *, stages=4, links_s=0.0):
+    """A pace that has seen steps of these sizes take ``step_s(rows)`` at every stage."""
+    pace = Pace(stages, 512)
+    for rows in sizes:
+        result = StepResult(1, (), (StageTime(step_s(rows), 0, 0),) * stages)
+        pace.add(rows, result, stages * step_s(rows) + links_s)
+    return pace
+
+
+def pi5(rows):
+    """A quarter of a 7B on a virtual Pi 5."""
+    return max(0.089, rows * 0.0257)
+
+
+def test_links_that_take_a_step_s_time_are_filled_with_one_more_group():
+    assert pace_of(pi5, [1]).groups == 4
+    assert pace_of(pi5, [1], links_s=0.03).groups == 4
+    assert pace_of(pi5, [1], links_s=0.09).groups == 5
+    assert pace_of(pi5, [1], links_s=90).groups == 12, "bounded however slow the links are"
+
+
+def test_rows_are_free_as_long_as_reading_the_weights_takes_longer():
+    assert pace_of(pi5, [1, 2, 3, 4, 5, 8]).free_rows == 4
+
+
+@pytest.mark.parametrize("prompt", [40, 512, 2048])
+def test_chunks_are_of_the_size_that_is_soonest_through_all_stages(prompt):
+    sizes = (16, 32, 64, 128, 256, 512)
+    pace = pace_of(lambda rows: 1 + rows * 0.2, sizes)
+
+    def total(size):
+        return (-(-prompt // size) + 3) * (1 + min(size, prompt) * 0.2)
+
+    assert total(pace.chunk_rows(prompt)) == min(map(total, sizes))
+
+
+def test_prefill_beside_decode_at_most_doubles_a_step_or_has_a_few_rows():
+    pace = pace_of(lambda rows: 10 + rows, range(1, 30))
+    assert 10 <= pace.rows_beside(1) <= 12
+    assert pace_of(lambda rows: rows, range(1, 9)).rows_beside(1) == 8
+
+
+def test_it_can_be_asked_before_anything_was_measured():
+    pace = Pace(3, 512)
+    assert (pace.groups, pace.depth) == (3, 4)
+    assert pace.free_rows >= 1 and 16 <= pace.chunk_rows(1000) <= 128

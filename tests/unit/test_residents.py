@@ -1,0 +1,135 @@
+"""Room in the caches: who comes in, who is kept, and whose beginning is shared."""
+
+import pytest
+
+from coordinator.residents import CacheLimits, Residents
+
+SYSTEM = list(range(1000, 1100))
+
+
+def residents(*, sequences=8, positions=64 * 20, capacity=640, window=None, reuse=True):
+    return Residents(CacheLimits(sequences, positions, capacity, window, 64), reuse=reuse)
+
+
+def run(state, generated=()):
+    """As if the pipeline had worked through the text and these ids."""
+    state.text += generated
+    state.sent = state.most_sent = state.confirmed = len(state.text)
+
+
+def test_each_text_reserves_whole_tiles_of_what_it_may_grow_to():
+    places = residents(positions=64 * 5)
+    assert places.place(range(10), 65, 1)
+    assert places.place(range(10), 129, 1)
+    assert places.place(range(10), 1, 1) is None, "2 + 3 tiles are taken"
+
+
+def test_a_text_beyond_the_window_reserves_its_rolling_buffer_only():
+    places = residents(positions=640, capacity=640, window=100)
+    assert places.place(range(10), 30_000, 1)
+
+
+def test_there_is_a_bound_on_their_number_too():
+    places = residents(sequences=2)
+    assert places.place([1], 1, 1) and places.place([2], 1, 1)
+    assert places.place([3], 1, 1) is None
+
+
+def test_the_next_turn_of_a_chat_goes_on_with_the_same_sequence():
+    places = residents()
+    first = places.place(SYSTEM, 200, 1).state
+    run(first, [5, 6, 7])
+    assert places.finish(first)
+    again = places.place([*SYSTEM, 5, 6, 7, 8, 9], 300, 1)
+    assert (again.state.number, again.state.sent, again.evicted) == (first.number, 103, [])
+    assert again.state.prefix_of == 0
+
+
+def test_the_same_prompt_again_computes_its_last_id_anew():
+    places = residents()
+    first = places.place(SYSTEM, 200, 1).state
+    run(first)
+    places.finish(first)
+    assert places.place(SYSTEM, 200, 1).state.sent == len(SYSTEM) - 1
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_shared_beginning_is_copied_from_one_that_others_may_need(finished):
+    places = residents()
+    first = places.place([*SYSTEM, 1, 2, 3], 200, 1).state
+    run(first)
+    if finished:
+        places.finish(first)
+    other = places.place([*SYSTEM, 9, 8], 200, 1).state
+    assert (other.prefix_of, other.sent) == (first.number, len(SYSTEM))
+    assert other.number != first.number
+
+
+def test_only_what_has_passed_all_stages_is_shared():
+    places = residents()
+    first = places.place(SYSTEM, 200, 1).state
+    first.sent, first.confirmed = 100, 40
+    assert places.place(SYSTEM, 200, 1).state.sent == 40
+
+
+@pytest.mark.parametrize(
+    ("length", "is_shared"), [(256, True), (257, False)], ids=["all is there", "wrapped"]
+)
+def test_a_beginning_whose_window_was_overwritten_is_not_shared(length, is_shared):
+    places = residents(capacity=256, window=192, positions=256 * 4)
+    first = places.place(SYSTEM, 1000, 1).state
+    run(first, range(length - len(SYSTEM)))
+    places.finish(first)
+    assert places.place([*SYSTEM, 5000], 200, 1).state.sent == (len(SYSTEM) if is_shared else 0)
+
+
+def test_a_wrapped_cache_goes_back_as_far_as_its_spare_room():
+    places = residents(capacity=256, window=192, positions=256 * 4)
+    first = places.place(SYSTEM, 1000, 1).state
+    run(first, range(900))
+    places.finish(first)
+    text = first.text
+    assert places.place([*text[:935], 5000], 2000, 1).state.sent == 0
+    assert places.place([*text[:936], 5000], 2000, 1).state.sent == 936
+
+
+def test_a_copy_of_a_wrapped_cache_cannot_go_back_further_than_its_source():
+    places = residents(capacity=256, window=192, positions=256 * 8)
+    first = places.place(SYSTEM, 1000, 1).state
+    run(first, range(160))
+    first.most_sent = 300
+    copy = places.place([*first.text[:240], 5000], 1000, 1).state
+    assert copy.prefix_of == first.number
+    copy.sent = copy.confirmed = 241
+    places.finish(first)
+    places.finish(copy)
+    assert places.place([*SYSTEM, 6000], 1000, 1).state.sent == 0
+
+
+def test_the_least_recently_used_makes_room_first_and_the_source_last():
+    places = residents(positions=64 * 6)
+    texts = [[tag] * 64 for tag in (1, 2, 3)]
+    states = [places.place(text, 64, 1).state for text in texts]
+    for state in states:
+        run(state)
+        places.finish(state)
+    placement = places.place([*texts[0][:40], 9], 64 * 5, 1)
+    assert placement.evicted == [states[1].number, states[2].number]
+    assert placement.state.prefix_of == states[0].number
+
+
+def test_where_there_is_no_room_for_a_copy_the_source_itself_is_taken():
+    places = residents(positions=64 * 3)
+    first = places.place([*SYSTEM, 1, 2, 3], 128, 1).state
+    run(first)
+    places.finish(first)
+    taken = places.place([*SYSTEM, 9], 64 * 3, 1).state
+    assert (taken.number, taken.sent, taken.prefix_of) == (first.number, len(SYSTEM), 0)
+
+
+def test_nothing_is_kept_when_reuse_is_off():
+    places = residents(reuse=False)
+    first = places.place(SYSTEM, 200, 1).state
+    run(first)
+    assert not places.finish(first)
+    assert places.place(SYSTEM, 200, 1).state.sent == 0
