@@ -28,7 +28,7 @@ from benchmarks.kernels.worker_memory import PeakMemory, memory_of
 from cluster.discovery import Peer
 from cluster.plan import LayerRange, Plan, PlannedStage
 from cluster.store import Store
-from coordinator.pipeline import Session
+from coordinator.pipeline import Session, StepChunk
 from deploy.footprint import choose_limits
 from deploy.nodes import ask_nodes
 from deploy.rollout import Rollout, hand_out_shards, load_stage, load_stages, recorded
@@ -69,7 +69,7 @@ def measure(layers_folder: Path) -> dict[str, float]:
         with Session(record.addresses, epoch, CONFIG.vocab_size) as session:
             ids = [i % CONFIG.vocab_size for i in range(_LIMITS.max_step_rows)]
             with PeakMemory(process_id, cache_bytes) as peak:
-                session.submit(0, 0, ids, logit_rows=1, candidates=1)
+                session.submit([StepChunk(1, 0, ids, logit_rows=1, candidates=1)])
                 session.next_result()
             after = memory_of(process_id, cache_bytes)
     return {

@@ -3,9 +3,11 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
-from coordinator.generation import Generation, GenerationOptions
+from coordinator.generation import GenerationOptions
 from coordinator.model import ServedModel
-from coordinator.pipeline import Session, StageAddress
+from coordinator.pipeline import Session, StageAddress, StepChunk
+from coordinator.residents import CacheLimits
+from coordinator.scheduler import Scheduler
 from transformer.sampling import SamplingSettings
 
 Ask = Callable[[Sequence[int], int], Iterator[int]]
@@ -17,17 +19,19 @@ def asking(
     stages: Sequence[StageAddress],
     epoch: int,
     model: ServedModel,
-    *,
-    drafts: bool,  # noqa: ARG001
+    limits: CacheLimits,
+    drafts: bool,
 ) -> Iterator[Ask]:
-    """Take a pipeline. One text at a time; ``drafts`` come with the scheduler."""
-    with Session(stages, epoch, model.vocab_size) as session:
+    """Take a pipeline, for as many texts at once as are asked for."""
+    with (
+        Session(stages, epoch, model.vocab_size) as session,
+        Scheduler(session, model, limits) as scheduler,
+    ):
 
         def ask(prompt: Sequence[int], tokens: int) -> Iterator[int]:
-            options = GenerationOptions(
-                SamplingSettings(temperature=0), max_tokens=tokens, ignore_eos=True
-            )
-            return iter(Generation(session, model, prompt, options))
+            greedy = SamplingSettings(temperature=0)
+            options = GenerationOptions(greedy, tokens, ignore_eos=True, draft=drafts)
+            return iter(scheduler.submit(prompt, options))
 
         yield ask
 
@@ -39,7 +43,7 @@ def first_stage_seconds(
     with Session(stages, epoch, vocab_size) as session:
         seconds, position = [], 0
         for rows in sizes:
-            session.submit(1, position, range(rows))
+            session.submit([StepChunk(1, position, range(rows))])
             seconds.append(session.next_result().stages[0].compute_s)
             position += rows
     return seconds

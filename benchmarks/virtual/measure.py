@@ -22,7 +22,9 @@ from cluster.node import NodeClient
 from cluster.plan import LayerRange
 from coordinator.model import ServedModel
 from coordinator.pipeline import StageAddress
+from coordinator.residents import CacheLimits
 from protos import pi_cluster_pb2 as pb
+from transformer.cache import cache_capacity
 from transformer.config import ModelConfig
 from transformer.stage import Limits
 
@@ -120,7 +122,7 @@ def measure(
 ) -> tuple[Speed, tuple[tuple[int, ...], ...]]:
     """Ask for all texts at once; returns how fast the answers came, and the answers."""
     model = ServedModel(config.vocab_size, BOS_ID, frozenset({EOS_ID}), LIMITS.context)
-    with asking(stages, EPOCH, model, drafts=job.drafts) as ask:
+    with asking(stages, EPOCH, model, _cache_limits(config), job.drafts) as ask:
         began = time.perf_counter()
         with ThreadPoolExecutor(len(job.prompts)) as pool:
             users = [
@@ -136,6 +138,16 @@ def measure(
         decode_s=first_ended - all_began,
     )
     return speed, said
+
+
+def _cache_limits(config: ModelConfig) -> CacheLimits:
+    return CacheLimits(
+        max_sequences=LIMITS.max_sequences,
+        cache_positions=LIMITS.cache_positions,
+        capacity=cache_capacity(config.window, LIMITS.context, LIMITS.max_step_rows),
+        window=config.window,
+        max_step_rows=LIMITS.max_step_rows,
+    )
 
 
 def _take(tokens: Iterable[int]) -> tuple[list[float], tuple[int, ...]]:
