@@ -17,7 +17,7 @@ Speeds = Mapping[Experiment, Speed]
 PROMPT_TOKENS = 2048
 USERS = 16
 NAME_TOKENS = 2  # the first of every prompt
-_SHORT_PROMPT, _SHORT_ANSWER = 8, 24
+_SHORT_PROMPT, _SHORT_ANSWER = 8, 32
 _REPEATED_TOKENS_WITHOUT_DRAFTS = 60  # each takes as long as the next
 
 

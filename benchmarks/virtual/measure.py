@@ -29,6 +29,8 @@ from transformer.stage import Limits
 EPOCH = 1
 LIMITS = Limits(settings.MAX_STEP_ROWS, max_sequences=32, context=4096, cache_positions=32 * 4096)
 
+_TOGETHER_S = 0.02  # tokens that come within this time come from one step
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -132,7 +134,11 @@ def measure(
     speed = Speed(
         prefill_tokens=sum(map(len, job.prompts)),
         prefill_s=all_began - began,
-        decode_tokens=sum(all_began < at <= first_ended for text in times for at in text),
+        decode_tokens=sum(
+            all_began + _TOGETHER_S < at <= first_ended + _TOGETHER_S
+            for text in times
+            for at in text
+        ),
         decode_s=first_ended - all_began,
     )
     return speed, said
