@@ -64,7 +64,7 @@ def _options(keys: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.virtual")
     every = [*keys, _PREDICTIONS]
     parser.add_argument("--only", nargs="+", choices=every, default=every, metavar="KEY")
-    parser.add_argument("--at-once", type=int, default=3, help="experiments, default 3")
+    parser.add_argument("--at-once", type=int, default=2, help="experiments, default 2")
     return parser.parse_args()
 
 
