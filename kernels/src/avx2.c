@@ -41,10 +41,10 @@ INLINE void q4_dots(const int rows, const uint8_t *quants, const struct quantise
         weight[j + QUADS / 2] = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
     }
     for (int t = 0; t < rows; t++) {
-        const int8_t *quants_of_x = read_anew(x[t][block].quant);
-        __m256i pairs = _mm256_maddubs_epi16(weight[0], quad_of(quants_of_x, 0));
+        const int8_t *of_x = read_anew(x[t][block].quant);
+        __m256i pairs = _mm256_maddubs_epi16(weight[0], quad_of(of_x, 0));
         for (int j = 1; j < QUADS; j++)
-            pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(weight[j], quad_of(quants_of_x, j)));
+            pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(weight[j], quad_of(of_x, j)));
         dot[t] = _mm256_add_epi32(_mm256_madd_epi16(pairs, one),
                                   _mm256_set1_epi32(x[t][block].bias));
     }
@@ -54,15 +54,15 @@ INLINE void q4_dots(const int rows, const uint8_t *quants, const struct quantise
 INLINE void q8_dots(const int rows, const uint8_t *quants, const struct quantised_block *const x[],
                     int block, __m256i dot[]) {
     const __m256i one = _mm256_set1_epi16(1);
-    const int8_t *quants_of_x[4];
+    const int8_t *of_x[4];
     for (int t = 0; t < rows; t++) {
-        quants_of_x[t] = read_anew(x[t][block].quant);
+        of_x[t] = read_anew(x[t][block].quant);
         dot[t] = _mm256_setzero_si256();
     }
     for (int j = 0; j < QUADS; j++) {
         __m256i weight = load_quad(quants, j), magnitude = _mm256_abs_epi8(weight);
         for (int t = 0; t < rows; t++) {
-            __m256i quad = _mm256_sign_epi8(quad_of(quants_of_x[t], j), weight);
+            __m256i quad = _mm256_sign_epi8(quad_of(of_x[t], j), weight);
             __m256i pairs = _mm256_maddubs_epi16(magnitude, quad);
             dot[t] = _mm256_add_epi32(dot[t], _mm256_madd_epi16(pairs, one));
         }
