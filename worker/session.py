@@ -18,6 +18,7 @@ from protos import pi_cluster_pb2 as pb
 from transformer.arithmetic import Array
 from transformer.sampling import top_candidates
 from transformer.stage import Chunk, Stage
+from worker.allocator import LARGE_BYTES, return_free_pages
 from worker.outlet import Outlet
 
 _Item = tuple[int, pb.StepMessage]
@@ -43,8 +44,8 @@ class Session:
         reader = threading.Thread(target=self._receive, args=(messages,), daemon=True)
         reader.start()
         try:
-            while (item := self._next()) is not None:
-                self._handle(item, outlet)
+            while self._serve_next(outlet):
+                pass
             outlet.close()
         except ClusterError as error:
             outlet.abort(error)
@@ -64,10 +65,18 @@ class Session:
                 if self._failure:
                     return
                 self._inbox.put((time.perf_counter_ns(), message))
+                del message  # while the next one is awaited, it would keep megabytes
         except grpc.RpcError:
             self.fail(NodeLost("the hop before this one broke its stream"))
         finally:
             self._inbox.put(None)
+
+    def _serve_next(self, outlet: Outlet) -> bool:
+        """Handle one message; false at the end. Returning lets go of it before the next wait."""
+        item = self._next()
+        if item is not None:
+            self._handle(item, outlet)
+        return item is not None
 
     def _next(self) -> tuple[int, int, pb.StepMessage] | None:
         """When the stage began to wait, when the message came, and the message."""
@@ -111,6 +120,8 @@ class Session:
             )
         )
         self.steps += 1
+        if hidden.nbytes >= LARGE_BYTES:
+            return_free_pages()
 
     def _input(self, step: pb.Step) -> Array:
         kind = step.WhichOneof("input")
