@@ -52,16 +52,18 @@ bench-quality: .venv/installed ## measure what quantisation costs the embedded m
 	@$(BIN)/python -m benchmarks.quality
 
 # In a folder and an environment of their own, since an editable install would be found first.
-test-sanitized: ## run the kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer
+test-sanitized: ## run the tests of kernels and of loading under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(PYTHON) -m venv build/sanitized-venv
-	build/sanitized-venv/bin/python -m pip install --quiet numpy pytest pytest-timeout
+	build/sanitized-venv/bin/python -m pip install --quiet \
+		numpy psutil pytest pytest-timeout safetensors sentencepiece
 	rm -rf build/sanitized
 	build/sanitized-venv/bin/python -m pip install --quiet --no-deps --target build/sanitized \
 		-C cmake.define.KERNELS_SANITIZE=ON -C build-dir=build/sanitized-objects .
 	cp -r tests pyproject.toml build/sanitized/
 	cd build/sanitized && ASAN_OPTIONS=detect_leaks=0 \
 		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-		../sanitized-venv/bin/python -m pytest -q --import-mode=importlib tests/unit/test_kernels_*.py
+		../sanitized-venv/bin/python -m pytest -q --import-mode=importlib \
+		tests/unit/test_kernels_*.py tests/unit/test_loading.py
 
 wheels: .venv/created ## build the wheels for this machine and for the Raspberry Pi (aarch64)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -22,7 +22,6 @@ from coordinator.model import ServedModel
 from coordinator.pipeline import StageAddress
 from coordinator.residents import CacheLimits
 from coordinator.text_model import TextModel
-from transformer.cache import cache_capacity
 from transformer.config import ModelConfig
 from transformer.stage import Limits
 
@@ -59,11 +58,7 @@ class PipelineRecord:
     @property
     def cache_limits(self) -> CacheLimits:
         """What the caches have room for, as the scheduler counts it."""
-        limits, window = self.limits, ModelConfig.from_dict(self.manifest.config).window
-        capacity = cache_capacity(window, limits.context, limits.max_step_rows)
-        return CacheLimits(
-            limits.max_sequences, limits.cache_positions, capacity, window, limits.max_step_rows
-        )
+        return CacheLimits.of(ModelConfig.from_dict(self.manifest.config), self.limits)
 
     @property
     def model(self) -> ServedModel:

@@ -101,11 +101,33 @@ def load_stages(rollout: Rollout, previous: PipelineRecord | None) -> int:
     epoch = 1 + max(epochs + ([previous.epoch] if previous else []))
     with ThreadPoolExecutor(max_workers=len(rollout.plan.stages)) as pool:
         loads = [
-            pool.submit(_load, rollout, index, epoch) for index in range(len(rollout.plan.stages))
+            pool.submit(load_stage, rollout, index, epoch)
+            for index in range(len(rollout.plan.stages))
         ]
     for one in loads:
         one.result()
     return epoch
+
+
+def load_stage(rollout: Rollout, index: int, epoch: int) -> None:
+    """Load one stage of the plan; returns when its node is ready for steps."""
+    stages = rollout.plan.stages
+    node, limits = rollout.node(stages[index]), rollout.limits
+    is_last = index == len(stages) - 1
+    following = None if is_last else rollout.node(stages[index + 1])
+    request = pb.LoadStageRequest(
+        epoch=epoch,
+        manifest=rollout.store.manifest.to_json(),
+        layers=pb.LayerRange(start=stages[index].layers.start, stop=stages[index].layers.stop),
+        next_node=following.about.name if following else "",
+        next_address=following.address if following else "",
+        max_step_rows=limits.max_step_rows,
+        max_sequences=limits.max_sequences,
+        context=limits.context,
+        cache_positions=limits.cache_positions,
+    )
+    with NodeClient(node.address, node.about.name) as client:
+        client.load_stage(request)
 
 
 def try_pipeline(record: PipelineRecord) -> None:
@@ -177,23 +199,3 @@ def _send(rollout: Rollout, stage: PlannedStage, progress: TransferProgress) -> 
                 rollout.store.path_of(file),
                 lambda sent: progress.advance(node.about.name, sent),
             )
-
-
-def _load(rollout: Rollout, index: int, epoch: int) -> None:
-    stages = rollout.plan.stages
-    node, limits = rollout.node(stages[index]), rollout.limits
-    is_last = index == len(stages) - 1
-    following = None if is_last else rollout.node(stages[index + 1])
-    request = pb.LoadStageRequest(
-        epoch=epoch,
-        manifest=rollout.store.manifest.to_json(),
-        layers=pb.LayerRange(start=stages[index].layers.start, stop=stages[index].layers.stop),
-        next_node=following.about.name if following else "",
-        next_address=following.address if following else "",
-        max_step_rows=limits.max_step_rows,
-        max_sequences=limits.max_sequences,
-        context=limits.context,
-        cache_positions=limits.cache_positions,
-    )
-    with NodeClient(node.address, node.about.name) as client:
-        client.load_stage(request)

@@ -13,6 +13,7 @@ from cluster.plan import LayerRange
 from kernels import Engine
 from protos import pi_cluster_pb2 as pb
 from transformer.stage import Limits
+from worker.allocator import return_free_pages
 from worker.loading import LoadedStage, load_stage
 from worker.outlet import NextHop, Outlet, ResultSink
 from worker.session import Session
@@ -78,6 +79,7 @@ class StageHost:
             with self._lock:
                 self._serving = _Serving(assignment, loaded)
             self._vault.prune({file.sha256 for file in assignment.manifest.files})
+        return_free_pages()
         log.info("epoch %d: serving layers %s", assignment.epoch, assignment.layers)
         return loaded.weight_bytes
 

@@ -19,6 +19,7 @@ from kernels import Engine
 from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
 from worker import machine
+from worker.allocator import map_large_blocks
 from worker.host import StageHost
 from worker.identity import load_identity
 from worker.presence import Presence, present
@@ -52,6 +53,7 @@ def run_worker(options: WorkerOptions) -> None:
     Prints one line, ``ready HOST:PORT NODE_ID``, to standard output once calls are answered.
     Raises ``ClusterError`` when the port or the data directory cannot be had.
     """
+    map_large_blocks()
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

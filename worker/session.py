@@ -21,6 +21,7 @@ from protos import pi_cluster_pb2 as pb
 from transformer.arithmetic import Array
 from transformer.sampling import top_candidates
 from transformer.stage import Chunk, Stage
+from worker.allocator import LARGE_BYTES, return_free_pages
 from worker.outlet import Outlet
 from worker.superseded import Batch, Superseded
 
@@ -64,8 +65,8 @@ class Session:
         reader = threading.Thread(target=self._receive, args=(messages, outlet), daemon=True)
         reader.start()
         try:
-            while (item := self._next()) is not None:
-                self._handle(item, outlet)
+            while self._serve_next(outlet):
+                pass
             outlet.close()
         except ClusterError as error:
             outlet.abort(error)
@@ -82,6 +83,7 @@ class Session:
         try:
             for message in messages:
                 self._accept(message, outlet)
+                del message  # while the next one is awaited, it would keep megabytes
                 if self._failure:
                     return
         except ClusterError as error:
@@ -108,6 +110,13 @@ class Session:
                         self._resting = False
                 self._room.acquire()
                 self._inbox.put((time.perf_counter_ns(), message))
+
+    def _serve_next(self, outlet: Outlet) -> bool:
+        """Handle one message; false at the end. Returning lets go of it before the next wait."""
+        item = self._next()
+        if item is not None:
+            self._handle(item, outlet)
+        return item is not None
 
     def _next(self) -> tuple[int, int, pb.StepMessage] | None:
         """When the stage began to wait, when the message came, and the message."""
@@ -150,7 +159,10 @@ class Session:
             began_ns=began,
         )
         self.steps += 1
+        size = batch.rows.nbytes
         self._pass_on(step, self._superseded.wanted(step.step, batch), rows, timing, outlet)
+        if size >= LARGE_BYTES:
+            return_free_pages()
 
     def _unpacked(self, step: pb.Step) -> Batch:
         kind = step.WhichOneof("input")

@@ -3,7 +3,7 @@
     python -m benchmarks.kernels [--peer-python PYTHON] [--core N] [--rounds N] [--folder DIR]
 
 One thread, pinned to one core, on random weights; ratios within one run, medians. Nothing else
-should be running. Takes about five minutes and 2 GB in DIR. Prints a table and, last, JSON.
+should be running. Takes about six minutes and 4 GB in DIR. Prints a table and, last, JSON.
 
 The peer is llama.cpp, in a Python that has the dependency group ``bench``; without it its rows are
 not measured. Build it for the machine, or the comparison flatters us::
@@ -51,7 +51,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels")
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--folder", help="where 2 GB may lie for the time of the run")
+    parser.add_argument("--folder", help="where 4 GB may lie for the time of the run")
     parser.add_argument("--peer-python", default=sys.executable, help="a Python with the peer")
     return parser.parse_args()
 
@@ -69,10 +69,11 @@ def _measure_rest(engine: Engine, folder: Path, options: argparse.Namespace) -> 
         product = compare_product(engine, folder, peer, options.rounds)
         print("the stage: opening, decode, prefill ...", file=sys.stderr)
         stage = compare_stage(engine, folder, peer, options.rounds)
-    found = footprint.measure(folder, options.core)
+    print("a worker: loading, memory ...", file=sys.stderr)
+    found = footprint.measure(folder)
     return [
         *report.pair_rows(product, stage, reason),
-        *report.footprint_rows(found["load_s"], found["anonymous_mib"]),
+        *report.footprint_rows(found["load_s"], found["memory_mib"], found["peak_mib"]),
     ]
 
 

@@ -1,58 +1,155 @@
-"""Memory and loading of a stage, measured in a process of its own.
+"""Memory and loading of a worker that holds 8 layers, over gRPC on this machine.
 
-    python -m benchmarks.kernels.footprint FOLDER CORE
+    python -m benchmarks.kernels.footprint [--core N] [--folder DIR]
 
-This is the library's share: a Python process with numpy and the kernels that maps the files, makes
-the stage and runs one step of 512 rows. A worker adds gRPC; :func:`measure` is where another
-process can take its place.
+Three workers are one pipeline: the one that is measured has the 8 layers in the middle, so it
+receives hidden states and sends them on. All run on one core. Loading is timed from the request to
+the answer, which the worker gives when it is ready for steps. Memory is what it holds in a session
+after a step of 512 rows, the largest one, without the pages of mapped files and of caches; the
+peak, during the step, has messages of 8 MiB on top. The last line is JSON.
 """
 
+import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
-from benchmarks.kernels.stage import LARGEST_STEP, SHAPE, Text, open_stage
-from kernels import Engine
+from benchmarks.kernels import machine
+from benchmarks.kernels.layer_files import write_layers
+from benchmarks.kernels.layer_store import CONFIG, MIDDLE, write_store
+from benchmarks.kernels.worker_memory import PeakMemory, memory_of
+from cluster.discovery import Peer
+from cluster.plan import LayerRange, Plan, PlannedStage
+from cluster.store import Store
+from coordinator.pipeline import Session, StepChunk
+from deploy.footprint import choose_limits
+from deploy.nodes import ask_nodes
+from deploy.rollout import Rollout, hand_out_shards, load_stage, load_stages, recorded
+from transformer.kernel_arithmetic import layer_shape
 
-ROOT = Path(__file__).parents[2]
+_RANGES = (
+    LayerRange(0, MIDDLE.start),
+    LayerRange(MIDDLE.start, MIDDLE.stop),
+    LayerRange(MIDDLE.stop, CONFIG.n_layers),
+)
+_MEASURED = 1
+_LOADS = 5
+_LIMITS = choose_limits(CONFIG, None)
 
 
-def measure(folder: Path, core: int, rows: int = LARGEST_STEP) -> dict[str, Any]:
-    """``load_s`` from the request to ready, and ``anonymous_mib`` beyond weights and caches."""
-    command = [sys.executable, "-m", "benchmarks.kernels.footprint", str(folder), str(core)]
-    done = subprocess.run([*command, str(rows)], cwd=ROOT, stdout=subprocess.PIPE, check=True)
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+def measure(layers_folder: Path) -> dict[str, float]:
+    """``load_s``, the median of 5; beyond weights and caches ``loaded_mib`` before the step,
+    ``peak_mib`` during and ``memory_mib`` after it; ``cache_mib``.
 
-
-def _report(folder: Path, rows: int) -> dict[str, Any]:
-    before = _anonymous_bytes()
-    start = time.perf_counter()
-    stage = open_stage(Engine(threads=1), folder)
-    load_s = time.perf_counter() - start
-    text = Text(stage)
-    text.step(rows, 0)
-    cached = text.cache.size_bytes * text.cache.length // SHAPE.capacity
+    ``layers_folder`` holds the files of ``write_layers``; the store and the workers' folders are
+    put beside them. The workers run on the cores that this process may use.
+    """
+    store = write_store(layers_folder / "store", layers_folder)
+    with ExitStack() as stack:
+        cluster = f"benchmark-{os.getpid()}"
+        workers = [
+            stack.enter_context(_worker(cluster, layers_folder / f"worker-{i}"))
+            for i in range(len(_RANGES))
+        ]
+        rollout = _rollout(store, cluster, [address for _, address in workers])
+        hand_out_shards(rollout, _Silent())
+        epoch = load_stages(rollout, None)
+        load_s = statistics.median(_timed_load(rollout, epoch) for _ in range(_LOADS))
+        process_id = workers[_MEASURED][0].pid
+        cache_bytes = len(MIDDLE) * layer_shape(CONFIG, _LIMITS).cache_bytes_per_layer
+        record = recorded(rollout, epoch, layers_folder)
+        loaded = memory_of(process_id, cache_bytes)
+        with Session(record.addresses, epoch, CONFIG.vocab_size) as session:
+            ids = [i % CONFIG.vocab_size for i in range(_LIMITS.max_step_rows)]
+            with PeakMemory(process_id, cache_bytes) as peak:
+                session.submit([StepChunk(0, 0, ids, logit_rows=1, candidates=1)])
+                session.next_result()
+            after = memory_of(process_id, cache_bytes)
     return {
         "load_s": load_s,
-        "anonymous_mib": (_anonymous_bytes() - cached) / 2**20,
-        "before_mib": before / 2**20,
-        "cache_mib": cached / 2**20,
+        "loaded_mib": loaded.others_bytes / 2**20,
+        "memory_mib": after.others_bytes / 2**20,
+        "peak_mib": peak.bytes / 2**20,
+        "cache_mib": after.caches_bytes / 2**20,
     }
 
 
-def _anonymous_bytes() -> int:
-    """Memory that is no file's. Python maps anonymous memory as shared, hence both lines."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return sum(
-        int(line.split()[1]) * 1024 for line in lines if line.startswith(("RssAnon", "RssShmem"))
+class _Silent:
+    def begin(self, node: str, total_bytes: int) -> None:
+        pass
+
+    def advance(self, node: str, sent_bytes: int) -> None:
+        pass
+
+
+@contextmanager
+def _worker(cluster: str, data_dir: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A worker as people start it, and its address."""
+    command = [sys.executable, "-P", "-m", "worker", "--cluster", cluster]
+    command += ["--listen", "127.0.0.1:0", "--name", data_dir.name, "--data-dir", str(data_dir)]
+    log_path = data_dir.with_suffix(".log")
+    with log_path.open("w") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        assert process.stdout is not None
+        words = process.stdout.readline().split()
+        if words[:1] != ["ready"]:
+            raise RuntimeError(f"a worker did not start:\n{log_path.read_text()}")
+        yield process, words[1]
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def _rollout(store: Store, cluster: str, addresses: list[str]) -> Rollout:
+    nodes = ask_nodes([Peer(address, "", "") for address in addresses], cluster)
+    stages = [
+        PlannedStage(
+            node_id=node.about.node_id,
+            layers=layers,
+            weight_bytes=sum(
+                file.size_bytes for file in store.manifest.stage_files(layers.start, layers.stop)
+            ),
+            memory_bytes=0,
+        )
+        for node, layers in zip(nodes, _RANGES, strict=True)
+    ]
+    by_id = {node.about.node_id: node for node in nodes}
+    return Rollout(store, _LIMITS, Plan(tuple(stages)), by_id)
+
+
+def _timed_load(rollout: Rollout, epoch: int) -> float:
+    start = time.perf_counter()
+    load_stage(rollout, _MEASURED, epoch)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels.footprint")
+    parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
+    parser.add_argument("--folder", help="where 4 GB may lie for the time of the run")
+    options = parser.parse_args()
+    os.sched_setaffinity(0, {options.core})
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        write_layers(Path(name))
+        found = measure(Path(name))
+    print(machine.describe(options.core))
+    print(f"loading {len(MIDDLE)} layers from the page cache: {found['load_s']:.4f} s")
+    print(
+        f"memory beyond weights and {found['cache_mib']:.0f} MiB of caches: loaded "
+        f"{found['loaded_mib']:.1f} MiB, after a step of {_LIMITS.max_step_rows} rows "
+        f"{found['memory_mib']:.1f} MiB, during it {found['peak_mib']:.1f} MiB"
     )
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    os.sched_setaffinity(0, {int(sys.argv[2])})
-    print(json.dumps(_report(Path(sys.argv[1]), int(sys.argv[3]))))
+    main()

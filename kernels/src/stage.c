@@ -8,16 +8,17 @@
 /* Outputs of w1 and w3 that one task computes, joins and quantises while they are in its cache. */
 enum { FFN_STRIP = 64, ALIGNMENT = 64 };
 
-/* What a step needs beside its hidden states, carved out of one piece of memory. */
+/* What a step needs beside its hidden states, carved out of one piece of memory. Attention and
+ * feed-forward take turns, so what only one of them needs lies where the other has its own. */
 struct scratch {
     struct quantised_block *blocks; /* of what the attention's matrices, w1 and w3 multiply */
-    float *plain;                   /* the same in float32 */
-    struct quantised_block *hidden_blocks; /* of what w2 multiplies, if it is quantised */
-    float *hidden_plain;                   /* and if it is not */
-    float *queries;                 /* then what attention made of them */
+    float *plain;                   /* the same in float32, if one of them is not quantised */
+    float *strips;                  /* one gate and one up strip a thread */
+    float *queries;                 /* attention: then what it made of them */
     float *keys;
     float *values;
-    float *strips; /* one gate and one up strip a thread */
+    struct quantised_block *hidden_blocks; /* feed-forward: what w2 multiplies, if quantised */
+    float *hidden_plain;                   /* and if not */
 };
 
 static void *carve(int64_t *used, void *base, int64_t bytes) {
@@ -35,12 +36,16 @@ static int64_t divide(const struct engine *engine, const struct shape *shape, in
     const int64_t block = sizeof(struct quantised_block);
     out->blocks = carve(&used, base, rows * (widest / BLOCK_COLUMNS) * block);
     out->plain = carve(&used, base, rows * shape->dim * word);
-    out->hidden_blocks = carve(&used, base, rows * (shape->hidden_dim / BLOCK_COLUMNS) * block);
-    out->hidden_plain = carve(&used, base, rows * shape->hidden_dim * word);
-    out->queries = carve(&used, base, rows * query * word);
+    out->strips = carve(&used, base, pool_threads(engine->pool) * rows * 2 * FFN_STRIP * word);
+    int64_t shared = used;
+    out->queries = carve(&used, base, rows * widest * word);
     out->keys = carve(&used, base, rows * key * word);
     out->values = carve(&used, base, rows * key * word);
-    out->strips = carve(&used, base, pool_threads(engine->pool) * rows * 2 * FFN_STRIP * word);
+    int64_t attention = used;
+    used = shared;
+    out->hidden_blocks = carve(&used, base, rows * (shape->hidden_dim / BLOCK_COLUMNS) * block);
+    out->hidden_plain = carve(&used, base, rows * shape->hidden_dim * word);
+    if (used < attention) used = attention;
     return used;
 }
 
@@ -63,10 +68,12 @@ static struct operand normalised(struct job *job, const float *gain, const struc
                                  int count) {
     struct scratch *s = &job->scratch;
     int quantised = 0;
-    for (int i = 0; i < count; i++) quantised |= is_quantised(readers[i]->format);
+    for (int i = 0; i < count; i++) quantised += is_quantised(readers[i]->format);
+    /* If nobody reads the plain form, what comes next may have its place. */
+    float *plain = quantised == count ? s->queries : s->plain;
     norm_rows(job->engine, job->step->hidden, gain, job->step->rows, job->shape->dim,
-              job->shape->norm_eps, s->plain, quantised ? s->blocks : NULL);
-    return (struct operand){s->plain, s->blocks};
+              job->shape->norm_eps, plain, quantised ? s->blocks : NULL);
+    return (struct operand){plain, s->blocks};
 }
 
 /* RoPE and storing, one task a key/value head with the queries that share it. */

@@ -11,12 +11,15 @@ from cluster import wire
 from cluster.errors import NodeError
 from cluster.node import NodeClient
 from cluster.store import Store
-from coordinator.generation import Generation, GenerationOptions
+from coordinator.generation import GenerationOptions
 from coordinator.model import ServedModel
 from coordinator.pipeline import Session
+from coordinator.residents import CacheLimits
+from coordinator.scheduler import Scheduler
 from protos import pi_cluster_pb2 as pb
 from tests.stores import shard
-from tests.worker_servers import EPOCH, pipeline
+from tests.worker_servers import EPOCH, LIMITS, pipeline
+from transformer.config import ModelConfig
 from transformer.sampling import SamplingSettings
 
 LONG_PROMPT = [1, *((5 + i * 37) % 2000 + 5 for i in range(389))]
@@ -34,8 +37,13 @@ def generate(store, bounds, folder, prompt, sampling, chunk_size, max_tokens=8):
     vocab_size = store.manifest.config["vocab_size"]
     model = ServedModel(vocab_size, store.manifest.bos_id, frozenset(), None)
     options = GenerationOptions(sampling, max_tokens, chunk_size)
-    with pipeline(store, bounds, folder) as stages, Session(stages, EPOCH, vocab_size) as session:
-        return list(Generation(session, model, prompt, options))
+    limits = CacheLimits.of(ModelConfig.from_dict(store.manifest.config), LIMITS)
+    with (
+        pipeline(store, bounds, folder) as stages,
+        Session(stages, EPOCH, vocab_size) as session,
+        Scheduler(session, model, limits) as scheduler,
+    ):
+        return list(scheduler.submit(prompt, options))
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=["greedy", "seeded"])
