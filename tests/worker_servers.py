@@ -55,7 +55,11 @@ def pipeline(store: Store, bounds: Sequence[int], folder: Path) -> Iterator[list
 
 
 def load_stage(
-    store: Store, stage: StageAddress, following: StageAddress | None, epoch: int = EPOCH
+    store: Store,
+    stage: StageAddress,
+    following: StageAddress | None,
+    epoch: int = EPOCH,
+    cache_positions: int = 4 * 1024,
 ) -> None:
     """Hand a stage its shards and load it."""
     layers = stage.layers
@@ -68,7 +72,7 @@ def load_stage(
         max_step_rows=512,
         max_sequences=4,
         context=1024,
-        cache_positions=4 * 1024,
+        cache_positions=cache_positions,
     )
     with NodeClient(stage.address, stage.name) as client:
         for file in client.missing(store.manifest.stage_files(layers.start, layers.stop)):

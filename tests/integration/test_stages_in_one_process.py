@@ -14,7 +14,7 @@ from coordinator.model import ServedModel
 from coordinator.pipeline import Session
 from tests.raw_session import RawSession
 from tests.stores import shard
-from tests.worker_servers import EPOCH, pipeline
+from tests.worker_servers import EPOCH, load_stage, pipeline
 from transformer.sampling import SamplingSettings
 
 LONG_PROMPT = [1, *((5 + i * 37) % 2000 + 5 for i in range(389))]
@@ -134,3 +134,25 @@ def test_every_stage_tells_when_by_its_own_clock_it_began(random_store, tmp_path
     begins = [timing.began_ns for timing in timings]
     ends = [timing.began_ns + timing.compute_ns for timing in timings]
     assert before < begins[0] < ends[0] < begins[1] < ends[1] < begins[2] < ends[2] < after
+
+
+@pytest.mark.parametrize("positions", [0, (1 << 40) + 1])
+def test_room_that_makes_no_sense_is_refused_by_name(random_store, tmp_path, positions):
+    with pipeline(random_store, [0, 6], tmp_path) as (stage,):
+        with pytest.raises(NodeError, match=f"cache_positions is {positions}; it must be from 1"):
+            load_stage(random_store, stage, None, EPOCH + 1, positions)
+        with RawSession([stage]) as line:
+            assert len(line.step((1, 0, [1]))) == 1
+
+
+def test_texts_together_may_fill_the_room_and_pass_it_no_further(random_store, tmp_path):
+    with pipeline(random_store, [0, 2, 6], tmp_path) as stages:
+        for stage, following in zip(stages, [stages[1], None], strict=True):
+            load_stage(random_store, stage, following, EPOCH, cache_positions=192)
+        with RawSession(stages) as line:
+            line.step((1, 0, [5] * 128), (2, 0, [5] * 64))
+            line.step((1, 0, [5] * 64))
+            line.step((2, 64, [5] * 64))
+            line.send((1, 64, [5]))
+            with pytest.raises(NodeError, match="would hold 256 positions"):
+                line.failure()
