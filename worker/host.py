@@ -122,6 +122,19 @@ class StageHost:
             self._slot.release()
 
     @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep sessions out for a moment, to measure. Raises ``PipelineBusy`` during one."""
+        if not self._slot.acquire(blocking=False):
+            raise PipelineBusy(
+                f"this node computes for {self._coordinator or 'another coordinator'} and cannot "
+                "be measured meanwhile: wait for that to finish, or end it there"
+            )
+        try:
+            yield
+        finally:
+            self._slot.release()
+
+    @contextlib.contextmanager
     def results(self, request: pb.CollectResultsRequest) -> Iterator[ResultSink]:
         """Receive the results of a session that is about to begin."""
         wire.check_wire_version(request.wire_version, "the coordinator")

@@ -17,6 +17,16 @@ cluster_option = click.option(
     "--cluster", default=settings.DEFAULT_CLUSTER, show_default=True, help="Name of the cluster."
 )
 
+nodes_option = click.option(
+    "--nodes", metavar="HOST:PORT,...", help="Use these workers instead of mDNS."
+)
+
+context_option = click.option(
+    "--context",
+    type=click.IntRange(1),
+    help="Longest text in tokens, for models without a sliding window.",
+)
+
 _DEFAULTS = SamplingSettings()
 
 stop_option = click.option(
