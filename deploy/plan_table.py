@@ -8,6 +8,8 @@ from cluster.plan import Plan
 from cluster.prediction import USERS, Prediction
 from deploy import screen
 from deploy.nodes import Node
+from transformer.config import ModelConfig
+from transformer.stage import Limits
 
 
 def plan_table(
@@ -36,4 +38,14 @@ def expected(prediction: Prediction) -> str:
     return (
         f"expected tokens/s: {prediction.decode_tps:.2f} for one user, "
         f"{prediction.users_tps:.2f} for {USERS} together, {prediction.prefill_tps:.1f} of a prompt"
+    )
+
+
+def context_note(config: ModelConfig, limits: Limits) -> str:
+    """What to know of the context where it is less than the model's, else nothing."""
+    if config.window is not None or limits.context == config.max_positions:
+        return ""
+    return (
+        f"context {limits.context} of the model's {config.max_positions} tokens; "
+        "--context changes it"
     )

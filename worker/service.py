@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 Method = Callable[..., Any]
 
+_MAX_ADDRESS = 262  # a host name of 255 characters, a colon and a port
+
 _MOST = {"max_step_rows": 4_096, "max_sequences": 1_024, "context": 1 << 24}
 """Bounds of what a coordinator may ask for; whether it fits is the planner's business."""
 
@@ -167,6 +169,8 @@ class WorkerService(rpc.WorkerServicer):
     def MeasureLink(
         self, request: pb.MeasureLinkRequest, context: grpc.ServicerContext
     ) -> pb.LinkSpeed:
+        if len(request.address) > _MAX_ADDRESS:
+            raise NodeError(f"an address of {len(request.address)} characters is none")
         host, port = split_address(request.address)
         with NodeClient(f"{host}:{port}") as other:
             link = measure_link(other)

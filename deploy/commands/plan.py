@@ -15,7 +15,7 @@ from deploy.commands.options import cluster_option, context_option, nodes_option
 from deploy.embedded import embedded_store
 from deploy.footprint import choose_limits, model_footprint
 from deploy.nodes import Node, named_or_found
-from deploy.plan_table import expected, plan_table
+from deploy.plan_table import context_note, expected, plan_table
 from deploy.planning import Planner, Predicted
 from transformer.config import ModelConfig
 
@@ -39,15 +39,10 @@ def plan(
     found, warnings = named_or_found(nodes, cluster)
     screen.warn(warnings)
     config = ModelConfig.from_dict(opened.manifest.config)
-    footprint = model_footprint(opened.manifest, config, choose_limits(config, context))
-    planner = Planner(footprint, found)
-    plans: list[tuple[list[Objective], Predicted]] = []
-    for objective in Objective:
-        predicted = planner.plan(objective)
-        if plans and plans[-1][1].plan == predicted.plan:
-            plans[-1][0].append(objective)
-        else:
-            plans.append(([objective], predicted))
+    limits = choose_limits(config, context)
+    plans = _different_plans(Planner(model_footprint(opened.manifest, config, limits), found))
+    if note := context_note(config, limits):
+        screen.notes.print(note)
     if as_json:
         click.echo(json.dumps({"plans": [_to_json(*one, found) for one in plans]}))
         return
@@ -56,6 +51,18 @@ def plan(
         title = f"--objective {' or '.join(objectives)}"
         screen.answers.print(plan_table(predicted.plan, predicted.prediction, by_id, title))
         screen.answers.print(expected(predicted.prediction), soft_wrap=True)
+
+
+def _different_plans(planner: Planner) -> list[tuple[list[Objective], Predicted]]:
+    """Each plan once, with the objectives that lead to it."""
+    plans: list[tuple[list[Objective], Predicted]] = []
+    for objective in Objective:
+        predicted = planner.plan(objective)
+        if plans and plans[-1][1].plan == predicted.plan:
+            plans[-1][0].append(objective)
+        else:
+            plans.append(([objective], predicted))
+    return plans
 
 
 def _to_json(

@@ -16,7 +16,7 @@ from deploy.embedded import embedded_store
 from deploy.footprint import choose_limits
 from deploy.local_workers import ensure_local_workers
 from deploy.nodes import Node, ask_nodes, find_nodes
-from deploy.plan_table import expected, plan_table
+from deploy.plan_table import context_note, expected, plan_table
 from deploy.record import PipelineRecord, changing, load_record, save_record
 from deploy.rollout import (
     Rollout,
@@ -66,11 +66,8 @@ def up(
         rollout = make_rollout(opened, found, limits, previous, Objective(objective))
         screen.notes.print(plan_table(rollout.plan, rollout.prediction, rollout.nodes))
         screen.notes.print(expected(rollout.prediction), soft_wrap=True)
-        if config.window is None and limits.context < config.max_positions:
-            screen.notes.print(
-                f"context {limits.context} of the model's {config.max_positions} tokens; "
-                "--context changes it"
-            )
+        if note := context_note(config, limits):
+            screen.notes.print(note)
         if previous and is_running(rollout, previous):
             save_record(recorded(rollout, previous.epoch, folder), opened)
             screen.notes.print("already up: nothing to move")
