@@ -7,10 +7,10 @@ PACKAGES := cluster coordinator deploy kernels protos shard_tool storyteller tra
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-arm check format protos bench bench-kernels bench-quality test-sanitized wheels clean
+.PHONY: help demo test test-arm check format protos bench bench-kernels bench-prediction bench-quality test-sanitized wheels clean
 
 help: ## list these targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: .venv/installed ## set everything up, start three workers here, and let them tell a story
 	@$(BIN)/pi-cluster up --local 3 --cluster demo
@@ -47,6 +47,9 @@ bench: .venv/installed ## measure the embedded model on three workers here
 # The peer, llama.cpp, is optional: benchmarks/kernels/__main__.py says how to build it.
 bench-kernels: .venv/installed ## measure the kernels on one core: nothing else should be running
 	@$(BIN)/python -m benchmarks.kernels --peer-python $(PEER_PYTHON)
+
+bench-prediction: .venv/installed ## compare what plan predicts with what bench measures, about two minutes
+	@$(BIN)/python -m benchmarks.prediction
 
 bench-quality: .venv/installed ## measure what quantisation costs the embedded model, about two minutes
 	@$(BIN)/python -m benchmarks.quality

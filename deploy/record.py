@@ -16,7 +16,9 @@ from cluster import settings
 from cluster.atomic_file import write_bytes
 from cluster.errors import ClusterError, StateError, VersionError
 from cluster.manifest import MAX_MANIFEST_BYTES, Manifest
+from cluster.objective import Objective
 from cluster.plan import LayerRange
+from cluster.prediction import Prediction
 from cluster.store import Store
 from coordinator.model import ServedModel
 from coordinator.pipeline import StageAddress
@@ -48,7 +50,11 @@ class PipelineRecord:
     epoch: int
     manifest: Manifest
     limits: Limits
+    objective: Objective
+    prediction: Prediction
     stages: tuple[RecordedStage, ...]
+    unused: tuple[str, ...]
+    """Ids of nodes that were offered and got no stage."""
 
     @property
     def addresses(self) -> tuple[StageAddress, ...]:
@@ -101,7 +107,10 @@ def save_record(record: PipelineRecord, store: Store) -> None:
         "epoch": record.epoch,
         "store_digest": record.manifest.digest,
         "limits": asdict(record.limits),
+        "objective": record.objective.value,
+        "prediction": asdict(record.prediction),
         "stages": [_stage_json(stage) for stage in record.stages],
+        "unused": list(record.unused),
     }
     write_bytes(record.folder / _RECORD_NAME, json.dumps(values, indent=1).encode() + b"\n")
 
@@ -126,7 +135,10 @@ def load_record(cluster: str) -> PipelineRecord:
             epoch=int(values["epoch"]),
             manifest=manifest,
             limits=Limits(**values["limits"]),
+            objective=Objective(values["objective"]),
+            prediction=_prediction(values["prediction"]),
             stages=tuple(_stage(stage) for stage in values["stages"]),
+            unused=tuple(map(str, values["unused"])),
         )
     except VersionError:
         raise
@@ -142,6 +154,11 @@ def forget_record(folder: Path) -> None:
 def _read(path: Path) -> str:
     with path.open("rb") as file:
         return file.read(MAX_MANIFEST_BYTES).decode()
+
+
+def _prediction(values: dict[str, Any]) -> Prediction:
+    lists = {name: tuple(values[name]) for name in ("stage_s", "links_s")}
+    return Prediction(**(values | lists))
 
 
 def _stage_json(stage: RecordedStage) -> dict[str, Any]:

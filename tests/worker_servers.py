@@ -19,7 +19,9 @@ from protos import pi_cluster_pb2_grpc as rpc
 from tests.kernel_engines import EVERY_VARIANT, engine
 from transformer.stage import Limits
 from worker.host import StageHost
+from worker.identity import Identity
 from worker.service import WorkerService
+from worker.speed import ProfileKeeper
 from worker.vault import ShardVault
 
 EPOCH = 7
@@ -51,7 +53,9 @@ def pipeline(
         for layers in ranges:
             name = f"node-{layers}"
             about = pb.NodeDescription(node_id=name, name=name, wire_version=wire.WIRE_VERSION)
-            service = WorkerService(about, vault, StageHost(vault, engine(EVERY_VARIANT[0])))
+            kernels = engine(EVERY_VARIANT[0])
+            profile = ProfileKeeper(folder, Identity(name), kernels)
+            service = WorkerService(about, vault, StageHost(vault, kernels), profile)
             address = stack.enter_context(serving(service))
             stages.append(StageAddress(name, name, address, layers))
         for stage, following in zip(stages, [*stages[1:], None], strict=True):

@@ -45,13 +45,6 @@ def test_another_number_of_texts_loads_the_pipeline_anew_with_that_room(cluster)
     assert "already up" in cluster.up("--local", "1", "--texts", "1").err
 
 
-def test_plan_only_shows_the_plan_and_changes_nothing(story):
-    before = story.status()["epoch"]
-    outcome = story.run("up", "--local", "3", "--plan-only")
-    assert outcome.code == 0 and "local-3" in outcome.err and not outcome.out
-    assert story.status()["epoch"] == before
-
-
 def test_mdns_alone_finds_the_workers_that_run(story):
     outcome = story.up()
     assert "already up" in outcome.err and "warning" not in outcome.err
