@@ -7,10 +7,10 @@ PACKAGES := cluster coordinator deploy kernels protos shard_tool storyteller tra
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-arm check format protos bench bench-kernels bench-virtual bench-quality test-sanitized wheels clean
+.PHONY: help demo test test-arm check format protos bench bench-kernels bench-prediction bench-virtual bench-quality test-sanitized wheels clean
 
 help: ## list these targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: .venv/installed ## set everything up, start three workers here, and let them tell a story
 	@$(BIN)/pi-cluster up --local 3 --cluster demo
@@ -48,6 +48,9 @@ bench: .venv/installed ## measure the embedded model on three workers here
 bench-kernels: .venv/installed ## measure the kernels on one core: nothing else should be running
 	@$(BIN)/python -m benchmarks.kernels --peer-python $(PEER_PYTHON)
 
+bench-prediction: .venv/installed ## compare what plan predicts with what bench measures, about two minutes
+	@$(BIN)/python -m benchmarks.prediction
+
 bench-virtual: .venv/installed ## simulate clusters of Pis on emulated networks: needs root and gcc, ten minutes
 	@$(BIN)/python -m benchmarks.virtual
 
@@ -55,16 +58,18 @@ bench-quality: .venv/installed ## measure what quantisation costs the embedded m
 	@$(BIN)/python -m benchmarks.quality
 
 # In a folder and an environment of their own, since an editable install would be found first.
-test-sanitized: ## run the kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer
+test-sanitized: ## run the tests of kernels and of loading under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(PYTHON) -m venv build/sanitized-venv
-	build/sanitized-venv/bin/python -m pip install --quiet numpy pytest pytest-timeout
+	build/sanitized-venv/bin/python -m pip install --quiet \
+		numpy psutil pytest pytest-timeout safetensors sentencepiece
 	rm -rf build/sanitized
 	build/sanitized-venv/bin/python -m pip install --quiet --no-deps --target build/sanitized \
 		-C cmake.define.KERNELS_SANITIZE=ON -C build-dir=build/sanitized-objects .
 	cp -r tests pyproject.toml build/sanitized/
 	cd build/sanitized && ASAN_OPTIONS=detect_leaks=0 \
 		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-		../sanitized-venv/bin/python -m pytest -q --import-mode=importlib tests/unit/test_kernels_*.py
+		../sanitized-venv/bin/python -m pytest -q --import-mode=importlib \
+		tests/unit/test_kernels_*.py tests/unit/test_loading.py
 
 wheels: .venv/created ## build the wheels for this machine and for the Raspberry Pi (aarch64)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from cluster import settings, wire
-from cluster.errors import StoreError
+from cluster.errors import NodeError, StoreError
 from cluster.manifest import ShardFile
+from cluster.speed import Link, NodeProfile, Speed
 from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
 
@@ -79,6 +80,42 @@ class NodeClient:
             self._stub.UnloadStage(
                 pb.UnloadStageRequest(epoch=epoch), timeout=settings.LOAD_TIMEOUT_S
             )
+
+    def measure_node(self) -> NodeProfile:
+        """How fast the node computes; it measures when asked for the first time.
+
+        Raises ``PipelineBusy`` when it would have to measure while a session runs.
+        """
+        with wire.restored_errors(self.label):
+            speed = self._stub.MeasureNode(
+                pb.MeasureNodeRequest(), timeout=settings.MEASURE_TIMEOUT_S
+            )
+        try:
+            return NodeProfile(
+                Speed(speed.read_bytes_ps, speed.macs_ps),
+                Speed(speed.machine_read_bytes_ps, speed.machine_macs_ps),
+            )
+        except ValueError as error:
+            raise NodeError(f"{self.label} tells of an impossible speed: {error}") from None
+
+    def measure_link(self, address: str) -> Link:
+        """How fast the node reaches the worker at ``address``."""
+        with wire.restored_errors(self.label):
+            speed = self._stub.MeasureLink(
+                pb.MeasureLinkRequest(address=address), timeout=settings.MEASURE_TIMEOUT_S
+            )
+        try:
+            return Link(speed.delay_s, speed.bytes_ps)
+        except ValueError as error:
+            raise NodeError(f"{self.label} tells of an impossible link: {error}") from None
+
+    def echo(
+        self, sent_bytes: int, answer_bytes: int, timeout_s: float = settings.CALL_TIMEOUT_S
+    ) -> None:
+        """Send zeros and wait for as many as are asked for."""
+        request = pb.EchoRequest(data=bytes(sent_bytes), answer_bytes=answer_bytes)
+        with wire.restored_errors(self.label):
+            self._stub.Echo(request, timeout=timeout_s)
 
     def run_steps(self, messages: Iterator[pb.StepMessage]) -> Any:
         """Open a session at this node: a ``grpc.Call`` and future that ends when it does."""

@@ -1,9 +1,14 @@
-"""The planner: which node holds which layers. Pure functions of figures, no network."""
+"""The planner: which node holds which layers. Pure functions of figures, no network.
 
+:func:`plan_layers` is for throughput; `latency_plan.py` plans for one user.
+"""
+
+import collections
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cluster.errors import PlanError
+from cluster.speed import STEP_COST_S, Link, Speed
 
 HEADROOM = 0.1  # of a node's free memory is left to its system and to the page cache
 _CLEARLY_FASTER = 0.9  # measured speeds are noisy: a smaller gain is not worth another order
@@ -33,7 +38,7 @@ class LayerRange:
 
 @dataclass(frozen=True, slots=True)
 class ModelFootprint:
-    """What a model asks of the nodes that hold it, in bytes."""
+    """What a model asks of the nodes that hold it: bytes, and multiply-adds for one row."""
 
     n_layers: int
     layer_bytes: int
@@ -44,16 +49,37 @@ class ModelFootprint:
     """What the caches of all sequences may hold at one layer."""
     step_bytes: int
     """Activations of the largest step."""
+    layer_macs: int
+    head_macs: int
+    row_bytes: int
+    """Hidden states of one row, as they travel."""
+
+    def compute_s(self, speed: Speed, layers: int, rows: int, head_rows: int = 0) -> float:
+        """Seconds that a stage computes on a step, the head for ``head_rows`` of its rows.
+
+        The share of attention is left out: at 512 positions of Mistral 7B, a fiftieth of the
+        multiply-adds.
+        """
+        time = speed.compute_s(layers * self.layer_bytes, layers * self.layer_macs, rows)
+        if head_rows:
+            time += speed.compute_s(self.head_bytes, self.head_macs, head_rows)
+        return time
 
 
 @dataclass(frozen=True, slots=True)
 class NodeCapacity:
-    """What a node offers. ``speed`` compares nodes: bytes of weights read per second."""
+    """What a node offers, as it was measured."""
 
     node_id: str
     name: str
     free_memory_bytes: int
-    speed: float
+    speed: Speed
+    """Of the node while nothing else runs on its machine."""
+    machine_id: str
+    machine_speed: Speed
+    """What all nodes of the machine reach together."""
+    reach: Link
+    """From the coordinator. Stands for the links to other nodes, which are not all measured."""
 
     @property
     def usable_bytes(self) -> int:
@@ -90,9 +116,10 @@ def plan_layers(footprint: ModelFootprint, nodes: Sequence[NodeCapacity]) -> Pla
     """
     if not nodes:
         raise PlanError("no nodes to plan for")
+    nodes = _all_busy(nodes)
     best: tuple[float, list[NodeCapacity], list[int]] | None = None
     for order in _orders(nodes):
-        counts = _share(footprint, order)
+        counts = share_evenly(footprint, order)
         if counts is None:
             continue
         slowest = _slowest(footprint, order, counts)
@@ -101,8 +128,17 @@ def plan_layers(footprint: ModelFootprint, nodes: Sequence[NodeCapacity]) -> Pla
         if len(nodes) > _MOST_NODES_TO_REORDER:
             break
     if best is None:
-        raise PlanError(_explain_misfit(footprint, nodes))
-    return _lay_out(footprint, nodes, best[1], best[2])
+        raise PlanError(explain_misfit(footprint, nodes))
+    return lay_out(footprint, nodes, best[1], best[2])
+
+
+def _all_busy(nodes: Sequence[NodeCapacity]) -> list[NodeCapacity]:
+    """The nodes as fast as each is while all of them compute: those of one machine share it."""
+    sharing = collections.Counter(node.machine_id for node in nodes)
+    return [
+        replace(node, speed=node.speed.at_most(node.machine_speed, sharing[node.machine_id]))
+        for node in nodes
+    ]
 
 
 def _orders(nodes: Sequence[NodeCapacity]) -> Iterator[list[NodeCapacity]]:
@@ -117,7 +153,7 @@ def _orders(nodes: Sequence[NodeCapacity]) -> Iterator[list[NodeCapacity]]:
         yield [only]
 
 
-def _share(footprint: ModelFootprint, order: list[NodeCapacity]) -> list[int] | None:
+def share_evenly(footprint: ModelFootprint, order: list[NodeCapacity]) -> list[int] | None:
     """Layers for each node, at least one at both ends, or None when they do not fit.
 
     Each next layer goes to the node that would finish soonest with it, which makes the slowest
@@ -127,15 +163,16 @@ def _share(footprint: ModelFootprint, order: list[NodeCapacity]) -> list[int] | 
     counts[0] = counts[-1] = 1
     spare = footprint.n_layers - sum(counts)
     if spare < 0 or any(
-        _memory(footprint, order, counts, i) > order[i].usable_bytes for i in (0, len(order) - 1)
+        stage_memory(footprint, order, counts, i) > order[i].usable_bytes
+        for i in (0, len(order) - 1)
     ):
         return None
     for _ in range(spare):
         best, best_time = -1, float("inf")
         for index, node in enumerate(order):
             counts[index] += 1
-            fits = _memory(footprint, order, counts, index) <= node.usable_bytes
-            time = _time(footprint, order, counts, index)
+            fits = stage_memory(footprint, order, counts, index) <= node.usable_bytes
+            time = stage_time(footprint, order, counts, index)
             counts[index] -= 1
             if fits and time < best_time:
                 best, best_time = index, time
@@ -156,35 +193,38 @@ def _weights(
     return size
 
 
-def _memory(
+def stage_memory(
     footprint: ModelFootprint, order: Sequence[NodeCapacity], counts: Sequence[int], index: int
 ) -> int:
+    """Bytes that one stage of this sharing fills."""
     caches = counts[index] * footprint.cache_bytes_per_layer
     return _weights(footprint, order, counts, index) + caches + footprint.step_bytes
 
 
-def _time(
+def stage_time(
     footprint: ModelFootprint, order: Sequence[NodeCapacity], counts: Sequence[int], index: int
 ) -> float:
-    """Relative time for one token: the bytes read, of which the embedding is only a row."""
-    size = _weights(footprint, order, counts, index)
-    if index == 0:
-        size -= footprint.embedding_bytes
-    return size / order[index].speed
+    """Seconds of one stage for a step of one row, logits among them on the last stage."""
+    if not counts[index]:
+        return 0.0
+    is_last = index == len(order) - 1
+    speed = order[index].speed
+    return STEP_COST_S + footprint.compute_s(speed, counts[index], 1, head_rows=int(is_last))
 
 
 def _slowest(
     footprint: ModelFootprint, order: Sequence[NodeCapacity], counts: Sequence[int]
 ) -> float:
-    return max(_time(footprint, order, counts, index) for index in range(len(order)))
+    return max(stage_time(footprint, order, counts, index) for index in range(len(order)))
 
 
-def _lay_out(
+def lay_out(
     footprint: ModelFootprint,
     nodes: Sequence[NodeCapacity],
     order: Sequence[NodeCapacity],
     counts: Sequence[int],
 ) -> Plan:
+    """The plan that gives the nodes in ``order`` so many layers each."""
     stages, start = [], 0
     for index, (node, count) in enumerate(zip(order, counts, strict=True)):
         if count:
@@ -193,7 +233,7 @@ def _lay_out(
                     node.node_id,
                     LayerRange(start, start + count),
                     _weights(footprint, order, counts, index),
-                    _memory(footprint, order, counts, index),
+                    stage_memory(footprint, order, counts, index),
                 )
             )
             start += count
@@ -202,7 +242,8 @@ def _lay_out(
     return Plan(tuple(stages), unused)
 
 
-def _explain_misfit(footprint: ModelFootprint, nodes: Sequence[NodeCapacity]) -> str:
+def explain_misfit(footprint: ModelFootprint, nodes: Sequence[NodeCapacity]) -> str:
+    """Why no plan is possible, with the figures of model and nodes."""
     caches = footprint.n_layers * footprint.cache_bytes_per_layer
     steps = len(nodes) * footprint.step_bytes
     layers = footprint.n_layers * footprint.layer_bytes

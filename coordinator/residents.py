@@ -5,9 +5,12 @@ The stages refuse what does not fit; here it is decided so that they never have 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 from coordinator.sequence import SequenceState
-from transformer.cache import KEY_TILE
+from transformer.cache import KEY_TILE, cache_capacity
+from transformer.config import ModelConfig
+from transformer.stage import Limits
 
 _LEAST_SHARED = 16  # positions: fewer are as soon computed again
 
@@ -21,6 +24,18 @@ class CacheLimits:
     capacity: int
     window: int | None
     max_step_rows: int
+
+    @classmethod
+    def of(cls, config: ModelConfig, limits: Limits) -> Self:
+        """Those of a pipeline that was loaded with ``limits``."""
+        capacity = cache_capacity(config.window, limits.context, limits.max_step_rows)
+        return cls(
+            limits.max_sequences,
+            limits.cache_positions,
+            capacity,
+            config.window,
+            limits.max_step_rows,
+        )
 
     def tiles(self, positions: int) -> int:
         """Positions that a text of this length takes up."""

@@ -1,11 +1,14 @@
 """What a store asks of the nodes that will hold it, before anything is loaded."""
 
+import math
+
 from cluster import settings
 from cluster.manifest import Manifest
 from cluster.plan import ModelFootprint
 from transformer.cache import cache_capacity
 from transformer.config import ModelConfig
 from transformer.kernel_arithmetic import layer_shape
+from transformer.shapes import Shapes, head_shapes, layer_shapes
 from transformer.stage import Limits
 
 _FLOAT_BYTES = 4
@@ -44,4 +47,12 @@ def model_footprint(manifest: Manifest, config: ModelConfig, limits: Limits) -> 
         head_bytes=manifest.head_file.size_bytes,
         cache_bytes_per_layer=cache,
         step_bytes=_FLOAT_BYTES * (limits.max_step_rows * row + config.vocab_size),
+        layer_macs=_macs(layer_shapes(config)),
+        head_macs=_macs(head_shapes(config)),
+        row_bytes=_FLOAT_BYTES * config.dim,
     )
+
+
+def _macs(shapes: Shapes) -> int:
+    """Multiply-adds of one row with all matrices."""
+    return sum(math.prod(shape) for shape in shapes.values() if len(shape) > 1)

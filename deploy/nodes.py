@@ -1,6 +1,5 @@
 """Which nodes a pipeline may use: found, asked who they are, and checked."""
 
-import collections
 import ipaddress
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +9,6 @@ from cluster import discovery, settings
 from cluster.discovery import Peer
 from cluster.errors import ClusterError, NodeError
 from cluster.node import NodeClient
-from cluster.plan import NodeCapacity
 from protos import pi_cluster_pb2 as pb
 
 
@@ -56,26 +54,11 @@ def ask_nodes(peers: Sequence[Peer], cluster: str) -> list[Node]:
     return _checked(nodes, cluster)
 
 
-def capacities(nodes: Sequence[Node]) -> list[NodeCapacity]:
-    """What each node offers to a plan.
-
-    Nodes on one machine share its memory, and are equally fast whatever each of them measured
-    while the others did.
-    """
-    sharing = collections.Counter(node.about.machine_id for node in nodes)
-    speed: dict[str, int] = collections.defaultdict(lambda: 1)
-    for node in nodes:
-        machine = node.about.machine_id
-        speed[machine] = max(speed[machine], node.about.read_bandwidth)
-    return [
-        NodeCapacity(
-            node_id=node.about.node_id,
-            name=node.about.name,
-            free_memory_bytes=node.about.free_memory_bytes // sharing[node.about.machine_id],
-            speed=float(speed[node.about.machine_id]),
-        )
-        for node in nodes
-    ]
+def named_or_found(nodes: str | None, cluster: str) -> tuple[list[Node], list[str]]:
+    """The nodes of a static list, or without one those that mDNS finds; and warnings."""
+    if nodes:
+        return ask_nodes(discovery.parse_nodes(nodes), cluster), []
+    return find_nodes(cluster)
 
 
 def _ask_all(peers: Sequence[Peer]) -> list[Node | ClusterError]:

@@ -16,13 +16,14 @@ from cluster import settings
 from cluster.atomic_file import write_bytes
 from cluster.errors import ClusterError, StateError, VersionError
 from cluster.manifest import MAX_MANIFEST_BYTES, Manifest
+from cluster.objective import Objective
 from cluster.plan import LayerRange
+from cluster.prediction import Prediction
 from cluster.store import Store
 from coordinator.model import ServedModel
 from coordinator.pipeline import StageAddress
 from coordinator.residents import CacheLimits
 from coordinator.text_model import TextModel
-from transformer.cache import cache_capacity
 from transformer.config import ModelConfig
 from transformer.stage import Limits
 
@@ -49,7 +50,11 @@ class PipelineRecord:
     epoch: int
     manifest: Manifest
     limits: Limits
+    objective: Objective
+    prediction: Prediction
     stages: tuple[RecordedStage, ...]
+    unused: tuple[str, ...]
+    """Ids of nodes that were offered and got no stage."""
 
     @property
     def addresses(self) -> tuple[StageAddress, ...]:
@@ -59,11 +64,7 @@ class PipelineRecord:
     @property
     def cache_limits(self) -> CacheLimits:
         """What the caches have room for, as the scheduler counts it."""
-        limits, window = self.limits, ModelConfig.from_dict(self.manifest.config).window
-        capacity = cache_capacity(window, limits.context, limits.max_step_rows)
-        return CacheLimits(
-            limits.max_sequences, limits.cache_positions, capacity, window, limits.max_step_rows
-        )
+        return CacheLimits.of(ModelConfig.from_dict(self.manifest.config), self.limits)
 
     @property
     def model(self) -> ServedModel:
@@ -106,7 +107,10 @@ def save_record(record: PipelineRecord, store: Store) -> None:
         "epoch": record.epoch,
         "store_digest": record.manifest.digest,
         "limits": asdict(record.limits),
+        "objective": record.objective.value,
+        "prediction": asdict(record.prediction),
         "stages": [_stage_json(stage) for stage in record.stages],
+        "unused": list(record.unused),
     }
     write_bytes(record.folder / _RECORD_NAME, json.dumps(values, indent=1).encode() + b"\n")
 
@@ -131,7 +135,10 @@ def load_record(cluster: str) -> PipelineRecord:
             epoch=int(values["epoch"]),
             manifest=manifest,
             limits=Limits(**values["limits"]),
+            objective=Objective(values["objective"]),
+            prediction=_prediction(values["prediction"]),
             stages=tuple(_stage(stage) for stage in values["stages"]),
+            unused=tuple(map(str, values["unused"])),
         )
     except VersionError:
         raise
@@ -147,6 +154,11 @@ def forget_record(folder: Path) -> None:
 def _read(path: Path) -> str:
     with path.open("rb") as file:
         return file.read(MAX_MANIFEST_BYTES).decode()
+
+
+def _prediction(values: dict[str, Any]) -> Prediction:
+    lists = {name: tuple(values[name]) for name in ("stage_s", "links_s")}
+    return Prediction(**(values | lists))
 
 
 def _stage_json(stage: RecordedStage) -> dict[str, Any]:

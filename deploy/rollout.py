@@ -9,11 +9,14 @@ from typing import Protocol
 from cluster.errors import ClusterError, NodeError
 from cluster.manifest import Manifest
 from cluster.node import NodeClient
-from cluster.plan import LayerRange, Plan, PlannedStage, plan_layers
+from cluster.objective import Objective
+from cluster.plan import LayerRange, Plan, PlannedStage
+from cluster.prediction import Prediction
 from cluster.store import Store
 from coordinator.pipeline import Session, StageAddress, StepChunk
 from deploy.footprint import model_footprint
-from deploy.nodes import Node, capacities
+from deploy.nodes import Node
+from deploy.planning import Planner
 from deploy.record import PipelineRecord, RecordedStage
 from protos import pi_cluster_pb2 as pb
 from transformer.config import ModelConfig
@@ -38,7 +41,9 @@ class Rollout:
 
     store: Store
     limits: Limits
+    objective: Objective
     plan: Plan
+    prediction: Prediction
     nodes: dict[str, Node]
     """By node id."""
 
@@ -48,33 +53,42 @@ class Rollout:
 
 
 def make_rollout(
-    store: Store, nodes: Sequence[Node], limits: Limits, previous: PipelineRecord | None
+    store: Store,
+    nodes: Sequence[Node],
+    limits: Limits,
+    previous: PipelineRecord | None,
+    objective: Objective,
 ) -> Rollout:
-    """Plan a store for these nodes.
+    """Measure these nodes, unless that was done before, and plan a store for them.
 
-    A pipeline that already serves this store from exactly these nodes keeps its plan: free memory
-    moves a little all the time, and layers should not move with it.
+    A pipeline that already serves this store from exactly these nodes for the same objective
+    keeps its plan: free memory moves a little all the time, and layers should not move with it.
     """
     manifest = store.manifest
     config = ModelConfig.from_dict(manifest.config)
     by_id = {node.about.node_id: node for node in nodes}
-    if previous and _still_serves(previous, manifest, limits, by_id):
+    if (
+        previous
+        and previous.objective == objective
+        and _still_serves(previous, manifest, limits, by_id)
+    ):
         stages = tuple(
             PlannedStage(s.where.node_id, s.where.layers, s.weight_bytes, s.memory_bytes)
             for s in previous.stages
         )
-        used = {stage.node_id for stage in stages}
-        plan = Plan(stages, tuple(node_id for node_id in by_id if node_id not in used))
-    else:
-        plan = plan_layers(model_footprint(manifest, config, limits), capacities(nodes))
-    return Rollout(store, limits, plan, by_id)
+        plan = Plan(stages, previous.unused)
+        return Rollout(store, limits, objective, plan, previous.prediction, by_id)
+    planned = Planner(model_footprint(manifest, config, limits), nodes).plan(objective)
+    return Rollout(store, limits, objective, planned.plan, planned.prediction, by_id)
 
 
 def is_running(rollout: Rollout, previous: PipelineRecord | None) -> bool:
-    """Whether every node already serves what the plan gives it, in one epoch."""
-    if previous is None or previous.limits != rollout.limits:
-        return False
-    if previous.manifest.digest != rollout.store.manifest.digest:
+    """Whether every node already serves what the plan gives it, in one epoch and these limits."""
+    if (
+        previous is None
+        or previous.manifest.digest != rollout.store.manifest.digest
+        or previous.limits != rollout.limits
+    ):
         return False
     wanted = [(s.node_id, rollout.node(s).address, s.layers) for s in rollout.plan.stages]
     recorded = [(s.node_id, s.address, s.layers) for s in previous.addresses]
@@ -159,7 +173,16 @@ def recorded(rollout: Rollout, epoch: int, folder: Path) -> PipelineRecord:
         node = rollout.node(stage)
         where = StageAddress(stage.node_id, node.about.name, node.address, stage.layers)
         stages.append(RecordedStage(where, stage.weight_bytes, stage.memory_bytes))
-    return PipelineRecord(folder, epoch, rollout.store.manifest, rollout.limits, tuple(stages))
+    return PipelineRecord(
+        folder=folder,
+        epoch=epoch,
+        manifest=rollout.store.manifest,
+        limits=rollout.limits,
+        objective=rollout.objective,
+        prediction=rollout.prediction,
+        stages=tuple(stages),
+        unused=rollout.plan.unused,
+    )
 
 
 def _still_serves(
@@ -168,7 +191,7 @@ def _still_serves(
     return (
         previous.manifest.digest == manifest.digest
         and previous.limits == limits
-        and {stage.node_id for stage in previous.addresses} == nodes.keys()
+        and {*previous.unused, *(s.node_id for s in previous.addresses)} == nodes.keys()
     )
 
 

@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -28,6 +28,12 @@ def stream(piece: str) -> None:
     """Show a piece of an answer at once."""
     sys.stdout.write(piece)
     sys.stdout.flush()
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Show warnings, a line each."""
+    for warning in warnings:
+        notes.print(f"warning: {warning}", markup=False, soft_wrap=True)
 
 
 def size(count: int) -> str:

@@ -11,7 +11,7 @@ class DescribeRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class NodeDescription(_message.Message):
-    __slots__ = ("node_id", "name", "cluster", "version", "wire_version", "machine_id", "memory_bytes", "free_memory_bytes", "free_disk_bytes", "read_bandwidth", "resident_bytes", "stage", "kernels", "threads")
+    __slots__ = ("node_id", "name", "cluster", "version", "wire_version", "machine_id", "memory_bytes", "free_memory_bytes", "free_disk_bytes", "resident_bytes", "stage", "kernels", "threads", "speed")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
@@ -21,11 +21,11 @@ class NodeDescription(_message.Message):
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     FREE_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     FREE_DISK_BYTES_FIELD_NUMBER: _ClassVar[int]
-    READ_BANDWIDTH_FIELD_NUMBER: _ClassVar[int]
     RESIDENT_BYTES_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
     KERNELS_FIELD_NUMBER: _ClassVar[int]
     THREADS_FIELD_NUMBER: _ClassVar[int]
+    SPEED_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     name: str
     cluster: str
@@ -35,12 +35,12 @@ class NodeDescription(_message.Message):
     memory_bytes: int
     free_memory_bytes: int
     free_disk_bytes: int
-    read_bandwidth: int
     resident_bytes: int
     stage: StageStatus
     kernels: str
     threads: int
-    def __init__(self, node_id: _Optional[str] = ..., name: _Optional[str] = ..., cluster: _Optional[str] = ..., version: _Optional[str] = ..., wire_version: _Optional[int] = ..., machine_id: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., free_memory_bytes: _Optional[int] = ..., free_disk_bytes: _Optional[int] = ..., read_bandwidth: _Optional[int] = ..., resident_bytes: _Optional[int] = ..., stage: _Optional[_Union[StageStatus, _Mapping]] = ..., kernels: _Optional[str] = ..., threads: _Optional[int] = ...) -> None: ...
+    speed: NodeSpeed
+    def __init__(self, node_id: _Optional[str] = ..., name: _Optional[str] = ..., cluster: _Optional[str] = ..., version: _Optional[str] = ..., wire_version: _Optional[int] = ..., machine_id: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., free_memory_bytes: _Optional[int] = ..., free_disk_bytes: _Optional[int] = ..., resident_bytes: _Optional[int] = ..., stage: _Optional[_Union[StageStatus, _Mapping]] = ..., kernels: _Optional[str] = ..., threads: _Optional[int] = ..., speed: _Optional[_Union[NodeSpeed, _Mapping]] = ...) -> None: ...
 
 class StageStatus(_message.Message):
     __slots__ = ("epoch", "store_digest", "layers", "sequences", "weight_bytes", "cache_bytes", "steps", "coordinator")
@@ -269,12 +269,16 @@ class MeasureNodeRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class NodeSpeed(_message.Message):
-    __slots__ = ("read_bytes_ps", "macs_ps")
+    __slots__ = ("read_bytes_ps", "macs_ps", "machine_read_bytes_ps", "machine_macs_ps")
     READ_BYTES_PS_FIELD_NUMBER: _ClassVar[int]
     MACS_PS_FIELD_NUMBER: _ClassVar[int]
+    MACHINE_READ_BYTES_PS_FIELD_NUMBER: _ClassVar[int]
+    MACHINE_MACS_PS_FIELD_NUMBER: _ClassVar[int]
     read_bytes_ps: float
     macs_ps: float
-    def __init__(self, read_bytes_ps: _Optional[float] = ..., macs_ps: _Optional[float] = ...) -> None: ...
+    machine_read_bytes_ps: float
+    machine_macs_ps: float
+    def __init__(self, read_bytes_ps: _Optional[float] = ..., macs_ps: _Optional[float] = ..., machine_read_bytes_ps: _Optional[float] = ..., machine_macs_ps: _Optional[float] = ...) -> None: ...
 
 class MeasureLinkRequest(_message.Message):
     __slots__ = ("address",)

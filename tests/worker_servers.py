@@ -20,8 +20,10 @@ from protos import pi_cluster_pb2_grpc as rpc
 from tests.kernel_engines import EVERY_VARIANT, engine
 from transformer.stage import Limits
 from worker.host import StageHost
+from worker.identity import Identity
 from worker.loading import load_stage as load_from_vault
 from worker.service import WorkerService
+from worker.speed import ProfileKeeper
 from worker.vault import ShardVault
 
 EPOCH = 7
@@ -48,13 +50,15 @@ def pipeline(
     """Serve a store by stages that are cut at ``bounds``; 0 and the last layer among them."""
     ranges = [LayerRange(*pair) for pair in itertools.pairwise(bounds)]
     vault = ShardVault(folder)  # the nodes of this process share their disk
-    load = functools.partial(load_from_vault, vault=vault, engine=engine(EVERY_VARIANT[0]))
+    kernels = engine(EVERY_VARIANT[0])
+    load = functools.partial(load_from_vault, vault=vault, engine=kernels)
     with ExitStack() as stack:
         stages = []
         for layers in ranges:
             name = f"node-{layers}"
             about = pb.NodeDescription(node_id=name, name=name, wire_version=wire.WIRE_VERSION)
-            service = WorkerService(about, vault, StageHost(vault, load))
+            profile = ProfileKeeper(folder, Identity(name), kernels)
+            service = WorkerService(about, vault, StageHost(vault, load), profile)
             address = stack.enter_context(serving(service))
             stages.append(StageAddress(name, name, address, layers))
         for stage, following in zip(stages, [*stages[1:], None], strict=True):

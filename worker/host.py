@@ -117,6 +117,21 @@ class StageHost:
             self._free_slot()
 
     @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep sessions out for a moment, to measure. Raises ``PipelineBusy`` during one."""
+        with self._lock:
+            if self._taken:
+                raise PipelineBusy(
+                    f"this node computes for {self._coordinator or 'another coordinator'} and "
+                    "cannot be measured meanwhile: wait for that to finish, or end it there"
+                )
+            self._taken = True
+        try:
+            yield
+        finally:
+            self._free_slot()
+
+    @contextlib.contextmanager
     def results(self, request: pb.CollectResultsRequest) -> Iterator[ResultSink]:
         """Receive the results of a session that is about to begin."""
         wire.check_wire_version(request.wire_version, "the coordinator")

@@ -1,16 +1,25 @@
-"""Who this node is: an id and a measured speed that survive restarts."""
+"""Who this node is: an id and a measured profile that survive restarts."""
 
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from cluster.atomic_file import write_bytes
 from cluster.errors import StateError
-from worker.machine import measure_read_bandwidth
+from cluster.speed import NodeProfile, Speed
 
 _FILE_NAME = "node.json"
 _MAX_BYTES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredWith:
+    """What a profile depends on; with other kernels or threads it says nothing."""
+
+    kernels: str
+    threads: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +27,9 @@ class Identity:
     """What a node keeps about itself in its data directory."""
 
     node_id: str
-    read_bandwidth: int
-    """Bytes per second, one thread. Measured once: a plan should not change with the weather."""
+    profile: NodeProfile | None = None
+    """Measured once: a plan should not change with the weather."""
+    measured_with: MeasuredWith | None = None
 
 
 def load_identity(data_dir: Path) -> Identity:
@@ -29,20 +39,33 @@ def load_identity(data_dir: Path) -> Identity:
     """
     path = data_dir / _FILE_NAME
     if not path.exists():
-        identity = Identity(secrets.token_hex(6), measure_read_bandwidth())
-        values = {"node_id": identity.node_id, "read_bandwidth": identity.read_bandwidth}
-        write_bytes(path, json.dumps(values, indent=1).encode() + b"\n")
+        identity = Identity(secrets.token_hex(6))
+        save_identity(data_dir, identity)
         return identity
     try:
         with path.open("rb") as file:
-            values = json.loads(file.read(_MAX_BYTES))
-        identity = Identity(values["node_id"], values["read_bandwidth"])
-        if not (isinstance(identity.node_id, str) and identity.node_id.isalnum()):
-            raise ValueError("node_id")
-        if not (isinstance(identity.read_bandwidth, int) and identity.read_bandwidth > 0):
-            raise ValueError("read_bandwidth")
+            return _from_json(json.loads(file.read(_MAX_BYTES)))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise StateError(
             f"{path} cannot be read ({error}): remove it, and this node starts with a new identity"
         ) from None
-    return identity
+
+
+def save_identity(data_dir: Path, identity: Identity) -> None:
+    """Keep an identity, replacing the one before."""
+    values = {name: value for name, value in asdict(identity).items() if value is not None}
+    write_bytes(data_dir / _FILE_NAME, json.dumps(values, indent=1).encode() + b"\n")
+
+
+def _from_json(values: dict[str, Any]) -> Identity:
+    node_id = values["node_id"]
+    if not (isinstance(node_id, str) and node_id.isalnum()):
+        raise ValueError("node_id")
+    if "profile" not in values:
+        return Identity(node_id)
+    profile = values["profile"]
+    return Identity(
+        node_id,
+        NodeProfile(Speed(**profile["alone"]), Speed(**profile["machine"])),
+        MeasuredWith(**values["measured_with"]),
+    )

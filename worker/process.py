@@ -26,6 +26,7 @@ from worker.identity import load_identity
 from worker.loading import load_stage
 from worker.presence import Presence, present
 from worker.service import WorkerService
+from worker.speed import ProfileKeeper
 from worker.vault import ShardVault
 
 log = logging.getLogger(__name__)
@@ -73,14 +74,15 @@ def run_worker(options: WorkerOptions) -> None:
             version=VERSION,
             wire_version=wire.WIRE_VERSION,
             machine_id=machine.machine_id(),
-            read_bandwidth=identity.read_bandwidth,
             kernels=engine.variant,
             threads=engine.threads,
         )
+        profile = ProfileKeeper(options.data_dir, identity, engine)
+        service = WorkerService(about, vault, host, profile)
         server = grpc.server(
             ThreadPoolExecutor(_CALLS_AT_ONCE, "call"), options=wire.SERVER_OPTIONS
         )
-        rpc.add_WorkerServicer_to_server(WorkerService(about, vault, host), server)
+        rpc.add_WorkerServicer_to_server(service, server)
         address = f"{options.host}:{_bind(server, options)}"
         server.start()
         peer = discovery.Peer(address, identity.node_id, options.name)

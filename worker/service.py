@@ -7,10 +7,14 @@ from typing import Any
 
 import grpc
 
-from cluster import wire
+from cluster import settings, wire
+from cluster.discovery import split_address
+from cluster.echo import measure_link
 from cluster.errors import ClusterError, NodeError
 from cluster.manifest import Manifest
+from cluster.node import NodeClient
 from cluster.plan import LayerRange
+from cluster.speed import NodeProfile
 from kernels import KernelsError
 from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
@@ -18,11 +22,14 @@ from transformer.errors import ModelError
 from transformer.stage import Limits
 from worker import machine
 from worker.host import Assignment, StageHost
+from worker.speed import ProfileKeeper
 from worker.vault import ShardVault
 
 log = logging.getLogger(__name__)
 
 Method = Callable[..., Any]
+
+_MAX_ADDRESS = 262  # a host name of 255 characters, a colon and a port
 
 _MOST = {
     "max_step_rows": 4_096,
@@ -78,11 +85,18 @@ def _streaming(method: Method) -> Method:
 class WorkerService(rpc.WorkerServicer):
     """The methods of ``protos/pi_cluster.proto``."""
 
-    def __init__(self, about: pb.NodeDescription, vault: ShardVault, host: StageHost) -> None:
+    def __init__(
+        self,
+        about: pb.NodeDescription,
+        vault: ShardVault,
+        host: StageHost,
+        profile: ProfileKeeper,
+    ) -> None:
         """``about`` holds what does not change while the worker runs."""
         self._about = about
         self._vault = vault
         self._host = host
+        self._profile = profile
 
     @_answering
     def Describe(
@@ -96,6 +110,8 @@ class WorkerService(rpc.WorkerServicer):
         status = self._host.status()
         if status is not None:
             description.stage.CopyFrom(status)
+        if self._profile.stored is not None:
+            description.speed.CopyFrom(_speed(self._profile.stored))
         return description
 
     @_answering
@@ -147,6 +163,41 @@ class WorkerService(rpc.WorkerServicer):
                 return
             yield pb.StepResult(ready=True)
             yield from sink.results()
+
+    @_answering
+    def MeasureNode(
+        self, request: pb.MeasureNodeRequest, context: grpc.ServicerContext
+    ) -> pb.NodeSpeed:
+        return _speed(self._profile.profile(self._host.alone))
+
+    @_answering
+    def MeasureLink(
+        self, request: pb.MeasureLinkRequest, context: grpc.ServicerContext
+    ) -> pb.LinkSpeed:
+        if len(request.address) > _MAX_ADDRESS:
+            raise NodeError(f"an address of {len(request.address)} characters is none")
+        host, port = split_address(request.address)
+        with NodeClient(f"{host}:{port}") as other:
+            link = measure_link(other)
+        return pb.LinkSpeed(delay_s=link.delay_s, bytes_ps=link.bytes_ps)
+
+    @_answering
+    def Echo(self, request: pb.EchoRequest, context: grpc.ServicerContext) -> pb.EchoReply:
+        for name, size in (("sent", len(request.data)), ("asked for", request.answer_bytes)):
+            if size > settings.MAX_ECHO_BYTES:
+                raise NodeError(
+                    f"an echo of {size} bytes was {name}; at most {settings.MAX_ECHO_BYTES}"
+                )
+        return pb.EchoReply(data=bytes(request.answer_bytes))
+
+
+def _speed(profile: NodeProfile) -> pb.NodeSpeed:
+    return pb.NodeSpeed(
+        read_bytes_ps=profile.alone.read_bytes_ps,
+        macs_ps=profile.alone.macs_ps,
+        machine_read_bytes_ps=profile.machine.read_bytes_ps,
+        machine_macs_ps=profile.machine.macs_ps,
+    )
 
 
 def _assignment(request: pb.LoadStageRequest) -> Assignment:

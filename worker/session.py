@@ -83,9 +83,9 @@ class Session:
         try:
             for message in messages:
                 self._accept(message, outlet)
+                del message  # while the next one is awaited, it would keep megabytes
                 if self._failure:
                     return
-                del message  # while the next one is awaited, it would keep megabytes
         except ClusterError as error:
             self.fail(error)
         except grpc.RpcError:
@@ -94,13 +94,6 @@ class Session:
             with self._turn:
                 self._resting = False  # it ends of itself
             self._inbox.put(None)
-
-    def _serve_next(self, outlet: Outlet) -> bool:
-        """Handle one message; false at the end. Returning lets go of it before the next wait."""
-        item = self._next()
-        if item is not None:
-            self._handle(item, outlet)
-        return item is not None
 
     def _accept(self, message: pb.StepMessage, outlet: Outlet) -> None:
         match message.WhichOneof("message"):
@@ -117,6 +110,13 @@ class Session:
                         self._resting = False
                 self._room.acquire()
                 self._inbox.put((time.perf_counter_ns(), message))
+
+    def _serve_next(self, outlet: Outlet) -> bool:
+        """Handle one message; false at the end. Returning lets go of it before the next wait."""
+        item = self._next()
+        if item is not None:
+            self._handle(item, outlet)
+        return item is not None
 
     def _next(self) -> tuple[int, int, pb.StepMessage] | None:
         """When the stage began to wait, when the message came, and the message."""
@@ -159,8 +159,9 @@ class Session:
             began_ns=began,
         )
         self.steps += 1
+        size = batch.rows.nbytes
         self._pass_on(step, self._superseded.wanted(step.step, batch), rows, timing, outlet)
-        if batch.rows.nbytes >= LARGE_BYTES:
+        if size >= LARGE_BYTES:
             return_free_pages()
 
     def _unpacked(self, step: pb.Step) -> Batch:

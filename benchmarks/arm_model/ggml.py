@@ -43,7 +43,7 @@ _PRODUCTS = {r"\bsdot\b": 16, r"\bsm[lu]+[al]l2?\b": 8}
 def modelled(ggml: Path, core: str) -> Iterator[Figure]:
     """A figure for each inner loop that multiplies."""
     includes = [f"-I{ggml / folder}" for folder in ("include", "src", "src/ggml-cpu")]
-    for wanted in _FUNCTIONS[core]:
+    for wanted in _FUNCTIONS.get(core, ()):
         flags = [f"-mcpu={core}", "-DNDEBUG", *includes]
         assembly = compiled(ggml / _ARM / wanted.source, flags)
         found = {}

@@ -69,7 +69,7 @@ def measure(layers_folder: Path) -> dict[str, float]:
         with Session(record.addresses, epoch, CONFIG.vocab_size) as session:
             ids = [i % CONFIG.vocab_size for i in range(_LIMITS.max_step_rows)]
             with PeakMemory(process_id, cache_bytes) as peak:
-                session.submit([StepChunk(1, 0, ids, logit_rows=1, candidates=1)])
+                session.submit([StepChunk(0, 0, ids, logit_rows=1, candidates=1)])
                 session.next_result()
             after = memory_of(process_id, cache_bytes)
     return {

@@ -16,11 +16,15 @@ import grpc
 from benchmarks.virtual.pis import Board
 from benchmarks.virtual.stage import VirtualLoader
 from cluster import settings, wire
+from cluster.speed import NodeProfile, Speed
 from cluster.version import VERSION
+from kernels import Engine
 from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
 from worker.host import StageHost
+from worker.identity import Identity, MeasuredWith
 from worker.service import WorkerService
+from worker.speed import ProfileKeeper
 from worker.vault import ShardVault
 
 _CALLS_AT_ONCE = 16
@@ -37,13 +41,22 @@ def main() -> None:
             node_id=address, name=address, version=VERSION, wire_version=wire.WIRE_VERSION
         )
         server = grpc.server(ThreadPoolExecutor(_CALLS_AT_ONCE), options=wire.SERVER_OPTIONS)
-        service = WorkerService(about, vault, StageHost(vault, load))
+        service = WorkerService(about, vault, StageHost(vault, load), _profile(Path(folder), board))
         rpc.add_WorkerServicer_to_server(service, server)
         port = server.add_insecure_port(address)
         server.start()
         print(f"ready {address.rpartition(':')[0]}:{port}", flush=True)
         sys.stdin.read()
         server.stop(settings.STOP_GRACE_S).wait()
+
+
+def _profile(folder: Path, board: Board) -> ProfileKeeper:
+    """The board's constants, as if they had been measured."""
+    engine = Engine(threads=1)
+    speed = Speed(board.bandwidth, board.rate)
+    measured_with = MeasuredWith(engine.variant, engine.threads)
+    identity = Identity(board.name, NodeProfile(speed, speed), measured_with)
+    return ProfileKeeper(folder, identity, engine)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,16 @@ draft_option = click.option(
     help="Guess ahead, which never changes the text.",
 )
 
+nodes_option = click.option(
+    "--nodes", metavar="HOST:PORT,...", help="Use these workers instead of mDNS."
+)
+
+context_option = click.option(
+    "--context",
+    type=click.IntRange(1),
+    help="Longest text in tokens, for models without a sliding window.",
+)
+
 _DEFAULTS = SamplingSettings()
 
 stop_option = click.option(

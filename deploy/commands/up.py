@@ -1,21 +1,22 @@
 """``pi-cluster up``: from a store to a pipeline that is ready."""
 
 import contextlib
-from collections.abc import Iterable
 from pathlib import Path
 
 import click
-from rich.table import Table
 
 from cluster import settings
 from cluster.discovery import discover, parse_nodes
 from cluster.errors import StateError
+from cluster.objective import Objective
 from cluster.store import Store
 from deploy import screen
+from deploy.commands.options import context_option, nodes_option
 from deploy.embedded import embedded_store
 from deploy.footprint import choose_limits
 from deploy.local_workers import ensure_local_workers
 from deploy.nodes import Node, ask_nodes, find_nodes
+from deploy.plan_table import context_note, expected, plan_table
 from deploy.record import PipelineRecord, changing, load_record, save_record
 from deploy.rollout import (
     Rollout,
@@ -33,12 +34,14 @@ from transformer.config import ModelConfig
 @click.command()
 @click.argument("store", type=click.Path(path_type=Path), required=False)
 @click.option("--local", type=click.IntRange(1, 64), help="Start this many workers here first.")
-@click.option("--nodes", metavar="HOST:PORT,...", help="Use these workers instead of mDNS.")
-@click.option("--plan-only", is_flag=True, help="Show the plan and change nothing on the nodes.")
+@nodes_option
+@context_option
 @click.option(
-    "--context",
-    type=click.IntRange(1),
-    help="Longest text in tokens, for models without a sliding window.",
+    "--objective",
+    type=click.Choice([objective.value for objective in Objective]),
+    default=Objective.THROUGHPUT.value,
+    show_default=True,
+    help="Plan for many users and long prompts, or for the next token of one user.",
 )
 @click.option(
     "--texts",
@@ -52,9 +55,9 @@ def up(
     store: Path | None,
     local: int | None,
     nodes: str | None,
-    plan_only: bool,
     context: int | None,
     texts: int,
+    objective: str,
     cluster: str,
 ) -> None:
     """Bring a model up: plan its layers over the nodes, hand out shards, load, and try it.
@@ -68,16 +71,13 @@ def up(
         found = _choose_nodes(cluster, local, nodes)
         config = ModelConfig.from_dict(opened.manifest.config)
         limits = choose_limits(config, context, texts)
-        rollout = make_rollout(opened, found, limits, previous)
-        screen.notes.print(_plan_table(rollout))
-        if config.window is None and limits.context < config.max_positions:
-            screen.notes.print(
-                f"context {limits.context} of the model's {config.max_positions} tokens; "
-                "--context changes it"
-            )
-        if plan_only:
-            return
-        if is_running(rollout, previous):
+        rollout = make_rollout(opened, found, limits, previous, Objective(objective))
+        screen.notes.print(plan_table(rollout.plan, rollout.prediction, rollout.nodes))
+        screen.notes.print(expected(rollout.prediction), soft_wrap=True)
+        if note := context_note(config, limits):
+            screen.notes.print(note)
+        if previous and is_running(rollout, previous):
+            save_record(recorded(rollout, previous.epoch, folder), opened)
             screen.notes.print("already up: nothing to move")
             return
         _carry_out(rollout, previous, folder)
@@ -92,7 +92,7 @@ def _carry_out(rollout: Rollout, previous: PipelineRecord | None, folder: Path) 
         try_pipeline(record)
         save_record(record, rollout.store)
         warnings = unload_left_out(rollout, previous)
-    _warn(warnings)
+    screen.warn(warnings)
     stages = screen.count(len(record.stages), "stage")
     screen.notes.print(
         f"ready: {stages}, {screen.size(transfer.sent_bytes)} moved. "
@@ -104,7 +104,7 @@ def _carry_out(rollout: Rollout, previous: PipelineRecord | None, folder: Path) 
 def _choose_nodes(cluster: str, local: int | None, nodes: str | None) -> list[Node]:
     if not local and not nodes:
         found, warnings = find_nodes(cluster)
-        _warn(warnings)
+        screen.warn(warnings)
         return found
     peers = parse_nodes(nodes) if nodes else []
     if local:
@@ -113,7 +113,7 @@ def _choose_nodes(cluster: str, local: int | None, nodes: str | None) -> list[No
         seen = {p.node_id for p in discover(cluster, settings.LOCAL_DISCOVERY_S, expected)}
         lost = [peer.name for peer in started if peer.node_id not in seen]
         if lost:
-            _warn(
+            screen.warn(
                 [
                     f"mDNS does not find {', '.join(lost)} (is multicast blocked here?); using "
                     "the addresses that they wrote down"
@@ -123,30 +123,7 @@ def _choose_nodes(cluster: str, local: int | None, nodes: str | None) -> list[No
     return ask_nodes(peers, cluster)
 
 
-def _warn(warnings: Iterable[str]) -> None:
-    for warning in warnings:
-        screen.notes.print(f"warning: {warning}", markup=False, soft_wrap=True)
-
-
 def _previous(cluster: str) -> PipelineRecord | None:
     with contextlib.suppress(StateError):
         return load_record(cluster)
     return None
-
-
-def _plan_table(rollout: Rollout) -> Table:
-    rows = []
-    for stage in rollout.plan.stages:
-        node = rollout.node(stage)
-        rows.append(
-            (
-                f"{node.about.name} ({node.address})",
-                str(stage.layers),
-                screen.size(stage.weight_bytes),
-                f"{screen.size(stage.memory_bytes)} of {screen.size(node.about.free_memory_bytes)}",
-            )
-        )
-    for node_id in rollout.plan.unused:
-        node = rollout.nodes[node_id]
-        rows.append((f"{node.about.name} ({node.address})", "not used", "", ""))
-    return screen.table("node", "layers", "bytes", "memory", rows=rows)

@@ -12,10 +12,17 @@ INLINE void prefetch(const uint8_t *block, int bytes) {
     for (int i = 0; i < bytes; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T1);
 }
 
-INLINE __m256i quad_of(const struct quantised_block *x, int quad) {
+INLINE __m256i quad_of(const int8_t *quants, int quad) {
     int32_t four;
-    memcpy(&four, x->quant + quad * QUAD, sizeof four);
+    memcpy(&four, quants + quad * QUAD, sizeof four);
     return _mm256_set1_epi32(four);
+}
+
+/* Both halves read the same activations. A compiler that knows keeps all quads for the second
+ * half, which are more than there are registers; reading them again is cheaper. */
+INLINE const int8_t *read_anew(const int8_t *quants) {
+    __asm__ volatile("" : "+r"(quants));
+    return quants;
 }
 
 INLINE __m256i load_quad(const uint8_t *quants, int quad) {
@@ -27,33 +34,35 @@ INLINE __m256i load_quad(const uint8_t *quants, int quad) {
 INLINE void q4_dots(const int rows, const uint8_t *quants, const struct quantised_block *const x[],
                     int block, __m256i dot[]) {
     const __m256i low = _mm256_set1_epi8(15), one = _mm256_set1_epi16(1);
-    for (int t = 0; t < rows; t++) dot[t] = _mm256_setzero_si256();
-#pragma GCC unroll 1 /* unrolled, it keeps the quads of both halves, and spills them */
+    __m256i weight[QUADS];
     for (int j = 0; j < QUADS / 2; j++) {
         __m256i both = load_quad(quants, j);
-        __m256i first = _mm256_and_si256(both, low);
-        __m256i second = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
-        for (int t = 0; t < rows; t++) {
-            __m256i a = _mm256_maddubs_epi16(first, quad_of(&x[t][block], j));
-            __m256i b = _mm256_maddubs_epi16(second, quad_of(&x[t][block], j + QUADS / 2));
-            dot[t] = _mm256_add_epi16(dot[t], _mm256_add_epi16(a, b));
-        }
+        weight[j] = _mm256_and_si256(both, low);
+        weight[j + QUADS / 2] = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
     }
-    for (int t = 0; t < rows; t++)
-        dot[t] = _mm256_add_epi32(_mm256_madd_epi16(dot[t], one),
+    for (int t = 0; t < rows; t++) {
+        const int8_t *of_x = read_anew(x[t][block].quant);
+        __m256i pairs = _mm256_maddubs_epi16(weight[0], quad_of(of_x, 0));
+        for (int j = 1; j < QUADS; j++)
+            pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(weight[j], quad_of(of_x, j)));
+        dot[t] = _mm256_add_epi32(_mm256_madd_epi16(pairs, one),
                                   _mm256_set1_epi32(x[t][block].bias));
+    }
 }
 
 /* Signed weights: their sign moves to the activations, and a pair reaches 2 * 128 * 127 = 32512. */
 INLINE void q8_dots(const int rows, const uint8_t *quants, const struct quantised_block *const x[],
                     int block, __m256i dot[]) {
     const __m256i one = _mm256_set1_epi16(1);
-    for (int t = 0; t < rows; t++) dot[t] = _mm256_setzero_si256();
-#pragma GCC unroll 1 /* as above */
+    const int8_t *of_x[4];
+    for (int t = 0; t < rows; t++) {
+        of_x[t] = read_anew(x[t][block].quant);
+        dot[t] = _mm256_setzero_si256();
+    }
     for (int j = 0; j < QUADS; j++) {
         __m256i weight = load_quad(quants, j), magnitude = _mm256_abs_epi8(weight);
         for (int t = 0; t < rows; t++) {
-            __m256i quad = _mm256_sign_epi8(quad_of(&x[t][block], j), weight);
+            __m256i quad = _mm256_sign_epi8(quad_of(of_x[t], j), weight);
             __m256i pairs = _mm256_maddubs_epi16(magnitude, quad);
             dot[t] = _mm256_add_epi32(dot[t], _mm256_madd_epi16(pairs, one));
         }

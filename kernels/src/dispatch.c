@@ -30,6 +30,11 @@ static int has_dotprod(void) {
     const unsigned long asimddp = 1UL << 20;
     return (getauxval(AT_HWCAP) & asimddp) != 0;
 }
+
+static int has_i8mm(void) {
+    const unsigned long i8mm = 1UL << 13;
+    return has_dotprod() && (getauxval(AT_HWCAP2) & i8mm) != 0;
+}
 #endif
 
 static int always(void) { return 1; }
@@ -43,6 +48,7 @@ static const struct {
     {&avx512_variant, has_avx512},
     {&avx2_variant, has_avx2},
 #elif defined(__aarch64__)
+    {&neon_i8mm_variant, has_i8mm},
     {&neon_dotprod_variant, has_dotprod},
     {&neon_variant, always},
 #endif

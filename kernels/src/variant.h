@@ -62,7 +62,7 @@ struct variant {
 #if defined(__x86_64__)
 extern const struct variant avx2_variant, avx512_variant;
 #elif defined(__aarch64__)
-extern const struct variant neon_variant, neon_dotprod_variant;
+extern const struct variant neon_variant, neon_dotprod_variant, neon_i8mm_variant;
 #endif
 extern const struct variant portable_variant;
 

@@ -4,7 +4,7 @@ import pytest
 
 from cluster.errors import StaleEpoch
 from cluster.node import NodeClient
-from coordinator.pipeline import Session
+from coordinator.pipeline import Session, StepChunk
 from tests.worker_servers import EPOCH, load_stage, pipeline
 
 
@@ -16,7 +16,7 @@ def stages(random_store, tmp_path):
 
 def steps_of(session, count, sequence=1):
     for position in range(count):
-        session.submit(sequence, position, [5], logit_rows=1)
+        session.submit([StepChunk(sequence, position, [5], logit_rows=1)])
         session.next_result()
     return count
 

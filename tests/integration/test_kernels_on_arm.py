@@ -53,6 +53,7 @@ def arm_program(tmp_path_factory):
     [
         ("cortex-a72", ["neon", "portable"]),
         ("cortex-a76", ["neon-dotprod", "neon", "portable"]),
+        ("max,pauth-impdef=on", ["neon-i8mm", "neon-dotprod", "neon", "portable"]),
     ],
 )
 def test_arm_variants_are_chosen_by_cpu_and_return_the_same_bits(cpu, names, arm_program, expected):

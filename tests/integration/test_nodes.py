@@ -9,6 +9,7 @@ import pytest
 from cluster.discovery import Peer
 from cluster.errors import NodeLost
 from cluster.node import NodeClient
+from cluster.objective import Objective
 from cluster.store import Store
 from deploy.footprint import choose_limits
 from deploy.nodes import ask_nodes
@@ -80,8 +81,8 @@ def test_the_worker_may_be_started_as_a_module(cluster):
     ready, address, node_id = running.read_line().split()
     assert ready == "ready" and address.startswith("127.0.0.1:") and node_id.isalnum()
     assert "module" not in running.error_text
-    planned = cluster.run("up", "--nodes", address, "--plan-only")
-    assert planned.code == 0 and address in planned.err
+    planned = cluster.run("plan", "--nodes", address)
+    assert planned.code == 0 and address in planned.out
     running.send(signal.SIGTERM)
     assert running.end().code == 0
 
@@ -160,7 +161,7 @@ def test_a_node_that_leaves_between_plan_and_load_is_named(cluster, tmp_path):
     store = Store(tmp_path / "store")
     nodes = ask_nodes([Peer(one), Peer(two)], cluster.name)
     limits = choose_limits(ModelConfig.from_dict(store.manifest.config), None)
-    rollout = make_rollout(store, nodes, limits, None)
+    rollout = make_rollout(store, nodes, limits, None, Objective.THROUGHPUT)
     leaving.stop()
     with pytest.raises(NodeLost, match=f"leaves .{two}. does not answer"):
         hand_out_shards(rollout, NoProgress())

@@ -119,8 +119,14 @@ def test_a_plan_that_does_not_fit_is_refused_with_the_figures(cluster, tmp_path)
     assert (outcome.code, outcome.out) == (1, "")
     assert "does not fit" in outcome.err and "local-2" in outcome.err
     assert outcome.err.count("GiB") >= 8 and "lower --context" in outcome.err
-    smaller = cluster.run("up", store, "--local", "2", "--context", "1000", "--plan-only")
+    smaller = cluster.run("plan", store, "--context", "1000")
     assert smaller.code == 0 and "--context changes it" in smaller.err
+
+
+def test_another_context_is_not_taken_for_what_runs(cluster, damaged_store):
+    cluster.up(str(damaged_store), "--local", "1")
+    assert "ready: 1 stage" in cluster.up(str(damaged_store), "--local", "1", "--context", "9").err
+    assert cluster.record().model.context == 9
 
 
 def test_a_store_of_a_newer_format_names_the_side_to_update(cluster, damaged_store):

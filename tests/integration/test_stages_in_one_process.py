@@ -1,22 +1,24 @@
 """Pipelines of explicit layer ranges over real sockets: 32 stages, and steps of two sequences."""
 
-import queue
-import secrets
+import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import storyteller
-from cluster import wire
 from cluster.errors import NodeError
 from cluster.node import NodeClient
 from cluster.store import Store
-from coordinator.generation import Generation, GenerationOptions
+from coordinator.generation import GenerationOptions
 from coordinator.model import ServedModel
 from coordinator.pipeline import Session
-from protos import pi_cluster_pb2 as pb
+from coordinator.residents import CacheLimits
+from coordinator.scheduler import Scheduler
+from tests.raw_session import RawSession
 from tests.stores import shard
-from tests.worker_servers import EPOCH, pipeline
+from tests.worker_servers import EPOCH, LIMITS, load_stage, pipeline
+from transformer.config import ModelConfig
 from transformer.sampling import SamplingSettings
 
 LONG_PROMPT = [1, *((5 + i * 37) % 2000 + 5 for i in range(389))]
@@ -34,8 +36,13 @@ def generate(store, bounds, folder, prompt, sampling, chunk_size, max_tokens=8):
     vocab_size = store.manifest.config["vocab_size"]
     model = ServedModel(vocab_size, store.manifest.bos_id, frozenset(), None)
     options = GenerationOptions(sampling, max_tokens, chunk_size)
-    with pipeline(store, bounds, folder) as stages, Session(stages, EPOCH, vocab_size) as session:
-        return list(Generation(session, model, prompt, options))
+    limits = CacheLimits.of(ModelConfig.from_dict(store.manifest.config), LIMITS)
+    with (
+        pipeline(store, bounds, folder) as stages,
+        Session(stages, EPOCH, vocab_size) as session,
+        Scheduler(session, model, limits) as scheduler,
+    ):
+        return list(scheduler.submit(prompt, options))
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=["greedy", "seeded"])
@@ -57,55 +64,14 @@ def test_layers_that_all_matter_may_be_cut_anywhere_and_sent_row_by_row(
             assert generate(random_store, bounds, tmp_path, prompt, sampling, chunk_size) == whole
 
 
-class Wire:
-    """A session spoken message by message, for steps that no coordinator of ours sends yet."""
-
-    def __init__(self, stages, wire_version=wire.WIRE_VERSION):
-        name = secrets.token_hex(4)
-        self._outbox = queue.SimpleQueue()
-        self._clients = [NodeClient(s.address, s.name) for s in (stages[-1], stages[0])]
-        last, first = self._clients
-        self._results = last.collect_results(
-            pb.CollectResultsRequest(wire_version=wire.WIRE_VERSION, epoch=EPOCH, session=name)
-        )
-        assert next(self._results).ready
-        header = pb.SessionHeader(wire_version=wire_version, epoch=EPOCH, session=name)
-        self._outbox.put(pb.StepMessage(header=header))
-        self.inlet = first.run_steps(iter(self._outbox.get, None))
-
-    def send(self, *chunks):
-        """Send a step of chunks ``(sequence, start, ids)`` that asks for all logits."""
-        message = pb.Step(ids=pb.TokenIds(id=[i for _, _, ids in chunks for i in ids]))
-        for sequence, start, ids in chunks:
-            message.chunks.add(sequence=sequence, start=start, rows=len(ids), logit_rows=len(ids))
-        self._outbox.put(pb.StepMessage(step=message))
-
-    def step(self, *chunks):
-        """Send a step and return the logits by sequence and position."""
-        self.send(*chunks)
-        rows = next(self._results).rows
-        return {(r.sequence, r.position): np.frombuffer(r.logits, "<f4") for r in rows}
-
-    def end(self, sequence):
-        self._outbox.put(pb.StepMessage(end=pb.EndSequences(sequence=[sequence])))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._outbox.put(None)
-        for client in self._clients:
-            client.close()
-
-
 def test_sequences_that_share_steps_get_the_logits_they_get_alone(random_store, tmp_path):
     texts = {5: [1, *range(60)], 9: [1, *range(129, 60, -1)], 3: [1, 77]}
     with pipeline(random_store, [0, 2, 4, 6], tmp_path) as stages:
         alone = {}
         for sequence, ids in texts.items():
-            with Wire(stages) as line:
+            with RawSession(stages) as line:
                 alone |= line.step((sequence, 0, ids))
-        with Wire(stages) as line:
+        with RawSession(stages) as line:
             together = line.step((5, 0, texts[5][:40]), (9, 0, texts[9][:3]))
             together |= line.step((9, 3, texts[9][3:50]), (3, 0, texts[3]), (5, 40, texts[5][40:]))
             line.end(5)
@@ -118,7 +84,7 @@ def test_sequences_that_share_steps_get_the_logits_they_get_alone(random_store, 
 def test_an_ended_sequence_frees_its_cache_on_every_stage_and_may_begin_again(
     random_store, tmp_path
 ):
-    with pipeline(random_store, [0, 2, 4, 6], tmp_path) as stages, Wire(stages) as line:
+    with pipeline(random_store, [0, 2, 4, 6], tmp_path) as stages, RawSession(stages) as line:
         first = line.step((1, 0, [1, 2, 3]))
         line.end(1)
         again = line.step((1, 0, [1, 2, 3]), (2, 0, [4]))
@@ -143,10 +109,61 @@ def test_a_bad_step_ends_the_session_with_its_reason_and_frees_all(
     random_store, tmp_path, chunks, problem
 ):
     with pipeline(random_store, [0, 2, 4, 6], tmp_path) as stages:
-        with Wire(stages) as line:
+        with RawSession(stages) as line:
             line.step((8, 0, [1, 2]))
             line.send(*chunks)
-            with pytest.raises(NodeError, match=problem), wire.restored_errors("node"):
-                line.inlet.result(timeout=10)
-        with Wire(stages) as line:
+            with pytest.raises(NodeError, match=problem):
+                line.failure()
+        with RawSession(stages) as line:
             assert len(line.step((8, 0, [1]))) == 1
+
+
+def test_a_prefix_that_is_held_serves_another_sequence_with_the_bits_of_the_whole_text(
+    random_store, tmp_path
+):
+    texts = {1: [1, *range(100)], 2: [1, *range(60), *range(129, 90, -1)]}
+    with pipeline(random_store, [0, 2, 4, 6], tmp_path) as stages:
+        with RawSession(stages) as line:
+            whole = line.step((2, 0, texts[2]))
+        with RawSession(stages) as line:
+            line.step((1, 0, texts[1]))
+            found = line.fork(2, 61, texts[2][61:], prefix_of=1)
+    assert sorted(found) == [(2, position) for position in range(61, 100)]
+    for place, logits in found.items():
+        np.testing.assert_array_equal(logits, whole[place], err_msg=str(place))
+
+
+def test_every_stage_tells_when_by_its_own_clock_it_began(random_store, tmp_path):
+    with pipeline(random_store, [0, 2, 4, 6], tmp_path) as stages, RawSession(stages) as line:
+        before = time.perf_counter_ns()
+        line.send((1, 0, [1, 2]))
+        timings = line.receive().timings
+        after = time.perf_counter_ns()
+    # All stages are in this process, so that their clocks are one.
+    begins = [timing.began_ns for timing in timings]
+    ends = [timing.began_ns + timing.compute_ns for timing in timings]
+    assert before < begins[0] < ends[0] < begins[1] < ends[1] < begins[2] < ends[2] < after
+
+
+@pytest.mark.parametrize("positions", [0, (1 << 40) + 1])
+def test_room_that_makes_no_sense_is_refused_by_name(random_store, tmp_path, positions):
+    with pipeline(random_store, [0, 6], tmp_path) as (stage,):
+        with pytest.raises(NodeError, match=f"cache_positions is {positions}; it must be from 1"):
+            load_stage(
+                random_store, stage, None, EPOCH + 1, replace(LIMITS, cache_positions=positions)
+            )
+        with RawSession([stage]) as line:
+            assert len(line.step((1, 0, [1]))) == 1
+
+
+def test_texts_together_may_fill_the_room_and_pass_it_no_further(random_store, tmp_path):
+    with pipeline(random_store, [0, 2, 6], tmp_path) as stages:
+        for stage, following in zip(stages, [stages[1], None], strict=True):
+            load_stage(random_store, stage, following, EPOCH, replace(LIMITS, cache_positions=192))
+        with RawSession(stages) as line:
+            line.step((1, 0, [5] * 128), (2, 0, [5] * 64))
+            line.step((1, 0, [5] * 64))
+            line.step((2, 64, [5] * 64))
+            line.send((1, 64, [5]))
+            with pytest.raises(NodeError, match="would hold 256 positions"):
+                line.failure()

@@ -2,6 +2,7 @@
 
 import itertools
 
+from cluster.settings import DEFAULT_TEXTS
 from tests.cluster_process import describe_all, processes_of
 
 
@@ -32,11 +33,16 @@ def test_a_second_up_of_the_same_model_moves_nothing(story):
     ]
 
 
-def test_plan_only_shows_the_plan_and_changes_nothing(story):
-    before = story.status()["epoch"]
-    outcome = story.run("up", "--local", "3", "--plan-only")
-    assert outcome.code == 0 and "local-3" in outcome.err and not outcome.out
-    assert story.status()["epoch"] == before
+def test_another_number_of_texts_loads_the_pipeline_anew_with_that_room(cluster):
+    cluster.up("--local", "1")
+    before = cluster.record()
+    outcome = cluster.up("--local", "1", "--texts", "1")
+    assert "ready: 1 stage, 0 B moved" in outcome.err
+    after = cluster.record()
+    assert after.epoch == before.epoch + 1
+    assert before.limits.cache_positions == DEFAULT_TEXTS * after.limits.cache_positions
+    assert after.stages[0].memory_bytes < before.stages[0].memory_bytes
+    assert "already up" in cluster.up("--local", "1", "--texts", "1").err
 
 
 def test_mdns_alone_finds_the_workers_that_run(story):

@@ -31,7 +31,7 @@ def test_the_ends_of_the_ranges_are_allowed():
 
 def test_the_defaults_are_within_their_ranges():
     options = GenerationOptions()
-    assert options.chunk_size == settings.DEFAULT_CHUNK_SIZE
+    assert options.chunk_size is None and options.draft
     assert not options.ignore_eos
 
 

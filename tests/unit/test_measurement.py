@@ -29,7 +29,7 @@ def clock(monkeypatch) -> list[float]:
 def test_prefill_ends_and_decode_begins_with_the_first_token(clock):
     measured = Measurement(STAGES, requested_at=10.0)
     clock[0] = 10.5
-    measured.begin_prefill()
+    measured.begin_prefill(clock[0])
     for now in (12.5, 13.0, 13.5, 16.5):
         clock[0] = now
         measured.add_token()
@@ -48,7 +48,7 @@ def test_prefill_ends_and_decode_begins_with_the_first_token(clock):
 
 def test_all_times_are_zero_before_the_first_token(clock):
     measured = Measurement(STAGES)
-    measured.begin_prefill()
+    measured.begin_prefill(clock[0])
     timings = measured.timings(7, 0)
     assert timings == Timings(0, 0, 0, 0, 7, 0)
     assert (timings.prefill_tps, timings.decode_tps) == (0, 0)
@@ -74,9 +74,9 @@ def test_the_json_names_are_those_of_the_command():
 
 def test_compute_and_wait_are_summed_by_stage_and_phase_but_for_the_wait_for_the_request():
     measured = Measurement(STAGES)
-    measured.add_step(step(1, (1, 100, 0), (2, 100, 0)), None)
-    measured.add_step(step(2, (1, 0.5, 0), (2, 0.25, 0)), None)
-    measured.add_step(step(3, (4, 8, 0), (5, 16, 0)), 20.0)
+    measured.add_step(step(1, (1, 100, 0), (2, 100, 0)), None, True)
+    measured.add_step(step(2, (1, 0.5, 0), (2, 0.25, 0)), None, True)
+    measured.add_step(step(3, (4, 8, 0), (5, 16, 0)), 20.0, False)
     prefill = [(total.compute_s, total.wait_s) for total in measured.prefill]
     decode = [(total.compute_s, total.wait_s) for total in measured.decode]
     assert prefill == [(2, 0.5), (4, 0.25)]
@@ -89,18 +89,18 @@ def test_compute_and_wait_are_summed_by_stage_and_phase_but_for_the_wait_for_the
 
 def test_a_hop_is_the_time_outside_of_all_stages_over_the_links():
     measured = Measurement(STAGES)
-    measured.add_step(step(1, (1, 0, 0), (1, 0, 0)), None)
+    measured.add_step(step(1, (1, 0, 0), (1, 0, 0)), None, True)
     # Two stages are joined by three links; they took 10 - (1 + 2) - (3 + 1) = 3 seconds.
-    measured.add_step(step(2, (1, 9, 2), (3, 9, 1)), 10.0)
+    measured.add_step(step(2, (1, 9, 2), (3, 9, 1)), 10.0, False)
     assert measured.hops_s == [1.0]
 
 
 def test_clocks_that_disagree_give_no_negative_hop():
     measured = Measurement(STAGES)
-    measured.add_step(step(1, (1, 0, 0), (1, 0, 0)), 1.5)
+    measured.add_step(step(1, (1, 0, 0), (1, 0, 0)), 1.5, False)
     assert measured.hops_s == [0.0]
 
 
 def test_a_result_without_a_stages_times_is_our_own_bug():
     with pytest.raises(ValueError, match="shorter"):
-        Measurement(STAGES).add_step(step(1, (1, 0, 0)), None)
+        Measurement(STAGES).add_step(step(1, (1, 0, 0)), None, True)

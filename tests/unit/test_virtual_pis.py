@@ -21,11 +21,14 @@ from cluster import wire
 from cluster.plan import LayerRange
 from coordinator.pipeline import StageAddress
 from protos import pi_cluster_pb2 as pb
+from tests.kernel_engines import EVERY_VARIANT, engine
 from tests.worker_servers import serving
 from transformer.layer import Span
 from transformer.stage import Chunk
 from worker.host import StageHost
+from worker.identity import Identity
 from worker.service import WorkerService
+from worker.speed import ProfileKeeper
 from worker.vault import ShardVault
 
 SCRIPT = [1, FIRST_NAME, 1001, 1002, 1003, 1004]
@@ -110,7 +113,9 @@ def virtual_pipeline(job, folder):
             name = str(layers)
             about = pb.NodeDescription(node_id=name, name=name, wire_version=wire.WIRE_VERSION)
             host = StageHost(vault, VirtualLoader(FAST, job.scripts))
-            address = stack.enter_context(serving(WorkerService(about, vault, host)))
+            profile = ProfileKeeper(folder, Identity(name), engine(EVERY_VARIANT[0]))
+            service = WorkerService(about, vault, host, profile)
+            address = stack.enter_context(serving(service))
             stages.append(StageAddress(name, name, address, layers))
         load_stages(stages, manifest_of(CONFIG))
         yield stages

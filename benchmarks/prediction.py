@@ -1,0 +1,192 @@
+"""What ``pi-cluster plan`` predicts beside what ``pi-cluster bench`` then measures.
+
+Two workers of one thread, each pinned to a core of its own, hold layers of Mistral 7B's shape in
+random q4 weights. Nothing else should be running::
+
+    python -m benchmarks.prediction
+
+Each objective is planned, brought up and measured. The last line is JSON.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from benchmarks.kernels.layer_files import DIM, HEAD_DIM, HIDDEN_DIM, N_HEADS, N_KV_HEADS
+from benchmarks.kernels.machine import cpu_name
+from cluster.atomic_file import write_bytes
+from cluster.manifest import EMBEDDING_NAME, HEAD_NAME, Manifest, ShardFile, layer_file_name
+from cluster.objective import Objective
+from cluster.store import MANIFEST_NAME
+from cluster.tensor_file import TensorSource, write_tensor_file
+from transformer.config import ModelConfig
+from transformer.formats import WeightFormats, stored_as, tensor_format
+from transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
+
+_CLUSTER = "prediction"
+_WORKERS = 2
+_TESTS = {"pp512": "prefill_tps", "tg32": "decode_tps"}
+_GEN_TOKENS = 32
+_MAX_OFF = 0.15
+_SCALE = 0.004
+_BLOCK_BYTES, _SCALE_BYTES = {"q4": 288, "q8": 544}, 32
+
+_CONFIG = ModelConfig(
+    dim=DIM,
+    n_layers=8,
+    n_heads=N_HEADS,
+    n_kv_heads=N_KV_HEADS,
+    head_dim=HEAD_DIM,
+    hidden_dim=HIDDEN_DIM,
+    vocab_size=8_192,
+    norm_eps=1e-5,
+    rope_theta=1e6,
+    window=None,
+    max_positions=1_024,
+)
+
+
+@click.command()
+@click.option("--repeat", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--folder", type=click.Path(path_type=Path), help="Of the store, 1 GB, for reuse.")
+def main(repeat: int, folder: Path | None) -> None:
+    """Compare predictions with measurements on this machine."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < _WORKERS:
+        raise click.ClickException(f"{_WORKERS} cores are needed, one for each worker")
+    with tempfile.TemporaryDirectory() as scratch:
+        store = folder or Path(scratch) / "store"
+        if not (store / MANIFEST_NAME).exists():
+            _write_store(store)
+        environment = os.environ | {"XDG_STATE_HOME": str(Path(scratch) / "state")}
+        with _workers(Path(scratch), cores[:_WORKERS], environment) as addresses:
+            command = _Command(environment, addresses)
+            results = [_compare(command, store, objective, repeat) for objective in Objective]
+    click.echo(
+        f"{cpu_name()}: one thread for each of {_WORKERS} workers, {_CONFIG.n_layers} layers"
+    )
+    click.echo("| objective | stages | test | predicted | measured | ratio | within 15 % |")
+    click.echo("| --- | ---: | --- | ---: | ---: | ---: | --- |")
+    for row in (row for rows in results for row in rows):
+        figures = f"{row['predicted']:.2f} | {row['measured']:.2f} | {row['ratio']:.3f}"
+        verdict = "yes" if abs(row["ratio"] - 1) <= _MAX_OFF else "no"
+        place = f"{row['objective']} | {row['stages']} | {row['test']}"
+        click.echo(f"| {place} | {figures} | {verdict} |")
+    click.echo(json.dumps([row for rows in results for row in rows]))
+
+
+class _Command:
+    """``pi-cluster`` with the workers of this benchmark."""
+
+    def __init__(self, environment: dict[str, str], addresses: list[str]) -> None:
+        self._environment = environment
+        self.addresses = ",".join(addresses)
+
+    def run(self, name: str, *words: str) -> str:
+        """Its standard output."""
+        program = str(Path(sys.executable).with_name("pi-cluster"))
+        return subprocess.run(
+            [program, name, "--cluster", _CLUSTER, *words],
+            env=self._environment,
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout
+
+
+def _compare(
+    command: _Command, store: Path, objective: Objective, repeat: int
+) -> list[dict[str, Any]]:
+    plans = json.loads(command.run("plan", str(store), "--nodes", command.addresses, "--json"))
+    plan = next(p for p in plans["plans"] if objective in p["objectives"])
+    command.run("up", str(store), "--nodes", command.addresses, "--objective", objective)
+    words = ("--gen-tokens", str(_GEN_TOKENS), "--repeat", str(repeat), "--format", "json")
+    rows = []
+    for test in json.loads(command.run("bench", *words)):
+        predicted = plan[_TESTS[test["test"]]]
+        measured = test["tokens_per_second"]["mean"]
+        rows.append(
+            {
+                "objective": objective.value,
+                "stages": len(plan["stages"]),
+                "test": test["test"],
+                "predicted": predicted,
+                "measured": measured,
+                "ratio": predicted / measured,
+            }
+        )
+    return rows
+
+
+@contextlib.contextmanager
+def _workers(scratch: Path, cores: list[int], environment: dict[str, str]) -> Iterator[list[str]]:
+    with contextlib.ExitStack() as stack:
+        addresses = []
+        for core in cores:
+            words = ["taskset", "--cpu-list", str(core), sys.executable, "-m", "worker"]
+            words += ["--cluster", _CLUSTER, "--listen", "127.0.0.1:0", "--no-mdns"]
+            words += ["--threads", "1", "--name", f"core-{core}"]
+            process = subprocess.Popen(
+                [*words, "--data-dir", str(scratch / f"core-{core}")],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+            stack.enter_context(process)
+            stack.callback(process.terminate)
+            assert process.stdout is not None
+            addresses.append(process.stdout.readline().split()[1])
+        yield addresses
+
+
+def _write_store(folder: Path) -> None:
+    """A store of random weights, which compute as slowly as any other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    formats = WeightFormats.choose("q4")
+    layers = [layer_file_name(layer) for layer in range(_CONFIG.n_layers)]
+    files = [_write_file(folder / EMBEDDING_NAME, embedding_shapes(_CONFIG), formats.outer, 0)]
+    files += [
+        _write_file(folder / name, layer_shapes(_CONFIG), formats.layers, seed)
+        for seed, name in enumerate(layers, 1)
+    ]
+    files.append(_write_file(folder / HEAD_NAME, head_shapes(_CONFIG), formats.outer, 99))
+    manifest = Manifest(
+        weights=formats.layers,
+        outer_weights=formats.outer,
+        config=_CONFIG.to_dict(),
+        bos_id=1,
+        eos_ids=(2,),
+        files=tuple(files),
+    )
+    write_bytes(folder / MANIFEST_NAME, manifest.to_json().encode())
+
+
+def _write_file(path: Path, shapes: Shapes, weights: str, seed: int) -> ShardFile:
+    generator = np.random.default_rng(seed)
+    sources = []
+    for name, shape in shapes.items():
+        form = tensor_format(shape, weights)
+        dtype, stored = stored_as(shape, form)
+        if form == "f32":
+            data = np.ones(shape, np.float32)
+        else:
+            data = generator.integers(0, 256, stored, np.uint8)
+            scales = np.full(_SCALE_BYTES // 2, _SCALE, np.float16).view(np.uint8)
+            data.reshape(-1, _BLOCK_BYTES[form])[:, :_SCALE_BYTES] = scales
+        sources.append(TensorSource(name, dtype, stored, iter([data])))
+    written = write_tensor_file(path, sources)
+    return ShardFile(path.name, written.size_bytes, written.sha256)
+
+
+if __name__ == "__main__":
+    main()

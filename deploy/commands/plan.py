@@ -1,0 +1,94 @@
+"""``pi-cluster plan``: what each objective would make of the nodes, without deploying anything."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cluster import settings
+from cluster.objective import Objective
+from cluster.store import Store
+from deploy import screen
+from deploy.commands.options import cluster_option, context_option, nodes_option
+from deploy.embedded import embedded_store
+from deploy.footprint import choose_limits, model_footprint
+from deploy.nodes import Node, named_or_found
+from deploy.plan_table import context_note, expected, plan_table
+from deploy.planning import Planner, Predicted
+from transformer.config import ModelConfig
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path), required=False)
+@nodes_option
+@context_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@cluster_option
+def plan(
+    store: Path | None, nodes: str | None, context: int | None, as_json: bool, cluster: str
+) -> None:
+    """Show the plans for both objectives, and the tokens per second to expect of them.
+
+    Without STORE it is the embedded storyteller; without --nodes, mDNS finds them. Nodes that were
+    never measured are; beside that nothing changes on them.
+    """
+    settings.check_cluster_name(cluster)
+    opened = Store(store or embedded_store())
+    found, warnings = named_or_found(nodes, cluster)
+    screen.warn(warnings)
+    config = ModelConfig.from_dict(opened.manifest.config)
+    limits = choose_limits(config, context)
+    plans = _different_plans(Planner(model_footprint(opened.manifest, config, limits), found))
+    if note := context_note(config, limits):
+        screen.notes.print(note)
+    if as_json:
+        click.echo(json.dumps({"plans": [_to_json(*one, found) for one in plans]}))
+        return
+    by_id = {node.about.node_id: node for node in found}
+    for objectives, predicted in plans:
+        title = f"--objective {' or '.join(objectives)}"
+        screen.answers.print(plan_table(predicted.plan, predicted.prediction, by_id, title))
+        screen.answers.print(expected(predicted.prediction), soft_wrap=True)
+
+
+def _different_plans(planner: Planner) -> list[tuple[list[Objective], Predicted]]:
+    """Each plan once, with the objectives that lead to it."""
+    plans: list[tuple[list[Objective], Predicted]] = []
+    for objective in Objective:
+        predicted = planner.plan(objective)
+        if plans and plans[-1][1].plan == predicted.plan:
+            plans[-1][0].append(objective)
+        else:
+            plans.append(([objective], predicted))
+    return plans
+
+
+def _to_json(
+    objectives: Sequence[Objective], predicted: Predicted, nodes: Sequence[Node]
+) -> dict[str, Any]:
+    by_id = {node.about.node_id: node for node in nodes}
+    prediction = predicted.prediction
+    stages = [
+        {
+            "node": by_id[stage.node_id].about.name,
+            "node_id": stage.node_id,
+            "address": by_id[stage.node_id].address,
+            "layers": str(stage.layers),
+            "weight_bytes": stage.weight_bytes,
+            "memory_bytes": stage.memory_bytes,
+            "token_s": token_s,
+        }
+        for stage, token_s in zip(predicted.plan.stages, prediction.stage_s, strict=True)
+    ]
+    return {
+        "objectives": list(objectives),
+        "stages": stages,
+        "slowest": prediction.slowest,
+        "links_s": prediction.links_s,
+        "unused": list(predicted.plan.unused),
+        "decode_tps": prediction.decode_tps,
+        "users_tps": prediction.users_tps,
+        "prefill_tps": prediction.prefill_tps,
+    }
