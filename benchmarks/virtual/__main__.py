@@ -52,7 +52,10 @@ def main() -> None:
         (BOARDS[p.board].name, p.nodes, *(decode_tps([speeds[e]]) for e in (p.one, p.many)))
         for p in predictions
     ]
-    print(f"\n| simulated, Gigabit | 1 user, tokens/s | {USERS} users, tokens/s |\n|---|---|---|")
+    if predictions:
+        print(
+            f"\n| simulated, Gigabit | 1 user, tokens/s | {USERS} users, tokens/s |\n|---|---|---|"
+        )
     for board, nodes, one, many in figures:
         print(f"| {nodes} x {board} | {one:.2f} | {many:.2f} |")
     names = ("board", "nodes", "one_user_tps", "users_tps")
