@@ -114,9 +114,9 @@ class Pick:
 
 def next_picks(running: Sequence[Running], pace: Pace, in_flight: int) -> list[Pick]:
     """What the next step carries; nothing if none should be sent now."""
-    if in_flight >= pace.depth:
-        return []
     picks = _pick_certain(running, pace)
+    if in_flight >= pace.depth:
+        return picks
     picks += _pick_prompts(running, pace, sum(pick.rows for pick in picks))
     return picks or _pick_guesses(running, pace)
 
@@ -127,11 +127,11 @@ def _pick_certain(running: Sequence[Running], pace: Pace) -> list[Pick]:
     if not ready:
         return []
     decoding = sum(one.is_decoding for one in running)
-    under_way = _decoding_steps(running)
-    free_groups = pace.groups - under_way
+    groups = pace.groups(decoding)
+    free_groups = groups - _decoding_steps(running)
     if free_groups <= 0:
         return []
-    share = min(-(-len(ready) // free_groups), -(-decoding // pace.groups))
+    share = min(-(-len(ready) // free_groups), -(-decoding // groups))
     chosen = ready[: min(share, pace.max_step_rows)]
     extra = (pace.free_rows - len(chosen)) // len(chosen)
     return [one.pick_certain(extra) for one in chosen]

@@ -5,16 +5,13 @@ import bisect
 from coordinator.pipeline import StepResult
 
 _SIZES = (16, 32, 64, 128, 256, 512)
-_BASE_ROWS = (
-    3  # before anything is known: a step costs what this many rows more would, reading weights
-)
+_BASE_ROWS = 3  # reading the weights costs what this many rows do, before anything is measured
 _WEIGHT = 0.3  # of the newest measurement
 _NEARLY = 1.2  # times a single row's step: more rows for nearly nothing
 _STUTTER = 2.0  # times a step without prefill: what prefill beside decode may make of it
 _FEWEST_BESIDE = 8
-_MOST_EXTRA_GROUPS = (
-    2  # a group more a stage and a half, where the links are slower than the stages
-)
+_RETHINK = 8  # steps after which sizes that were found best are looked at again
+_MOST_GROUPS = 3  # for each stage, however slow the links are
 
 
 class Pace:
@@ -28,21 +25,28 @@ class Pace:
         self._stages = stages
         self.max_step_rows = max_step_rows
         self._times: dict[int, tuple[float, float]] = {}  # by size class: mean rows and seconds
+        self._known: list[tuple[float, float]] = []  # the same, by rows
         self._links_s: float | None = None
+        self._added = 0
+        self._groups: dict[int, int] = {}
 
     def add(self, rows: int, result: StepResult, round_trip_s: float) -> None:
         """A step came back ``round_trip_s`` after it was sent."""
         time_s = max(stage.compute_s for stage in result.stages)
         old_rows, old_s = self._times.get(_size_class(rows), (None, None))
         self._times[_size_class(rows)] = _blend(old_rows, rows), _blend(old_s, time_s)
+        self._known = sorted(self._times.values())
         at_stages = sum(stage.compute_s + stage.queued_s for stage in result.stages)
         self._links_s = _blend(self._links_s, max(0.0, round_trip_s - at_stages))
+        self._added += 1
+        if self._added % _RETHINK == 0 or self._added == 1:
+            self._groups.clear()
 
     def step_s(self, rows: int) -> float:
         """Expected time of the slowest stage for a step; in units of its own before the first."""
-        if not self._times:
+        if not self._known:
             return rows + _BASE_ROWS
-        known = sorted(self._times.values())
+        known = self._known
         after = bisect.bisect_left(known, (rows, 0.0))
         if after in (0, len(known)):
             near_rows, near_s = known[min(after, len(known) - 1)]
@@ -50,16 +54,17 @@ class Pace:
         (low, low_s), (high, high_s) = known[after - 1], known[after]
         return low_s + (high_s - low_s) * (rows - low) / (high - low)
 
-    @property
-    def groups(self) -> int:
-        """Micro-batches that keep every stage busy while one crosses the links."""
-        extra = round(self._links_s / self.step_s(1)) if self._links_s else 0
-        return self._stages + min(extra, _MOST_EXTRA_GROUPS * self._stages)
+    def groups(self, rows: int) -> int:
+        """Micro-batches, no fewer than stages, in which ``rows`` texts grow fastest."""
+        if rows not in self._groups:
+            self._groups[rows] = self._fastest_groups(rows)
+        return self._groups[rows]
 
     @property
     def depth(self) -> int:
         """Steps in flight at which no stage waits for the coordinator."""
-        return self.groups + 1
+        over_links = round(self._links_s / self.step_s(1)) if self._links_s else 0
+        return self._stages + 1 + min(over_links, (_MOST_GROUPS - 1) * self._stages)
 
     @property
     def free_rows(self) -> int:
@@ -80,6 +85,24 @@ class Pace:
         limit = _STUTTER * self.step_s(decoding)
         most = max(_FEWEST_BESIDE, self._most_rows(limit, decoding) - decoding)
         return min(most, self.max_step_rows - decoding)
+
+    def _fastest_groups(self, rows: int) -> int:
+        """A micro-batch comes round when all of them have passed one stage, and no sooner than it
+        has itself passed all stages and links.
+        """
+        links_s = self._links_s or 0.0
+
+        def rows_ps(count: int) -> float:
+            sizes = {rows // count: count - rows % count, rows // count + 1: rows % count}
+            at_one_stage = sum(many * self.step_s(size) for size, many in sizes.items() if size)
+            return sum(
+                many * size / max(at_one_stage, self._stages * self.step_s(size) + links_s)
+                for size, many in sizes.items()
+                if size
+            )
+
+        most = max(self._stages, min(rows, _MOST_GROUPS * self._stages))
+        return max(range(self._stages, most + 1), key=rows_ps)
 
     def _most_rows(self, limit_s: float, least: int) -> int:
         """The largest number of rows whose step stays within a time."""

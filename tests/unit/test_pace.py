@@ -20,11 +20,25 @@ def pi5(rows):
     return max(0.089, rows * 0.0257)
 
 
-def test_links_that_take_a_step_s_time_are_filled_with_one_more_group():
-    assert pace_of(pi5, [1]).groups == 4
-    assert pace_of(pi5, [1], links_s=0.03).groups == 4
-    assert pace_of(pi5, [1], links_s=0.09).groups == 5
-    assert pace_of(pi5, [1], links_s=90).groups == 12, "bounded however slow the links are"
+@pytest.mark.parametrize(
+    ("texts", "links_s", "groups"),
+    [
+        (16, 0.0, 4),  # four rows a step: 4 x 0.103 s, as short as a round can be
+        (16, 0.14, 5),  # in 5 steps 31.4 rows a second, in 4 29.0, in 6 30.0
+        (16, 90, 6),  # no step is any faster with fewer than three rows
+        (5, 0.0, 4),
+        (3, 0.0, 4),
+        (1, 90, 4),  # one text cannot be divided
+    ],
+)
+def test_texts_are_dealt_out_over_the_groups_that_go_round_soonest(texts, links_s, groups):
+    assert pace_of(pi5, range(1, 17), links_s=links_s).groups(texts) == groups
+
+
+def test_more_steps_are_in_flight_where_the_links_are_slow():
+    assert pace_of(pi5, [1]).depth == 5
+    assert pace_of(pi5, [1], links_s=0.09).depth == 6
+    assert pace_of(pi5, [1], links_s=90).depth == 13
 
 
 def test_rows_are_free_as_long_as_reading_the_weights_takes_longer():
@@ -50,5 +64,5 @@ def test_prefill_beside_decode_at_most_doubles_a_step_or_has_a_few_rows():
 
 def test_it_can_be_asked_before_anything_was_measured():
     pace = Pace(3, 512)
-    assert (pace.groups, pace.depth) == (3, 4)
+    assert (pace.groups(9), pace.depth) == (3, 4)
     assert pace.free_rows >= 1 and 16 <= pace.chunk_rows(1000) <= 128
