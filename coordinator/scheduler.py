@@ -143,7 +143,7 @@ class Scheduler:
                 if (result := self._session.wait()) is not None:
                     self._take(result)
             self._stop(NodeError("the coordinator was closed"))
-        except (ClusterError, ModelError) as error:
+        except ClusterError as error:
             self._stop(error)
         except BaseException as error:
             self._stop(NodeError(f"the scheduler failed: {error!r}"))
@@ -191,8 +191,9 @@ class Scheduler:
             if placement.state.prefix_of:
                 # At once: the sequence that it copies may move on or go.
                 self._send([running.first_pick(self._pace)])
-        for position, generation in enumerate(list(self._waiting)):
-            generation.queue_position = position
+        with self._lock:
+            for position, generation in enumerate(self._waiting):
+                generation.queue_position = position
 
     def _send_steps(self) -> None:
         while picks := next_picks(self._running, self._pace, self._session.in_flight):
@@ -233,7 +234,10 @@ class Scheduler:
             if result.step in running.state.in_flight:
                 running.state.in_flight.remove(result.step)
                 running.generation.measurement.add_step(result, alone_s, bool(pick.prompt_rows))
-                self._extend(running, chunk, rows[chunk.sequence])
+                try:
+                    self._extend(running, chunk, rows[chunk.sequence])
+                except ModelError as error:
+                    self._finish(running, error)  # the other texts may be well
 
     def _extend(self, running: Running, chunk: StepChunk, rows: list[RowLogits]) -> None:
         """Sample from a chunk's rows, one after the other, up to the first wrong guess."""
@@ -259,7 +263,7 @@ class Scheduler:
                 return
         state.confirmed = chunk.start + len(chunk.ids)
 
-    def _finish(self, running: Running, reason: FinishReason) -> None:
+    def _finish(self, running: Running, reason: FinishReason | ModelError) -> None:
         state = running.state
         self._running.remove(running)
         self._session.supersede(state.number)

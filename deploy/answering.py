@@ -56,7 +56,9 @@ class Pipeline:
     def let_go(self) -> None:
         """Free all that the pipeline holds for us."""
         self._scheduler = None
-        self._held.close()
+        # Another coordinator may be taking it at this very moment, which is as well.
+        with contextlib.suppress(SessionYielded):
+            self._held.close()
 
     def __enter__(self) -> Self:
         return self

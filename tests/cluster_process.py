@@ -73,7 +73,11 @@ class Running:
 
     def read_line(self) -> str:
         """The first line of standard output."""
-        return self._read_until(lambda: b"\n" in self._read).partition("\n")[0]
+        return self.read_lines(1)[0]
+
+    def read_lines(self, count: int) -> list[str]:
+        """The first lines of standard output."""
+        return self._read_until(lambda: self._read.count(b"\n") >= count).split("\n")[:count]
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""

@@ -35,6 +35,14 @@ context_option = click.option(
     help="Longest text in tokens, for models without a sliding window.",
 )
 
+texts_option = click.option(
+    "--texts",
+    type=click.IntRange(1, settings.MAX_SEQUENCES),
+    default=settings.DEFAULT_TEXTS,
+    show_default=True,
+    help="Full-length texts that the caches have room for.",
+)
+
 _DEFAULTS = SamplingSettings()
 
 stop_option = click.option(

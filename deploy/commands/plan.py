@@ -11,7 +11,7 @@ from cluster import settings
 from cluster.objective import Objective
 from cluster.store import Store
 from deploy import screen
-from deploy.commands.options import cluster_option, context_option, nodes_option
+from deploy.commands.options import cluster_option, context_option, nodes_option, texts_option
 from deploy.embedded import embedded_store
 from deploy.footprint import choose_limits, model_footprint
 from deploy.nodes import Node, named_or_found
@@ -24,10 +24,16 @@ from transformer.config import ModelConfig
 @click.argument("store", type=click.Path(path_type=Path), required=False)
 @nodes_option
 @context_option
+@texts_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @cluster_option
 def plan(
-    store: Path | None, nodes: str | None, context: int | None, as_json: bool, cluster: str
+    store: Path | None,
+    nodes: str | None,
+    context: int | None,
+    texts: int,
+    as_json: bool,
+    cluster: str,
 ) -> None:
     """Show the plans for both objectives, and the tokens per second to expect of them.
 
@@ -39,7 +45,7 @@ def plan(
     found, warnings = named_or_found(nodes, cluster)
     screen.warn(warnings)
     config = ModelConfig.from_dict(opened.manifest.config)
-    limits = choose_limits(config, context)
+    limits = choose_limits(config, context, texts)
     plans = _different_plans(Planner(model_footprint(opened.manifest, config, limits), found))
     if note := context_note(config, limits):
         screen.notes.print(note)

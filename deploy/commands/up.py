@@ -11,7 +11,7 @@ from cluster.errors import StateError
 from cluster.objective import Objective
 from cluster.store import Store
 from deploy import screen
-from deploy.commands.options import context_option, nodes_option
+from deploy.commands.options import context_option, nodes_option, texts_option
 from deploy.embedded import embedded_store
 from deploy.footprint import choose_limits
 from deploy.local_workers import ensure_local_workers
@@ -43,13 +43,7 @@ from transformer.config import ModelConfig
     show_default=True,
     help="Plan for many users and long prompts, or for the next token of one user.",
 )
-@click.option(
-    "--texts",
-    type=click.IntRange(1, settings.MAX_SEQUENCES),
-    default=settings.DEFAULT_TEXTS,
-    show_default=True,
-    help="Full-length texts that the caches have room for.",
-)
+@texts_option
 @click.option("--cluster", default=settings.DEFAULT_CLUSTER, show_default=True)
 def up(
     store: Path | None,

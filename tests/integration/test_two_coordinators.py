@@ -21,6 +21,23 @@ def test_a_second_prompt_is_told_who_holds_the_pipeline_and_the_first_is_unharme
     assert outcome.code == 130 and outcome.out.startswith(alone)
 
 
+def test_a_chat_that_waits_for_its_user_makes_way_and_goes_on_afterwards(story):
+    chat = story.start("chat", "--temperature", "0")
+    first = answer_of(chat, "Who are you?", 1)
+    assert first == story.prompt("Who are you?", "--temperature", "0")["text"]
+    assert story.prompt("Tell me a story.", "--max-tokens", "5")["ids"]
+    assert "called Storyteller" in answer_of(chat, "What is your name?", 2)
+    chat.stdin.close()
+    assert chat.end().code == 0
+
+
+def answer_of(chat, said, turn):
+    """What a chat in a pipe answers; its answers are a line each."""
+    chat.stdin.write(said.encode() + b"\n")
+    chat.stdin.flush()
+    return chat.read_lines(turn)[turn - 1]
+
+
 def test_caches_stop_growing_once_they_are_full_however_long_the_text(story, endless):
     record = story.record()
     config = ModelConfig.from_dict(record.manifest.config)
