@@ -46,7 +46,7 @@ class StageShare:
     compute_ms: float
     wait_ms: float
     busy: float
-    """Computing time over the time of the runs, 0 to 1."""
+    """Computing time over the time of the runs, 0 to 1; steps that were given up are not in it."""
 
 
 @dataclass(frozen=True, slots=True)

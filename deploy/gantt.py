@@ -1,7 +1,8 @@
 """A picture of one run: who worked when, as SVG that needs nothing but a browser.
 
 A row for each node with a box for each step it computed, coloured by what the step carried; above
-them the steps in flight. It follows the reader's choice of dark or light.
+them the steps in flight. Steps that were given up on the way do not come back, and are not shown.
+It follows the reader's choice of dark or light.
 """
 
 import html

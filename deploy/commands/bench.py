@@ -93,9 +93,9 @@ def bench(
     )
     check_room(planned_tests(options), record.model, record.cache_limits)
     rows, runs = _measure(record, options)
+    _PRINTERS[style](rows)
     if trace:
         _write_trace(trace, runs, record)
-    _PRINTERS[style](rows)
 
 
 def _measure(
