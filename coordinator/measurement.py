@@ -62,6 +62,8 @@ class Measurement:
     prefill_began: float = 0.0
     first_token_at: float = 0.0
     last_token_at: float = 0.0
+    gaps_s: list[float] = field(default_factory=list)
+    """Times between a token and the next; nearly 0 between those that one step gave."""
     hops_s: list[float] = field(default_factory=list)
     """Mean time of one link crossing, for each decode step."""
     prefill: list[StageTotal] = field(init=False)
@@ -90,9 +92,12 @@ class Measurement:
 
     def add_token(self) -> None:
         """A token was sampled."""
-        self.last_token_at = time.perf_counter()
-        if not self.first_token_at:
-            self.first_token_at = self.last_token_at
+        now = time.perf_counter()
+        if self.first_token_at:
+            self.gaps_s.append(now - self.last_token_at)
+        else:
+            self.first_token_at = now
+        self.last_token_at = now
 
     def timings(self, prompt_tokens: int, generated_tokens: int) -> Timings:
         """What is known so far; all zero before the first token."""

@@ -12,7 +12,7 @@ from transformer.cache import KEY_TILE, cache_capacity
 from transformer.config import ModelConfig
 from transformer.stage import Limits
 
-_LEAST_SHARED = 16  # positions: fewer are as soon computed again
+LEAST_SHARED = 16  # positions: fewer are as soon computed again
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Residents:
 
     def finish(self, state: SequenceState) -> bool:
         """A text has ended; whether its caches are kept for one that goes on with it."""
-        if not self._reuse or state.confirmed < _LEAST_SHARED:
+        if not self._reuse or state.confirmed < LEAST_SHARED:
             del self._all[state.number]
             return False
         resident = self._all.pop(state.number)
@@ -127,7 +127,7 @@ class Residents:
 
     def _longest_shared(self, prompt: Sequence[int]) -> tuple[_Resident | None, int]:
         """Who shares most of the prompt's beginning. Its last id is always computed anew."""
-        best, most = None, _LEAST_SHARED - 1
+        best, most = None, LEAST_SHARED - 1
         for resident in self._all.values() if self._reuse else ():
             state = resident.state
             reach = min(state.confirmed, len(prompt) - 1)

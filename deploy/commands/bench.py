@@ -1,26 +1,61 @@
 """``pi-cluster bench``: tokens per second, and where the time goes."""
 
-import csv
-import json
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from pathlib import Path
 
 import click
 
 from cluster import settings
-from coordinator.bench import BenchOptions, BenchRow, Spread, run_bench
+from cluster.atomic_file import write_bytes
+from coordinator.bench import BenchOptions, BenchRun, check_room, planned_tests, run_bench
+from coordinator.bench_rows import BenchRow, summarise
 from coordinator.pipeline import Session
-from coordinator.scheduler import Scheduler, SchedulerSettings
+from coordinator.scheduler import Scheduler, SchedulerSettings, StepRecord
+from deploy.bench_table import print_csv, print_json, print_markdown
+from deploy.chrome_trace import chrome_trace
 from deploy.commands.options import cluster_option, draft_option
-from deploy.record import load_record
+from deploy.gantt import gantt
+from deploy.record import PipelineRecord, load_record
 from deploy.screen import notes
-from transformer.errors import PromptError
+
+_PRINTERS = {"md": print_markdown, "json": print_json, "csv": print_csv}
+
+
+def _users(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, ...]:
+    words = value.split(",")
+    if not all(word.isascii() and word.isdigit() and int(word) for word in words):
+        raise click.BadParameter(f"{value!r} is not a list of numbers from 1 on, as in 1,2,4,8")
+    return tuple(map(int, words))
+
+
+def _trace_file(
+    _context: click.Context, _option: click.Parameter, path: Path | None
+) -> Path | None:
+    if path and path.suffix not in (".json", ".svg"):
+        raise click.BadParameter(f"'{path}' ends neither in .json (Perfetto) nor in .svg")
+    if path and not path.parent.is_dir():
+        raise click.BadParameter(f"there is no folder '{path.parent}'")
+    return path
 
 
 @click.command()
 @click.option("--prompt-tokens", type=click.IntRange(1), default=512, show_default=True)
 @click.option("--gen-tokens", type=click.IntRange(1), default=128, show_default=True)
+@click.option(
+    "--users",
+    callback=_users,
+    default="1",
+    metavar="N,...",
+    show_default=True,
+    help="For each number, that many texts begun together; 1 alone measures prefill and decode.",
+)
+@click.option(
+    "--depth",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Positions that each text holds before anything is measured.",
+)
 @click.option("--repeat", type=click.IntRange(1), default=5, show_default=True)
 @click.option(
     "--chunk-size",
@@ -28,77 +63,60 @@ from transformer.errors import PromptError
     help="Prompt tokens in one step.  [default: what suits the pipeline]",
 )
 @click.option(
-    "--format", "style", type=click.Choice(["md", "json", "csv"]), default="md", show_default=True
+    "--format", "style", type=click.Choice(list(_PRINTERS)), default="md", show_default=True
+)
+@click.option(
+    "--trace",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_trace_file,
+    metavar="FILE",
+    help="Write who worked when: .json of all runs for Perfetto, or .svg, a picture of the last.",
 )
 @draft_option
 @cluster_option
 def bench(
     prompt_tokens: int,
     gen_tokens: int,
+    users: tuple[int, ...],
+    depth: int,
     repeat: int,
     chunk_size: int | None,
     style: str,
+    trace: Path | None,
     draft: str,
     cluster: str,
 ) -> None:
-    """Measure prefill and decode of the pipeline that is up."""
+    """Measure prefill and decode of the pipeline that is up, or several users at once."""
     record = load_record(cluster)
-    model = record.model
-    longest = max(prompt_tokens, gen_tokens + 1)
-    if model.context is not None and longest + 1 > model.context:
-        raise PromptError(
-            f"{longest} tokens do not fit into the pipeline's context of {model.context}: measure "
-            "fewer, or run `pi-cluster up` with a larger --context"
-        )
-    options = BenchOptions(prompt_tokens, gen_tokens, repeat, chunk_size, draft == "on")
-    # Else the second run of a prompt would find most of it in the caches.
-    apart = SchedulerSettings(reuse_prefixes=False)
+    options = BenchOptions(
+        prompt_tokens, gen_tokens, repeat, chunk_size, draft == "on", users, depth
+    )
+    check_room(planned_tests(options), record.model, record.cache_limits)
+    rows, runs = _measure(record, options)
+    _PRINTERS[style](rows)
+    if trace:
+        _write_trace(trace, runs, record)
+
+
+def _measure(
+    record: PipelineRecord, options: BenchOptions
+) -> tuple[list[BenchRow], list[BenchRun]]:
+    model, steps = record.model, list[StepRecord]()
+    shared = SchedulerSettings(reuse_prefixes=options.depth > 0)
     with (
         notes.status("bench") as line,
         Session(record.addresses, record.epoch, model.vocab_size) as session,
-        Scheduler(session, model, record.cache_limits, apart) as scheduler,
+        Scheduler(session, model, record.cache_limits, shared, steps.append) as scheduler,
     ):
-        rows = run_bench(scheduler, record.addresses, model, options, line.update)
-    {"md": _print_markdown, "json": _print_json, "csv": _print_csv}[style](rows)
+        tests = list(run_bench(scheduler, steps, model, options, line.update))
+    rows = [summarise(runs, record.addresses) for runs in tests]
+    return rows, [run for runs in tests for run in runs]
 
 
-def _print_markdown(rows: Sequence[BenchRow]) -> None:
-    click.echo("| test | tokens/s | TTFT ms | hop ms |\n| --- | ---: | ---: | ---: |")
-    for row in rows:
-        hop = _spread(row.hop_ms, 3) if row.hop_ms else ""
-        rate, ttft = _spread(row.tokens_per_second, 2), _spread(row.ttft_ms, 1)
-        click.echo(f"| {row.test} | {rate} | {ttft} | {hop} |")
-    click.echo("\n| test | node | layers | compute ms/token | wait ms/token |")
-    click.echo("| --- | --- | --- | ---: | ---: |")
-    for row in rows:
-        for stage in row.stages:
-            times = f"{stage.compute_ms:.3f} | {stage.wait_ms:.3f}"
-            click.echo(f"| {row.test} | {stage.node} | {stage.layers} | {times} |")
-
-
-def _spread(spread: Spread, digits: int) -> str:
-    return f"{spread.mean:.{digits}f} ± {spread.deviation:.{digits}f}"
-
-
-def _print_json(rows: Sequence[BenchRow]) -> None:
-    click.echo(json.dumps([asdict(row) for row in rows], indent=1))
-
-
-def _print_csv(rows: Sequence[BenchRow]) -> None:
-    """One line for each test and stage; what belongs to the whole test stands in each."""
-    out = csv.writer(sys.stdout)
-    out.writerow(
-        [
-            *("test", "tokens_per_second", "tokens_per_second_deviation", "ttft_ms", "hop_ms"),
-            *("node", "layers", "compute_ms_per_token", "wait_ms_per_token"),
-        ]
-    )
-    for row in rows:
-        rate, hop = row.tokens_per_second, row.hop_ms.mean if row.hop_ms else ""
-        for stage in row.stages:
-            out.writerow(
-                [
-                    *(row.test, rate.mean, rate.deviation, row.ttft_ms.mean, hop),
-                    *(stage.node, stage.layers, stage.compute_ms, stage.wait_ms),
-                ]
-            )
+def _write_trace(path: Path, runs: Sequence[BenchRun], record: PipelineRecord) -> None:
+    if path.suffix == ".svg":
+        text = gantt(runs[-1], record.addresses)
+    else:
+        text = chrome_trace(runs, record.addresses)
+    write_bytes(path, text.encode())
+    notes.print(f"wrote {path}", markup=False, soft_wrap=True)
