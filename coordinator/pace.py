@@ -28,6 +28,7 @@ class Pace:
         self._stages = stages
         self.max_step_rows = max_step_rows
         self._times: dict[int, tuple[float, float]] = {}  # by size class: mean rows and seconds
+        self._known: list[tuple[float, float]] = []  # the same by rising rows
         self._links_s: float | None = None
 
     def add(self, rows: int, result: StepResult, round_trip_s: float) -> None:
@@ -35,14 +36,15 @@ class Pace:
         time_s = max(stage.compute_s for stage in result.stages)
         old_rows, old_s = self._times.get(_size_class(rows), (None, None))
         self._times[_size_class(rows)] = _blend(old_rows, rows), _blend(old_s, time_s)
+        self._known = sorted(self._times.values())
         at_stages = sum(stage.compute_s + stage.queued_s for stage in result.stages)
         self._links_s = _blend(self._links_s, max(0.0, round_trip_s - at_stages))
 
     def step_s(self, rows: int) -> float:
         """Expected time of the slowest stage for a step; in units of its own before the first."""
-        if not self._times:
+        known = self._known
+        if not known:
             return rows + _BASE_ROWS
-        known = sorted(self._times.values())
         after = bisect.bisect_left(known, (rows, 0.0))
         if after in (0, len(known)):
             near_rows, near_s = known[min(after, len(known) - 1)]
