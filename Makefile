@@ -48,7 +48,7 @@ bench: .venv/installed ## measure the embedded model on three workers here
 bench-kernels: .venv/installed ## measure the kernels on one core: nothing else should be running
 	@$(BIN)/python -m benchmarks.kernels --peer-python $(PEER_PYTHON)
 
-bench-pipeline: .venv/installed ## measure pipelines of two workers here, with PEER_PYTHON against llama.cpp: five minutes
+bench-pipeline: .venv/installed ## measure pipelines of two workers here, with PEER_PYTHON against llama.cpp: six minutes
 	@$(BIN)/python -m benchmarks.pipeline --peer-python $(PEER_PYTHON)
 
 soak: .venv/installed ## ask three workers here 10 000 requests, 100 at once: nothing may be wrong or grow, two minutes

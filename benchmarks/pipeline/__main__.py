@@ -11,7 +11,7 @@ run. Sampling is greedy, and nothing is guessed ahead. Nothing else should be ru
 The same two workers are measured on an emulated network of 100 Mbit/s and 3 ms from host to host,
 for which root, gcc and ``nsenter`` are needed. The peer is llama.cpp in one process with one
 thread: ``benchmarks/kernels/__main__.py`` says how to build it. What is missing is said in the
-table. Needs two cores, takes about five minutes and 6 GB in DIR. Prints a table and, last, JSON.
+table. Needs two cores, takes about six minutes and 6 GB in DIR. Prints a table and, last, JSON.
 """
 
 import argparse
