@@ -7,7 +7,7 @@ PACKAGES := cluster coordinator deploy kernels protos shard_tool storyteller tra
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-arm check format protos bench bench-kernels bench-prediction bench-virtual bench-quality test-sanitized wheels clean
+.PHONY: help demo test test-arm check format protos bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality test-sanitized wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -47,6 +47,12 @@ bench: .venv/installed ## measure the embedded model on three workers here
 # The peer, llama.cpp, is optional: benchmarks/kernels/__main__.py says how to build it.
 bench-kernels: .venv/installed ## measure the kernels on one core: nothing else should be running
 	@$(BIN)/python -m benchmarks.kernels --peer-python $(PEER_PYTHON)
+
+bench-pipeline: .venv/installed ## measure pipelines of two workers here, with PEER_PYTHON against llama.cpp: six minutes
+	@$(BIN)/python -m benchmarks.pipeline --peer-python $(PEER_PYTHON)
+
+soak: .venv/installed ## ask three workers here 10 000 requests, 100 at once: nothing may be wrong or grow, two minutes
+	@$(BIN)/python -m benchmarks.soak
 
 bench-prediction: .venv/installed ## compare what plan predicts with what bench measures, about two minutes
 	@$(BIN)/python -m benchmarks.prediction

@@ -37,6 +37,11 @@ class Running:
         """Whether the last sampled id waits to be sent."""
         return self.is_decoding and self.state.unsent > 0
 
+    @property
+    def can_guess(self) -> bool:
+        """Whether its ids may be guessed ahead."""
+        return self._drafter is not None
+
     def first_pick(self, pace: Pace) -> "Pick":
         """Its first chunk, by itself."""
         return self.pick_prompt(pace.chunk_rows(self.state.unsent))
@@ -133,7 +138,9 @@ def _pick_certain(running: Sequence[Running], pace: Pace) -> list[Pick]:
         return []
     share = min(-(-len(ready) // free_groups), -(-decoding // groups))
     chosen = ready[: min(share, pace.max_step_rows)]
-    extra = (pace.free_rows - len(chosen)) // len(chosen)
+    extra = 0
+    if any(one.can_guess for one in chosen):
+        extra = (pace.free_rows - len(chosen)) // len(chosen)
     return [one.pick_certain(extra) for one in chosen]
 
 
@@ -165,9 +172,12 @@ def _pick_prompts(running: Sequence[Running], pace: Pace, decoding_rows: int) ->
 
 def _pick_guesses(running: Sequence[Running], pace: Pace) -> list[Pick]:
     """One sequence's guesses: of that which has the fewest of them under way."""
-    idle = [one for one in running if not one.state.unsent and one.state.in_flight]
+    idle = [o for o in running if o.can_guess and not o.state.unsent and o.state.in_flight]
+    if not idle:
+        return []
     idle.sort(key=lambda one: len(one.state.guesses))
+    free_rows = pace.free_rows
     for one in idle:
-        if pick := one.pick_guesses(pace.free_rows):
+        if pick := one.pick_guesses(free_rows):
             return [pick]
     return []

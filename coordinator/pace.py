@@ -25,7 +25,7 @@ class Pace:
         self._stages = stages
         self.max_step_rows = max_step_rows
         self._times: dict[int, tuple[float, float]] = {}  # by size class: mean rows and seconds
-        self._known: list[tuple[float, float]] = []  # the same, by rows
+        self._known: list[tuple[float, float]] = []  # the same by rising rows
         self._links_s: float | None = None
         self._added = 0
         self._groups: dict[int, int] = {}
@@ -44,9 +44,9 @@ class Pace:
 
     def step_s(self, rows: int) -> float:
         """Expected time of the slowest stage for a step; in units of its own before the first."""
-        if not self._known:
-            return rows + _BASE_ROWS
         known = self._known
+        if not known:
+            return rows + _BASE_ROWS
         after = bisect.bisect_left(known, (rows, 0.0))
         if after in (0, len(known)):
             near_rows, near_s = known[min(after, len(known) - 1)]

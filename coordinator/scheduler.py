@@ -84,6 +84,7 @@ class Scheduler:
         self._residents = Residents(limits, reuse=self._settings.reuse_prefixes)
         self._running: list[Running] = []
         self._sent: dict[int, _Sent] = {}
+        self._untold: list[tuple[Generation, int | FinishReason]] = []
         self._is_resting = True
         self._lock = threading.Lock()  # of what other threads see: the four below
         self._waiting: collections.deque[Generation] = collections.deque()
@@ -139,6 +140,7 @@ class Scheduler:
                 self._drop_cancelled()
                 self._admit()
                 self._send_steps()
+                self._tell()
                 self._rest_if_idle()
                 if (result := self._session.wait()) is not None:
                     self._take(result)
@@ -151,6 +153,7 @@ class Scheduler:
 
     def _stop(self, failure: Exception) -> None:
         """Tell everyone why nothing more comes, and leave nothing in flight."""
+        self._tell()
         with self._lock:
             self._failure = failure
             left = [*(running.generation for running in self._running), *self._waiting]
@@ -209,6 +212,12 @@ class Scheduler:
         for pick in picks:
             pick.running.sent(step, now)
 
+    def _tell(self) -> None:
+        """Hand out what was sampled, after sending: each listener that wakes up takes its time."""
+        untold, self._untold = self._untold, []
+        for generation, news in untold:
+            generation.tell(news)
+
     def _rest_if_idle(self) -> None:
         if not self._running and not self._session.in_flight and not self._is_resting:
             self._sent.clear()
@@ -253,7 +262,7 @@ class Scheduler:
                 self._finish(running, reason)
                 return
             was_right = running.accept(token)
-            generation.tell(token)
+            self._untold.append((generation, token))
             if reason := running.end_after(self._model):
                 self._finish(running, reason)
                 return
@@ -269,7 +278,7 @@ class Scheduler:
         self._session.supersede(state.number)
         if not self._residents.finish(state):
             self._session.end_sequence(state.number)
-        running.generation.tell(reason)
+        self._untold.append((running.generation, reason))
 
     def _report(self, sent: _Sent, result: StepResult, now: float) -> None:
         assert self._on_step

@@ -129,6 +129,8 @@ def sample(
             f"damaged; check the store's files"
         )
     ids, probabilities = distribution(candidates, settings, seen_ids)
+    if ids.size == 1:
+        return int(ids[0])  # whatever the number: making it costs more than all the rest
     # As an array: numpy would read a list with a seed over 2**63 as floats.
     key = np.array([settings.seed, position], dtype=np.uint64)
     uniform = Generator(Philox(key=key)).random()

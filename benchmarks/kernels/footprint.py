@@ -13,25 +13,20 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.kernels import machine
 from benchmarks.kernels.layer_files import write_layers
 from benchmarks.kernels.layer_store import CONFIG, MIDDLE, write_store
 from benchmarks.kernels.worker_memory import PeakMemory, memory_of
-from cluster.discovery import Peer
-from cluster.plan import LayerRange, Plan, PlannedStage
-from cluster.store import Store
+from benchmarks.workers import bring_up, rollout, worker
+from cluster.plan import LayerRange
 from coordinator.pipeline import Session, StepChunk
 from deploy.footprint import choose_limits
-from deploy.nodes import ask_nodes
-from deploy.rollout import Rollout, hand_out_shards, load_stage, load_stages, recorded
+from deploy.rollout import Rollout, load_stage
 from transformer.kernel_arithmetic import layer_shape
 
 _RANGES = (
@@ -53,20 +48,16 @@ def measure(layers_folder: Path) -> dict[str, float]:
     """
     store = write_store(layers_folder / "store", layers_folder)
     with ExitStack() as stack:
-        cluster = f"benchmark-{os.getpid()}"
         workers = [
-            stack.enter_context(_worker(cluster, layers_folder / f"worker-{i}"))
-            for i in range(len(_RANGES))
+            stack.enter_context(worker(layers_folder / f"worker-{i}")) for i in range(len(_RANGES))
         ]
-        rollout = _rollout(store, cluster, [address for _, address in workers])
-        hand_out_shards(rollout, _Silent())
-        epoch = load_stages(rollout, None)
-        load_s = statistics.median(_timed_load(rollout, epoch) for _ in range(_LOADS))
-        process_id = workers[_MEASURED][0].pid
+        planned = rollout(store, _LIMITS, [one.address for one in workers], _RANGES)
+        record = bring_up(planned, layers_folder)
+        load_s = statistics.median(_timed_load(planned, record.epoch) for _ in range(_LOADS))
+        process_id = workers[_MEASURED].process_id
         cache_bytes = len(MIDDLE) * layer_shape(CONFIG, _LIMITS).cache_bytes_per_layer
-        record = recorded(rollout, epoch, layers_folder)
         loaded = memory_of(process_id, cache_bytes)
-        with Session(record.addresses, epoch, CONFIG.vocab_size) as session:
+        with Session(record.addresses, record.epoch, CONFIG.vocab_size) as session:
             ids = [i % CONFIG.vocab_size for i in range(_LIMITS.max_step_rows)]
             with PeakMemory(process_id, cache_bytes) as peak:
                 session.submit([StepChunk(0, 0, ids, logit_rows=1, candidates=1)])
@@ -81,53 +72,9 @@ def measure(layers_folder: Path) -> dict[str, float]:
     }
 
 
-class _Silent:
-    def begin(self, node: str, total_bytes: int) -> None:
-        pass
-
-    def advance(self, node: str, sent_bytes: int) -> None:
-        pass
-
-
-@contextmanager
-def _worker(cluster: str, data_dir: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A worker as people start it, and its address."""
-    command = [sys.executable, "-P", "-m", "worker", "--cluster", cluster]
-    command += ["--listen", "127.0.0.1:0", "--name", data_dir.name, "--data-dir", str(data_dir)]
-    log_path = data_dir.with_suffix(".log")
-    with log_path.open("w") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-    try:
-        assert process.stdout is not None
-        words = process.stdout.readline().split()
-        if words[:1] != ["ready"]:
-            raise RuntimeError(f"a worker did not start:\n{log_path.read_text()}")
-        yield process, words[1]
-    finally:
-        process.terminate()
-        process.communicate()
-
-
-def _rollout(store: Store, cluster: str, addresses: list[str]) -> Rollout:
-    nodes = ask_nodes([Peer(address, "", "") for address in addresses], cluster)
-    stages = [
-        PlannedStage(
-            node_id=node.about.node_id,
-            layers=layers,
-            weight_bytes=sum(
-                file.size_bytes for file in store.manifest.stage_files(layers.start, layers.stop)
-            ),
-            memory_bytes=0,
-        )
-        for node, layers in zip(nodes, _RANGES, strict=True)
-    ]
-    by_id = {node.about.node_id: node for node in nodes}
-    return Rollout(store, _LIMITS, Plan(tuple(stages)), by_id)
-
-
-def _timed_load(rollout: Rollout, epoch: int) -> float:
+def _timed_load(planned: Rollout, epoch: int) -> float:
     start = time.perf_counter()
-    load_stage(rollout, _MEASURED, epoch)
+    load_stage(planned, _MEASURED, epoch)
     return time.perf_counter() - start
 
 

@@ -1,7 +1,8 @@
 """The benchmark's layers as a store that workers accept: safetensors files and a manifest."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,19 +36,29 @@ CONFIG = ModelConfig(
 )
 
 
-def write_store(folder: Path, layers_folder: Path) -> Store:
-    """Write ``write_layers``'s files as a store. The layers at the ends are two of them again."""
+_AS_MIDDLE = (0, *range(files.N_LAYERS), files.N_LAYERS - 1)
+
+
+def write_store(folder: Path, layers_folder: Path, layers: Sequence[int] = _AS_MIDDLE) -> Store:
+    """Write ``write_layers``'s files as a store, whose layers are ``layers`` of them in this order.
+
+    Without ``layers`` there is one more at either end, a copy of its neighbour.
+    """
     folder.mkdir()
     written = [
         _write(folder / EMBEDDING_NAME, _random(embedding_shapes(CONFIG))),
         _write(folder / HEAD_NAME, _random(head_shapes(CONFIG))),
-        *(_write(folder / layer_file_name(i), _layer(layers_folder, i - 1)) for i in MIDDLE),
     ]
-    for end, same in ((0, MIDDLE[0]), (CONFIG.n_layers - 1, MIDDLE[-1])):
-        os.link(folder / layer_file_name(same), folder / layer_file_name(end))
-        twin = next(file for file in written if file.name == layer_file_name(same))
-        written.append(ShardFile(layer_file_name(end), twin.size_bytes, twin.sha256))
-    manifest = Manifest(WEIGHTS, WEIGHTS, CONFIG.to_dict(), 1, (2,), tuple(written))
+    twins: dict[int, ShardFile] = {}
+    for name, layer in zip(map(layer_file_name, range(len(layers))), layers, strict=True):
+        if layer in twins:
+            os.link(folder / twins[layer].name, folder / name)
+            written.append(replace(twins[layer], name=name))
+        else:
+            twins[layer] = _write(folder / name, _layer(layers_folder, layer))
+            written.append(twins[layer])
+    config = replace(CONFIG, n_layers=len(layers))
+    manifest = Manifest(WEIGHTS, WEIGHTS, config.to_dict(), 1, (2,), tuple(written))
     write_bytes(folder / MANIFEST_NAME, manifest.to_json().encode())
     return Store(folder)
 

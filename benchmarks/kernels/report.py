@@ -57,7 +57,7 @@ def pair_rows(product: Pair, stage: dict[str, Pair], reason: str) -> list[Row]:
         ("prefill", f"stage, prefill of {PREFILL_ROWS} : llama.cpp", 2.2, stage["prefill"]),
     )
     return [
-        Row(key, what, ge, bound, "x", pair.ratio, _both(pair) if pair.peer else reason)
+        Row(key, what, ge, bound, "x", pair.ratio, in_words(pair) if pair.peer else reason)
         for key, what, bound, pair in wanted
     ]
 
@@ -94,6 +94,7 @@ def _with(row: Row, value: float | None, reason: str) -> Row:
     return Row(row.key, row.what, row.holds, row.bound, row.unit, value, note)
 
 
-def _both(pair: Pair) -> str:
+def in_words(pair: Pair) -> str:
+    """The times of both, and how the peer reached its own."""
     assert pair.peer is not None
     return f"{1e3 * pair.ours:.0f} ms, peer {1e3 * pair.peer:.0f} ms ({pair.way})"

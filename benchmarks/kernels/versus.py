@@ -59,7 +59,7 @@ def compare_product(engine: Engine, folder: Path, peer: PeerProcess | None, roun
 
     ours()
     ways = peer.ask("open_products", rows=MANY_ROWS)["ways"] if peer else []
-    return _in_turn(ours, theirs, _fastest(ways, theirs), rounds)
+    return in_turn(ours, theirs, fastest(ways, theirs), rounds)
 
 
 def compare_stage(
@@ -78,7 +78,7 @@ def compare_stage(
             return _seconds(peer, "decode", way=way, position=position, steps=_STEPS)
 
         ours()
-        return _in_turn(ours, theirs, _fastest(ways, theirs), rounds)
+        return in_turn(ours, theirs, fastest(ways, theirs), rounds)
 
     def prefill() -> Pair:
         def trial(way: str) -> list[float]:
@@ -97,7 +97,7 @@ def compare_stage(
             return [peer.ask("prefill", way=way, rows=PREFILL_ROWS)["seconds"]]
 
         ours()
-        return _in_turn(ours, theirs, _fastest(ways, trial), max(3, rounds // 5))
+        return in_turn(ours, theirs, fastest(ways, trial), max(3, rounds // 5))
 
     return {"decode early": decode(EARLY), "decode late": decode(LATE), "prefill": prefill()}
 
@@ -108,7 +108,7 @@ def _seconds(peer: PeerProcess | None, do: str, **values: Any) -> list[float]:
     return seconds
 
 
-def _fastest(ways: list[str], theirs: Callable[[str], list[float]]) -> str:
+def fastest(ways: list[str], theirs: Callable[[str], list[float]]) -> str:
     """The way of the least time, after each has been tried twice."""
     times: dict[str, float] = {}
     for way in ways * 2:
@@ -116,9 +116,10 @@ def _fastest(ways: list[str], theirs: Callable[[str], list[float]]) -> str:
     return min(times, key=lambda way: times[way]) if times else ""
 
 
-def _in_turn(
+def in_turn(
     ours: Callable[[], list[float]], theirs: Callable[[str], list[float]], way: str, rounds: int
 ) -> Pair:
+    """Medians over rounds in which both do their work once; without ``way`` only ours."""
     mine: list[float] = []
     others: list[float] = []
     for _ in range(rounds):

@@ -3,15 +3,14 @@
 Run by ``benchmarks.kernels.peer_process``; its Python needs ``llama-cpp-python`` and ``gguf``.
 """
 
-import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.json_process import serve
 from benchmarks.kernels import layer_files as files
 from benchmarks.kernels.peer.gguf_file import write_gguf
 from benchmarks.kernels.peer.product import Ggml, Product
@@ -49,15 +48,16 @@ class Work:
         seconds = self._products[way].seconds()
         return {"seconds": seconds, "sample": self._products[way].output()[:4, :8].tolist()}
 
-    def open_stage(self) -> dict[str, Any]:
-        """Write the GGUF and load it in every way that llama.cpp has."""
+    def open_stage(self, long: bool = True) -> dict[str, Any]:
+        """Write the GGUF and load it in every way that llama.cpp has, with a long text or not."""
         path = write_gguf(self._folder)
         for repack in (True, False):
             model = load(path, repack)
             for flash in (True, False):
                 way = f"{_WEIGHTS[repack]}, {_ATTENTION[flash]}"
                 self._short[way] = Context(model, flash, long=False)
-                self._long[way] = Context(model, flash, long=True)
+                if long:
+                    self._long[way] = Context(model, flash, long=True)
         return {"ways": list(self._short), "long_position": LONG_POSITION}
 
     def prefill(self, way: str, rows: int) -> dict[str, Any]:
@@ -84,11 +84,7 @@ def main() -> None:
     """Answer until the input ends."""
     folder, core = Path(sys.argv[1]), int(sys.argv[2])
     os.sched_setaffinity(0, {core})
-    work = Work(folder)
-    for line in sys.stdin:
-        request = json.loads(line)
-        do: Callable[..., dict[str, Any]] = getattr(work, request.pop("do"))
-        print(json.dumps(do(**request)), flush=True)
+    serve(Work(folder))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,90 @@
+"""Real workers for benchmarks, as people start them, and pipelines of those."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.json_process import ROOT, Popen
+from cluster.discovery import Peer
+from cluster.objective import Objective
+from cluster.plan import LayerRange, Plan, PlannedStage
+from cluster.prediction import Prediction
+from cluster.store import Store
+from deploy.nodes import ask_nodes
+from deploy.record import PipelineRecord
+from deploy.rollout import Rollout, hand_out_shards, load_stages, recorded
+from transformer.stage import Limits
+
+CLUSTER = "benchmark"
+_UNKNOWN = Prediction(0.0, 0.0, 0.0, (), ())
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker that answers calls."""
+
+    process_id: int
+    address: str
+
+
+@contextmanager
+def worker(
+    data_dir: Path,
+    *,
+    core: int | None = None,
+    listen: str = "127.0.0.1:0",
+    popen: Popen = subprocess.Popen,
+) -> Iterator[Worker]:
+    """One with a single kernel thread, all of it on ``core`` if that is given.
+
+    ``popen`` starts it elsewhere than here, such as in a host of an emulated network.
+    """
+    command = ["taskset", "--cpu-list", str(core)] if core is not None else []
+    command += [sys.executable, "-P", "-m", "worker", "--cluster", CLUSTER, "--no-mdns"]
+    command += ["--listen", listen, "--threads", "1"]
+    command += ["--name", data_dir.name, "--data-dir", str(data_dir)]
+    log_path = data_dir.with_suffix(".log")
+    with log_path.open("w") as log:
+        process = popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        assert process.stdout is not None
+        words = process.stdout.readline().split()
+        if words[:1] != ["ready"]:
+            raise RuntimeError(f"a worker did not start:\n{log_path.read_text()}")
+        yield Worker(process.pid, words[1])
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def rollout(
+    store: Store, limits: Limits, addresses: Sequence[str], ranges: Sequence[LayerRange]
+) -> Rollout:
+    """A plan that gives the worker at each address the layers of the same index."""
+    nodes = ask_nodes([Peer(address, "", "") for address in addresses], CLUSTER)
+    stages = []
+    for node, layers in zip(nodes, ranges, strict=True):
+        files = store.manifest.stage_files(layers.start, layers.stop)
+        weight_bytes = sum(file.size_bytes for file in files)
+        stages.append(PlannedStage(node.about.node_id, layers, weight_bytes, memory_bytes=0))
+    by_id = {node.about.node_id: node for node in nodes}
+    return Rollout(store, limits, Objective.THROUGHPUT, Plan(tuple(stages)), _UNKNOWN, by_id)
+
+
+def bring_up(planned: Rollout, folder: Path) -> PipelineRecord:
+    """Hand out the shards that are missing, and load all stages."""
+    hand_out_shards(planned, Silent())
+    return recorded(planned, load_stages(planned, None), folder)
+
+
+class Silent:
+    """Shows no progress."""
+
+    def begin(self, node: str, total_bytes: int) -> None:
+        """Not shown."""
+
+    def advance(self, node: str, sent_bytes: int) -> None:
+        """Not shown."""
