@@ -5,7 +5,7 @@
 #include "pack.h"
 #include "plain_rows.h"
 
-enum { PREFETCH_BYTES = 4096, QUADS = BLOCK_COLUMNS / QUAD, HALVES = 2 };
+enum { PREFETCH_BYTES = 6144, QUADS = BLOCK_COLUMNS / QUAD, HALVES = 2 };
 
 INLINE void prefetch(const uint8_t *block, int bytes) {
     const char *ahead = (const char *)block + PREFETCH_BYTES; /* as in avx512.c */
