@@ -30,7 +30,7 @@ INLINE __m256i load_quad(const uint8_t *quants, int quad) {
 }
 
 /* Dot products of eight rows, in 32 bits. Sums of pairs stay in 16 bits for the whole block: eight
- * of them reach 8 * 2 * 15 * 127 = 30480. Nibbles are unsigned; what their zero adds is taken off. */
+ * of them reach 8 * 2 * 15 * 127 = 30480. Nibbles are unsigned; what zero adds is taken off. */
 INLINE void q4_dots(const int rows, const uint8_t *quants, const struct quantised_block *const x[],
                     int block, __m256i dot[]) {
     const __m256i low = _mm256_set1_epi8(15), one = _mm256_set1_epi16(1);

@@ -6,7 +6,7 @@
 #include "plain_rows.h"
 
 /* Found by measuring: into the second cache, since the buffers of the first are too few to hold
- * all lines that are under way, and a page and a half ahead, since the hardware stops at its end. */
+ * all lines under way, and a page and a half ahead, since the hardware stops at its end. */
 enum { PREFETCH_BYTES = 6144 };
 enum { QUADS = BLOCK_COLUMNS / QUAD };
 
