@@ -111,7 +111,7 @@ def _compare(
     command.run("up", str(store), "--nodes", command.addresses, "--objective", objective)
     words = ("--gen-tokens", str(_GEN_TOKENS), "--repeat", str(repeat), "--format", "json")
     rows = []
-    for test in json.loads(command.run("bench", *words)):
+    for test in json.loads(command.run("bench", "--draft", "off", *words)):
         predicted = plan[_TESTS[test["test"]]]
         measured = test["tokens_per_second"]["mean"]
         rows.append(
