@@ -84,7 +84,7 @@ class Scheduler:
         self._residents = Residents(limits, reuse=self._settings.reuse_prefixes)
         self._running: list[Running] = []
         self._sent: dict[int, _Sent] = {}
-        self._untold: list[tuple[Generation, int | FinishReason]] = []
+        self._untold: list[tuple[Generation, int | FinishReason | ModelError]] = []
         self._is_resting = True
         self._lock = threading.Lock()  # of what other threads see: the four below
         self._waiting: collections.deque[Generation] = collections.deque()
