@@ -1,6 +1,7 @@
 """Clusters for the tests: one that many share, and fresh ones for those that change theirs."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,12 @@ from tests.cluster_process import Cluster, processes_of
 from tests.stores import shard
 
 GOLDENS = Path(__file__).parents[1] / "parity" / "goldens"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_reaches_commands():
+    """A shell that starts the tests in the background has them, and all they start, ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
