@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.json_process import ROOT, Popen
-from cluster.discovery import Peer
+from cluster.dialing import PlainDialer
 from cluster.objective import Objective
+from cluster.peer import Peer
 from cluster.plan import LayerRange, Plan, PlannedStage
 from cluster.prediction import Prediction
 from cluster.store import Store
@@ -19,6 +20,8 @@ from deploy.rollout import Rollout, hand_out_shards, load_stages, recorded
 from transformer.stage import Limits
 
 CLUSTER = "benchmark"
+PLAIN = PlainDialer(beyond_loopback=True)
+"""Workers of benchmarks stand on this machine or on an emulated network of it."""
 _UNKNOWN = Prediction(0.0, 0.0, 0.0, (), ())
 
 
@@ -64,14 +67,14 @@ def rollout(
     store: Store, limits: Limits, addresses: Sequence[str], ranges: Sequence[LayerRange]
 ) -> Rollout:
     """A plan that gives the worker at each address the layers of the same index."""
-    nodes = ask_nodes([Peer(address, "", "") for address in addresses], CLUSTER)
+    nodes = ask_nodes([Peer(address, "", "") for address in addresses], CLUSTER, PLAIN)
     stages = []
     for node, layers in zip(nodes, ranges, strict=True):
         files = store.manifest.stage_files(layers.start, layers.stop)
         weight_bytes = sum(file.size_bytes for file in files)
         stages.append(PlannedStage(node.about.node_id, layers, weight_bytes, memory_bytes=0))
     by_id = {node.about.node_id: node for node in nodes}
-    return Rollout(store, limits, Objective.THROUGHPUT, Plan(tuple(stages)), _UNKNOWN, by_id)
+    return Rollout(store, limits, Objective.THROUGHPUT, Plan(tuple(stages)), _UNKNOWN, by_id, PLAIN)
 
 
 def bring_up(planned: Rollout, folder: Path) -> PipelineRecord:

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from cluster import settings, wire
+from cluster.dialing import Dialer
 from cluster.errors import NodeError, StoreError
 from cluster.manifest import ShardFile
+from cluster.peer import Peer
 from cluster.speed import Link, NodeProfile, Speed
 from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
@@ -15,10 +17,9 @@ from protos import pi_cluster_pb2_grpc as rpc
 class NodeClient:
     """Calls to one worker. Every call is bounded in time and raises ``NodeError`` or below."""
 
-    def __init__(self, address: str, label: str = "") -> None:
-        self.address = address
-        self.label = f"{label} ({address})" if label else address
-        self._channel = wire.connect(address)
+    def __init__(self, peer: Peer, dialer: Dialer) -> None:
+        self.label = peer.label
+        self._channel = dialer.connect(peer)
         self._stub = rpc.WorkerStub(self._channel)
 
     def describe(self, timeout_s: float = settings.CONNECT_TIMEOUT_S) -> pb.NodeDescription:
@@ -98,12 +99,11 @@ class NodeClient:
         except ValueError as error:
             raise NodeError(f"{self.label} tells of an impossible speed: {error}") from None
 
-    def measure_link(self, address: str) -> Link:
-        """How fast the node reaches the worker at ``address``."""
+    def measure_link(self, other: Peer) -> Link:
+        """How fast the node reaches another worker."""
+        request = pb.MeasureLinkRequest(address=other.address, node_id=other.node_id)
         with wire.restored_errors(self.label):
-            speed = self._stub.MeasureLink(
-                pb.MeasureLinkRequest(address=address), timeout=settings.MEASURE_TIMEOUT_S
-            )
+            speed = self._stub.MeasureLink(request, timeout=settings.MEASURE_TIMEOUT_S)
         try:
             return Link(speed.delay_s, speed.bytes_ps)
         except ValueError as error:

@@ -46,11 +46,6 @@ SERVER_OPTIONS = [
 ]
 
 
-def connect(address: str) -> grpc.Channel:
-    """A channel to ``host:port``; nothing is sent before the first call."""
-    return grpc.insecure_channel(address, options=CLIENT_OPTIONS)
-
-
 def pack(array: NDArray[np.generic]) -> bytes:
     """The array's elements, little-endian, row after row."""
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()

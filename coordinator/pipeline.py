@@ -16,8 +16,10 @@ import grpc
 import numpy as np
 
 from cluster import settings, wire
+from cluster.dialing import Dialer
 from cluster.errors import ClusterError, NodeError, NodeLost
 from cluster.node import NodeClient
+from cluster.peer import Peer
 from cluster.plan import LayerRange
 from protos import pi_cluster_pb2 as pb
 from transformer.sampling import Candidates, top_candidates
@@ -33,6 +35,11 @@ class StageAddress:
     name: str
     address: str
     layers: LayerRange
+
+    @property
+    def peer(self) -> Peer:
+        """The node to call."""
+        return Peer(self.address, self.node_id, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +99,11 @@ class Session:
     when one stops answering. Used by one thread; any other may call `wake`.
     """
 
-    def __init__(self, stages: Sequence[StageAddress], epoch: int, vocab_size: int) -> None:
+    def __init__(
+        self, stages: Sequence[StageAddress], epoch: int, vocab_size: int, dialer: Dialer
+    ) -> None:
         self.stages = tuple(stages)
+        self._dialer = dialer
         self._vocab_size = vocab_size
         self._steps = 0
         self._wanted: dict[int, set[int]] = {}  # steps in flight, and the sequences in each
@@ -104,8 +114,8 @@ class Session:
             session=secrets.token_hex(8),
             coordinator=settings.who_am_i(),
         )
-        self._first = NodeClient(stages[0].address, stages[0].name)
-        self._last = NodeClient(stages[-1].address, stages[-1].name)
+        self._first = NodeClient(stages[0].peer, dialer)
+        self._last = NodeClient(stages[-1].peer, dialer)
         self._inbox: queue.SimpleQueue[pb.StepResult | ClusterError | None] = queue.SimpleQueue()
         self._failure: ClusterError | None = None
         self._results: Any = None
@@ -237,12 +247,20 @@ class Session:
         if not isinstance(seen, NodeLost):
             return seen
         with ThreadPoolExecutor(max_workers=len(self.stages)) as pool:
-            answered = list(pool.map(_answers, self.stages))
+            answered = list(pool.map(self._answers, self.stages))
         silent = [stage for stage, well in zip(self.stages, answered, strict=True) if not well]
         if not silent:
             return seen
         names = ", ".join(f"{s.name} ({s.address}, layers {s.layers})" for s in silent)
         return NodeLost(f"{names} stopped answering: look at that node, then run `pi-cluster up`")
+
+    def _answers(self, stage: StageAddress) -> bool:
+        with NodeClient(stage.peer, self._dialer) as node:
+            try:
+                node.describe(timeout_s=settings.STOP_GRACE_S)
+            except ClusterError:
+                return False
+        return True
 
     def _end(self) -> None:
         """Half-close, and wait until every stage has freed what it held."""
@@ -259,15 +277,6 @@ class Session:
                 call.cancel()
         self._first.close()
         self._last.close()
-
-
-def _answers(stage: StageAddress) -> bool:
-    with NodeClient(stage.address, stage.name) as node:
-        try:
-            node.describe(timeout_s=settings.STOP_GRACE_S)
-        except ClusterError:
-            return False
-    return True
 
 
 def _on_wire(chunk: StepChunk) -> pb.Chunk:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from cluster.dialing import Dialer
 from cluster.errors import ClusterError, SessionYielded
 from coordinator.answer import AnswerText
 from coordinator.generation import FinishReason, Generation, GenerationOptions
@@ -35,7 +36,8 @@ class Pipeline:
     Between questions it makes way for others; the next one then takes hold anew.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dialer: Dialer) -> None:
+        self._dialer = dialer
         self._epoch = 0
         self._held = contextlib.ExitStack()
         self._scheduler: Scheduler | None = None
@@ -45,7 +47,9 @@ class Pipeline:
         if self._scheduler is None or self._epoch != record.epoch:
             self.let_go()
             with contextlib.ExitStack() as entered:
-                session = Session(record.addresses, record.epoch, record.model.vocab_size)
+                session = Session(
+                    record.addresses, record.epoch, record.model.vocab_size, self._dialer
+                )
                 entered.enter_context(session)
                 scheduler = Scheduler(session, record.model, record.cache_limits)
                 self._scheduler = entered.enter_context(scheduler)

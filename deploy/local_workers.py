@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 
 from cluster import settings
-from cluster.discovery import Peer
 from cluster.errors import ClusterError, NodeError
+from cluster.peer import Peer
 from worker.presence import find_presence
 
 log = logging.getLogger(__name__)

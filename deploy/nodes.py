@@ -1,14 +1,14 @@
 """Which nodes a pipeline may use: found, asked who they are, and checked."""
 
-import ipaddress
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from cluster import discovery, settings
-from cluster.discovery import Peer
+from cluster.dialing import Dialer
 from cluster.errors import ClusterError, NodeError
 from cluster.node import NodeClient
+from cluster.peer import Peer, is_loopback, parse_nodes
 from protos import pi_cluster_pb2 as pb
 
 
@@ -20,12 +20,17 @@ class Node:
     about: pb.NodeDescription
 
     @property
+    def peer(self) -> Peer:
+        """The node to call."""
+        return Peer(self.address, self.about.node_id, self.about.name)
+
+    @property
     def label(self) -> str:
         """Name and address, for messages."""
-        return f"{self.about.name} ({self.address})"
+        return self.peer.label
 
 
-def find_nodes(cluster: str) -> tuple[list[Node], list[str]]:
+def find_nodes(cluster: str, dialer: Dialer) -> tuple[list[Node], list[str]]:
     """Workers of a cluster that mDNS finds and that answer, and warnings about the others."""
     peers = discovery.discover(cluster, settings.DISCOVERY_S)
     if not peers:
@@ -34,7 +39,7 @@ def find_nodes(cluster: str) -> tuple[list[Node], list[str]]:
             "each node, name them with --nodes HOST:PORT,..., or try --local 3"
         )
     nodes, warnings = [], []
-    for peer, answer in zip(peers, _ask_all(peers), strict=True):
+    for peer, answer in zip(peers, _ask_all(peers, dialer), strict=True):
         if isinstance(answer, ClusterError):
             warnings.append(f"leaving out {peer.name or peer.address}: {answer}")
         else:
@@ -44,34 +49,34 @@ def find_nodes(cluster: str) -> tuple[list[Node], list[str]]:
     return _checked(nodes, cluster), warnings
 
 
-def ask_nodes(peers: Sequence[Peer], cluster: str) -> list[Node]:
+def ask_nodes(peers: Sequence[Peer], cluster: str, dialer: Dialer) -> list[Node]:
     """The workers at these addresses, all of which must answer."""
     nodes = []
-    for answer in _ask_all(peers):
+    for answer in _ask_all(peers, dialer):
         if isinstance(answer, ClusterError):
             raise answer
         nodes.append(answer)
     return _checked(nodes, cluster)
 
 
-def named_or_found(nodes: str | None, cluster: str) -> tuple[list[Node], list[str]]:
+def named_or_found(nodes: str | None, cluster: str, dialer: Dialer) -> tuple[list[Node], list[str]]:
     """The nodes of a static list, or without one those that mDNS finds; and warnings."""
     if nodes:
-        return ask_nodes(discovery.parse_nodes(nodes), cluster), []
-    return find_nodes(cluster)
+        return ask_nodes(parse_nodes(nodes), cluster, dialer), []
+    return find_nodes(cluster, dialer)
 
 
-def _ask_all(peers: Sequence[Peer]) -> list[Node | ClusterError]:
+def _ask_all(peers: Sequence[Peer], dialer: Dialer) -> list[Node | ClusterError]:
     with ThreadPoolExecutor(max_workers=min(32, len(peers))) as pool:
-        return list(pool.map(_ask, peers))
+        return list(pool.map(lambda peer: _ask(peer, dialer), peers))
 
 
-def _ask(peer: Peer) -> Node | ClusterError:
-    with NodeClient(peer.address, peer.name) as client:
-        try:
+def _ask(peer: Peer, dialer: Dialer) -> Node | ClusterError:
+    try:
+        with NodeClient(peer, dialer) as client:
             return Node(peer.address, client.describe())
-        except ClusterError as error:
-            return error
+    except ClusterError as error:
+        return error
 
 
 def _checked(nodes: Sequence[Node], cluster: str) -> list[Node]:
@@ -92,17 +97,9 @@ def _checked(nodes: Sequence[Node], cluster: str) -> list[Node]:
 
 def _check_reachable(nodes: Sequence[Node]) -> None:
     """Workers send to one another, which a worker on loopback and one elsewhere cannot."""
-    loopback = [node for node in nodes if _is_loopback(node.address)]
+    loopback = [node for node in nodes if is_loopback(node.address)]
     if loopback and len(loopback) < len(nodes):
         raise NodeError(
             f"{loopback[0].label} listens on loopback only, so nodes on other machines cannot "
             "send to it: restart it with `pi-cluster worker --listen` and this machine's address"
         )
-
-
-def _is_loopback(address: str) -> bool:
-    host, _ = discovery.split_address(address)
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from cluster.dialing import Dialer
 from cluster.echo import measure_link
 from cluster.node import NodeClient
 from cluster.objective import Objective, make_plan
@@ -32,14 +33,17 @@ class Planner:
     Raises ``PipelineBusy`` when a node must be measured while it computes for somebody.
     """
 
-    def __init__(self, footprint: ModelFootprint, nodes: Sequence[Node]) -> None:
+    def __init__(self, footprint: ModelFootprint, nodes: Sequence[Node], dialer: Dialer) -> None:
+        self._dialer = dialer
         self._footprint = footprint
         self._nodes = {node.about.node_id: node for node in nodes}
         new = [node for node in nodes if not node.about.HasField("speed")]
         if new:
             screen.notes.print(f"measuring {screen.count(len(new), 'node')}, once")
         with screen.notes.status("measuring"):
-            self._capacities = capacities(nodes, _measure_nodes(nodes), _measure_reach(nodes))
+            self._capacities = capacities(
+                nodes, _measure_nodes(nodes, dialer), _measure_reach(nodes, dialer)
+            )
         self._links: dict[tuple[str, str], Link] = {}
 
     def plan(self, objective: Objective) -> Predicted:
@@ -54,8 +58,8 @@ class Planner:
     def _link(self, from_id: str, to_id: str) -> Link:
         if (from_id, to_id) not in self._links:
             node = self._nodes[from_id]
-            with NodeClient(node.address, node.about.name) as client:
-                link = client.measure_link(self._nodes[to_id].address)
+            with NodeClient(node.peer, self._dialer) as client:
+                link = client.measure_link(self._nodes[to_id].peer)
             self._links[from_id, to_id] = link
         return self._links[from_id, to_id]
 
@@ -95,14 +99,14 @@ def _median(speeds: Sequence[Speed]) -> Speed:
     )
 
 
-def _measure_nodes(nodes: Sequence[Node]) -> list[NodeProfile]:
+def _measure_nodes(nodes: Sequence[Node], dialer: Dialer) -> list[NodeProfile]:
     """Profiles in the order of the nodes: machine beside machine, on each one after the other."""
     machines: dict[str, list[int]] = collections.defaultdict(list)
     for index, node in enumerate(nodes):
         machines[node.about.machine_id].append(index)
 
     def on_one_machine(indices: Sequence[int]) -> list[tuple[int, NodeProfile]]:
-        return [(index, _measure_node(nodes[index])) for index in indices]
+        return [(index, _measure_node(nodes[index], dialer)) for index in indices]
 
     with ThreadPoolExecutor(max_workers=len(machines)) as pool:
         done = [pool.submit(on_one_machine, indices) for indices in machines.values()]
@@ -110,15 +114,15 @@ def _measure_nodes(nodes: Sequence[Node]) -> list[NodeProfile]:
     return [profiles[index] for index in range(len(nodes))]
 
 
-def _measure_node(node: Node) -> NodeProfile:
-    with NodeClient(node.address, node.about.name) as client:
+def _measure_node(node: Node, dialer: Dialer) -> NodeProfile:
+    with NodeClient(node.peer, dialer) as client:
         return client.measure_node()
 
 
-def _measure_reach(nodes: Sequence[Node]) -> list[Link]:
+def _measure_reach(nodes: Sequence[Node], dialer: Dialer) -> list[Link]:
     """The links from here, one after the other since they begin with the same cable."""
     links = []
     for node in nodes:
-        with NodeClient(node.address, node.about.name) as client:
+        with NodeClient(node.peer, dialer) as client:
             links.append(measure_link(client))
     return links

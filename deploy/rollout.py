@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from cluster.dialing import Dialer
 from cluster.errors import ClusterError, NodeError
 from cluster.manifest import Manifest
 from cluster.node import NodeClient
@@ -46,6 +47,7 @@ class Rollout:
     prediction: Prediction
     nodes: dict[str, Node]
     """By node id."""
+    dialer: Dialer
 
     def node(self, stage: PlannedStage) -> Node:
         """Where a stage goes."""
@@ -58,6 +60,7 @@ def make_rollout(
     limits: Limits,
     previous: PipelineRecord | None,
     objective: Objective,
+    dialer: Dialer,
 ) -> Rollout:
     """Measure these nodes, unless that was done before, and plan a store for them.
 
@@ -77,9 +80,9 @@ def make_rollout(
             for s in previous.stages
         )
         plan = Plan(stages, previous.unused)
-        return Rollout(store, limits, objective, plan, previous.prediction, by_id)
-    planned = Planner(model_footprint(manifest, config, limits), nodes).plan(objective)
-    return Rollout(store, limits, objective, planned.plan, planned.prediction, by_id)
+        return Rollout(store, limits, objective, plan, previous.prediction, by_id, dialer)
+    planned = Planner(model_footprint(manifest, config, limits), nodes, dialer).plan(objective)
+    return Rollout(store, limits, objective, planned.plan, planned.prediction, by_id, dialer)
 
 
 def is_running(rollout: Rollout, previous: PipelineRecord | None) -> bool:
@@ -135,18 +138,20 @@ def load_stage(rollout: Rollout, index: int, epoch: int) -> None:
         layers=pb.LayerRange(start=stages[index].layers.start, stop=stages[index].layers.stop),
         next_node=following.about.name if following else "",
         next_address=following.address if following else "",
+        next_node_id=following.about.node_id if following else "",
+        previous_node_id=stages[index - 1].node_id if index else "",
         max_step_rows=limits.max_step_rows,
         max_sequences=limits.max_sequences,
         context=limits.context,
         cache_positions=limits.cache_positions,
     )
-    with NodeClient(node.address, node.about.name) as client:
+    with NodeClient(node.peer, rollout.dialer) as client:
         client.load_stage(request)
 
 
-def try_pipeline(record: PipelineRecord) -> None:
+def try_pipeline(record: PipelineRecord, dialer: Dialer) -> None:
     """Send one token through all stages, which shows that each can reach the next."""
-    with Session(record.addresses, record.epoch, record.model.vocab_size) as session:
+    with Session(record.addresses, record.epoch, record.model.vocab_size, dialer) as session:
         session.submit([StepChunk(0, 0, [record.manifest.bos_id])])
         session.next_result()
 
@@ -159,7 +164,7 @@ def unload_left_out(rollout: Rollout, previous: PipelineRecord | None) -> list[s
     warnings = []
     for stage in (old for old in previous.addresses if old.node_id not in used):
         try:
-            with NodeClient(stage.address, stage.name) as client:
+            with NodeClient(stage.peer, rollout.dialer) as client:
                 client.unload_stage(previous.epoch)
         except ClusterError as error:
             warnings.append(f"{stage.name} may still hold its old stage: {error}")
@@ -207,7 +212,7 @@ def _serves(node: Node, epoch: int, manifest: Manifest, layers: LayerRange) -> b
 
 def _send(rollout: Rollout, stage: PlannedStage, progress: TransferProgress) -> None:
     node, manifest = rollout.node(stage), rollout.store.manifest
-    with NodeClient(node.address, node.about.name) as client:
+    with NodeClient(node.peer, rollout.dialer) as client:
         files = client.missing(manifest.stage_files(stage.layers.start, stage.layers.stop))
         needed = sum(file.size_bytes for file in files)
         if needed > node.about.free_disk_bytes:

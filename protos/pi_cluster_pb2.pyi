@@ -11,7 +11,7 @@ class DescribeRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class NodeDescription(_message.Message):
-    __slots__ = ("node_id", "name", "cluster", "version", "wire_version", "machine_id", "memory_bytes", "free_memory_bytes", "free_disk_bytes", "resident_bytes", "stage", "kernels", "threads", "speed")
+    __slots__ = ("node_id", "name", "cluster", "version", "wire_version", "machine_id", "memory_bytes", "free_memory_bytes", "free_disk_bytes", "resident_bytes", "stage", "kernels", "threads", "speed", "temperature_c", "certificate_expires_unix_s", "revocations_number")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
@@ -26,6 +26,9 @@ class NodeDescription(_message.Message):
     KERNELS_FIELD_NUMBER: _ClassVar[int]
     THREADS_FIELD_NUMBER: _ClassVar[int]
     SPEED_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_C_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_EXPIRES_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    REVOCATIONS_NUMBER_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     name: str
     cluster: str
@@ -40,10 +43,13 @@ class NodeDescription(_message.Message):
     kernels: str
     threads: int
     speed: NodeSpeed
-    def __init__(self, node_id: _Optional[str] = ..., name: _Optional[str] = ..., cluster: _Optional[str] = ..., version: _Optional[str] = ..., wire_version: _Optional[int] = ..., machine_id: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., free_memory_bytes: _Optional[int] = ..., free_disk_bytes: _Optional[int] = ..., resident_bytes: _Optional[int] = ..., stage: _Optional[_Union[StageStatus, _Mapping]] = ..., kernels: _Optional[str] = ..., threads: _Optional[int] = ..., speed: _Optional[_Union[NodeSpeed, _Mapping]] = ...) -> None: ...
+    temperature_c: float
+    certificate_expires_unix_s: int
+    revocations_number: int
+    def __init__(self, node_id: _Optional[str] = ..., name: _Optional[str] = ..., cluster: _Optional[str] = ..., version: _Optional[str] = ..., wire_version: _Optional[int] = ..., machine_id: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., free_memory_bytes: _Optional[int] = ..., free_disk_bytes: _Optional[int] = ..., resident_bytes: _Optional[int] = ..., stage: _Optional[_Union[StageStatus, _Mapping]] = ..., kernels: _Optional[str] = ..., threads: _Optional[int] = ..., speed: _Optional[_Union[NodeSpeed, _Mapping]] = ..., temperature_c: _Optional[float] = ..., certificate_expires_unix_s: _Optional[int] = ..., revocations_number: _Optional[int] = ...) -> None: ...
 
 class StageStatus(_message.Message):
-    __slots__ = ("epoch", "store_digest", "layers", "sequences", "weight_bytes", "cache_bytes", "steps", "coordinator")
+    __slots__ = ("epoch", "store_digest", "layers", "sequences", "weight_bytes", "cache_bytes", "steps", "coordinator", "rows")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     STORE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
@@ -52,6 +58,7 @@ class StageStatus(_message.Message):
     CACHE_BYTES_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     COORDINATOR_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     store_digest: str
     layers: LayerRange
@@ -60,7 +67,8 @@ class StageStatus(_message.Message):
     cache_bytes: int
     steps: int
     coordinator: str
-    def __init__(self, epoch: _Optional[int] = ..., store_digest: _Optional[str] = ..., layers: _Optional[_Union[LayerRange, _Mapping]] = ..., sequences: _Optional[int] = ..., weight_bytes: _Optional[int] = ..., cache_bytes: _Optional[int] = ..., steps: _Optional[int] = ..., coordinator: _Optional[str] = ...) -> None: ...
+    rows: int
+    def __init__(self, epoch: _Optional[int] = ..., store_digest: _Optional[str] = ..., layers: _Optional[_Union[LayerRange, _Mapping]] = ..., sequences: _Optional[int] = ..., weight_bytes: _Optional[int] = ..., cache_bytes: _Optional[int] = ..., steps: _Optional[int] = ..., coordinator: _Optional[str] = ..., rows: _Optional[int] = ...) -> None: ...
 
 class LayerRange(_message.Message):
     __slots__ = ("start", "stop")
@@ -77,27 +85,65 @@ class FindShardsRequest(_message.Message):
     def __init__(self, sha256: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class FindShardsReply(_message.Message):
-    __slots__ = ("held",)
+    __slots__ = ("held", "partial")
     HELD_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
     held: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, held: _Optional[_Iterable[str]] = ...) -> None: ...
+    partial: _containers.RepeatedCompositeFieldContainer[PartialShard]
+    def __init__(self, held: _Optional[_Iterable[str]] = ..., partial: _Optional[_Iterable[_Union[PartialShard, _Mapping]]] = ...) -> None: ...
+
+class PartialShard(_message.Message):
+    __slots__ = ("sha256", "received_bytes")
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    sha256: str
+    received_bytes: int
+    def __init__(self, sha256: _Optional[str] = ..., received_bytes: _Optional[int] = ...) -> None: ...
 
 class ShardPart(_message.Message):
-    __slots__ = ("sha256", "size_bytes", "data")
+    __slots__ = ("sha256", "size_bytes", "data", "offset_bytes")
     SHA256_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_BYTES_FIELD_NUMBER: _ClassVar[int]
     sha256: str
     size_bytes: int
     data: bytes
-    def __init__(self, sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+    offset_bytes: int
+    def __init__(self, sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ..., data: _Optional[bytes] = ..., offset_bytes: _Optional[int] = ...) -> None: ...
 
 class PutShardReply(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class GetShardRequest(_message.Message):
+    __slots__ = ("sha256", "offset_bytes")
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_BYTES_FIELD_NUMBER: _ClassVar[int]
+    sha256: str
+    offset_bytes: int
+    def __init__(self, sha256: _Optional[str] = ..., offset_bytes: _Optional[int] = ...) -> None: ...
+
+class FetchShardRequest(_message.Message):
+    __slots__ = ("sha256", "size_bytes", "address", "node_id")
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    sha256: str
+    size_bytes: int
+    address: str
+    node_id: str
+    def __init__(self, sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ..., address: _Optional[str] = ..., node_id: _Optional[str] = ...) -> None: ...
+
+class FetchShardReply(_message.Message):
+    __slots__ = ("received_bytes",)
+    RECEIVED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    received_bytes: int
+    def __init__(self, received_bytes: _Optional[int] = ...) -> None: ...
+
 class LoadStageRequest(_message.Message):
-    __slots__ = ("epoch", "manifest", "layers", "next_node", "next_address", "max_step_rows", "max_sequences", "context", "cache_positions")
+    __slots__ = ("epoch", "manifest", "layers", "next_node", "next_address", "max_step_rows", "max_sequences", "context", "cache_positions", "next_node_id", "previous_node_id")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
@@ -107,6 +153,8 @@ class LoadStageRequest(_message.Message):
     MAX_SEQUENCES_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
     CACHE_POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_NODE_ID_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     manifest: str
     layers: LayerRange
@@ -116,7 +164,9 @@ class LoadStageRequest(_message.Message):
     max_sequences: int
     context: int
     cache_positions: int
-    def __init__(self, epoch: _Optional[int] = ..., manifest: _Optional[str] = ..., layers: _Optional[_Union[LayerRange, _Mapping]] = ..., next_node: _Optional[str] = ..., next_address: _Optional[str] = ..., max_step_rows: _Optional[int] = ..., max_sequences: _Optional[int] = ..., context: _Optional[int] = ..., cache_positions: _Optional[int] = ...) -> None: ...
+    next_node_id: str
+    previous_node_id: str
+    def __init__(self, epoch: _Optional[int] = ..., manifest: _Optional[str] = ..., layers: _Optional[_Union[LayerRange, _Mapping]] = ..., next_node: _Optional[str] = ..., next_address: _Optional[str] = ..., max_step_rows: _Optional[int] = ..., max_sequences: _Optional[int] = ..., context: _Optional[int] = ..., cache_positions: _Optional[int] = ..., next_node_id: _Optional[str] = ..., previous_node_id: _Optional[str] = ...) -> None: ...
 
 class LoadStageReply(_message.Message):
     __slots__ = ("weight_bytes",)
@@ -281,10 +331,12 @@ class NodeSpeed(_message.Message):
     def __init__(self, read_bytes_ps: _Optional[float] = ..., macs_ps: _Optional[float] = ..., machine_read_bytes_ps: _Optional[float] = ..., machine_macs_ps: _Optional[float] = ...) -> None: ...
 
 class MeasureLinkRequest(_message.Message):
-    __slots__ = ("address",)
+    __slots__ = ("address", "node_id")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
     address: str
-    def __init__(self, address: _Optional[str] = ...) -> None: ...
+    node_id: str
+    def __init__(self, address: _Optional[str] = ..., node_id: _Optional[str] = ...) -> None: ...
 
 class LinkSpeed(_message.Message):
     __slots__ = ("delay_s", "bytes_ps")
@@ -307,3 +359,131 @@ class EchoReply(_message.Message):
     DATA_FIELD_NUMBER: _ClassVar[int]
     data: bytes
     def __init__(self, data: _Optional[bytes] = ...) -> None: ...
+
+class ExamineRequest(_message.Message):
+    __slots__ = ("addresses", "measure_disk", "listen_ms")
+    ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    MEASURE_DISK_FIELD_NUMBER: _ClassVar[int]
+    LISTEN_MS_FIELD_NUMBER: _ClassVar[int]
+    addresses: _containers.RepeatedScalarFieldContainer[str]
+    measure_disk: bool
+    listen_ms: int
+    def __init__(self, addresses: _Optional[_Iterable[str]] = ..., measure_disk: bool = ..., listen_ms: _Optional[int] = ...) -> None: ...
+
+class Examination(_message.Message):
+    __slots__ = ("system", "linux", "architecture", "model", "python", "wheel", "swap_bytes", "used_swap_bytes", "disk_bytes", "disk_read_bytes_ps", "throttled", "clock_unix_s", "clock_synchronised", "uptime_s", "load", "ports", "heard", "reached", "memory_limit_bytes", "out_of_memory_kills")
+    SYSTEM_FIELD_NUMBER: _ClassVar[int]
+    LINUX_FIELD_NUMBER: _ClassVar[int]
+    ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PYTHON_FIELD_NUMBER: _ClassVar[int]
+    WHEEL_FIELD_NUMBER: _ClassVar[int]
+    SWAP_BYTES_FIELD_NUMBER: _ClassVar[int]
+    USED_SWAP_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DISK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DISK_READ_BYTES_PS_FIELD_NUMBER: _ClassVar[int]
+    THROTTLED_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_SYNCHRONISED_FIELD_NUMBER: _ClassVar[int]
+    UPTIME_S_FIELD_NUMBER: _ClassVar[int]
+    LOAD_FIELD_NUMBER: _ClassVar[int]
+    PORTS_FIELD_NUMBER: _ClassVar[int]
+    HEARD_FIELD_NUMBER: _ClassVar[int]
+    REACHED_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    OUT_OF_MEMORY_KILLS_FIELD_NUMBER: _ClassVar[int]
+    system: str
+    linux: str
+    architecture: str
+    model: str
+    python: str
+    wheel: str
+    swap_bytes: int
+    used_swap_bytes: int
+    disk_bytes: int
+    disk_read_bytes_ps: float
+    throttled: int
+    clock_unix_s: float
+    clock_synchronised: bool
+    uptime_s: float
+    load: float
+    ports: _containers.RepeatedCompositeFieldContainer[NetworkPort]
+    heard: _containers.RepeatedScalarFieldContainer[str]
+    reached: _containers.RepeatedCompositeFieldContainer[Reached]
+    memory_limit_bytes: int
+    out_of_memory_kills: int
+    def __init__(self, system: _Optional[str] = ..., linux: _Optional[str] = ..., architecture: _Optional[str] = ..., model: _Optional[str] = ..., python: _Optional[str] = ..., wheel: _Optional[str] = ..., swap_bytes: _Optional[int] = ..., used_swap_bytes: _Optional[int] = ..., disk_bytes: _Optional[int] = ..., disk_read_bytes_ps: _Optional[float] = ..., throttled: _Optional[int] = ..., clock_unix_s: _Optional[float] = ..., clock_synchronised: bool = ..., uptime_s: _Optional[float] = ..., load: _Optional[float] = ..., ports: _Optional[_Iterable[_Union[NetworkPort, _Mapping]]] = ..., heard: _Optional[_Iterable[str]] = ..., reached: _Optional[_Iterable[_Union[Reached, _Mapping]]] = ..., memory_limit_bytes: _Optional[int] = ..., out_of_memory_kills: _Optional[int] = ...) -> None: ...
+
+class NetworkPort(_message.Message):
+    __slots__ = ("name", "is_wireless", "is_up", "megabits_ps", "full_duplex", "carrier_changes", "energy_efficient", "power_saving", "addresses")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    IS_WIRELESS_FIELD_NUMBER: _ClassVar[int]
+    IS_UP_FIELD_NUMBER: _ClassVar[int]
+    MEGABITS_PS_FIELD_NUMBER: _ClassVar[int]
+    FULL_DUPLEX_FIELD_NUMBER: _ClassVar[int]
+    CARRIER_CHANGES_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_EFFICIENT_FIELD_NUMBER: _ClassVar[int]
+    POWER_SAVING_FIELD_NUMBER: _ClassVar[int]
+    ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    is_wireless: bool
+    is_up: bool
+    megabits_ps: int
+    full_duplex: bool
+    carrier_changes: int
+    energy_efficient: bool
+    power_saving: bool
+    addresses: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., is_wireless: bool = ..., is_up: bool = ..., megabits_ps: _Optional[int] = ..., full_duplex: bool = ..., carrier_changes: _Optional[int] = ..., energy_efficient: bool = ..., power_saving: bool = ..., addresses: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Reached(_message.Message):
+    __slots__ = ("address", "error")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    error: str
+    def __init__(self, address: _Optional[str] = ..., error: _Optional[str] = ...) -> None: ...
+
+class RequestCertificateRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SigningRequest(_message.Message):
+    __slots__ = ("signing_request",)
+    SIGNING_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    signing_request: bytes
+    def __init__(self, signing_request: _Optional[bytes] = ...) -> None: ...
+
+class Certification(_message.Message):
+    __slots__ = ("certificate", "authorities", "revocations")
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    AUTHORITIES_FIELD_NUMBER: _ClassVar[int]
+    REVOCATIONS_FIELD_NUMBER: _ClassVar[int]
+    certificate: bytes
+    authorities: bytes
+    revocations: bytes
+    def __init__(self, certificate: _Optional[bytes] = ..., authorities: _Optional[bytes] = ..., revocations: _Optional[bytes] = ...) -> None: ...
+
+class CertifyReply(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Challenge(_message.Message):
+    __slots__ = ("nonce",)
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    nonce: bytes
+    def __init__(self, nonce: _Optional[bytes] = ...) -> None: ...
+
+class Introduction(_message.Message):
+    __slots__ = ("node_id", "name", "token_id", "signing_request", "proof")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_ID_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    node_id: str
+    name: str
+    token_id: str
+    signing_request: bytes
+    proof: bytes
+    def __init__(self, node_id: _Optional[str] = ..., name: _Optional[str] = ..., token_id: _Optional[str] = ..., signing_request: _Optional[bytes] = ..., proof: _Optional[bytes] = ...) -> None: ...

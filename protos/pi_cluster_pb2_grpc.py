@@ -49,6 +49,16 @@ class WorkerStub(object):
                 request_serializer=protos_dot_pi__cluster__pb2.ShardPart.SerializeToString,
                 response_deserializer=protos_dot_pi__cluster__pb2.PutShardReply.FromString,
                 _registered_method=True)
+        self.GetShard = channel.unary_stream(
+                '/pi_cluster.v1.Worker/GetShard',
+                request_serializer=protos_dot_pi__cluster__pb2.GetShardRequest.SerializeToString,
+                response_deserializer=protos_dot_pi__cluster__pb2.ShardPart.FromString,
+                _registered_method=True)
+        self.FetchShard = channel.unary_stream(
+                '/pi_cluster.v1.Worker/FetchShard',
+                request_serializer=protos_dot_pi__cluster__pb2.FetchShardRequest.SerializeToString,
+                response_deserializer=protos_dot_pi__cluster__pb2.FetchShardReply.FromString,
+                _registered_method=True)
         self.LoadStage = channel.unary_unary(
                 '/pi_cluster.v1.Worker/LoadStage',
                 request_serializer=protos_dot_pi__cluster__pb2.LoadStageRequest.SerializeToString,
@@ -84,6 +94,21 @@ class WorkerStub(object):
                 request_serializer=protos_dot_pi__cluster__pb2.EchoRequest.SerializeToString,
                 response_deserializer=protos_dot_pi__cluster__pb2.EchoReply.FromString,
                 _registered_method=True)
+        self.Examine = channel.unary_unary(
+                '/pi_cluster.v1.Worker/Examine',
+                request_serializer=protos_dot_pi__cluster__pb2.ExamineRequest.SerializeToString,
+                response_deserializer=protos_dot_pi__cluster__pb2.Examination.FromString,
+                _registered_method=True)
+        self.RequestCertificate = channel.unary_unary(
+                '/pi_cluster.v1.Worker/RequestCertificate',
+                request_serializer=protos_dot_pi__cluster__pb2.RequestCertificateRequest.SerializeToString,
+                response_deserializer=protos_dot_pi__cluster__pb2.SigningRequest.FromString,
+                _registered_method=True)
+        self.Certify = channel.unary_unary(
+                '/pi_cluster.v1.Worker/Certify',
+                request_serializer=protos_dot_pi__cluster__pb2.Certification.SerializeToString,
+                response_deserializer=protos_dot_pi__cluster__pb2.CertifyReply.FromString,
+                _registered_method=True)
 
 
 class WorkerServicer(object):
@@ -104,7 +129,22 @@ class WorkerServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PutShard(self, request_iterator, context):
-        """Hands the node one shard file. It is kept under its digest once the digest has been checked.
+        """Hands the node one shard file, or what it lacks of one. It is kept under its digest once the
+        digest has been checked; what came before a break is kept too, and can be gone on from.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetShard(self, request, context):
+        """Sends a shard that the node holds: what FetchShard calls at the other node.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FetchShard(self, request, context):
+        """Has the node get a shard from another one, and tells how far it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -161,6 +201,28 @@ class WorkerServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Examine(self, request, context):
+        """How the machine is, for `pi-cluster doctor`. What it means is judged by whoever asks.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RequestCertificate(self, request, context):
+        """A signing request for a new key of the node's own, which it uses once it is certified.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Certify(self, request, context):
+        """Replaces the node's certificate, the authorities that it trusts, and what they have revoked.
+        What is absent stays as it was.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -178,6 +240,16 @@ def add_WorkerServicer_to_server(servicer, server):
                     servicer.PutShard,
                     request_deserializer=protos_dot_pi__cluster__pb2.ShardPart.FromString,
                     response_serializer=protos_dot_pi__cluster__pb2.PutShardReply.SerializeToString,
+            ),
+            'GetShard': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetShard,
+                    request_deserializer=protos_dot_pi__cluster__pb2.GetShardRequest.FromString,
+                    response_serializer=protos_dot_pi__cluster__pb2.ShardPart.SerializeToString,
+            ),
+            'FetchShard': grpc.unary_stream_rpc_method_handler(
+                    servicer.FetchShard,
+                    request_deserializer=protos_dot_pi__cluster__pb2.FetchShardRequest.FromString,
+                    response_serializer=protos_dot_pi__cluster__pb2.FetchShardReply.SerializeToString,
             ),
             'LoadStage': grpc.unary_unary_rpc_method_handler(
                     servicer.LoadStage,
@@ -213,6 +285,21 @@ def add_WorkerServicer_to_server(servicer, server):
                     servicer.Echo,
                     request_deserializer=protos_dot_pi__cluster__pb2.EchoRequest.FromString,
                     response_serializer=protos_dot_pi__cluster__pb2.EchoReply.SerializeToString,
+            ),
+            'Examine': grpc.unary_unary_rpc_method_handler(
+                    servicer.Examine,
+                    request_deserializer=protos_dot_pi__cluster__pb2.ExamineRequest.FromString,
+                    response_serializer=protos_dot_pi__cluster__pb2.Examination.SerializeToString,
+            ),
+            'RequestCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestCertificate,
+                    request_deserializer=protos_dot_pi__cluster__pb2.RequestCertificateRequest.FromString,
+                    response_serializer=protos_dot_pi__cluster__pb2.SigningRequest.SerializeToString,
+            ),
+            'Certify': grpc.unary_unary_rpc_method_handler(
+                    servicer.Certify,
+                    request_deserializer=protos_dot_pi__cluster__pb2.Certification.FromString,
+                    response_serializer=protos_dot_pi__cluster__pb2.CertifyReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -296,6 +383,60 @@ class Worker(object):
             '/pi_cluster.v1.Worker/PutShard',
             protos_dot_pi__cluster__pb2.ShardPart.SerializeToString,
             protos_dot_pi__cluster__pb2.PutShardReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetShard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/pi_cluster.v1.Worker/GetShard',
+            protos_dot_pi__cluster__pb2.GetShardRequest.SerializeToString,
+            protos_dot_pi__cluster__pb2.ShardPart.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchShard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/pi_cluster.v1.Worker/FetchShard',
+            protos_dot_pi__cluster__pb2.FetchShardRequest.SerializeToString,
+            protos_dot_pi__cluster__pb2.FetchShardReply.FromString,
             options,
             channel_credentials,
             insecure,
@@ -485,6 +626,213 @@ class Worker(object):
             '/pi_cluster.v1.Worker/Echo',
             protos_dot_pi__cluster__pb2.EchoRequest.SerializeToString,
             protos_dot_pi__cluster__pb2.EchoReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Examine(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pi_cluster.v1.Worker/Examine',
+            protos_dot_pi__cluster__pb2.ExamineRequest.SerializeToString,
+            protos_dot_pi__cluster__pb2.Examination.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequestCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pi_cluster.v1.Worker/RequestCertificate',
+            protos_dot_pi__cluster__pb2.RequestCertificateRequest.SerializeToString,
+            protos_dot_pi__cluster__pb2.SigningRequest.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Certify(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pi_cluster.v1.Worker/Certify',
+            protos_dot_pi__cluster__pb2.Certification.SerializeToString,
+            protos_dot_pi__cluster__pb2.CertifyReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class EnrolmentStub(object):
+    """Served, instead of Worker, by a node that has a join token and no certificate yet. Its TLS
+    certificate is signed by its own key; the token's secret proves to the operator whose key it is,
+    and the token's pinned authority proves to the node who the operator is.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Introduce = channel.unary_unary(
+                '/pi_cluster.v1.Enrolment/Introduce',
+                request_serializer=protos_dot_pi__cluster__pb2.Challenge.SerializeToString,
+                response_deserializer=protos_dot_pi__cluster__pb2.Introduction.FromString,
+                _registered_method=True)
+        self.Admit = channel.unary_unary(
+                '/pi_cluster.v1.Enrolment/Admit',
+                request_serializer=protos_dot_pi__cluster__pb2.Certification.SerializeToString,
+                response_deserializer=protos_dot_pi__cluster__pb2.CertifyReply.FromString,
+                _registered_method=True)
+
+
+class EnrolmentServicer(object):
+    """Served, instead of Worker, by a node that has a join token and no certificate yet. Its TLS
+    certificate is signed by its own key; the token's secret proves to the operator whose key it is,
+    and the token's pinned authority proves to the node who the operator is.
+    """
+
+    def Introduce(self, request, context):
+        """Who the node is, and proof that it holds the token and the key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Admit(self, request, context):
+        """The node's certificate. The node checks it against the authority that its token pins.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_EnrolmentServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Introduce': grpc.unary_unary_rpc_method_handler(
+                    servicer.Introduce,
+                    request_deserializer=protos_dot_pi__cluster__pb2.Challenge.FromString,
+                    response_serializer=protos_dot_pi__cluster__pb2.Introduction.SerializeToString,
+            ),
+            'Admit': grpc.unary_unary_rpc_method_handler(
+                    servicer.Admit,
+                    request_deserializer=protos_dot_pi__cluster__pb2.Certification.FromString,
+                    response_serializer=protos_dot_pi__cluster__pb2.CertifyReply.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'pi_cluster.v1.Enrolment', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('pi_cluster.v1.Enrolment', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Enrolment(object):
+    """Served, instead of Worker, by a node that has a join token and no certificate yet. Its TLS
+    certificate is signed by its own key; the token's secret proves to the operator whose key it is,
+    and the token's pinned authority proves to the node who the operator is.
+    """
+
+    @staticmethod
+    def Introduce(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pi_cluster.v1.Enrolment/Introduce',
+            protos_dot_pi__cluster__pb2.Challenge.SerializeToString,
+            protos_dot_pi__cluster__pb2.Introduction.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Admit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pi_cluster.v1.Enrolment/Admit',
+            protos_dot_pi__cluster__pb2.Certification.SerializeToString,
+            protos_dot_pi__cluster__pb2.CertifyReply.FromString,
             options,
             channel_credentials,
             insecure,

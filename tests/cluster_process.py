@@ -26,6 +26,7 @@ from cluster.node import NodeClient
 from deploy.cli import run
 from deploy.record import PipelineRecord, load_record
 from protos import pi_cluster_pb2 as pb
+from tests.worker_servers import PLAIN
 from worker.presence import find_presence
 
 COMMAND = Path(sys.executable).with_name("pi-cluster")
@@ -243,7 +244,7 @@ def describe_all(record: PipelineRecord) -> list[pb.NodeDescription]:
     """What each node of a pipeline tells, in its order."""
     found = []
     for stage in record.addresses:
-        with NodeClient(stage.address, stage.name) as client:
+        with NodeClient(stage.peer, PLAIN) as client:
             found.append(client.describe())
     return found
 

@@ -14,7 +14,7 @@ from cluster.errors import NodeLost
 from cluster.node import NodeClient
 from coordinator.pipeline import StageAddress
 from protos import pi_cluster_pb2 as pb
-from tests.worker_servers import EPOCH
+from tests.worker_servers import EPOCH, PLAIN
 
 Logits = dict[tuple[int, int], np.ndarray]
 """By sequence and position."""
@@ -29,7 +29,7 @@ class RawSession:
         name = secrets.token_hex(4)
         self._numbers = itertools.count(1)
         self._outbox: queue.SimpleQueue[pb.StepMessage | None] = queue.SimpleQueue()
-        self._clients = [NodeClient(s.address, s.name) for s in (stages[-1], stages[0])]
+        self._clients = [NodeClient(s.peer, PLAIN) for s in (stages[-1], stages[0])]
         last, first = self._clients
         self._results = last.collect_results(
             pb.CollectResultsRequest(wire_version=wire.WIRE_VERSION, epoch=EPOCH, session=name)

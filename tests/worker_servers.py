@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 
 from cluster import wire
+from cluster.dialing import PlainDialer
 from cluster.node import NodeClient
 from cluster.plan import LayerRange
 from cluster.store import Store
@@ -27,6 +28,7 @@ from worker.speed import ProfileKeeper
 from worker.vault import ShardVault
 
 EPOCH = 7
+PLAIN = PlainDialer()
 LIMITS = Limits(max_step_rows=512, max_sequences=4, context=1024, cache_positions=4 * 1024)
 
 
@@ -58,7 +60,7 @@ def pipeline(
             name = f"node-{layers}"
             about = pb.NodeDescription(node_id=name, name=name, wire_version=wire.WIRE_VERSION)
             profile = ProfileKeeper(folder, Identity(name), kernels)
-            service = WorkerService(about, vault, StageHost(vault, load), profile)
+            service = WorkerService(about, vault, StageHost(vault, load, PLAIN), profile, PLAIN)
             address = stack.enter_context(serving(service))
             stages.append(StageAddress(name, name, address, layers))
         for stage, following in zip(stages, [*stages[1:], None], strict=True):
@@ -81,9 +83,10 @@ def load_stage(
         layers=pb.LayerRange(start=layers.start, stop=layers.stop),
         next_node=following.name if following else "",
         next_address=following.address if following else "",
+        next_node_id=following.node_id if following else "",
         **asdict(limits),
     )
-    with NodeClient(stage.address, stage.name) as client:
+    with NodeClient(stage.peer, PLAIN) as client:
         for file in client.missing(store.manifest.stage_files(layers.start, layers.stop)):
             client.put_shard(file, store.path_of(file), lambda _: None)
         client.load_stage(request)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cluster import settings
-from cluster.discovery import split_address
+from cluster.peer import split_address
 from worker.process import WorkerOptions, run_worker
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from cluster import settings, wire
+from cluster.dialing import Dialer
 from cluster.errors import ClusterError, NodeError, PipelineBusy, StaleEpoch
 from cluster.manifest import Manifest
+from cluster.peer import Peer
 from cluster.plan import LayerRange
 from protos import pi_cluster_pb2 as pb
 from transformer.stage import Limits
@@ -35,9 +37,10 @@ class Assignment:
     manifest: Manifest
     layers: LayerRange
     limits: Limits
-    next_node: str
-    next_address: str
-    """Empty for the last stage."""
+    following: Peer | None
+    """The next hop; None for the last stage."""
+    previous_node_id: str
+    """Who may send steps; empty for the first stage, which a coordinator sends them to."""
 
 
 @dataclass(slots=True)
@@ -54,8 +57,9 @@ class StageHost:
     the fields for moments only, and ``_changed`` tells those who wait for the slot.
     """
 
-    def __init__(self, vault: ShardVault, load: Load) -> None:
+    def __init__(self, vault: ShardVault, load: Load, dialer: Dialer) -> None:
         self._vault = vault
+        self._dialer = dialer
         self._load = load
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -135,7 +139,7 @@ class StageHost:
     def results(self, request: pb.CollectResultsRequest) -> Iterator[ResultSink]:
         """Receive the results of a session that is about to begin."""
         wire.check_wire_version(request.wire_version, "the coordinator")
-        if self._served(request.epoch).assignment.next_address:
+        if self._served(request.epoch).assignment.following:
             raise NodeError("results are collected from the last stage, and this is not it")
         sink = ResultSink()
         with self._lock:
@@ -224,8 +228,8 @@ class StageHost:
         return serving
 
     def _outlet(self, assignment: Assignment, header: pb.SessionHeader, session: Session) -> Outlet:
-        if assignment.next_address:
-            return NextHop(assignment.next_node, assignment.next_address, header, session.fail)
+        if assignment.following:
+            return NextHop(assignment.following, self._dialer, header, session.fail)
         with self._lock:
             sink = self._sinks.get(header.session)
         if sink is None:

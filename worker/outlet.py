@@ -7,7 +7,9 @@ from typing import Protocol
 import grpc
 
 from cluster import settings, wire
+from cluster.dialing import Dialer
 from cluster.errors import ClusterError, NodeLost
+from cluster.peer import Peer
 from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
 
@@ -42,13 +44,13 @@ class NextHop:
     """A stream of steps to the next worker, open for one session."""
 
     def __init__(
-        self, name: str, address: str, header: pb.SessionHeader, on_failure: OnFailure
+        self, peer: Peer, dialer: Dialer, header: pb.SessionHeader, on_failure: OnFailure
     ) -> None:
-        self._name = name
+        self._name = peer.name
         self._on_failure = on_failure
         self._queue: queue.SimpleQueue[pb.StepMessage | None] = queue.SimpleQueue()
         self._queue.put(pb.StepMessage(header=header))
-        self._channel = wire.connect(address)
+        self._channel = dialer.connect(peer)
         self._call = rpc.WorkerStub(self._channel).RunSteps.future(self._messages())
         self._call.add_done_callback(self._ended)
 

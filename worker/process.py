@@ -14,7 +14,9 @@ from pathlib import Path
 import grpc
 
 from cluster import discovery, settings, wire
+from cluster.dialing import PlainDialer
 from cluster.errors import ClusterError, NodeLost
+from cluster.peer import Peer
 from cluster.version import VERSION
 from kernels import Engine
 from protos import pi_cluster_pb2 as pb
@@ -65,8 +67,9 @@ def run_worker(options: WorkerOptions) -> None:
         Engine(settings.kernel_variant(), options.threads) as engine,
     ):
         identity = load_identity(options.data_dir)
+        dialer = PlainDialer(beyond_loopback=True)
         vault = ShardVault(options.data_dir / "shards")
-        host = StageHost(vault, functools.partial(load_stage, vault=vault, engine=engine))
+        host = StageHost(vault, functools.partial(load_stage, vault=vault, engine=engine), dialer)
         about = pb.NodeDescription(
             node_id=identity.node_id,
             name=options.name[:_MAX_NAME],
@@ -78,14 +81,14 @@ def run_worker(options: WorkerOptions) -> None:
             threads=engine.threads,
         )
         profile = ProfileKeeper(options.data_dir, identity, engine)
-        service = WorkerService(about, vault, host, profile)
+        service = WorkerService(about, vault, host, profile, dialer)
         server = grpc.server(
             ThreadPoolExecutor(_CALLS_AT_ONCE, "call"), options=wire.SERVER_OPTIONS
         )
         rpc.add_WorkerServicer_to_server(service, server)
         address = f"{options.host}:{_bind(server, options)}"
         server.start()
-        peer = discovery.Peer(address, identity.node_id, options.name)
+        peer = Peer(address, identity.node_id, options.name)
         with _announced(peer, options):
             tell(Presence(os.getpid(), address, identity.node_id))
             print(f"ready {address} {identity.node_id}", flush=True)
@@ -96,9 +99,7 @@ def run_worker(options: WorkerOptions) -> None:
     log.info("node %s has left", options.name)
 
 
-def _announced(
-    peer: discovery.Peer, options: WorkerOptions
-) -> contextlib.AbstractContextManager[None]:
+def _announced(peer: Peer, options: WorkerOptions) -> contextlib.AbstractContextManager[None]:
     if not options.announce:
         return contextlib.nullcontext()
     return discovery.announced(peer, options.cluster, VERSION)

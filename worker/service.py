@@ -8,11 +8,12 @@ from typing import Any
 import grpc
 
 from cluster import settings, wire
-from cluster.discovery import split_address
+from cluster.dialing import Dialer
 from cluster.echo import measure_link
 from cluster.errors import ClusterError, NodeError
 from cluster.manifest import Manifest
 from cluster.node import NodeClient
+from cluster.peer import Peer, split_address
 from cluster.plan import LayerRange
 from cluster.speed import NodeProfile
 from kernels import KernelsError
@@ -91,12 +92,14 @@ class WorkerService(rpc.WorkerServicer):
         vault: ShardVault,
         host: StageHost,
         profile: ProfileKeeper,
+        dialer: Dialer,
     ) -> None:
         """``about`` holds what does not change while the worker runs."""
         self._about = about
         self._vault = vault
         self._host = host
         self._profile = profile
+        self._dialer = dialer
 
     @_answering
     def Describe(
@@ -176,8 +179,8 @@ class WorkerService(rpc.WorkerServicer):
     ) -> pb.LinkSpeed:
         if len(request.address) > _MAX_ADDRESS:
             raise NodeError(f"an address of {len(request.address)} characters is none")
-        host, port = split_address(request.address)
-        with NodeClient(f"{host}:{port}") as other:
+        split_address(request.address)
+        with NodeClient(Peer(request.address, request.node_id), self._dialer) as other:
             link = measure_link(other)
         return pb.LinkSpeed(delay_s=link.delay_s, bytes_ps=link.bytes_ps)
 
@@ -200,6 +203,13 @@ def _speed(profile: NodeProfile) -> pb.NodeSpeed:
     )
 
 
+def _following(request: pb.LoadStageRequest) -> Peer | None:
+    if not request.next_address:
+        return None
+    split_address(request.next_address)
+    return Peer(request.next_address, request.next_node_id, request.next_node)
+
+
 def _assignment(request: pb.LoadStageRequest) -> Assignment:
     try:
         layers = LayerRange(request.layers.start, request.layers.stop)
@@ -219,6 +229,6 @@ def _assignment(request: pb.LoadStageRequest) -> Assignment:
         manifest=manifest,
         layers=layers,
         limits=limits,
-        next_node=request.next_node,
-        next_address=request.next_address,
+        following=_following(request),
+        previous_node_id=request.previous_node_id,
     )

@@ -22,7 +22,7 @@ from benchmarks.kernels import machine
 from benchmarks.kernels.layer_files import write_layers
 from benchmarks.kernels.layer_store import CONFIG, MIDDLE, write_store
 from benchmarks.kernels.worker_memory import PeakMemory, memory_of
-from benchmarks.workers import bring_up, rollout, worker
+from benchmarks.workers import PLAIN, bring_up, rollout, worker
 from cluster.plan import LayerRange
 from coordinator.pipeline import Session, StepChunk
 from deploy.footprint import choose_limits
@@ -57,7 +57,7 @@ def measure(layers_folder: Path) -> dict[str, float]:
         process_id = workers[_MEASURED].process_id
         cache_bytes = len(MIDDLE) * layer_shape(CONFIG, _LIMITS).cache_bytes_per_layer
         loaded = memory_of(process_id, cache_bytes)
-        with Session(record.addresses, record.epoch, CONFIG.vocab_size) as session:
+        with Session(record.addresses, record.epoch, CONFIG.vocab_size, PLAIN) as session:
             ids = [i % CONFIG.vocab_size for i in range(_LIMITS.max_step_rows)]
             with PeakMemory(process_id, cache_bytes) as peak:
                 session.submit([StepChunk(0, 0, ids, logit_rows=1, candidates=1)])

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.json_process import serve
-from benchmarks.workers import bring_up, rollout
+from benchmarks.workers import PLAIN, bring_up, rollout
 from cluster.plan import LayerRange
 from cluster.store import Store
 from coordinator.generation import Generation, GenerationOptions
@@ -73,7 +73,7 @@ class _Held:
     def __enter__(self) -> "_Held":
         record = self._record
         with ExitStack() as stack:
-            session = Session(record.addresses, record.epoch, record.model.vocab_size)
+            session = Session(record.addresses, record.epoch, record.model.vocab_size, PLAIN)
             stack.enter_context(session)
             scheduler = Scheduler(
                 session, record.model, record.cache_limits, on_step=self._steps.append

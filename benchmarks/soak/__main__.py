@@ -27,6 +27,7 @@ from pathlib import Path
 from benchmarks.kernels.machine import cpu_name
 from benchmarks.soak.memory import MOST_GROWTH_MIB, Growth, MemoryWatch, Watched, growths
 from benchmarks.soak.questions import Tally, answered_alone, ask_all, questions
+from benchmarks.workers import PLAIN
 from cluster import settings
 from coordinator.pipeline import Session
 from coordinator.scheduler import Scheduler, SchedulerSettings
@@ -98,7 +99,7 @@ def _scheduler(
     record: PipelineRecord, chosen: SchedulerSettings | None = None
 ) -> Iterator[Scheduler]:
     with (
-        Session(record.addresses, record.epoch, record.model.vocab_size) as session,
+        Session(record.addresses, record.epoch, record.model.vocab_size, PLAIN) as session,
         Scheduler(session, record.model, record.cache_limits, chosen) as scheduler,
     ):
         yield scheduler

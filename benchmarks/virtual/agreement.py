@@ -30,6 +30,7 @@ from benchmarks.virtual.experiments import asked, decode_tps, prefill_tps
 from benchmarks.virtual.measure import EPOCH, LIMITS, Job, load_stages, measure
 from benchmarks.virtual.pis import Board, stage_work
 from benchmarks.virtual.texts import unguessable
+from benchmarks.workers import PLAIN
 from cluster.node import NodeClient
 from cluster.plan import LayerRange
 from cluster.store import Store
@@ -130,7 +131,7 @@ def _ending(process: "subprocess.Popen[str]") -> Iterator["subprocess.Popen[str]
 
 
 def _hand_out_shards(store: Store, stage: StageAddress) -> None:
-    with NodeClient(stage.address, stage.name) as client:
+    with NodeClient(stage.peer, PLAIN) as client:
         for file in client.missing(
             store.manifest.stage_files(stage.layers.start, stage.layers.stop)
         ):

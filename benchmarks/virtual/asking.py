@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
+from benchmarks.workers import PLAIN
 from coordinator.generation import GenerationOptions
 from coordinator.model import ServedModel
 from coordinator.pipeline import Session, StageAddress, StepChunk
@@ -24,7 +25,7 @@ def asking(
 ) -> Iterator[Ask]:
     """Take a pipeline, for as many texts at once as are asked for."""
     with (
-        Session(stages, epoch, model.vocab_size) as session,
+        Session(stages, epoch, model.vocab_size, PLAIN) as session,
         Scheduler(session, model, limits) as scheduler,
     ):
 
@@ -40,7 +41,7 @@ def first_stage_seconds(
     stages: Sequence[StageAddress], epoch: int, vocab_size: int, sizes: Sequence[int]
 ) -> list[float]:
     """What the first stage computes for steps of so many rows of one text, sent one by one."""
-    with Session(stages, epoch, vocab_size) as session:
+    with Session(stages, epoch, vocab_size, PLAIN) as session:
         seconds, position = [], 0
         for rows in sizes:
             session.submit([StepChunk(1, position, range(rows))])

@@ -16,6 +16,7 @@ from typing import Self
 
 from benchmarks.virtual.asking import asking
 from benchmarks.virtual.mistral import BOS_ID, EOS_ID, manifest_of
+from benchmarks.workers import PLAIN
 from cluster import settings
 from cluster.manifest import Manifest
 from cluster.node import NodeClient
@@ -115,7 +116,7 @@ def load_stages(stages: Sequence[StageAddress], manifest: Manifest) -> None:
             context=LIMITS.context,
             cache_positions=LIMITS.cache_positions,
         )
-        with NodeClient(stage.address, stage.name) as client:
+        with NodeClient(stage.peer, PLAIN) as client:
             client.load_stage(request)
 
 

@@ -15,6 +15,7 @@ import grpc
 
 from benchmarks.virtual.pis import Board
 from benchmarks.virtual.stage import VirtualLoader
+from benchmarks.workers import PLAIN
 from cluster import settings, wire
 from cluster.speed import NodeProfile, Speed
 from cluster.version import VERSION
@@ -41,7 +42,9 @@ def main() -> None:
             node_id=address, name=address, version=VERSION, wire_version=wire.WIRE_VERSION
         )
         server = grpc.server(ThreadPoolExecutor(_CALLS_AT_ONCE), options=wire.SERVER_OPTIONS)
-        service = WorkerService(about, vault, StageHost(vault, load), _profile(Path(folder), board))
+        service = WorkerService(
+            about, vault, StageHost(vault, load, PLAIN), _profile(Path(folder), board), PLAIN
+        )
         rpc.add_WorkerServicer_to_server(service, server)
         port = server.add_insecure_port(address)
         server.start()

@@ -7,10 +7,12 @@ import click
 
 from cluster import settings
 from cluster.atomic_file import write_bytes
+from cluster.dialing import Dialer
 from coordinator.bench import BenchOptions, BenchRun, check_room, planned_tests, run_bench
 from coordinator.bench_rows import BenchRow, summarise
 from coordinator.pipeline import Session
 from coordinator.scheduler import Scheduler, SchedulerSettings, StepRecord
+from deploy.access import dialer_for
 from deploy.bench_table import print_csv, print_json, print_markdown
 from deploy.chrome_trace import chrome_trace
 from deploy.commands.options import cluster_option, draft_option
@@ -92,20 +94,20 @@ def bench(
         prompt_tokens, gen_tokens, repeat, chunk_size, draft == "on", users, depth
     )
     check_room(planned_tests(options), record.model, record.cache_limits)
-    rows, runs = _measure(record, options)
+    rows, runs = _measure(record, options, dialer_for(cluster))
     _PRINTERS[style](rows)
     if trace:
         _write_trace(trace, runs, record)
 
 
 def _measure(
-    record: PipelineRecord, options: BenchOptions
+    record: PipelineRecord, options: BenchOptions, dialer: Dialer
 ) -> tuple[list[BenchRow], list[BenchRun]]:
     model, steps = record.model, list[StepRecord]()
     shared = SchedulerSettings(reuse_prefixes=options.depth > 0)
     with (
         notes.status("bench") as line,
-        Session(record.addresses, record.epoch, model.vocab_size) as session,
+        Session(record.addresses, record.epoch, model.vocab_size, dialer) as session,
         Scheduler(session, model, record.cache_limits, shared, steps.append) as scheduler,
     ):
         tests = list(run_bench(scheduler, steps, model, options, line.update))

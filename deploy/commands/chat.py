@@ -8,6 +8,7 @@ import click
 from cluster.errors import ClusterError, StateError
 from coordinator.generation import GenerationOptions
 from coordinator.text_model import Message
+from deploy.access import dialer_for
 from deploy.answering import Pipeline, answer, print_timings
 from deploy.commands.options import cluster_option, generation_options, stop_option
 from deploy.record import PipelineRecord, load_record
@@ -35,7 +36,7 @@ def chat(
     cluster: str,
 ) -> None:
     """Talk with the model; it remembers what was said."""
-    with Pipeline() as pipeline:
+    with Pipeline(dialer_for(cluster)) as pipeline:
         _talk(_Conversation(pipeline, cluster, options, stop, system, verbose))
 
 

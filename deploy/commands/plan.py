@@ -11,6 +11,7 @@ from cluster import settings
 from cluster.objective import Objective
 from cluster.store import Store
 from deploy import screen
+from deploy.access import dialer_for
 from deploy.commands.options import cluster_option, context_option, nodes_option, texts_option
 from deploy.embedded import embedded_store
 from deploy.footprint import choose_limits, model_footprint
@@ -42,11 +43,14 @@ def plan(
     """
     settings.check_cluster_name(cluster)
     opened = Store(store or embedded_store())
-    found, warnings = named_or_found(nodes, cluster)
+    dialer = dialer_for(cluster)
+    found, warnings = named_or_found(nodes, cluster, dialer)
     screen.warn(warnings)
     config = ModelConfig.from_dict(opened.manifest.config)
     limits = choose_limits(config, context, texts)
-    plans = _different_plans(Planner(model_footprint(opened.manifest, config, limits), found))
+    plans = _different_plans(
+        Planner(model_footprint(opened.manifest, config, limits), found, dialer)
+    )
     if note := context_note(config, limits):
         screen.notes.print(note)
     if as_json:

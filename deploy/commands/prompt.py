@@ -8,6 +8,7 @@ import click
 
 from coordinator.generation import GenerationOptions
 from coordinator.text_model import TextModel
+from deploy.access import dialer_for
 from deploy.answering import Answered, Pipeline, answer, print_timings
 from deploy.commands.options import cluster_option, generation_options, stop_option
 from deploy.record import load_record
@@ -48,7 +49,7 @@ def prompt(
     else:
         prompt_ids, raw = _encode(model, text or "", raw)
     show = _discard if as_json else stream
-    with Pipeline() as pipeline:
+    with Pipeline(dialer_for(cluster)) as pipeline:
         answered = answer(pipeline, record, prompt_ids, options, model.answer(stop, raw=raw), show)
     if as_json:
         click.echo(json.dumps(_to_json(answered), ensure_ascii=False))

@@ -7,10 +7,12 @@ from typing import Any
 import click
 from rich.table import Table
 
+from cluster.dialing import Dialer
 from cluster.errors import ClusterError, StateError
 from cluster.node import NodeClient
 from coordinator.pipeline import StageAddress
 from deploy import screen
+from deploy.access import dialer_for
 from deploy.commands.options import cluster_option
 from deploy.local_workers import stop_local_workers
 from deploy.record import PipelineRecord, changing, forget_record, load_record
@@ -23,9 +25,9 @@ from protos import pi_cluster_pb2 as pb
 @click.pass_context
 def status(context: click.Context, as_json: bool, cluster: str) -> None:
     """Show the pipeline and how its nodes are. Exit code 1 when one is not well."""
-    record = load_record(cluster)
+    record, dialer = load_record(cluster), dialer_for(cluster)
     with ThreadPoolExecutor(max_workers=len(record.stages)) as pool:
-        rows = list(pool.map(lambda stage: _stage_status(stage, record), record.addresses))
+        rows = list(pool.map(lambda stage: _stage_status(stage, record, dialer), record.addresses))
     if as_json:
         values = {"cluster": cluster, "epoch": record.epoch, "stages": rows}
         click.echo(json.dumps(values))
@@ -45,8 +47,10 @@ def down(cluster: str) -> None:
         except StateError:
             record = None
         if record:
+            dialer = dialer_for(cluster)
             with ThreadPoolExecutor(max_workers=len(record.stages)) as pool:
-                list(pool.map(lambda stage: _unload(stage, record.epoch), record.addresses))
+                unloading = lambda stage: _unload(stage, record.epoch, dialer)  # noqa: E731
+                list(pool.map(unloading, record.addresses))
         forget_record(folder)
         stopped = stop_local_workers(cluster)
     stages = screen.count(len(record.stages), "stage") if record else ""
@@ -54,7 +58,7 @@ def down(cluster: str) -> None:
     screen.notes.print(f"{unloaded}, {screen.count(stopped, 'local worker')} stopped")
 
 
-def _stage_status(stage: StageAddress, record: PipelineRecord) -> dict[str, Any]:
+def _stage_status(stage: StageAddress, record: PipelineRecord, dialer: Dialer) -> dict[str, Any]:
     row: dict[str, Any] = {
         "node": stage.name,
         "node_id": stage.node_id,
@@ -63,7 +67,7 @@ def _stage_status(stage: StageAddress, record: PipelineRecord) -> dict[str, Any]
         "coordinator": "",
     }
     try:
-        with NodeClient(stage.address, stage.name) as client:
+        with NodeClient(stage.peer, dialer) as client:
             about = client.describe()
     except ClusterError as error:
         return row | {"state": "lost", "error": str(error)}
@@ -90,9 +94,9 @@ def _state(about: pb.NodeDescription, stage: StageAddress, record: PipelineRecor
     return "busy" if about.stage.coordinator else "ready"
 
 
-def _unload(stage: StageAddress, epoch: int) -> None:
+def _unload(stage: StageAddress, epoch: int, dialer: Dialer) -> None:
     try:
-        with NodeClient(stage.address, stage.name) as client:
+        with NodeClient(stage.peer, dialer) as client:
             client.unload_stage(epoch)
     except ClusterError as error:
         screen.notes.print(f"warning: {stage.name}: {error}", soft_wrap=True)

@@ -6,11 +6,14 @@ from pathlib import Path
 import click
 
 from cluster import settings
-from cluster.discovery import discover, parse_nodes
+from cluster.dialing import Dialer
+from cluster.discovery import discover
 from cluster.errors import StateError
 from cluster.objective import Objective
+from cluster.peer import parse_nodes
 from cluster.store import Store
 from deploy import screen
+from deploy.access import dialer_for
 from deploy.commands.options import context_option, nodes_option, texts_option
 from deploy.embedded import embedded_store
 from deploy.footprint import choose_limits
@@ -62,10 +65,11 @@ def up(
     with changing(cluster) as folder:
         opened = Store(store or embedded_store())
         previous = _previous(cluster)
-        found = _choose_nodes(cluster, local, nodes)
+        dialer = dialer_for(cluster)
+        found = _choose_nodes(cluster, local, nodes, dialer)
         config = ModelConfig.from_dict(opened.manifest.config)
         limits = choose_limits(config, context, texts)
-        rollout = make_rollout(opened, found, limits, previous, Objective(objective))
+        rollout = make_rollout(opened, found, limits, previous, Objective(objective), dialer)
         screen.notes.print(plan_table(rollout.plan, rollout.prediction, rollout.nodes))
         screen.notes.print(expected(rollout.prediction), soft_wrap=True)
         if note := context_note(config, limits):
@@ -83,7 +87,7 @@ def _carry_out(rollout: Rollout, previous: PipelineRecord | None, folder: Path) 
         hand_out_shards(rollout, transfer)
     with screen.notes.status("loading"):
         record = recorded(rollout, load_stages(rollout, previous), folder)
-        try_pipeline(record)
+        try_pipeline(record, rollout.dialer)
         save_record(record, rollout.store)
         warnings = unload_left_out(rollout, previous)
     screen.warn(warnings)
@@ -95,9 +99,9 @@ def _carry_out(rollout: Rollout, previous: PipelineRecord | None, folder: Path) 
     )
 
 
-def _choose_nodes(cluster: str, local: int | None, nodes: str | None) -> list[Node]:
+def _choose_nodes(cluster: str, local: int | None, nodes: str | None, dialer: Dialer) -> list[Node]:
     if not local and not nodes:
-        found, warnings = find_nodes(cluster)
+        found, warnings = find_nodes(cluster, dialer)
         screen.warn(warnings)
         return found
     peers = parse_nodes(nodes) if nodes else []
@@ -114,7 +118,7 @@ def _choose_nodes(cluster: str, local: int | None, nodes: str | None) -> list[No
                 ]
             )
         peers += started
-    return ask_nodes(peers, cluster)
+    return ask_nodes(peers, cluster, dialer)
 
 
 def _previous(cluster: str) -> PipelineRecord | None:

@@ -5,7 +5,7 @@ import pytest
 from cluster.errors import StaleEpoch
 from cluster.node import NodeClient
 from coordinator.pipeline import Session, StepChunk
-from tests.worker_servers import EPOCH, load_stage, pipeline
+from tests.worker_servers import EPOCH, PLAIN, load_stage, pipeline
 
 
 @pytest.fixture
@@ -23,36 +23,39 @@ def steps_of(session, count, sequence=1):
 
 @pytest.mark.parametrize("epoch", [EPOCH - 1, EPOCH + 1])
 def test_steps_of_another_epoch_are_refused(stages, epoch):
-    with pytest.raises(StaleEpoch, match=str(EPOCH)), Session(stages, epoch, 130) as session:
+    with pytest.raises(StaleEpoch, match=str(EPOCH)), Session(stages, epoch, 130, PLAIN) as session:
         steps_of(session, 1)
-    with Session(stages, EPOCH, 130) as session:
+    with Session(stages, EPOCH, 130, PLAIN) as session:
         assert steps_of(session, 2) == 2
 
 
 def test_an_older_epoch_neither_replaces_nor_unloads_a_newer_one(stages, random_store):
     with pytest.raises(StaleEpoch, match=f"{EPOCH} is served"):
         load_stage(random_store, stages[0], stages[1], EPOCH - 1)
-    with NodeClient(stages[0].address) as client, pytest.raises(StaleEpoch):
+    with NodeClient(stages[0].peer, PLAIN) as client, pytest.raises(StaleEpoch):
         client.unload_stage(EPOCH - 1)
-    with Session(stages, EPOCH, 130) as session:
+    with Session(stages, EPOCH, 130, PLAIN) as session:
         assert steps_of(session, 2) == 2
 
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_newer_epoch_on_any_stage_ends_the_session_that_runs(stages, random_store, index):
     following = [*stages[1:], None][index]
-    with pytest.raises(StaleEpoch), Session(stages, EPOCH, 130) as session:
+    with pytest.raises(StaleEpoch), Session(stages, EPOCH, 130, PLAIN) as session:
         steps_of(session, 2)
         load_stage(random_store, stages[index], following, EPOCH + 1)
         steps_of(session, 1, sequence=2)
     for stage in stages:
-        with NodeClient(stage.address) as client:
+        with NodeClient(stage.peer, PLAIN) as client:
             assert client.describe().stage.cache_bytes == 0
 
 
 def test_an_unloaded_stage_says_what_to_do(stages):
-    with NodeClient(stages[1].address) as client:
+    with NodeClient(stages[1].peer, PLAIN) as client:
         client.unload_stage(EPOCH)
         assert not client.describe().HasField("stage")
-    with pytest.raises(StaleEpoch, match="pi-cluster up"), Session(stages, EPOCH, 130) as session:
+    with (
+        pytest.raises(StaleEpoch, match="pi-cluster up"),
+        Session(stages, EPOCH, 130, PLAIN) as session,
+    ):
         steps_of(session, 1)

@@ -3,9 +3,11 @@
 import pytest
 
 from cluster.node import NodeClient
+from cluster.peer import Peer
 from deploy.embedded import embedded_store
 from kernels import variants
 from tests.cluster_process import describe_all
+from tests.worker_servers import PLAIN
 
 # Longer than the window of 128, so that every cache has rolled.
 PROMPT = ",".join(map(str, [1, *((5 + i * 37) % 2000 + 5 for i in range(200))]))
@@ -39,7 +41,7 @@ def test_portable_kernels_in_one_worker_give_the_ids_of_the_fastest_in_three(clu
 @pytest.mark.parametrize("threads", [1, 2])
 def test_threads_do_not_change_the_ids(cluster, expected, threads):
     _, address = cluster.start_worker("by-hand", "--threads", str(threads))
-    with NodeClient(address) as client:
+    with NodeClient(Peer(address), PLAIN) as client:
         assert client.describe().threads == threads
     cluster.up("--nodes", address)
     assert cluster.prompt(*ASKED)["ids"] == expected

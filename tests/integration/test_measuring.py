@@ -9,10 +9,11 @@ from cluster import settings
 from cluster.echo import measure_link
 from cluster.errors import ClusterError, NodeError, NodeLost, PipelineBusy
 from cluster.node import NodeClient
+from cluster.peer import Peer
 from coordinator.pipeline import Session
 from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
-from tests.worker_servers import EPOCH, pipeline, serving
+from tests.worker_servers import EPOCH, PLAIN, pipeline, serving
 
 
 def profile_of(cluster, name):
@@ -29,7 +30,7 @@ def stages(random_store, tmp_path):
 @pytest.fixture
 def client(stages):
     """Calls to the first of them."""
-    with NodeClient(stages[0].address) as opened:
+    with NodeClient(stages[0].peer, PLAIN) as opened:
         yield opened
 
 
@@ -63,40 +64,47 @@ def test_with_other_threads_or_kernels_a_node_is_measured_anew(cluster):
 
 
 def test_a_node_that_computes_is_not_measured_but_tells_what_it_knows(stages, client):
-    with Session(stages, EPOCH, 130), pytest.raises(PipelineBusy, match="measured meanwhile"):
+    with (
+        Session(stages, EPOCH, 130, PLAIN),
+        pytest.raises(PipelineBusy, match="measured meanwhile"),
+    ):
         client.measure_node()
     assert not client.describe().HasField("speed")
     profile = client.measure_node()
     assert client.describe().speed.read_bytes_ps == profile.alone.read_bytes_ps
-    with Session(stages, EPOCH, 130):
+    with Session(stages, EPOCH, 130, PLAIN):
         assert client.measure_node() == profile
 
 
 def test_a_link_has_a_delay_and_a_rate_seen_from_here_and_from_another_worker(stages, client):
-    for link in (measure_link(client), client.measure_link(stages[1].address)):
+    for link in (measure_link(client), client.measure_link(stages[1].peer)):
         assert 0 < link.delay_s < 10 and link.bytes_ps > 0
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere.invalid:7711"])
-def test_a_link_to_where_nobody_answers_is_an_error_that_names_it(client, address):
-    with pytest.raises(NodeLost, match=f"{address} does not answer"):
-        client.measure_link(address)
+def test_a_link_to_where_nobody_answers_is_an_error_that_names_it(client):
+    with pytest.raises(NodeLost, match=r"127\.0\.0\.1:1 does not answer"):
+        client.measure_link(Peer("127.0.0.1:1"))
+
+
+def test_a_link_to_another_machine_is_not_measured_in_the_clear(client):
+    with pytest.raises(ClusterError, match=r"nowhere\.invalid:7711 is not on this machine"):
+        client.measure_link(Peer("nowhere.invalid:7711"))
 
 
 @pytest.mark.parametrize("address", ["", "pi1.local", "pi1.local:99999"])
 def test_a_link_to_what_is_no_address_is_refused(client, address):
     with pytest.raises(ClusterError, match="is not HOST:PORT"):
-        client.measure_link(address)
+        client.measure_link(Peer(address))
 
 
 def test_an_address_that_is_far_too_long_is_refused(client):
     with pytest.raises(NodeError, match="5005 characters"):
-        client.measure_link("x" * 5_000 + ":7711")
+        client.measure_link(Peer("x" * 5_000 + ":7711"))
 
 
 def test_an_echo_is_as_large_as_asked_for_and_bounded_both_ways(stages):
     most = settings.MAX_ECHO_BYTES
-    with NodeClient(stages[0].address) as client:
+    with NodeClient(stages[0].peer, PLAIN) as client:
         client.echo(most, most)
         for sizes in ((most + 1, 0), (0, most + 1), (0, 2**32 - 1)):
             with pytest.raises(NodeError, match=f"at most {most}"):
@@ -118,11 +126,11 @@ class Boaster(rpc.WorkerServicer):
 
 @pytest.mark.parametrize("figure", [0.0, -1.0, float("nan"), float("inf")])
 def test_impossible_figures_of_a_node_are_refused(figure):
-    with serving(Boaster(figure)) as address, NodeClient(address) as client:
+    with serving(Boaster(figure)) as address, NodeClient(Peer(address), PLAIN) as client:
         with pytest.raises(NodeError, match=f"{address} tells of an impossible speed"):
             client.measure_node()
         with pytest.raises(NodeError, match=f"{address} tells of an impossible link"):
-            client.measure_link("127.0.0.1:1")
+            client.measure_link(Peer("127.0.0.1:1"))
 
 
 def test_plan_shows_both_objectives_and_changes_nothing(story):
@@ -157,7 +165,7 @@ def test_equal_plans_are_shown_once_and_nothing_is_deployed(cluster):
     assert "--objective throughput or latency" in outcome.out
     assert outcome.out.count("expected tokens/s") == 1
     assert not list((cluster.folder / "one" / "shards").iterdir())
-    with NodeClient(address) as client:
+    with NodeClient(Peer(address), PLAIN) as client:
         assert not client.describe().HasField("stage")
     assert cluster.run("status").code == 1
 

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from cluster.discovery import Peer
 from cluster.errors import NodeLost
 from cluster.node import NodeClient
 from cluster.objective import Objective
+from cluster.peer import Peer
 from cluster.store import Store
 from deploy.footprint import choose_limits
 from deploy.nodes import ask_nodes
@@ -19,7 +19,7 @@ from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
 from tests.checkpoints import write_hugging_face_checkpoint
 from tests.stores import shard
-from tests.worker_servers import serving
+from tests.worker_servers import PLAIN, serving
 from transformer.config import ModelConfig
 
 ASKED = ("--ids", "1,3,558,355,4", "--seed", "3", "--max-tokens", "20")
@@ -70,7 +70,7 @@ def test_a_node_that_has_no_part_in_the_next_pipeline_lets_its_stage_go(cluster)
     _, two = cluster.start_worker("two")
     cluster.up("--nodes", f"{one},{two}")
     assert "ready: 1 stage," in cluster.up("--nodes", two).err
-    with NodeClient(one) as client:
+    with NodeClient(Peer(one), PLAIN) as client:
         assert not client.describe().HasField("stage")
     assert [stage["layers"] for stage in cluster.status()["stages"]] == ["0:32"]
 
@@ -159,9 +159,9 @@ def test_a_node_that_leaves_between_plan_and_load_is_named(cluster, tmp_path):
     write_hugging_face_checkpoint(tmp_path / "checkpoint")
     shard(tmp_path / "checkpoint", tmp_path / "store")
     store = Store(tmp_path / "store")
-    nodes = ask_nodes([Peer(one), Peer(two)], cluster.name)
+    nodes = ask_nodes([Peer(one), Peer(two)], cluster.name, PLAIN)
     limits = choose_limits(ModelConfig.from_dict(store.manifest.config), None)
-    rollout = make_rollout(store, nodes, limits, None, Objective.THROUGHPUT)
+    rollout = make_rollout(store, nodes, limits, None, Objective.THROUGHPUT, PLAIN)
     leaving.stop()
     with pytest.raises(NodeLost, match=f"leaves .{two}. does not answer"):
         hand_out_shards(rollout, NoProgress())

@@ -10,7 +10,7 @@ from cluster import settings
 from cluster.errors import NodeLost, PipelineBusy, SessionYielded
 from cluster.node import NodeClient
 from tests.raw_session import RawSession, logits_of
-from tests.worker_servers import pipeline
+from tests.worker_servers import PLAIN, pipeline
 from worker.host import StageHost
 
 TEXT = [1, *range(40)]
@@ -26,7 +26,7 @@ def held(stages):
     """Sequences and bytes of caches on every stage, and who holds it."""
     found = []
     for stage in stages:
-        with NodeClient(stage.address, stage.name) as client:
+        with NodeClient(stage.peer, PLAIN) as client:
             status = client.describe().stage
         found.append((status.sequences, status.cache_bytes > 0, bool(status.coordinator)))
     return found

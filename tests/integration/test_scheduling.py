@@ -14,7 +14,7 @@ from coordinator.pipeline import Session, StepChunk
 from coordinator.residents import CacheLimits
 from coordinator.scheduler import Scheduler, SchedulerSettings
 from tests.cluster_process import eventually
-from tests.worker_servers import EPOCH, pipeline
+from tests.worker_servers import EPOCH, PLAIN, pipeline
 from transformer.sampling import SamplingSettings, candidates_needed, sample
 from transformer.stage import Limits
 
@@ -62,7 +62,7 @@ def alone(stages):
 
 def _row_by_row(stages, prompt, sampling, count):
     text = list(prompt)
-    with Session(stages, EPOCH, VOCAB) as session:
+    with Session(stages, EPOCH, VOCAB, PLAIN) as session:
         for position in range(len(prompt) + count - 1):
             is_last = position >= len(prompt) - 1
             chunk = StepChunk(
@@ -79,7 +79,7 @@ class Served:
     """A scheduler on a session of its own."""
 
     def __init__(self, stages, settings=None, limits=LIMITS, on_step=None):
-        self._session = Session(stages, EPOCH, VOCAB)
+        self._session = Session(stages, EPOCH, VOCAB, PLAIN)
         self._made = (MODEL, limits, settings, on_step)
 
     def __enter__(self):
@@ -263,7 +263,7 @@ def test_cancelling_frees_what_is_in_flight_and_the_others_go_on(stages, alone):
 
 def _sequences(stage):
     """What a stage holds, once it has heard of the last end."""
-    with NodeClient(stage.address, stage.name) as client:
+    with NodeClient(stage.peer, PLAIN) as client:
         return eventually(lambda: client.describe().stage.sequences, lambda count: count == 0)
 
 
@@ -273,7 +273,7 @@ def test_a_lost_stage_ends_every_request_with_its_reason(random_store, tmp_path)
         asked = [iter(scheduler.submit([1, n], options)) for n in range(3)]
         for tokens in asked:
             next(tokens)
-        with NodeClient(stages[1].address, "second") as client:
+        with NodeClient(stages[1].peer, PLAIN) as client:
             client.unload_stage(EPOCH)
         for tokens in asked:
             with pytest.raises(StaleEpoch):

@@ -10,7 +10,7 @@ from coordinator.model import ServedModel
 from coordinator.pipeline import Session
 from coordinator.residents import CacheLimits
 from coordinator.scheduler import Scheduler, SchedulerSettings
-from tests.worker_servers import EPOCH, pipeline
+from tests.worker_servers import EPOCH, PLAIN, pipeline
 from transformer.stage import Limits
 
 VOCAB = 130
@@ -22,7 +22,7 @@ LIMITS = CacheLimits(12, 12 * 128, 128, 32, 64)
 @contextmanager
 def scheduler(stages, settings=None):
     with (
-        Session(stages, EPOCH, VOCAB) as session,
+        Session(stages, EPOCH, VOCAB, PLAIN) as session,
         Scheduler(session, MODEL, LIMITS, settings) as serving,
     ):
         yield serving

@@ -17,7 +17,7 @@ from coordinator.residents import CacheLimits
 from coordinator.scheduler import Scheduler
 from tests.raw_session import RawSession
 from tests.stores import shard
-from tests.worker_servers import EPOCH, LIMITS, load_stage, pipeline
+from tests.worker_servers import EPOCH, LIMITS, PLAIN, load_stage, pipeline
 from transformer.config import ModelConfig
 from transformer.sampling import SamplingSettings
 
@@ -39,7 +39,7 @@ def generate(store, bounds, folder, prompt, sampling, chunk_size, max_tokens=8):
     limits = CacheLimits.of(ModelConfig.from_dict(store.manifest.config), LIMITS)
     with (
         pipeline(store, bounds, folder) as stages,
-        Session(stages, EPOCH, vocab_size) as session,
+        Session(stages, EPOCH, vocab_size, PLAIN) as session,
         Scheduler(session, model, limits) as scheduler,
     ):
         return list(scheduler.submit(prompt, options))
@@ -90,7 +90,7 @@ def test_an_ended_sequence_frees_its_cache_on_every_stage_and_may_begin_again(
         again = line.step((1, 0, [1, 2, 3]), (2, 0, [4]))
         np.testing.assert_array_equal(again[1, 2], first[1, 2])
         for stage in stages:
-            with NodeClient(stage.address, stage.name) as client:
+            with NodeClient(stage.peer, PLAIN) as client:
                 assert client.describe().stage.sequences == 2
 
 

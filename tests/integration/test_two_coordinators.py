@@ -4,6 +4,7 @@ import signal
 
 from cluster.node import NodeClient
 from tests.cluster_process import describe_all, eventually
+from tests.worker_servers import PLAIN
 from transformer.config import ModelConfig
 from transformer.kernel_arithmetic import layer_shape
 
@@ -47,7 +48,7 @@ def test_caches_stop_growing_once_they_are_full_however_long_the_text(story, end
     running = story.start("prompt", "--ids", ids, *endless[2:], "--max-tokens", "1500")
     running.read(1)
     last = record.addresses[-1]
-    with NodeClient(last.address) as client:
+    with NodeClient(last.peer, PLAIN) as client:
         began = client.describe().stage.steps
         assert [node.stage.cache_bytes for node in describe_all(record)] == expected
         eventually(lambda: client.describe().stage.steps, lambda steps: steps > began + 200, 30)

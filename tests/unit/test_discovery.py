@@ -10,8 +10,9 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from cluster import discovery
-from cluster.discovery import Peer, announced, discover, parse_nodes, split_address
+from cluster.discovery import announced, discover
 from cluster.errors import ClusterError
+from cluster.peer import Peer, parse_nodes, split_address
 
 BOUND_S = 20.0  # reached only when something is broken
 

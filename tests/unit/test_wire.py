@@ -14,8 +14,10 @@ from hypothesis.extra import numpy as arrays
 
 from cluster import errors, wire
 from cluster.errors import ClusterError, NodeError, NodeLost, VersionError
+from cluster.peer import Peer
 from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
+from tests.worker_servers import PLAIN
 
 
 def every_kind(kind: type[ClusterError] = ClusterError) -> list[type[ClusterError]]:
@@ -109,7 +111,7 @@ def served(end: Callable[[grpc.ServicerContext], None]) -> Iterator[rpc.WorkerSt
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
-        with wire.connect(f"127.0.0.1:{port}") as channel:
+        with PLAIN.connect(Peer(f"127.0.0.1:{port}")) as channel:
             yield rpc.WorkerStub(channel)
     finally:
         server.stop(None).wait()
@@ -203,7 +205,10 @@ def test_a_dead_port_is_a_lost_node():
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))  # bound, but nobody listens
         address = f"127.0.0.1:{bound.getsockname()[1]}"
-        with wire.connect(address) as channel, pytest.raises(NodeLost, match="pi2 does not answer"):
+        with (
+            PLAIN.connect(Peer(address)) as channel,
+            pytest.raises(NodeLost, match="pi2 does not answer"),
+        ):
             describe(rpc.WorkerStub(channel))
 
 
@@ -211,7 +216,7 @@ def test_a_peer_that_accepts_and_stays_silent_is_a_lost_node():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         with (
-            wire.connect(address) as channel,
+            PLAIN.connect(Peer(address)) as channel,
             pytest.raises(NodeLost, match="pi2 does not answer"),
             wire.restored_errors("pi2"),
         ):
@@ -230,7 +235,7 @@ def test_a_step_of_the_largest_size_is_not_refused_by_either_side():
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
-        with wire.connect(f"127.0.0.1:{port}") as channel:
+        with PLAIN.connect(Peer(f"127.0.0.1:{port}")) as channel:
             results = rpc.WorkerStub(channel).CollectResults(pb.CollectResultsRequest(), timeout=10)
             assert len(next(results).rows[0].logits) == size
             assert list(results) == []

@@ -1,0 +1,63 @@
+"""Where a node is, and what is known of who it is."""
+
+import ipaddress
+from dataclasses import dataclass
+
+from cluster import settings
+from cluster.errors import ClusterError
+
+_PORT_DIGITS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A node to call: one that announced itself, that was named by hand, or that serves a stage."""
+
+    address: str
+    """``host:port``"""
+    node_id: str = ""
+    """Empty while it is not known."""
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """Name and address, for messages."""
+        return f"{self.name} ({self.address})" if self.name else self.address
+
+
+def parse_nodes(text: str) -> list[Peer]:
+    """A static list, ``host:port,host:port``; a port may be left out where it is the usual one.
+
+    Raises ``ClusterError`` naming the entry that is none, or that stands there twice.
+    """
+    pairs = [split_address(part.strip(), settings.DEFAULT_PORT) for part in text.split(",")]
+    peers = [Peer(f"{host}:{port}") for host, port in pairs]
+    addresses = [peer.address for peer in peers]
+    for address in addresses:
+        if addresses.count(address) > 1:
+            raise ClusterError(f"--nodes names {address} twice")
+    return peers
+
+
+def split_address(text: str, default_port: int | None = None) -> tuple[str, int]:
+    """``host:port`` in two. Raises ``ClusterError`` when it is not one.
+
+    A host that is an IPv6 address stands in brackets, as in ``[fe80::1]:7711``.
+    """
+    host, colon, port_text = text.rpartition(":")
+    if default_port is not None and (not colon or (text.endswith("]") and text.startswith("["))):
+        host, port_text = text, str(default_port)
+    bracketed = host.startswith("[") and host.endswith("]")
+    is_number = port_text.isascii() and port_text.isdigit() and len(port_text) <= _PORT_DIGITS
+    if not host or not is_number or int(port_text) > 65535 or (":" in host and not bracketed):
+        raise ClusterError(f"{text!r} is not HOST:PORT, as in pi1.local:7711")
+    return host, int(port_text)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether nobody but this machine is reached at ``host:port``."""
+    host, _ = split_address(address)
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
