@@ -48,6 +48,8 @@ class Folders:
     """The record of each cluster's pipeline, and logs."""
     cache: Path
     """What can be made again: the embedded model's store."""
+    config: Path
+    """Keys and certificates of the clusters that this user operates or may ask."""
 
 
 def folders() -> Folders:
@@ -56,12 +58,18 @@ def folders() -> Folders:
         data=_xdg("XDG_DATA_HOME", ".local/share"),
         state=_xdg("XDG_STATE_HOME", ".local/state"),
         cache=_xdg("XDG_CACHE_HOME", ".cache"),
+        config=_xdg("XDG_CONFIG_HOME", ".config"),
     )
 
 
 def cluster_state(cluster: str) -> Path:
     """The folder that holds a cluster's record and logs."""
     return folders().state / check_cluster_name(cluster)
+
+
+def cluster_config(cluster: str) -> Path:
+    """The folder that holds this user's keys and certificates for a cluster."""
+    return folders().config / check_cluster_name(cluster)
 
 
 def local_worker_data(cluster: str, index: int) -> Path:
