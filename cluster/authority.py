@@ -122,6 +122,11 @@ class ClusterAuthority:
         return read_file(self.folder / AUTHORITIES)
 
     @property
+    def authorities(self) -> Sequence[x509.Certificate]:
+        """Those of `authorities_pem`."""
+        return certificates.read_certificates(self.authorities_pem)
+
+    @property
     def revocations_pem(self) -> bytes:
         """The newest revocation list."""
         return read_file(self.folder / REVOCATIONS)
@@ -202,7 +207,7 @@ class ClusterAuthority:
     @property
     def has_predecessor(self) -> bool:
         """Whether the authority from before is still trusted."""
-        return not self.has_successor and len(self._trusted()) > 1
+        return not self.has_successor and len(self.authorities) > 1
 
     def prepare_successor(self) -> None:
         """Make the next authority and trust it; the present one signs on until `succeed`."""
@@ -258,9 +263,6 @@ class ClusterAuthority:
             f"{self.folder / _KEY} is not the key of {_CERTIFICATE} beside it: put both back from "
             "a backup"
         )
-
-    def _trusted(self) -> Sequence[x509.Certificate]:
-        return certificates.read_certificates(self.authorities_pem)
 
     def _sign_revocations(self) -> None:
         number, issued = self._read_issued()

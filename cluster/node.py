@@ -1,5 +1,6 @@
 """A coordinator's view of one node: its control calls, with failures as our own errors."""
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -15,16 +16,18 @@ from protos import pi_cluster_pb2_grpc as rpc
 
 
 class NodeClient:
-    """Calls to one worker. Every call is bounded in time and raises ``NodeError`` or below."""
+    """Calls to one worker. Every call is bounded in time and raises ``ClusterError`` or below."""
 
     def __init__(self, peer: Peer, dialer: Dialer) -> None:
+        """Raises ``ClusterError`` when the node must not be called, or cannot be."""
         self.label = peer.label
+        self._explain = functools.partial(dialer.explain, peer)
         self._channel = dialer.connect(peer)
         self._stub = rpc.WorkerStub(self._channel)
 
     def describe(self, timeout_s: float = settings.CONNECT_TIMEOUT_S) -> pb.NodeDescription:
         """What the node is and does. Raises ``VersionError`` when it speaks another protocol."""
-        with wire.restored_errors(self.label):
+        with wire.restored_errors(self.label, self._explain):
             description: pb.NodeDescription = self._stub.Describe(
                 pb.DescribeRequest(), timeout=timeout_s
             )
@@ -35,7 +38,7 @@ class NodeClient:
         """Those of the files that the node does not hold."""
         files = list(files)
         request = pb.FindShardsRequest(sha256=[file.sha256 for file in files])
-        with wire.restored_errors(self.label):
+        with wire.restored_errors(self.label, self._explain):
             held = set(self._stub.FindShards(request, timeout=settings.CALL_TIMEOUT_S).held)
         return [file for file in files if file.sha256 not in held]
 
@@ -63,7 +66,7 @@ class NodeClient:
                     f"run `pi-cluster verify {path.parent}`"
                 )
             try:
-                with wire.restored_errors(self.label):
+                with wire.restored_errors(self.label, self._explain):
                     self._stub.PutShard(parts())
             except StoreError as error:
                 # The node knows the shard by its digest only.
@@ -71,13 +74,13 @@ class NodeClient:
 
     def load_stage(self, request: pb.LoadStageRequest) -> int:
         """Replace what the node serves; returns the bytes of mapped weights."""
-        with wire.restored_errors(self.label):
+        with wire.restored_errors(self.label, self._explain):
             reply = self._stub.LoadStage(request, timeout=settings.LOAD_TIMEOUT_S)
         return int(reply.weight_bytes)
 
     def unload_stage(self, epoch: int) -> None:
         """Let the node go of a stage of this epoch or an older one."""
-        with wire.restored_errors(self.label):
+        with wire.restored_errors(self.label, self._explain):
             self._stub.UnloadStage(
                 pb.UnloadStageRequest(epoch=epoch), timeout=settings.LOAD_TIMEOUT_S
             )
@@ -87,7 +90,7 @@ class NodeClient:
 
         Raises ``PipelineBusy`` when it would have to measure while a session runs.
         """
-        with wire.restored_errors(self.label):
+        with wire.restored_errors(self.label, self._explain):
             speed = self._stub.MeasureNode(
                 pb.MeasureNodeRequest(), timeout=settings.MEASURE_TIMEOUT_S
             )
@@ -102,7 +105,7 @@ class NodeClient:
     def measure_link(self, other: Peer) -> Link:
         """How fast the node reaches another worker."""
         request = pb.MeasureLinkRequest(address=other.address, node_id=other.node_id)
-        with wire.restored_errors(self.label):
+        with wire.restored_errors(self.label, self._explain):
             speed = self._stub.MeasureLink(request, timeout=settings.MEASURE_TIMEOUT_S)
         try:
             return Link(speed.delay_s, speed.bytes_ps)
@@ -114,7 +117,7 @@ class NodeClient:
     ) -> None:
         """Send zeros and wait for as many as are asked for."""
         request = pb.EchoRequest(data=bytes(sent_bytes), answer_bytes=answer_bytes)
-        with wire.restored_errors(self.label):
+        with wire.restored_errors(self.label, self._explain):
             self._stub.Echo(request, timeout=timeout_s)
 
     def run_steps(self, messages: Iterator[pb.StepMessage]) -> Any:

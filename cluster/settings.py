@@ -19,11 +19,17 @@ DEFAULT_TEXTS = 4  # full-length texts that the caches have room for; each costs
 DEFAULT_CONTEXT = 4096  # without a window the cache is all of the context, so it starts modest
 
 MAX_MESSAGE_BYTES = 64 << 20  # gRPC's own 4 MiB would refuse a chunk of 512 rows of a 7B
+MAX_REQUEST_BYTES = 32 << 20  # what a worker receives: 512 rows of 16 384 numbers
 SHARD_PART_BYTES = 1 << 20  # large enough to fill a Gigabit link, small enough for a Pi
 MAX_ECHO_BYTES = 1 << 20  # in either direction: enough to know a link by
+MAX_CALLS = 64  # at once; those of one caller are bounded more tightly (worker/guard.py)
 MAX_QUEUED_STEPS = 64  # a peer that sends more is held back by flow control
 
 CONNECT_TIMEOUT_S = 5.0
+EXPLAIN_TIMEOUT_S = 1.0  # a failed call is looked into again; what is silent stays so
+HANDSHAKE_TIMEOUT_MS = 10_000  # whoever connects and says nothing is let go
+IDLE_TIMEOUT_MS = 600_000  # a connection without calls; sessions are calls, and may rest
+MAX_CONNECTIONS = 128  # of one worker; some ten are in use
 CALL_TIMEOUT_S = 10.0
 MEASURE_TIMEOUT_S = 60.0  # two seconds on a Pi, more on one that has other things to do
 LOAD_TIMEOUT_S = 120.0  # a quarter of a 7B is read from a microSD card in about 25 s

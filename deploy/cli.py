@@ -14,6 +14,7 @@ from cluster.errors import ClusterError
 from cluster.version import VERSION
 from deploy.commands.bench import bench
 from deploy.commands.chat import chat
+from deploy.commands.init import init
 from deploy.commands.node_certificate import node_certificate
 from deploy.commands.plan import plan
 from deploy.commands.prompt import prompt
@@ -36,7 +37,7 @@ def cli(debug: bool) -> None:
 
 
 _COMMANDS = (
-    *(up, plan, prompt, chat, status, down, bench),
+    *(init, up, plan, prompt, chat, status, down, bench),
     *(shard, verify, worker, node_certificate),
 )
 for _command in _COMMANDS:

@@ -1,5 +1,6 @@
 """What a node keeps in ``DATA_DIR/credentials/`` to take part in a cluster with certificates."""
 
+import threading
 from pathlib import Path
 
 from cluster import credentials
@@ -40,11 +41,28 @@ def install_certification(data_dir: Path, cluster: str, given: Certification) ->
     credentials.install(credentials_folder(data_dir), Role.NODE, given, identity)
 
 
-def load_membership(data_dir: Path, cluster: str) -> LiveCredentials:
-    """The node's credentials, followed when they are renewed.
+class Membership:
+    """A node's place in a cluster with certificates, while its worker runs."""
 
-    Raises ``AccessError`` when they are damaged or belong to another node or cluster.
-    """
+    def __init__(self, data_dir: Path, cluster: str) -> None:
+        """Raises ``AccessError`` when the credentials are damaged, or another node's."""
+        self.credentials = _load(data_dir, cluster)
+        self._data_dir = data_dir
+        self._cluster = cluster
+        self._changing = threading.Lock()
+
+    def request_certificate(self) -> bytes:
+        """A signing request (PKCS #10, DER) for a new key; the present one serves on."""
+        with self._changing:
+            return request_certificate(self._data_dir)[1]
+
+    def certify(self, given: Certification) -> None:
+        """Use what the operator gave from now on. Raises ``AccessError``."""
+        with self._changing:
+            install_certification(self._data_dir, self._cluster, given)
+
+
+def _load(data_dir: Path, cluster: str) -> LiveCredentials:
     live = LiveCredentials(credentials_folder(data_dir), Role.NODE)
     expected, found = node_identity(data_dir, cluster), live.current.identity
     if found != expected:
