@@ -5,26 +5,38 @@
 // Each port's link delays, drops and serialises frames, once on the way up to the switch and once
 // on the way down. Port p is the interface eth0, 10.77.0.(10 + p), of a namespace without a name:
 // the switch holds it open, prints "ready FD..." with the descriptors by which others enter it, and
-// ends when its standard input does. Then nothing is left of the network, whatever ended it.
+// ends when its standard input does. First it kills what still runs in the namespaces, so that
+// nothing is left of the network, whatever ended it.
+//
+// A line on standard input is a command, and is answered with a line:
+//
+//     plugged PORT 0|1    take a port's cable out, or put it in         -> ok
+//     group PORT NUMBER   frames pass only between ports of one group   -> ok
+//     bytes               -> for each port those that its host has sent, and been delivered
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <math.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { MAX_PORTS = 32, FRAME_BYTES = 2048, HEADER_BYTES = 14, BURST = 64 };
-enum { FIRST_ADDRESS = 10, ALL_PORTS = -1 };
+enum { FIRST_ADDRESS = 10, ALL_PORTS = -1, COMMAND_BYTES = 64 };
+enum { MAX_KILLS = 200, KILL_INTERVAL_US = 10000 };
 // Preamble, checksum and gap between frames, which take their time on the wire too.
 enum { WIRE_OVERHEAD_BYTES = 24 };
 
@@ -33,8 +45,9 @@ typedef struct {
 } Direction;
 
 typedef struct {
-    int tap, namespace;
+    int tap, namespace, plugged, group;
     Direction up, down;
+    uint64_t sent_bytes, delivered_bytes;
     unsigned char mac[6];
 } Port;
 
@@ -123,7 +136,8 @@ static uint64_t arrival(uint64_t time, int bytes, Direction *link) {
 }
 
 static void send_down(Frame *frame, int port) {
-    uint64_t time = arrival(frame->time, frame->bytes, &ports[port].down);
+    int together = ports[frame->from].group == ports[port].group;
+    uint64_t time = together ? arrival(frame->time, frame->bytes, &ports[port].down) : 0;
     if (!time) {
         free(frame);
         return;
@@ -164,8 +178,11 @@ static void deliver_due_frames(void) {
             forward(frame);
             continue;
         }
+        Port *port = &ports[frame->to];
         // A full interface drops the frame, as a real one does.
-        if (write(ports[frame->to].tap, frame->data, (size_t)frame->bytes) < 0) {}
+        if (port->plugged && write(port->tap, frame->data, (size_t)frame->bytes) > 0) {
+            port->delivered_bytes += (uint64_t)frame->bytes;
+        }
         free(frame);
     }
 }
@@ -181,6 +198,11 @@ static void receive(int port) {
             free(frame);
             return;
         }
+        if (!ports[port].plugged) {
+            free(frame);
+            continue;
+        }
+        ports[port].sent_bytes += (uint64_t)frame->bytes;
         memcpy(ports[port].mac, frame->data + sizeof ports[port].mac, sizeof ports[port].mac);
         frame->time = arrival(now_ns(), frame->bytes, &ports[port].up);
         if (frame->time) push(frame);
@@ -209,6 +231,7 @@ static void choose_cubic(void) {
 
 static void open_port(int index) {
     Port *port = &ports[index];
+    port->plugged = 1;
     if (unshare(CLONE_NEWNET) < 0) fail("a network namespace");
     port->namespace = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
     port->tap = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
@@ -222,6 +245,66 @@ static void open_port(int index) {
     bring_up(control, "eth0", address);
     close(control);
     choose_cubic();
+}
+
+static const char *obey(const char *line) {
+    int index;
+    unsigned value;
+    if (!strcmp(line, "bytes\n")) {
+        for (int i = 0; i < port_count; i++) {
+            printf("%ju %ju ", (uintmax_t)ports[i].sent_bytes, (uintmax_t)ports[i].delivered_bytes);
+        }
+        return "";
+    }
+    if (sscanf(line, "plugged %d %u", &index, &value) == 2 && index >= 0 && index < port_count) {
+        ports[index].plugged = value != 0;
+        // The host sees it as it would see a cable: eth0 has no carrier.
+        return ioctl(ports[index].tap, TUNSETCARRIER, &value) < 0 ? strerror(errno) : "ok";
+    }
+    if (sscanf(line, "group %d %u", &index, &value) == 2 && index >= 0 && index < port_count) {
+        ports[index].group = (int)value;
+        return "ok";
+    }
+    return "not a command";
+}
+
+// Whether there may be more. Whoever commands waits for each answer, so a line comes as a whole.
+static int answer_command(void) {
+    char line[COMMAND_BYTES];
+    ssize_t bytes = read(STDIN_FILENO, line, sizeof line - 1);
+    if (bytes <= 0) return 0;
+    line[bytes] = 0;
+    puts(obey(line));
+    fflush(stdout);
+    return 1;
+}
+
+static int is_in_a_port(const char *process) {
+    char path[64];
+    struct stat theirs, ours;
+    snprintf(path, sizeof path, "/proc/%.20s/ns/net", process);
+    if (stat(path, &theirs) < 0) return 0;
+    for (int i = 0; i < port_count; i++) {
+        if (!fstat(ports[i].namespace, &ours) && ours.st_ino == theirs.st_ino) return 1;
+    }
+    return 0;
+}
+
+// Again and again, since what is being killed may still start others.
+static void kill_all_in_ports(void) {
+    for (int found = 1, tries = 0; found && tries < MAX_KILLS; tries++) {
+        DIR *processes = opendir("/proc");
+        if (!processes) fail("/proc");
+        found = 0;
+        for (struct dirent *entry; (entry = readdir(processes));) {
+            pid_t id = atoi(entry->d_name);
+            if (id <= 0 || id == getpid() || !is_in_a_port(entry->d_name)) continue;
+            kill(id, SIGKILL);
+            found = 1;
+        }
+        closedir(processes);
+        if (found) usleep(KILL_INTERVAL_US);
+    }
 }
 
 static void wait_for_work(struct pollfd *polled) {
@@ -256,12 +339,13 @@ int main(int count, char **words) {
     prctl(PR_SET_TIMERSLACK, 1000);
     struct sched_param urgent = {.sched_priority = 10};
     if (sched_setscheduler(0, SCHED_FIFO, &urgent) < 0) perror("SCHED_FIFO (continuing)");
-    while (!polled[port_count].revents) {
+    while (!polled[port_count].revents || answer_command()) {
         deliver_due_frames();
         wait_for_work(polled);
         for (int i = 0; i < port_count; i++) {
             if (polled[i].revents & POLLIN) receive(i);
         }
     }
+    kill_all_in_ports();
     return 0;
 }
