@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-_SOURCE = Path(__file__).with_name("switch.c")
+_SOURCES = [Path(__file__).with_name(name) for name in ("switch.c", "hosts.c")]
 _PACKAGES = {"gcc": "gcc", "nsenter": "util-linux"}
 _STOP_S = 5.0
 
@@ -193,7 +193,8 @@ def _tool(name: str) -> str:
 
 def _compiled(folder: Path) -> str:
     program = folder / "switch"
-    command = [_tool("gcc"), "-std=gnu11", "-O2", "-o", str(program), str(_SOURCE), "-lm"]
+    sources = map(str, _SOURCES)
+    command = [_tool("gcc"), "-std=gnu11", "-O2", "-o", str(program), *sources, "-lm"]
     subprocess.run(command, check=True)
     return str(program)
 

@@ -14,29 +14,24 @@
 //     group PORT NUMBER   frames pass only between ports of one group   -> ok
 //     bytes               -> for each port those that its host has sent, and been delivered
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/if_tun.h>
 #include <math.h>
-#include <net/if.h>
 #include <poll.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "hosts.h"
+
 enum { MAX_PORTS = 32, FRAME_BYTES = 2048, HEADER_BYTES = 14, BURST = 64 };
-enum { FIRST_ADDRESS = 10, ALL_PORTS = -1, COMMAND_BYTES = 64 };
-enum { MAX_KILLS = 200, KILL_INTERVAL_US = 10000 };
+enum { ALL_PORTS = -1, COMMAND_BYTES = 64 };
 // Preamble, checksum and gap between frames, which take their time on the wire too.
 enum { WIRE_OVERHEAD_BYTES = 24 };
 
@@ -45,7 +40,7 @@ typedef struct {
 } Direction;
 
 typedef struct {
-    int tap, namespace, plugged, group;
+    int tap, plugged, group;
     Direction up, down;
     uint64_t sent_bytes, delivered_bytes;
     unsigned char mac[6];
@@ -65,11 +60,6 @@ static int port_count;
 static Frame **heap;  // the next frame to arrive somewhere comes first
 static int heap_size, heap_room;
 static uint64_t frames_seen;
-
-static void fail(const char *what) {
-    perror(what);
-    exit(1);
-}
 
 static uint64_t now_ns(void) {
     struct timespec now;
@@ -210,43 +200,6 @@ static void receive(int port) {
     }
 }
 
-static void bring_up(int control, const char *interface, const char *address) {
-    struct ifreq request = {0};
-    snprintf(request.ifr_name, IFNAMSIZ, "%s", interface);
-    struct sockaddr_in *inet = (struct sockaddr_in *)&request.ifr_addr;
-    inet->sin_family = AF_INET;
-    inet_pton(AF_INET, address, &inet->sin_addr);
-    if (ioctl(control, SIOCSIFADDR, &request) < 0) fail("SIOCSIFADDR");
-    inet_pton(AF_INET, "255.255.255.0", &inet->sin_addr);
-    if (ioctl(control, SIOCSIFNETMASK, &request) < 0) fail("SIOCSIFNETMASK");
-    request.ifr_flags = IFF_UP | IFF_RUNNING;
-    if (ioctl(control, SIOCSIFFLAGS, &request) < 0) fail("SIOCSIFFLAGS");
-}
-
-// What a Pi's system chooses; the machine below may differ.
-static void choose_cubic(void) {
-    FILE *file = fopen("/proc/sys/net/ipv4/tcp_congestion_control", "w");
-    if (!file || fputs("cubic", file) < 0 || fclose(file)) perror("no cubic (continuing)");
-}
-
-static void open_port(int index) {
-    Port *port = &ports[index];
-    port->plugged = 1;
-    if (unshare(CLONE_NEWNET) < 0) fail("a network namespace");
-    port->namespace = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-    port->tap = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-    struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI};
-    strcpy(request.ifr_name, "eth0");
-    if (port->tap < 0 || ioctl(port->tap, TUNSETIFF, &request) < 0) fail("/dev/net/tun");
-    int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    char address[INET_ADDRSTRLEN];
-    snprintf(address, sizeof address, "10.77.0.%d", FIRST_ADDRESS + index);
-    bring_up(control, "lo", "127.0.0.1");
-    bring_up(control, "eth0", address);
-    close(control);
-    choose_cubic();
-}
-
 static const char *obey(const char *line) {
     int index;
     unsigned value;
@@ -279,34 +232,6 @@ static int answer_command(void) {
     return 1;
 }
 
-static int is_in_a_port(const char *process) {
-    char path[64];
-    struct stat theirs, ours;
-    snprintf(path, sizeof path, "/proc/%.20s/ns/net", process);
-    if (stat(path, &theirs) < 0) return 0;
-    for (int i = 0; i < port_count; i++) {
-        if (!fstat(ports[i].namespace, &ours) && ours.st_ino == theirs.st_ino) return 1;
-    }
-    return 0;
-}
-
-// Again and again, since what is being killed may still start others.
-static void kill_all_in_ports(void) {
-    for (int found = 1, tries = 0; found && tries < MAX_KILLS; tries++) {
-        DIR *processes = opendir("/proc");
-        if (!processes) fail("/proc");
-        found = 0;
-        for (struct dirent *entry; (entry = readdir(processes));) {
-            pid_t id = atoi(entry->d_name);
-            if (id <= 0 || id == getpid() || !is_in_a_port(entry->d_name)) continue;
-            kill(id, SIGKILL);
-            found = 1;
-        }
-        closedir(processes);
-        if (found) usleep(KILL_INTERVAL_US);
-    }
-}
-
 static void wait_for_work(struct pollfd *polled) {
     struct timespec timeout, *limit = NULL;
     if (heap_size) {
@@ -326,12 +251,14 @@ int main(int count, char **words) {
     profile.loss = atof(words[4]);
     profile.bits_per_s = atof(words[5]);
     profile.queue_ns = 1e6 * atof(words[6]);
+    int namespaces[MAX_PORTS];
     struct pollfd polled[MAX_PORTS + 1];
     printf("ready");
     for (int i = 0; i < port_count; i++) {
-        open_port(i);
+        ports[i].plugged = 1;
+        namespaces[i] = open_host(i, &ports[i].tap);
         polled[i] = (struct pollfd){.fd = ports[i].tap, .events = POLLIN};
-        printf(" %d", ports[i].namespace);
+        printf(" %d", namespaces[i]);
     }
     polled[port_count] = (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};
     puts("");
@@ -346,6 +273,6 @@ int main(int count, char **words) {
             if (polled[i].revents & POLLIN) receive(i);
         }
     }
-    kill_all_in_ports();
+    kill_all_in(namespaces, port_count);
     return 0;
 }

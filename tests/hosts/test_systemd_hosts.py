@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster_process import eventually
-from tests.testbed.card import Settings
+from tests.testbed.card import CardSettings
 from tests.testbed.systemd_host import SystemdHost
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ def pair(operator, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pair")
     with (
         SystemdHost(operator, 1, folder / "pi1") as first,
-        SystemdHost(operator, 2, folder / "pi2", Settings(sudo_password=PASSWORD)) as second,
+        SystemdHost(operator, 2, folder / "pi2", CardSettings(sudo_password=PASSWORD)) as second,
     ):
         first.wait_for_ssh()
         second.wait_for_ssh()
@@ -94,6 +94,13 @@ def test_an_operator_does_not_know_a_host_of_the_first_day(pair, operator):
     assert (login.code, login.err) == (255, "Host key verification failed.\r\n")
 
 
+def test_the_operator_is_at_the_switch_and_for_downloads_on_the_machines_network(operator):
+    network = ("readlink", "/proc/self/ns/net")
+    assert operator.run_online(*network).out == f"{Path('/proc/self/ns/net').readlink()}\n"
+    assert operator.run(*network).out != operator.run_online(*network).out
+    assert operator.run("pwd").out == operator.run_online("pwd").out == f"{operator.home}\n"
+
+
 def test_sudo_takes_no_wrong_password(pair):
     free, guarded = pair
     assert free.run("sudo", "-n", "id", "-u").out == "0\n"
@@ -118,7 +125,7 @@ def test_hosts_see_each_other_by_name_unless_unplugged_or_kept_apart(pair, netwo
 
 
 def test_a_small_card_is_soon_full_and_little_memory_is_shown(operator, tmp_path):
-    settings = Settings(free_bytes=200 << 20, shown_memory_bytes=1 << 30)
+    settings = CardSettings(free_bytes=200 << 20, shown_memory_bytes=1 << 30)
     with SystemdHost(operator, 3, tmp_path / "pi3", settings) as host:
         host.wait_for_ssh()
         free = int(host.run("df", "--output=avail", "-B1", "/").out.split()[1])

@@ -26,7 +26,7 @@ WantedBy=sysinit.target
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class CardSettings:
     """What is chosen for a card before it is written."""
 
     sudo_password: str = ""
@@ -38,7 +38,7 @@ class Settings:
 
 
 def write_card(
-    sandbox: Sandbox, base: Path, folder: Path, settings: Settings, public_key: str
+    sandbox: Sandbox, base: Path, folder: Path, settings: CardSettings, public_key: str
 ) -> Path:
     """Lay a fresh system over ``base``, keeping what it writes in ``folder``.
 
@@ -67,7 +67,7 @@ def host_key(sandbox: Sandbox, root: Path) -> str:
     return f"{kind} {key}"
 
 
-def _personalise(sandbox: Sandbox, root: Path, settings: Settings, public_key: str) -> None:
+def _personalise(sandbox: Sandbox, root: Path, settings: CardSettings, public_key: str) -> None:
     network = sandbox.network
     (root / "etc/hostname").write_text(f"{network.name(sandbox.host)}\n")
     (root / "etc/hosts").write_text(network.hosts_file())

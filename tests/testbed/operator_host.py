@@ -24,8 +24,7 @@ class Operator:
     """A person's account in host 0, from ``with`` to its end.
 
     Home, SSH folder and XDG folders lie in ``folder``; the SSH client knows no host yet. Hosts are
-    found as ``pi1.local``. Everything else is this machine's, but its network, which has no
-    way out.
+    found as ``pi1.local``. Everything else is this machine's. The network has no way out.
     """
 
     def __init__(self, network: Network, folder: Path) -> None:
@@ -98,6 +97,15 @@ class Operator:
             timeout=timeout_s,
         )
         return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def run_online(self, *words: str, timeout_s: float = _TIMEOUT_S) -> Outcome:
+        """Run a command that must reach the internet, as with another cable: in the operator's
+        home and environment, but on this machine's own network, where no host is."""
+        command = ["env", f"--chdir={self.home}", *words]
+        done = subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=timeout_s
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
 
     def start(self, *words: str) -> Running:
         """Begin a command; signals sent to it reach the command itself."""

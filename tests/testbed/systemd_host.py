@@ -15,7 +15,7 @@ import psutil
 
 from tests.cluster_process import Outcome
 from tests.testbed import firmware
-from tests.testbed.card import USER, Settings, host_key, write_card
+from tests.testbed.card import USER, CardSettings, host_key, write_card
 from tests.testbed.control_groups import control_groups
 from tests.testbed.errors import TestbedError, need_tools
 from tests.testbed.operator_host import Operator
@@ -34,7 +34,7 @@ class SystemdHost:
     """
 
     def __init__(
-        self, operator: Operator, host: int, folder: Path, settings: Settings | None = None
+        self, operator: Operator, host: int, folder: Path, settings: CardSettings | None = None
     ) -> None:
         """``folder`` is its card. Raises ``TestbedError`` when something needed is missing."""
         need_tools("systemd-nspawn")
@@ -42,7 +42,7 @@ class SystemdHost:
         self.name = operator.network.name(host)
         self.address = operator.network.address(host)
         self._operator = operator
-        self._settings = settings or Settings()
+        self._settings = settings or CardSettings()
         self._base = made(PI_OS_LITE)
         self._folder = folder
         self._stack = ExitStack()
