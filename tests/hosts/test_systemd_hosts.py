@@ -36,6 +36,12 @@ def sees(host, name):
     return host.run("python3", "-c", CONNECT, name).code == 0
 
 
+def link(network, host):
+    """What the host tells of its cable."""
+    command = ["ip", "link", "show", "eth0"]
+    return network.popen(host, command, stdout=subprocess.PIPE, text=True).communicate()[0]
+
+
 def test_a_host_boots_without_a_failed_unit(pair):
     for host in pair:
         assert host.run("systemctl", "is-system-running", "--wait").out == "running\n"
@@ -114,10 +120,11 @@ def test_hosts_see_each_other_by_name_unless_unplugged_or_kept_apart(pair, netwo
     first, second = pair
     assert sees(first, "pi2.local")
     network.unplug(second.host)
-    assert not sees(first, "pi2.local")
+    assert "NO-CARRIER" in link(network, second.host) and not sees(first, "pi2.local")
     network.plug(second.host)
     second.wait_for_ssh()
     network.partition({second.host})
+    assert "NO-CARRIER" not in link(network, second.host)
     assert not sees(first, "pi2.local")
     network.heal()
     second.wait_for_ssh()
