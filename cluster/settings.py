@@ -26,6 +26,7 @@ MAX_QUEUED_STEPS = 64  # a peer that sends more is held back by flow control
 CONNECT_TIMEOUT_S = 5.0
 CALL_TIMEOUT_S = 10.0
 MEASURE_TIMEOUT_S = 60.0  # two seconds on a Pi, more on one that has other things to do
+EXAMINE_TIMEOUT_S = 45.0  # another one's examination first, and a slow disk
 LOAD_TIMEOUT_S = 120.0  # a quarter of a 7B is read from a microSD card in about 25 s
 KEEPALIVE_TIME_MS = 2_000  # an unplugged cable is noticed after this and the next
 KEEPALIVE_TIMEOUT_MS = 1_500
@@ -46,6 +47,8 @@ class Folders:
     """Shards of local workers."""
     state: Path
     """The record of each cluster's pipeline, and logs."""
+    config: Path
+    """Keys and certificates of each cluster's operator."""
     cache: Path
     """What can be made again: the embedded model's store."""
 
@@ -55,6 +58,7 @@ def folders() -> Folders:
     return Folders(
         data=_xdg("XDG_DATA_HOME", ".local/share"),
         state=_xdg("XDG_STATE_HOME", ".local/state"),
+        config=_xdg("XDG_CONFIG_HOME", ".config"),
         cache=_xdg("XDG_CACHE_HOME", ".cache"),
     )
 
@@ -62,6 +66,11 @@ def folders() -> Folders:
 def cluster_state(cluster: str) -> Path:
     """The folder that holds a cluster's record and logs."""
     return folders().state / check_cluster_name(cluster)
+
+
+def cluster_config(cluster: str) -> Path:
+    """The folder that holds a cluster's keys and certificates, if it has any."""
+    return folders().config / check_cluster_name(cluster)
 
 
 def local_worker_data(cluster: str, index: int) -> Path:

@@ -14,6 +14,7 @@ from cluster.errors import ClusterError
 from cluster.version import VERSION
 from deploy.commands.bench import bench
 from deploy.commands.chat import chat
+from deploy.commands.doctor import doctor
 from deploy.commands.plan import plan
 from deploy.commands.prompt import prompt
 from deploy.commands.shard import shard, verify
@@ -34,7 +35,7 @@ def cli(debug: bool) -> None:
         logging.basicConfig(level=logging.DEBUG)
 
 
-for _command in (up, plan, prompt, chat, status, down, bench, shard, verify, worker):
+for _command in (up, plan, prompt, chat, status, doctor, down, bench, shard, verify, worker):
     cli.add_command(_command)
 
 

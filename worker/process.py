@@ -23,6 +23,7 @@ from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
 from worker import machine
 from worker.allocator import map_large_blocks
+from worker.examination import Examiner
 from worker.host import StageHost
 from worker.identity import load_identity
 from worker.loading import load_stage
@@ -68,7 +69,8 @@ def run_worker(options: WorkerOptions) -> None:
     ):
         identity = load_identity(options.data_dir)
         dialer = PlainDialer(beyond_loopback=True)
-        vault = ShardVault(options.data_dir / "shards")
+        shards = options.data_dir / "shards"
+        vault = ShardVault(shards)
         host = StageHost(vault, functools.partial(load_stage, vault=vault, engine=engine), dialer)
         about = pb.NodeDescription(
             node_id=identity.node_id,
@@ -81,7 +83,8 @@ def run_worker(options: WorkerOptions) -> None:
             threads=engine.threads,
         )
         profile = ProfileKeeper(options.data_dir, identity, engine)
-        service = WorkerService(about, vault, host, profile, dialer)
+        examiner = Examiner(options.cluster, shards)
+        service = WorkerService(about, vault, host, profile, examiner, dialer)
         server = grpc.server(
             ThreadPoolExecutor(_CALLS_AT_ONCE, "call"), options=wire.SERVER_OPTIONS
         )

@@ -21,7 +21,8 @@ from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
 from transformer.errors import ModelError
 from transformer.stage import Limits
-from worker import machine
+from worker import board, machine
+from worker.examination import Examiner
 from worker.host import Assignment, StageHost
 from worker.speed import ProfileKeeper
 from worker.vault import ShardVault
@@ -92,6 +93,7 @@ class WorkerService(rpc.WorkerServicer):
         vault: ShardVault,
         host: StageHost,
         profile: ProfileKeeper,
+        examiner: Examiner,
         dialer: Dialer,
     ) -> None:
         """``about`` holds what does not change while the worker runs."""
@@ -99,6 +101,7 @@ class WorkerService(rpc.WorkerServicer):
         self._vault = vault
         self._host = host
         self._profile = profile
+        self._examiner = examiner
         self._dialer = dialer
 
     @_answering
@@ -110,6 +113,7 @@ class WorkerService(rpc.WorkerServicer):
         description.memory_bytes, description.free_memory_bytes = machine.memory_bytes()
         description.free_disk_bytes = self._vault.free_bytes
         description.resident_bytes = machine.resident_bytes()
+        description.temperature_c = board.temperature_c()
         status = self._host.status()
         if status is not None:
             description.stage.CopyFrom(status)
@@ -183,6 +187,10 @@ class WorkerService(rpc.WorkerServicer):
         with NodeClient(Peer(request.address, request.node_id), self._dialer) as other:
             link = measure_link(other)
         return pb.LinkSpeed(delay_s=link.delay_s, bytes_ps=link.bytes_ps)
+
+    @_answering
+    def Examine(self, request: pb.ExamineRequest, context: grpc.ServicerContext) -> pb.Examination:
+        return self._examiner.examine(request)
 
     @_answering
     def Echo(self, request: pb.EchoRequest, context: grpc.ServicerContext) -> pb.EchoReply:
