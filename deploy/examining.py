@@ -1,12 +1,13 @@
 """Asks every known node of a cluster how it is, all at once, and this machine too."""
 
+import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from cluster import discovery, settings
 from cluster.dialing import Dialer
-from cluster.errors import ClusterError
+from cluster.errors import ClusterError, NodeError
 from cluster.node import NodeClient
 from cluster.peer import Peer, is_loopback, parse_nodes, split_address
 from deploy.facts import ClusterFacts, Examined, Silent
@@ -82,6 +83,8 @@ class _Examining:
         except ClusterError as error:
             return self._silent(node.peer, error, "")
         offset_s = told.clock_unix_s - time.time()
+        if not math.isfinite(offset_s):
+            return self._silent(node.peer, NodeError("it tells of an impossible time"), "")
         return Examined(node.peer, node.about, told, offset_s, self._stage(node.peer))
 
     def _silent(self, peer: Peer, error: ClusterError, connection: str) -> Silent:

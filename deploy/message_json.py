@@ -1,5 +1,6 @@
 """Messages of the wire as values for ``json``: names as in the contract, numbers as numbers."""
 
+import math
 from typing import Any
 
 from google.protobuf.message import Message
@@ -22,4 +23,7 @@ def to_json(message: Message) -> dict[str, Any]:
 def _value(value: Any) -> Any:
     if isinstance(value, Message):
         return to_json(value)
-    return value.hex() if isinstance(value, bytes) else value
+    if isinstance(value, bytes):
+        return value.hex()
+    # JSON has no word for them, and a stranger may send them.
+    return None if isinstance(value, float) and not math.isfinite(value) else value

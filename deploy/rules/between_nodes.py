@@ -78,14 +78,10 @@ def kernels(facts: ClusterFacts) -> Iterator[Finding]:
 
 def twins(facts: ClusterFacts) -> Iterator[Finding]:
     """A node that was measured far slower than another of the same model."""
-    best: dict[tuple[str, int], Examined] = {}
     measured = [n for n in facts.nodes if n.examination.model and n.about.speed.read_bytes_ps > 0]
     for node in measured:
-        first = best.setdefault(_kind(node), node)
-        if node.about.speed.read_bytes_ps > first.about.speed.read_bytes_ps:
-            best[_kind(node)] = node
-    for node in measured:
-        twin = best[_kind(node)]
+        others = [other for other in measured if _are_twins(node, other)]
+        twin = max(others, key=lambda other: other.about.speed.read_bytes_ps, default=node)
         rate, best_rate = (n.about.speed.read_bytes_ps for n in (node, twin))
         if rate < SLOW_TWIN * best_rate:
             yield warning(
@@ -162,5 +158,10 @@ def load(facts: ClusterFacts) -> Iterator[Finding]:
             )
 
 
+def _are_twins(node: Examined, other: Examined) -> bool:
+    """Whether two machines should be equally fast; workers of one machine share what it has."""
+    return node.about.machine_id != other.about.machine_id and _kind(node) == _kind(other)
+
+
 def _kind(node: Examined) -> tuple[str, int]:
-    return node.examination.model, node.about.threads
+    return node.examination.model.partition(" Rev ")[0], node.about.threads

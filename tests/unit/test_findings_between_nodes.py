@@ -100,8 +100,12 @@ def test_a_node_far_slower_than_its_twin_is_a_warning():
     assert only(measured(0.74 * 11e9), WARNING, "8.1 GB/s", "11.0", "node.json", node="pi1")
     assert judge(measured(0.76 * 11e9)) == []
     assert judge(measured(0.0)) == []  # never measured
-    assert judge(measured(1e9, model="Raspberry Pi 5 Model B Rev 2.0")) == []  # no twin
+    assert only(measured(1e9, model="Raspberry Pi 5 Model B Rev 2.0"), WARNING, node="pi1")
+    assert judge(measured(1e9, model="Raspberry Pi 500 Rev 1.0")) == []  # no twin
     assert judge(measured(1e9, threads=1)) == []
+    alone = [a_node(name, machine_id="one") for name in NAMES]
+    alone[0].about.speed.read_bytes_ps = 1e9
+    assert judge(a_cluster(*alone)) == []  # workers of one machine
 
 
 def deaf(node):
