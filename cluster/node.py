@@ -1,7 +1,7 @@
 """A coordinator's view of one node: its control calls, with failures as our own errors."""
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -125,6 +125,19 @@ class NodeClient:
             return Link(speed.delay_s, speed.bytes_ps)
         except ValueError as error:
             raise NodeError(f"{self.label} tells of an impossible link: {error}") from None
+
+    def examine(
+        self, addresses: Sequence[str], listen_ms: int, measure_disk: bool
+    ) -> pb.Examination:
+        """How the machine is; it connects to ``addresses`` and listens to mDNS meanwhile."""
+        request = pb.ExamineRequest(
+            addresses=addresses, listen_ms=listen_ms, measure_disk=measure_disk
+        )
+        with wire.restored_errors(self.label):
+            examination: pb.Examination = self._stub.Examine(
+                request, timeout=settings.EXAMINE_TIMEOUT_S
+            )
+        return examination
 
     def echo(
         self, sent_bytes: int, answer_bytes: int, timeout_s: float = settings.CALL_TIMEOUT_S

@@ -32,6 +32,7 @@ IDLE_TIMEOUT_MS = 600_000  # a connection without calls; sessions are calls, and
 MAX_CONNECTIONS = 128  # of one worker; some ten are in use
 CALL_TIMEOUT_S = 10.0
 MEASURE_TIMEOUT_S = 60.0  # two seconds on a Pi, more on one that has other things to do
+EXAMINE_TIMEOUT_S = 45.0  # another one's examination first, and a slow disk
 LOAD_TIMEOUT_S = 120.0  # a quarter of a 7B is read from a microSD card in about 25 s
 KEEPALIVE_TIME_MS = 2_000  # an unplugged cable is noticed after this and the next
 KEEPALIVE_TIMEOUT_MS = 1_500

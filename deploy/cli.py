@@ -15,6 +15,7 @@ from cluster.version import VERSION
 from deploy.commands.authority import authority
 from deploy.commands.bench import bench
 from deploy.commands.chat import chat
+from deploy.commands.doctor import doctor
 from deploy.commands.grant import accept, grant
 from deploy.commands.init import init
 from deploy.commands.join import join
@@ -42,7 +43,7 @@ def cli(debug: bool) -> None:
 
 
 _COMMANDS = (
-    *(init, up, plan, prompt, chat, status, down, bench),
+    *(init, up, plan, prompt, chat, status, doctor, down, bench),
     *(shard, verify, worker, token, join, node, authority, grant, accept, node_certificate),
 )
 for _command in _COMMANDS:

@@ -124,6 +124,11 @@ def save_record(record: PipelineRecord, store: Store) -> None:
     write_bytes(record.folder / _RECORD_NAME, json.dumps(values, indent=1).encode() + b"\n")
 
 
+def has_record(cluster: str) -> bool:
+    """Whether `up` remembers a pipeline, readable or not."""
+    return (settings.cluster_state(cluster) / _RECORD_NAME).exists()
+
+
 def load_record(cluster: str) -> PipelineRecord:
     """The pipeline of a cluster. Raises ``StateError`` when none is up."""
     folder = settings.cluster_state(cluster)

@@ -55,6 +55,11 @@ def size(count: int) -> str:
     return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
 
 
+def plain(text: str) -> str:
+    """What a stranger tells, without characters that could steer the terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def count(number: int, thing: str) -> str:
     """``1 stage``, ``2 stages``."""
     return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -20,6 +20,7 @@ from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
 from tests.kernel_engines import EVERY_VARIANT, engine
 from transformer.stage import Limits
+from worker.examination import Examiner
 from worker.host import StageHost
 from worker.identity import Identity
 from worker.loading import load_stage as load_from_vault
@@ -60,7 +61,8 @@ def pipeline(
             name = f"node-{layers}"
             about = pb.NodeDescription(node_id=name, name=name, wire_version=wire.WIRE_VERSION)
             profile = ProfileKeeper(folder, Identity(name), kernels)
-            service = WorkerService(about, vault, StageHost(vault, load, PLAIN), profile, PLAIN)
+            host, examiner = StageHost(vault, load, PLAIN), Examiner(name, folder)
+            service = WorkerService(about, vault, host, profile, examiner, PLAIN)
             address = stack.enter_context(serving(service))
             stages.append(StageAddress(name, name, address, layers))
         for stage, following in zip(stages, [*stages[1:], None], strict=True):

@@ -62,6 +62,7 @@ class _Serving:
     assignment: Assignment
     loaded: LoadedStage
     steps: int = 0
+    rows: int = 0
 
 
 class StageHost:
@@ -135,7 +136,8 @@ class StageHost:
             finally:
                 with self._lock:
                     self._session, self._coordinator = None, ""
-                serving.steps += session.steps
+                    serving.steps += session.steps
+                    serving.rows += session.rows
         finally:
             self._free_slot()
 
@@ -187,6 +189,7 @@ class StageHost:
                 cache_bytes=loaded.stage.cache_bytes,
                 steps=self._serving.steps + (self._session.steps if self._session else 0),
                 coordinator=self._coordinator,
+                rows=self._serving.rows + (self._session.rows if self._session else 0),
             )
 
     @contextlib.contextmanager

@@ -26,6 +26,7 @@ from protos import pi_cluster_pb2_grpc as rpc
 from worker import machine
 from worker.allocator import map_large_blocks
 from worker.enrolment import Enrolment, enrolment_server, waits_to_join
+from worker.examination import Examiner
 from worker.guard import Guard
 from worker.host import StageHost
 from worker.identity import load_identity
@@ -92,7 +93,8 @@ def _serve(
     membership = _membership(options)
     credentials = membership.credentials if membership else None
     dialer = SecureDialer(credentials) if credentials else PlainDialer(options.insecure)
-    vault = ShardVault(options.data_dir / "shards")
+    shards = options.data_dir / "shards"
+    vault = ShardVault(shards)
     host = StageHost(vault, functools.partial(load_stage, vault=vault, engine=engine), dialer)
     about = pb.NodeDescription(
         node_id=identity.node_id,
@@ -106,7 +108,8 @@ def _serve(
     )
     profile = ProfileKeeper(options.data_dir, identity, engine)
     guard = Guard(WORKER_RULES, credentials)
-    service = WorkerService(about, vault, host, profile, dialer, guard, membership)
+    examiner = Examiner(options.cluster, shards)
+    service = WorkerService(about, vault, host, profile, examiner, dialer, guard, membership)
     server = grpc.server(
         ThreadPoolExecutor(settings.MAX_CALLS, "call"),
         interceptors=[guard],

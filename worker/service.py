@@ -22,7 +22,8 @@ from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
 from transformer.errors import ModelError
 from transformer.stage import Limits
-from worker import machine
+from worker import board, machine
+from worker.examination import Examiner
 from worker.guard import Guard
 from worker.host import Assignment, StageHost
 from worker.membership import Membership
@@ -95,6 +96,7 @@ class WorkerService(rpc.WorkerServicer):
         vault: ShardVault,
         host: StageHost,
         profile: ProfileKeeper,
+        examiner: Examiner,
         dialer: Dialer,
         guard: Guard | None = None,
         membership: Membership | None = None,
@@ -108,6 +110,7 @@ class WorkerService(rpc.WorkerServicer):
         self._vault = vault
         self._host = host
         self._profile = profile
+        self._examiner = examiner
         self._dialer = dialer
         self._guard = guard
         self._membership = membership
@@ -121,6 +124,7 @@ class WorkerService(rpc.WorkerServicer):
         description.memory_bytes, description.free_memory_bytes = machine.memory_bytes()
         description.free_disk_bytes = self._vault.free_bytes
         description.resident_bytes = machine.resident_bytes()
+        description.temperature_c = board.temperature_c()
         status = self._host.status()
         if status is not None:
             description.stage.CopyFrom(status)
@@ -200,6 +204,10 @@ class WorkerService(rpc.WorkerServicer):
         with NodeClient(Peer(request.address, request.node_id), self._dialer) as other:
             link = measure_link(other)
         return pb.LinkSpeed(delay_s=link.delay_s, bytes_ps=link.bytes_ps)
+
+    @_answering
+    def Examine(self, request: pb.ExamineRequest, context: grpc.ServicerContext) -> pb.Examination:
+        return self._examiner.examine(request)
 
     @_answering
     def Echo(self, request: pb.EchoRequest, context: grpc.ServicerContext) -> pb.EchoReply:

@@ -42,6 +42,7 @@ class Session:
         self._room = threading.Semaphore(settings.MAX_QUEUED_STEPS)
         self._failure: ClusterError | None = None
         self.steps = 0
+        self.rows = 0
 
     def fail(self, error: ClusterError) -> None:
         """End the session with an error, from any thread; the first error stands."""
@@ -159,6 +160,7 @@ class Session:
             began_ns=began,
         )
         self.steps += 1
+        self.rows += len(batch.rows)
         size = batch.rows.nbytes
         self._pass_on(step, self._superseded.wanted(step.step, batch), rows, timing, outlet)
         if size >= LARGE_BYTES:

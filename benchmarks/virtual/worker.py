@@ -22,6 +22,7 @@ from cluster.version import VERSION
 from kernels import Engine
 from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
+from worker.examination import Examiner
 from worker.host import StageHost
 from worker.identity import Identity, MeasuredWith
 from worker.service import WorkerService
@@ -43,7 +44,12 @@ def main() -> None:
         )
         server = grpc.server(ThreadPoolExecutor(_CALLS_AT_ONCE), options=wire.SERVER_OPTIONS)
         service = WorkerService(
-            about, vault, StageHost(vault, load, PLAIN), _profile(Path(folder), board), PLAIN
+            about,
+            vault,
+            StageHost(vault, load, PLAIN),
+            _profile(Path(folder), board),
+            Examiner(address, Path(folder)),
+            PLAIN,
         )
         rpc.add_WorkerServicer_to_server(service, server)
         port = server.add_insecure_port(address)

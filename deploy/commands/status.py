@@ -1,11 +1,14 @@
 """``pi-cluster status`` and ``pi-cluster down``."""
 
+import contextlib
 import json
+import signal
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import click
-from rich.table import Table
+from rich.live import Live
 
 from cluster.certificates import Role
 from cluster.dialing import Dialer
@@ -17,25 +20,44 @@ from deploy.access import dialer_for
 from deploy.commands.options import cluster_option
 from deploy.local_workers import stop_local_workers
 from deploy.record import PipelineRecord, changing, forget_record, load_record
-from protos import pi_cluster_pb2 as pb
+from deploy.status_view import pipeline_rate, status_json, status_line, status_table
+from deploy.watching import PipelineWatch, StageLook
+
+_RATE_S = 0.5  # between the two looks that a rate takes
+_WATCH_TIMEOUT_S = 2.0  # a node that does not answer may not hold up the others for longer
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--watch", is_flag=True, help="Go on until Ctrl-C.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.1, 3600),
+    default=1.0,
+    show_default=True,
+    help="Seconds from one look to the next.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; one for each look.")
 @cluster_option
 @click.pass_context
-def status(context: click.Context, as_json: bool, cluster: str) -> None:
+def status(
+    context: click.Context, watch: bool, interval: float, as_json: bool, cluster: str
+) -> None:
     """Show the pipeline and how its nodes are. Exit code 1 when one is not well."""
     record = load_record(cluster)
     dialer = dialer_for(cluster, record.insecure, Role.COORDINATOR)
-    with ThreadPoolExecutor(max_workers=len(record.stages)) as pool:
-        rows = list(pool.map(lambda stage: _stage_status(stage, record, dialer), record.addresses))
+    if watch:
+        _watch(cluster, record, dialer, interval, as_json)
+        return
+    with PipelineWatch(dialer) as watching:
+        looks = watching.look(record)
+        if any(look.coordinator for look in looks):
+            time.sleep(_RATE_S)
+            looks = watching.look(record)
     if as_json:
-        values = {"cluster": cluster, "epoch": record.epoch, "stages": rows}
-        click.echo(json.dumps(values))
+        _print_json(cluster, record, looks)
     else:
-        screen.answers.print(_table(rows))
-    if any(row["state"] != "ready" and not row["coordinator"] for row in rows):
+        screen.answers.print(status_table(looks))
+    if not all(look.is_well for look in looks):
         context.exit(1)
 
 
@@ -60,40 +82,68 @@ def down(cluster: str) -> None:
     screen.notes.print(f"{unloaded}, {screen.count(stopped, 'local worker')} stopped")
 
 
-def _stage_status(stage: StageAddress, record: PipelineRecord, dialer: Dialer) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "node": stage.name,
-        "node_id": stage.node_id,
-        "address": stage.address,
-        "layers": str(stage.layers),
-        "coordinator": "",
-    }
+def _watch(
+    cluster: str, record: PipelineRecord, dialer: Dialer, interval_s: float, as_json: bool
+) -> None:
+    """Show look after look until Ctrl-C, which ends the command as it ends any other."""
+    console = screen.answers
+    is_live = console.is_terminal and not console.is_dumb_terminal and not as_json
+    with (
+        _interrupts_wait(),
+        PipelineWatch(dialer, _WATCH_TIMEOUT_S) as watching,
+        Live(console=console, auto_refresh=False) if is_live else contextlib.nullcontext() as live,
+    ):
+        for _ in _ticks(interval_s):
+            record = _latest(cluster, record)
+            looks = watching.look(record)
+            if live is not None:
+                live.update(status_table(looks), refresh=True)
+            elif as_json:
+                _print_json(cluster, record, looks)
+            else:
+                click.echo(f"{time.strftime('%H:%M:%S')} {status_line(looks)}")
+
+
+@contextlib.contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Within the block Ctrl-C is only noticed by :func:`_ticks`.
+
+    It would otherwise, when it comes twice, break off what is closing connections after the first.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        with NodeClient(stage.peer, dialer) as client:
-            about = client.describe()
-    except ClusterError as error:
-        return row | {"state": "lost", "error": str(error)}
-    return row | {
-        "state": _state(about, stage, record),
-        "coordinator": about.stage.coordinator,
-        "sequences": about.stage.sequences,
-        "weight_bytes": about.stage.weight_bytes,
-        "cache_bytes": about.stage.cache_bytes,
-        "resident_bytes": about.resident_bytes,
-        "free_memory_bytes": about.free_memory_bytes,
-        "steps": about.stage.steps,
-        "version": about.version,
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _ticks(interval_s: float) -> Iterator[None]:
+    """Now, and then at every interval; one that was missed is left out. Ends with Ctrl-C."""
+    due = time.monotonic()
+    while True:
+        yield
+        due = max(due + interval_s, time.monotonic())
+        if signal.sigtimedwait({signal.SIGINT}, max(0.0, due - time.monotonic())):
+            raise KeyboardInterrupt
+
+
+def _latest(cluster: str, record: PipelineRecord) -> PipelineRecord:
+    """The pipeline that is up now; the one before while another is being brought up."""
+    try:
+        return load_record(cluster)
+    except StateError:
+        return record
+
+
+def _print_json(cluster: str, record: PipelineRecord, looks: Sequence[StageLook]) -> None:
+    values = {
+        "cluster": cluster,
+        "epoch": record.epoch,
+        "unix_s": time.time(),
+        "rows_ps": pipeline_rate(looks),
+        "stages": status_json(looks),
     }
-
-
-def _state(about: pb.NodeDescription, stage: StageAddress, record: PipelineRecord) -> str:
-    if about.node_id != stage.node_id:
-        return "another node answers here"
-    if not about.HasField("stage"):
-        return "nothing loaded"
-    if about.stage.epoch != record.epoch:
-        return "replaced by another up"
-    return "busy" if about.stage.coordinator else "ready"
+    click.echo(json.dumps(values))
 
 
 def _unload(stage: StageAddress, epoch: int, dialer: Dialer) -> None:
@@ -102,18 +152,3 @@ def _unload(stage: StageAddress, epoch: int, dialer: Dialer) -> None:
             client.unload_stage(epoch)
     except ClusterError as error:
         screen.notes.print(f"warning: {stage.name}: {error}", soft_wrap=True)
-
-
-def _table(rows: list[dict[str, Any]]) -> Table:
-    cells = [
-        (
-            f"{row['node']} ({row['address']})",
-            row["layers"],
-            row["state"],
-            screen.size(row.get("weight_bytes", 0)),
-            screen.size(row.get("cache_bytes", 0)),
-            str(row.get("sequences", 0)),
-        )
-        for row in rows
-    ]
-    return screen.table("node", "layers", "state", "weights", "caches", "sequences", rows=cells)

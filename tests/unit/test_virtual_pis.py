@@ -25,6 +25,7 @@ from tests.kernel_engines import EVERY_VARIANT, engine
 from tests.worker_servers import PLAIN, serving
 from transformer.layer import Span
 from transformer.stage import Chunk
+from worker.examination import Examiner
 from worker.host import StageHost
 from worker.identity import Identity
 from worker.service import WorkerService
@@ -114,7 +115,7 @@ def virtual_pipeline(job, folder):
             about = pb.NodeDescription(node_id=name, name=name, wire_version=wire.WIRE_VERSION)
             host = StageHost(vault, VirtualLoader(FAST, job.scripts), PLAIN)
             profile = ProfileKeeper(folder, Identity(name), engine(EVERY_VARIANT[0]))
-            service = WorkerService(about, vault, host, profile, PLAIN)
+            service = WorkerService(about, vault, host, profile, Examiner(name, folder), PLAIN)
             address = stack.enter_context(serving(service))
             stages.append(StageAddress(name, name, address, layers))
         load_stages(stages, manifest_of(CONFIG))

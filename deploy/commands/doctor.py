@@ -1,0 +1,81 @@
+"""``pi-cluster doctor``: what is the matter with the nodes and this machine, and what to do."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from cluster import settings
+from deploy import screen
+from deploy.access import dialer_for
+from deploy.commands.options import cluster_option, nodes_option
+from deploy.doctor_table import fact_tables, findings_text
+from deploy.examining import gather_facts
+from deploy.facts import ClusterFacts, Examined, Silent
+from deploy.findings import Finding, Severity
+from deploy.judgement import judge
+from deploy.message_json import to_json
+
+
+@click.command()
+@nodes_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@cluster_option
+@click.pass_context
+def doctor(context: click.Context, nodes: str | None, as_json: bool, cluster: str) -> None:
+    """Examine the nodes and this machine, and say what to do. Exit code 1 when there is a problem.
+
+    Asks the nodes of the pipeline that is up and those that mDNS finds. Each reads up to 64 MiB of
+    its disk; beside that nothing changes on them.
+    """
+    settings.check_cluster_name(cluster)
+    with screen.notes.status("asking the nodes"):
+        facts = gather_facts(cluster, nodes, dialer_for(cluster))
+    findings = judge(facts)
+    if as_json:
+        click.echo(json.dumps(_report(facts, findings)))
+    else:
+        for table in fact_tables(facts):
+            screen.answers.print(table)
+        screen.answers.print(findings_text(findings), soft_wrap=True)
+    if any(finding.severity is Severity.PROBLEM for finding in findings):
+        context.exit(1)
+
+
+def _report(facts: ClusterFacts, findings: Sequence[Finding]) -> dict[str, Any]:
+    operator = asdict(facts.operator) | {
+        "exposed_keys": [str(path) for path in facts.operator.exposed_keys],
+        "disk_folder": str(facts.operator.disk_folder),
+    }
+    return {
+        "cluster": facts.cluster,
+        "operator": operator,
+        "nodes": [*map(_examined, facts.nodes), *map(_silent, facts.silent)],
+        "findings": [
+            {
+                "severity": finding.severity.name.lower(),
+                "nodes": list(finding.nodes),
+                "what": finding.what,
+                "to_do": finding.to_do,
+            }
+            for finding in findings
+        ],
+    }
+
+
+def _examined(node: Examined) -> dict[str, Any]:
+    return {
+        "node": node.name,
+        "address": node.peer.address,
+        "error": None,
+        "clock_offset_s": node.clock_offset_s,
+        "about": to_json(node.about),
+        "examination": to_json(node.examination),
+    }
+
+
+def _silent(node: Silent) -> dict[str, Any]:
+    error = node.connection or str(node.error)
+    return {"node": node.name, "address": node.peer.address, "error": error}

@@ -1,0 +1,128 @@
+"""Asks every known node of a cluster how it is, all at once, and this machine too."""
+
+import math
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from cluster import discovery, settings
+from cluster.dialing import Dialer
+from cluster.errors import ClusterError, NodeError
+from cluster.node import NodeClient
+from cluster.peer import Peer, is_loopback, parse_nodes, split_address
+from deploy.facts import ClusterFacts, Examined, Silent
+from deploy.nodes import Node
+from deploy.own_machine import own_facts
+from deploy.record import PipelineRecord, RecordedStage, has_record, load_record
+from worker.reach import why_not
+
+_LISTEN_MS = int(1000 * settings.DISCOVERY_S)
+_MOST_ADDRESSES = 64  # that a node tries to reach
+_AT_ONCE = 32
+
+
+def gather_facts(cluster: str, named: str | None, dialer: Dialer) -> ClusterFacts:
+    """Everything that can be found out about a cluster, in about ten seconds.
+
+    Asks the nodes that ``named`` lists, or else those of the pipeline that is up and those that
+    mDNS finds. Nodes that do not answer are part of the answer; ``ClusterError`` is raised only
+    for a list that is none.
+    """
+    listed = parse_nodes(named) if named else []
+    record, record_error = _record(cluster)
+    heard, mdns_error = _listen(cluster)
+    examiner = _Examining(dialer, record)
+    nodes, silent = examiner.examine(listed or _known(record, heard))
+    return ClusterFacts(
+        cluster=cluster,
+        operator=own_facts(cluster, tuple(peer.node_id for peer in heard), mdns_error),
+        nodes=tuple(nodes),
+        silent=tuple(silent),
+        epoch=record.epoch if record else None,
+        record_error=record_error,
+        now_unix_s=time.time(),
+    )
+
+
+class _Examining:
+    """First asks all nodes who they are, then has each try to reach the others."""
+
+    def __init__(self, dialer: Dialer, record: PipelineRecord | None) -> None:
+        self._dialer = dialer
+        self._stages = {stage.where.node_id: stage for stage in record.stages} if record else {}
+
+    def examine(self, peers: Sequence[Peer]) -> tuple[list[Examined], list[Silent]]:
+        """What all of them told, in the order of ``peers``."""
+        if not peers:
+            return [], []
+        with ThreadPoolExecutor(min(_AT_ONCE, len(peers)), "examine") as pool:
+            described = list(pool.map(self._described, peers))
+            answering = [answer for answer in described if isinstance(answer, Node)]
+            answers = list(
+                pool.map(
+                    lambda node: node if isinstance(node, Silent) else self._one(node, answering),
+                    described,
+                )
+            )
+        return (
+            [answer for answer in answers if isinstance(answer, Examined)],
+            [answer for answer in answers if isinstance(answer, Silent)],
+        )
+
+    def _described(self, peer: Peer) -> Node | Silent:
+        try:
+            with NodeClient(peer, self._dialer) as client:
+                return Node(peer.address, client.describe())
+        except ClusterError as error:
+            return self._silent(peer, error, why_not(*split_address(peer.address)))
+
+    def _one(self, node: Node, all_nodes: Sequence[Node]) -> Examined | Silent:
+        try:
+            with NodeClient(node.peer, self._dialer) as client:
+                told = client.examine(_others(node, all_nodes), _LISTEN_MS, measure_disk=True)
+        except ClusterError as error:
+            return self._silent(node.peer, error, "")
+        offset_s = told.clock_unix_s - time.time()
+        if not math.isfinite(offset_s):
+            return self._silent(node.peer, NodeError("it tells of an impossible time"), "")
+        return Examined(node.peer, node.about, told, offset_s, self._stage(node.peer))
+
+    def _silent(self, peer: Peer, error: ClusterError, connection: str) -> Silent:
+        return Silent(peer, error, connection, self._stage(peer))
+
+    def _stage(self, peer: Peer) -> RecordedStage | None:
+        return self._stages.get(peer.node_id)
+
+
+def _others(node: Node, all_nodes: Sequence[Node]) -> list[str]:
+    """Addresses of the other nodes; loopback ones only where they mean the same machine."""
+    return [
+        other.address
+        for other in all_nodes
+        if other.about.node_id != node.about.node_id
+        and (not is_loopback(other.address) or other.about.machine_id == node.about.machine_id)
+    ][:_MOST_ADDRESSES]
+
+
+def _record(cluster: str) -> tuple[PipelineRecord | None, str]:
+    """The pipeline that is up, if there is one, or why it cannot be read."""
+    if not has_record(cluster):
+        return None, ""
+    try:
+        return load_record(cluster), ""
+    except ClusterError as error:
+        return None, str(error)
+
+
+def _listen(cluster: str) -> tuple[list[Peer], str]:
+    """The nodes that mDNS finds, or why it cannot be used."""
+    try:
+        return discovery.discover(cluster, settings.DISCOVERY_S), ""
+    except (ClusterError, OSError) as error:
+        return [], str(error)
+
+
+def _known(record: PipelineRecord | None, heard: Sequence[Peer]) -> list[Peer]:
+    """Each node once: where it is heard now, or else where it was when the pipeline came up."""
+    known = {where.node_id: where.peer for where in record.addresses} if record else {}
+    return list((known | {peer.node_id: peer for peer in heard}).values())

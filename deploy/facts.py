@@ -1,0 +1,84 @@
+"""What is known of a cluster's machines: told by them, seen from here, and judged elsewhere."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.errors import ClusterError
+from cluster.peer import Peer, is_loopback
+from deploy.record import RecordedStage
+from protos import pi_cluster_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A node that has told of itself and of its machine."""
+
+    peer: Peer
+    about: pb.NodeDescription
+    examination: pb.Examination
+    clock_offset_s: float
+    """How far its clock is ahead of ours."""
+    recorded: RecordedStage | None = None
+    """Its part in the pipeline that is up, if it has one."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.about.name or self.peer.address
+
+    @property
+    def is_on_loopback(self) -> bool:
+        """Whether it is reached from its own machine alone."""
+        return is_loopback(self.peer.address)
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """A node that was expected to answer and did not, or not in full."""
+
+    peer: Peer
+    error: ClusterError
+    """What came of asking it."""
+    connection: str
+    """Why not even a TCP connection could be made; empty when it could."""
+    recorded: RecordedStage | None = None
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.peer.name or self.peer.address
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorFacts:
+    """The machine that the command runs on."""
+
+    version: str
+    """Of pi-cluster."""
+    python: str
+    ssh: str
+    """Where the ssh program is; empty without one."""
+    heard: tuple[str, ...]
+    """Ids of the nodes that mDNS finds from here."""
+    mdns_error: str
+    """Why mDNS cannot be used here; empty when it can."""
+    exposed_keys: tuple[Path, ...]
+    """Keys of the cluster, and their folder, that others on this machine may open."""
+    free_disk_bytes: int
+    disk_folder: Path
+    """Whose disk that is: stores of models and logs lie there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFacts:
+    """Everything that is judged together."""
+
+    cluster: str
+    operator: OperatorFacts
+    nodes: tuple[Examined, ...]
+    silent: tuple[Silent, ...]
+    epoch: int | None
+    """Of the pipeline that this operator brought up; None when there is none."""
+    record_error: str
+    """Why what `up` remembered of it cannot be read; empty when it can."""
+    now_unix_s: float

@@ -1,0 +1,125 @@
+"""How the stages of a pipeline are: as a table, as a line of text, as values for ``json``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from deploy import screen
+from deploy.watching import StageLook
+
+
+def status_table(looks: Sequence[StageLook]) -> Table:
+    """A row for each stage; what the whole pipeline does stands below."""
+    rows = [
+        (
+            screen.plain(look.stage.name),
+            str(look.stage.layers),
+            look.state,
+            _stage_bytes(look),
+            _memory(look),
+            _temperature(look),
+            _rate(look.rows_ps),
+        )
+        for look in looks
+    ]
+    table = screen.table(
+        *("node", "layers", "state", "stage", "memory used", "°C", "tokens/s"), rows=rows
+    )
+    table.columns[2].no_wrap = False  # of a stage that is not well, it is a sentence
+    table.caption = Text("\n".join(map(screen.plain, _caption(looks).splitlines())))
+    table.caption_justify = "left"
+    return table
+
+
+def status_line(looks: Sequence[StageLook]) -> str:
+    """The same in one line, for logs."""
+    stages = [
+        " ".join(
+            filter(None, (look.stage.name, str(look.stage.layers), look.state, _figures(look)))
+        )
+        for look in looks
+    ]
+    return screen.plain(" | ".join([*stages, *_caption(looks).splitlines()]))
+
+
+def status_json(looks: Sequence[StageLook]) -> list[dict[str, Any]]:
+    """An object for each stage."""
+    return [_to_json(look) for look in looks]
+
+
+def pipeline_rate(looks: Sequence[StageLook]) -> float | None:
+    """Positions a second that came out at the end: those of the last stage."""
+    return looks[-1].rows_ps
+
+
+def _caption(looks: Sequence[StageLook]) -> str:
+    holders = sorted({look.coordinator for look in looks if look.coordinator})
+    texts = screen.count(max(_texts(look) for look in looks), "text")
+    held = f"held by {', '.join(holders)} with {texts}" if holders else "held by nobody"
+    rate = pipeline_rate(looks)
+    if rate is None:
+        return held
+    return f"{held}\n{_rate(rate)} tokens/s through the last stage, prompts and guesses included"
+
+
+def _figures(look: StageLook) -> str:
+    words = [_memory(look), f"{_temperature(look)} °C" if _temperature(look) else ""]
+    if look.rows_ps is not None:
+        words.append(f"{_rate(look.rows_ps)} tokens/s")
+    return ", ".join(filter(None, words))
+
+
+def _texts(look: StageLook) -> int:
+    return look.about.stage.sequences if look.about else 0
+
+
+def _stage_bytes(look: StageLook) -> str:
+    if look.about is None:
+        return ""
+    stage = look.about.stage
+    return screen.size(stage.weight_bytes + stage.cache_bytes)
+
+
+def _memory(look: StageLook) -> str:
+    if look.about is None:
+        return ""
+    total, free = look.about.memory_bytes, look.about.free_memory_bytes
+    return f"{screen.size(max(0, total - free))} of {screen.size(total)}"
+
+
+def _temperature(look: StageLook) -> str:
+    told = look.about is not None and look.about.temperature_c
+    return f"{look.about.temperature_c:.0f}" if look.about and told else ""
+
+
+def _rate(rows_ps: float | None) -> str:
+    return "" if rows_ps is None else f"{rows_ps:.1f}"
+
+
+def _to_json(look: StageLook) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "node": look.stage.name,
+        "node_id": look.stage.node_id,
+        "address": look.stage.address,
+        "layers": str(look.stage.layers),
+        "state": look.state,
+        "coordinator": look.coordinator,
+    }
+    about = look.about
+    if about is None:
+        return values | {"error": look.error}
+    return values | {
+        "sequences": about.stage.sequences,
+        "weight_bytes": about.stage.weight_bytes,
+        "cache_bytes": about.stage.cache_bytes,
+        "resident_bytes": about.resident_bytes,
+        "memory_bytes": about.memory_bytes,
+        "free_memory_bytes": about.free_memory_bytes,
+        "temperature_c": about.temperature_c or None,
+        "steps": about.stage.steps,
+        "rows": about.stage.rows,
+        "rows_ps": look.rows_ps,
+        "version": about.version,
+    }

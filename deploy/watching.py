@@ -1,0 +1,114 @@
+"""Looks at the stages of a pipeline, again and again, and tells how fast they are."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Self
+
+from cluster import settings
+from cluster.dialing import Dialer
+from cluster.errors import ClusterError
+from cluster.node import NodeClient
+from coordinator.pipeline import StageAddress
+from deploy.record import PipelineRecord
+from protos import pi_cluster_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True)
+class StageLook:
+    """What a stage told, or that it did not answer."""
+
+    stage: StageAddress
+    state: str
+    """``ready``, ``busy``, ``lost``, or what else stands in its place."""
+    about: pb.NodeDescription | None = None
+    """None when the node did not answer."""
+    error: str = ""
+    rows_ps: float | None = None
+    """Positions a second since the look before; None without one to compare with."""
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the stage serves the pipeline that it belongs to."""
+        return self.state in ("ready", "busy")
+
+    @property
+    def coordinator(self) -> str:
+        """Who holds the stage; empty if nobody."""
+        return self.about.stage.coordinator if self.about else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a rate is computed from."""
+
+    epoch: int
+    rows: int
+    at_s: float
+
+
+class PipelineWatch:
+    """Keeps a connection to each stage, and opens it again after a failure."""
+
+    def __init__(self, dialer: Dialer, timeout_s: float = settings.CONNECT_TIMEOUT_S) -> None:
+        self._dialer = dialer
+        self._timeout_s = timeout_s
+        self._clients: dict[StageAddress, NodeClient] = {}
+        self._seen: dict[StageAddress, _Seen] = {}
+
+    def look(self, record: PipelineRecord) -> list[StageLook]:
+        """Ask all stages at once, in the order of the pipeline."""
+        stages = record.addresses
+        self._keep(stages)
+        with ThreadPoolExecutor(len(stages), "look") as pool:
+            return list(pool.map(lambda stage: self._one(stage, record), stages))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._keep(())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+    def _keep(self, stages: Sequence[StageAddress]) -> None:
+        """Forget the stages of an earlier pipeline."""
+        for stage in self._clients.keys() - set(stages):
+            self._clients.pop(stage).close()
+            self._seen.pop(stage, None)
+
+    def _one(self, stage: StageAddress, record: PipelineRecord) -> StageLook:
+        try:
+            if stage not in self._clients:
+                self._clients[stage] = NodeClient(stage.peer, self._dialer)
+            about = self._clients[stage].describe(self._timeout_s)
+        except ClusterError as error:
+            # A broken channel would wait longer and longer before it tries again.
+            if stage in self._clients:
+                self._clients.pop(stage).close()
+            self._seen.pop(stage, None)
+            return StageLook(stage, "lost", error=str(error))
+        return StageLook(
+            stage, _state(about, stage, record), about, rows_ps=self._rate(stage, about)
+        )
+
+    def _rate(self, stage: StageAddress, about: pb.NodeDescription) -> float | None:
+        before = self._seen.get(stage)
+        now = _Seen(about.stage.epoch, about.stage.rows, time.monotonic())
+        self._seen[stage] = now
+        if before is None or before.epoch != now.epoch or before.rows > now.rows:
+            return None
+        return (now.rows - before.rows) / max(now.at_s - before.at_s, 1e-3)
+
+
+def _state(about: pb.NodeDescription, stage: StageAddress, record: PipelineRecord) -> str:
+    if about.node_id != stage.node_id:
+        return "another node answers here"
+    if not about.HasField("stage"):
+        return "nothing loaded"
+    if about.stage.epoch != record.epoch:
+        return "replaced by another up"
+    return "busy" if about.stage.coordinator else "ready"
