@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from deploy.facts import ClusterFacts, Examined
+from deploy.facts import ClusterFacts, Examined, OperatorFacts
 from deploy.findings import Finding, Severity
 from deploy.screen import count, plain, size
 from protos import pi_cluster_pb2 as pb
@@ -27,6 +27,15 @@ def fact_tables(facts: ClusterFacts) -> Iterator[Table]:
         for label, tell in _ROWS:
             table.add_row(label, *(Text(plain(tell(node, facts))) for node in some))
         yield table
+
+
+def own_line(own: OperatorFacts) -> str:
+    """The machine that the command runs on, in a line."""
+    return plain(
+        f"this machine: pi-cluster {own.version}, Python {own.python}, "
+        f"{f'ssh at {own.ssh}' if own.ssh else 'no ssh'}, {size(own.free_disk_bytes)} free on the "
+        f"disk, mDNS {'cannot be used' if own.mdns_error else f'hears {len(own.heard)}'}"
+    )
 
 
 def findings_text(findings: Sequence[Finding]) -> Text:

@@ -16,6 +16,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 notes = Console(stderr=True, highlight=False)
 answers = Console(highlight=False)
@@ -66,12 +67,15 @@ def count(number: int, thing: str) -> str:
 
 
 def table(*columns: str, rows: Sequence[Sequence[str]], title: str | None = None) -> Table:
-    """A table whose first column is text and whose others are figures."""
+    """A table whose first column is text and whose others are figures.
+
+    Cells are shown as they stand: a node may call itself what it likes.
+    """
     drawn = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
         drawn.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
     for row in rows:
-        drawn.add_row(*row)
+        drawn.add_row(*(Text(plain(cell)) for cell in row))
     return drawn
 
 

@@ -14,7 +14,7 @@ def status_table(looks: Sequence[StageLook]) -> Table:
     """A row for each stage; what the whole pipeline does stands below."""
     rows = [
         (
-            screen.plain(look.stage.name),
+            look.stage.name,
             str(look.stage.layers),
             look.state,
             _stage_bytes(look),

@@ -11,7 +11,7 @@ from cluster import settings
 from deploy import screen
 from deploy.access import dialer_for
 from deploy.commands.options import cluster_option, nodes_option
-from deploy.doctor_table import fact_tables, findings_text
+from deploy.doctor_table import fact_tables, findings_text, own_line
 from deploy.examining import gather_facts
 from deploy.facts import ClusterFacts, Examined, Silent
 from deploy.findings import Finding, Severity
@@ -37,6 +37,7 @@ def doctor(context: click.Context, nodes: str | None, as_json: bool, cluster: st
     if as_json:
         click.echo(json.dumps(_report(facts, findings)))
     else:
+        screen.answers.print(own_line(facts.operator), markup=False, soft_wrap=True)
         for table in fact_tables(facts):
             screen.answers.print(table)
         screen.answers.print(findings_text(findings), soft_wrap=True)

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import click
 from rich.live import Live
@@ -54,7 +55,7 @@ def status(
             time.sleep(_RATE_S)
             looks = watching.look(record)
     if as_json:
-        _print_json(cluster, record, looks)
+        click.echo(json.dumps(_values(cluster, record, looks)))
     else:
         screen.answers.print(status_table(looks))
     if not all(look.is_well for look in looks):
@@ -99,7 +100,8 @@ def _watch(
             if live is not None:
                 live.update(status_table(looks), refresh=True)
             elif as_json:
-                _print_json(cluster, record, looks)
+                values = {"unix_s": time.time()} | _values(cluster, record, looks)
+                click.echo(json.dumps(values))
             else:
                 click.echo(f"{time.strftime('%H:%M:%S')} {status_line(looks)}")
 
@@ -135,15 +137,13 @@ def _latest(cluster: str, record: PipelineRecord) -> PipelineRecord:
         return record
 
 
-def _print_json(cluster: str, record: PipelineRecord, looks: Sequence[StageLook]) -> None:
-    values = {
+def _values(cluster: str, record: PipelineRecord, looks: Sequence[StageLook]) -> dict[str, Any]:
+    return {
         "cluster": cluster,
         "epoch": record.epoch,
-        "unix_s": time.time(),
         "rows_ps": pipeline_rate(looks),
         "stages": status_json(looks),
     }
-    click.echo(json.dumps(values))
 
 
 def _unload(stage: StageAddress, epoch: int, dialer: Dialer) -> None:

@@ -59,7 +59,8 @@ def _unheard(nodes: tuple[Examined, ...], announced: set[str]) -> Iterator[Findi
         if announced and node.about.node_id not in announced:
             yield warning(
                 node.name,
-                "no other machine hears it by mDNS, though others are heard",
+                "no other machine hears it by mDNS, though others are heard: multicast does not "
+                "reach it, or does not leave it",
                 f"if it was started with --no-mdns, nothing; else {_FIREWALL} there; {_NETWORK}",
             )
 

@@ -50,7 +50,14 @@ def test_three_local_workers_are_examined_and_reach_and_hear_each_other(story):
         assert told["disk_bytes"] > node["about"]["free_disk_bytes"] > 0
     table = story.run("doctor")
     assert table.code == code and "\x1b" not in table.out
-    for words in ("local-1", "local-3", "kernels", "mDNS hears", "2 of 2 other nodes"):
+    for words in (
+        "this machine: pi-cluster ",
+        "local-1",
+        "local-3",
+        "kernels",
+        "mDNS hears",
+        "2 of 2 other nodes",
+    ):
         assert words in table.out
 
 
@@ -110,6 +117,17 @@ def test_keys_that_others_may_read_are_found(cluster):
     _, report = examined(cluster)
     assert report["operator"]["exposed_keys"] == [str(folder / "operator.key")]
     assert f"chmod 600 {folder / 'operator.key'}" in [f["to_do"] for f in report["findings"]]
+
+
+def test_a_node_may_call_itself_what_it_likes(cluster):
+    name = "[/red] \x1b[2J"
+    _, address = cluster.start_worker(name)
+    shown = cluster.run("doctor", "--nodes", address)
+    assert "[/red] ?[2J" in shown.out and "\x1b" not in shown.out
+    assert "internal" not in shown.err
+    cluster.up("--nodes", address)
+    shown = cluster.run("status")
+    assert shown.code == 0 and "[/red] ?[2J" in shown.out and "\x1b" not in shown.out
 
 
 def test_a_worker_refuses_an_examination_out_of_bounds_and_goes_on(cluster):

@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from tests.cluster_process import eventually
+
 LOOK = ("status", "--watch", "--interval", "0.1")
 
 
@@ -117,6 +119,11 @@ def screen_of():
 def test_at_a_terminal_the_table_is_drawn_again_and_a_lost_node_does_not_end_it(cluster, screen_of):
     cluster.up("--local", "2")
     screen = screen_of(cluster)
+
+    def row_of_local_2():
+        screen.until("local-2")
+        return screen.until("held by")
+
     for words in ("node", "local-1", "ready", "held by nobody", "tokens/s through the last stage"):
         screen.until(words)
     cluster.signal_worker("local-2", signal.SIGKILL)
@@ -124,8 +131,7 @@ def test_at_a_terminal_the_table_is_drawn_again_and_a_lost_node_does_not_end_it(
     screen.until("local-1")  # and again
     screen.until("lost")
     cluster.up("--local", "2")
-    screen.until("ready")
-    screen.until("tokens/s through the last stage")
+    eventually(row_of_local_2, lambda row: "ready" in row and "lost" not in row)
     screen.process.send_signal(signal.SIGINT)
     screen.until("\x1b[?25h")  # the cursor is back
     screen.until("interrupted")
