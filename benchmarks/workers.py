@@ -16,7 +16,8 @@ from cluster.prediction import Prediction
 from cluster.store import Store
 from deploy.nodes import ask_nodes
 from deploy.record import PipelineRecord
-from deploy.rollout import Rollout, hand_out_shards, load_stages, recorded
+from deploy.rollout import Rollout, load_stages, recorded
+from deploy.transfer import hand_out_shards
 from transformer.stage import Limits
 
 CLUSTER = "benchmark"
@@ -86,8 +87,11 @@ def bring_up(planned: Rollout, folder: Path) -> PipelineRecord:
 class Silent:
     """Shows no progress."""
 
-    def begin(self, node: str, total_bytes: int) -> None:
+    def begin(self, node: Peer, received_bytes: int, total_bytes: int) -> None:
         """Not shown."""
 
-    def advance(self, node: str, sent_bytes: int) -> None:
+    def update(self, node: Peer, received_bytes: int) -> None:
+        """Not shown."""
+
+    def end(self, node: Peer) -> None:
         """Not shown."""

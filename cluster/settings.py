@@ -19,13 +19,15 @@ DEFAULT_TEXTS = 4  # full-length texts that the caches have room for; each costs
 DEFAULT_CONTEXT = 4096  # without a window the cache is all of the context, so it starts modest
 
 MAX_MESSAGE_BYTES = 64 << 20  # gRPC's own 4 MiB would refuse a chunk of 512 rows of a 7B
-SHARD_PART_BYTES = 1 << 20  # large enough to fill a Gigabit link, small enough for a Pi
+SHARD_PART_BYTES = 256 << 10  # fills a Gigabit link; what a broken connection leaves of one is lost
+MAX_SHARD_PART_BYTES = 4 << 20
 MAX_ECHO_BYTES = 1 << 20  # in either direction: enough to know a link by
 MAX_QUEUED_STEPS = 64  # a peer that sends more is held back by flow control
 
 CONNECT_TIMEOUT_S = 5.0
 CALL_TIMEOUT_S = 10.0
 MEASURE_TIMEOUT_S = 60.0  # two seconds on a Pi, more on one that has other things to do
+TRANSFER_STALL_S = 30.0  # a shard that has not come on for so long will not
 LOAD_TIMEOUT_S = 120.0  # a quarter of a 7B is read from a microSD card in about 25 s
 KEEPALIVE_TIME_MS = 2_000  # an unplugged cable is noticed after this and the next
 KEEPALIVE_TIMEOUT_MS = 1_500
