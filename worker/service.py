@@ -50,6 +50,9 @@ def _refusing(context: grpc.ServicerContext, method: str, error: Exception) -> N
     elif isinstance(error, ModelError | KernelsError):
         log.warning("%s failed: %s", method, error)
         wire.refuse(context, NodeError(str(error)))
+    elif isinstance(error, grpc.RpcError):
+        log.info("%s broke off: the caller has gone", method)
+        wire.refuse(context, NodeError("the call broke off"))
     elif isinstance(error, MemoryError):
         log.error("%s ran out of memory", method)
         wire.refuse(context, NodeError("the node ran out of memory"))

@@ -1,16 +1,20 @@
-"""The operator's side of a measured hand-out: ``python -m benchmarks.transfer.operator``.
+"""The operator's side of a measured hand-out, in a process of its own.
 
-Reads what it is to do as lines of JSON (``benchmarks/json_process.py``).
+    python -m benchmarks.transfer.operator STORE ADDRESS...
+
+Hands out the shards as ``pi-cluster up`` does, as many layers to each node, and prints the
+seconds and the bytes as JSON.
 """
 
+import json
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from benchmarks.json_process import serve
 from benchmarks.transfer.store import even_ranges
 from benchmarks.workers import Silent, rollout
+from cluster.errors import ClusterError
 from cluster.store import Store
 from deploy.transfer import hand_out_shards
 from transformer.stage import Limits
@@ -18,18 +22,18 @@ from transformer.stage import Limits
 _LIMITS = Limits(max_step_rows=1, max_sequences=1, context=1, cache_positions=1)
 
 
-class Operator:
-    """Hands out the shards of a store as ``pi-cluster up`` does."""
-
-    def hand_out(self, store: str, addresses: list[str]) -> dict[str, Any]:
-        """As many layers to each node; returns the seconds it takes and the bytes moved."""
-        opened = Store(Path(store))
-        ranges = even_ranges(opened.manifest.n_layers, len(addresses))
-        planned = rollout(opened, _LIMITS, addresses, ranges)
+def main() -> None:
+    """Hand out."""
+    store, addresses = Store(Path(sys.argv[1])), sys.argv[2:]
+    try:
+        ranges = even_ranges(store.manifest.n_layers, len(addresses))
+        planned = rollout(store, _LIMITS, addresses, ranges)
         began = time.perf_counter()
         moved = hand_out_shards(planned, Silent())
-        return {"seconds": time.perf_counter() - began, **asdict(moved)}
+    except ClusterError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+    print(json.dumps({"seconds": time.perf_counter() - began, **asdict(moved)}))
 
 
 if __name__ == "__main__":
-    serve(Operator())
+    main()
