@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.json_process import ROOT, Popen
-from cluster.dialing import PlainDialer
+from cluster.dialing import Dialer, PlainDialer
 from cluster.objective import Objective
 from cluster.peer import Peer
 from cluster.plan import LayerRange, Plan, PlannedStage
@@ -48,7 +48,8 @@ def worker(
     """
     command = ["taskset", "--cpu-list", str(core)] if core is not None else []
     command += [sys.executable, "-P", "-m", "worker", "--cluster", CLUSTER, "--no-mdns"]
-    command += ["--listen", listen, "--threads", "1"]
+    # On an emulated network nobody else listens; a certificate that the node has is used anyway.
+    command += ["--listen", listen, "--threads", "1", "--insecure"]
     command += ["--name", data_dir.name, "--data-dir", str(data_dir)]
     log_path = data_dir.with_suffix(".log")
     with log_path.open("w") as log:
@@ -65,17 +66,22 @@ def worker(
 
 
 def rollout(
-    store: Store, limits: Limits, addresses: Sequence[str], ranges: Sequence[LayerRange]
+    store: Store,
+    limits: Limits,
+    addresses: Sequence[str],
+    ranges: Sequence[LayerRange],
+    dialer: Dialer = PLAIN,
 ) -> Rollout:
     """A plan that gives the worker at each address the layers of the same index."""
-    nodes = ask_nodes([Peer(address, "", "") for address in addresses], CLUSTER, PLAIN)
+    nodes = ask_nodes([Peer(address, "", "") for address in addresses], CLUSTER, dialer)
     stages = []
     for node, layers in zip(nodes, ranges, strict=True):
         files = store.manifest.stage_files(layers.start, layers.stop)
         weight_bytes = sum(file.size_bytes for file in files)
         stages.append(PlannedStage(node.about.node_id, layers, weight_bytes, memory_bytes=0))
     by_id = {node.about.node_id: node for node in nodes}
-    return Rollout(store, limits, Objective.THROUGHPUT, Plan(tuple(stages)), _UNKNOWN, by_id, PLAIN)
+    plan = Plan(tuple(stages))
+    return Rollout(store, limits, Objective.THROUGHPUT, plan, _UNKNOWN, by_id, dialer)
 
 
 def bring_up(planned: Rollout, folder: Path) -> PipelineRecord:

@@ -8,6 +8,7 @@ from typing import Self
 from cluster.errors import StoreError
 
 PARTIAL_SUFFIX = ".partial"
+_WRITING = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
 class AtomicFile:
@@ -15,17 +16,21 @@ class AtomicFile:
 
     Whatever else happens, a reader finds the old file, or none, or the whole new one. Every
     failure of the system (a full disk, no permission) becomes a ``StoreError`` that names the
-    file. ``size_bytes`` and ``sha256`` describe what has been written so far.
+    file. ``size_bytes`` and ``sha256`` describe what has been written so far. A ``private`` file
+    can be read by its owner alone, from its first byte on.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, private: bool = False) -> None:
         self.path = path
         self.size_bytes = 0
         self._hash = hashlib.sha256()
         # One fixed name: a run that was killed leaves at most this, and the next overwrites it.
         self._partial = path.with_name(path.name + PARTIAL_SUFFIX)
         try:
-            self._file = self._partial.open("wb", buffering=0)
+            if private:
+                self._partial.unlink(missing_ok=True)  # its mode would stay
+            descriptor = os.open(self._partial, _WRITING, 0o600 if private else 0o666)
+            self._file = os.fdopen(descriptor, "wb", buffering=0)
         except OSError as error:
             raise self._failure(error) from error
 
@@ -68,9 +73,9 @@ class AtomicFile:
         )
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, private: bool = False) -> None:
     """Write a small file at once; raises ``StoreError`` as ``AtomicFile`` does."""
-    with AtomicFile(path) as file:
+    with AtomicFile(path, private) as file:
         file.write(data)
 
 

@@ -11,6 +11,7 @@
     + QueueFull        too many requests wait for it       try again later
     + StaleEpoch       a newer `up` replaced the pipeline  ask again
   + SessionYielded     another took a resting pipeline     ask again, the session begins anew
+  + AccessError        a certificate is not good enough  the message names the way in
   + VersionError       two sides speak different versions  update the older side
   + StateError         no pipeline, or its record is torn  `pi-cluster up`
 
@@ -60,6 +61,10 @@ class StaleEpoch(NodeError):
 
 class SessionYielded(ClusterError):
     """Another coordinator took the pipeline while this one rested."""
+
+
+class AccessError(ClusterError):
+    """A key or certificate is missing, worthless, or does not allow what was asked."""
 
 
 class VersionError(ClusterError):

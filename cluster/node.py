@@ -1,6 +1,7 @@
 """A coordinator's view of one node: its control calls, with failures as our own errors."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -29,16 +30,18 @@ class FoundShards:
 
 
 class NodeClient:
-    """Calls to one worker. Every call is bounded in time and raises ``NodeError`` or below."""
+    """Calls to one worker. Every call is bounded in time and raises ``ClusterError`` or below."""
 
     def __init__(self, peer: Peer, dialer: Dialer) -> None:
+        """Raises ``ClusterError`` when the node must not be called, or cannot be."""
         self.label = peer.label
+        self._explain = functools.partial(dialer.explain, peer)
         self._channel = dialer.connect(peer)
         self._stub = rpc.WorkerStub(self._channel)
 
     def describe(self, timeout_s: float = settings.CONNECT_TIMEOUT_S) -> pb.NodeDescription:
         """What the node is and does. Raises ``VersionError`` when it speaks another protocol."""
-        with wire.restored_errors(self.label):
+        with wire.restored_errors(self.label, self._explain):
             description: pb.NodeDescription = self._stub.Describe(
                 pb.DescribeRequest(), timeout=timeout_s
             )
@@ -48,7 +51,7 @@ class NodeClient:
     def find_shards(self, files: Iterable[ShardFile]) -> FoundShards:
         """What the node holds of these files; it does not remove them before the next question."""
         request = pb.FindShardsRequest(sha256=[file.sha256 for file in files])
-        with wire.restored_errors(self.label):
+        with wire.restored_errors(self.label, self._explain):
             reply = self._stub.FindShards(request, timeout=settings.CALL_TIMEOUT_S)
         partial = {shard.sha256: int(shard.received_bytes) for shard in reply.partial}
         return FoundShards(frozenset(reply.held), partial)
@@ -76,7 +79,7 @@ class NodeClient:
                 on_sent(len(data))
 
         try:
-            with _opened(file, path) as source, wire.restored_errors(self.label):
+            with _opened(file, path) as source, wire.restored_errors(self.label, self._explain):
                 call = self._stub.PutShard.future(parts())
                 self._await(call, lambda: sent)
         except StoreError as error:
@@ -86,7 +89,7 @@ class NodeClient:
     def get_shard(self, digest: str, size_bytes: int, offset_bytes: int) -> Iterator[bytes]:
         """A shard of the node, part after part. Raises ``NodeError`` when it has another size."""
         request = pb.GetShardRequest(sha256=digest, offset_bytes=offset_bytes)
-        with wire.restored_errors(self.label):
+        with wire.restored_errors(self.label, self._explain):
             parts = self._stub.GetShard(request)
             header = next(parts, pb.ShardPart())
             if (header.sha256, header.size_bytes) != (digest, size_bytes):
@@ -112,7 +115,7 @@ class NodeClient:
             node_id=source.node_id,
         )
         received, since = -1, time.monotonic()
-        with wire.restored_errors(self.label):
+        with wire.restored_errors(self.label, self._explain):
             call = self._stub.FetchShard(request)
             for reply in call:
                 if reply.received_bytes != received:
@@ -124,13 +127,13 @@ class NodeClient:
 
     def load_stage(self, request: pb.LoadStageRequest) -> int:
         """Replace what the node serves; returns the bytes of mapped weights."""
-        with wire.restored_errors(self.label):
+        with wire.restored_errors(self.label, self._explain):
             reply = self._stub.LoadStage(request, timeout=settings.LOAD_TIMEOUT_S)
         return int(reply.weight_bytes)
 
     def unload_stage(self, epoch: int) -> None:
         """Let the node go of a stage of this epoch or an older one."""
-        with wire.restored_errors(self.label):
+        with wire.restored_errors(self.label, self._explain):
             self._stub.UnloadStage(
                 pb.UnloadStageRequest(epoch=epoch), timeout=settings.LOAD_TIMEOUT_S
             )
@@ -140,7 +143,7 @@ class NodeClient:
 
         Raises ``PipelineBusy`` when it would have to measure while a session runs.
         """
-        with wire.restored_errors(self.label):
+        with wire.restored_errors(self.label, self._explain):
             speed = self._stub.MeasureNode(
                 pb.MeasureNodeRequest(), timeout=settings.MEASURE_TIMEOUT_S
             )
@@ -155,7 +158,7 @@ class NodeClient:
     def measure_link(self, other: Peer) -> Link:
         """How fast the node reaches another worker."""
         request = pb.MeasureLinkRequest(address=other.address, node_id=other.node_id)
-        with wire.restored_errors(self.label):
+        with wire.restored_errors(self.label, self._explain):
             speed = self._stub.MeasureLink(request, timeout=settings.MEASURE_TIMEOUT_S)
         try:
             return Link(speed.delay_s, speed.bytes_ps)
@@ -167,7 +170,7 @@ class NodeClient:
     ) -> None:
         """Send zeros and wait for as many as are asked for."""
         request = pb.EchoRequest(data=bytes(sent_bytes), answer_bytes=answer_bytes)
-        with wire.restored_errors(self.label):
+        with wire.restored_errors(self.label, self._explain):
             self._stub.Echo(request, timeout=timeout_s)
 
     def run_steps(self, messages: Iterator[pb.StepMessage]) -> Any:

@@ -19,12 +19,18 @@ DEFAULT_TEXTS = 4  # full-length texts that the caches have room for; each costs
 DEFAULT_CONTEXT = 4096  # without a window the cache is all of the context, so it starts modest
 
 MAX_MESSAGE_BYTES = 64 << 20  # gRPC's own 4 MiB would refuse a chunk of 512 rows of a 7B
+MAX_REQUEST_BYTES = 32 << 20  # what a worker receives: 512 rows of 16 384 numbers
 SHARD_PART_BYTES = 256 << 10  # fills a Gigabit link; what a broken connection leaves of one is lost
-MAX_SHARD_PART_BYTES = 4 << 20
+MAX_SHARD_PART_BYTES = 1 << 20  # that are taken
 MAX_ECHO_BYTES = 1 << 20  # in either direction: enough to know a link by
+MAX_CALLS = 64  # at once; those of one caller are bounded more tightly (worker/guard.py)
 MAX_QUEUED_STEPS = 64  # a peer that sends more is held back by flow control
 
 CONNECT_TIMEOUT_S = 5.0
+EXPLAIN_TIMEOUT_S = 1.0  # a failed call is looked into again; what is silent stays so
+HANDSHAKE_TIMEOUT_MS = 10_000  # whoever connects and says nothing is let go
+IDLE_TIMEOUT_MS = 600_000  # a connection without calls; sessions are calls, and may rest
+MAX_CONNECTIONS = 128  # of one worker; some ten are in use
 CALL_TIMEOUT_S = 10.0
 MEASURE_TIMEOUT_S = 60.0  # two seconds on a Pi, more on one that has other things to do
 TRANSFER_STALL_S = 30.0  # a shard that has not come on for so long will not
@@ -50,6 +56,8 @@ class Folders:
     """The record of each cluster's pipeline, and logs."""
     cache: Path
     """What can be made again: the embedded model's store."""
+    config: Path
+    """Keys and certificates of the clusters that this user operates or may ask."""
 
 
 def folders() -> Folders:
@@ -58,12 +66,18 @@ def folders() -> Folders:
         data=_xdg("XDG_DATA_HOME", ".local/share"),
         state=_xdg("XDG_STATE_HOME", ".local/state"),
         cache=_xdg("XDG_CACHE_HOME", ".cache"),
+        config=_xdg("XDG_CONFIG_HOME", ".config"),
     )
 
 
 def cluster_state(cluster: str) -> Path:
     """The folder that holds a cluster's record and logs."""
     return folders().state / check_cluster_name(cluster)
+
+
+def cluster_config(cluster: str) -> Path:
+    """The folder that holds this user's keys and certificates for a cluster."""
+    return folders().config / check_cluster_name(cluster)
 
 
 def local_worker_data(cluster: str, index: int) -> Path:

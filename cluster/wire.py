@@ -1,7 +1,7 @@
 """How bytes, versions and failures cross the network: gRPC options, arrays, errors."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
 import grpc
@@ -29,18 +29,25 @@ _KEEPALIVE = [
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
 ]
-_SIZES = [
+_MAX_SENT = ("grpc.max_send_message_length", settings.MAX_MESSAGE_BYTES)
+CLIENT_OPTIONS = [
+    *_KEEPALIVE,
+    _MAX_SENT,
     ("grpc.max_receive_message_length", settings.MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", settings.MAX_MESSAGE_BYTES),
+    ("grpc.enable_http_proxy", 0),
 ]
-CLIENT_OPTIONS = [*_KEEPALIVE, *_SIZES, ("grpc.enable_http_proxy", 0)]
 SERVER_OPTIONS = [
     *_KEEPALIVE,
-    *_SIZES,
+    _MAX_SENT,
     # A server drops peers that ping more often than this; its default is 300 s.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", settings.KEEPALIVE_TIME_MS // 2),
     # On a busy machine pings arrive late and together; a session must not end over that.
     ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.max_receive_message_length", settings.MAX_REQUEST_BYTES),
+    ("grpc.max_concurrent_streams", settings.MAX_CALLS),
+    ("grpc.server_handshake_timeout_ms", settings.HANDSHAKE_TIMEOUT_MS),
+    ("grpc.max_connection_idle_ms", settings.IDLE_TIMEOUT_MS),
+    ("grpc.max_allowed_incoming_connections", settings.MAX_CONNECTIONS),
     # By default a second server could listen on the same port and take half of the calls.
     ("grpc.so_reuseport", 0),
 ]
@@ -76,12 +83,16 @@ def check_wire_version(version: int, peer: str) -> None:
     )
 
 
-def refuse(context: grpc.ServicerContext, error: ClusterError) -> NoReturn:
+def refuse(
+    context: grpc.ServicerContext,
+    error: ClusterError,
+    code: grpc.StatusCode = grpc.StatusCode.FAILED_PRECONDITION,
+) -> NoReturn:
     """End a call with an error that :func:`carried_error` restores on the other side."""
     context.set_trailing_metadata(((_ERROR_KEY, type(error).__name__),))
     # A file name that is not UTF-8 becomes question marks rather than another failure.
     reason = str(error).encode(errors="replace")[:_MAX_REASON_BYTES]
-    context.abort(grpc.StatusCode.FAILED_PRECONDITION, reason.decode(errors="ignore"))
+    context.abort(code, reason.decode(errors="ignore"))
     raise AssertionError("abort raises")
 
 
@@ -100,9 +111,17 @@ def carried_error(error: grpc.RpcError | grpc.Call, peer: str) -> ClusterError:
 
 
 @contextlib.contextmanager
-def restored_errors(peer: str) -> Iterator[None]:
-    """Turn a failed call within the block into the ``ClusterError`` it stands for."""
+def restored_errors(
+    peer: str, explain: Callable[[], ClusterError | None] = lambda: None
+) -> Iterator[None]:
+    """Turn a failed call within the block into the ``ClusterError`` it stands for.
+
+    Where gRPC says no more than that the peer cannot be reached, ``explain`` may know why.
+    """
     try:
         yield
     except grpc.RpcError as error:
-        raise carried_error(error, peer) from None
+        carried = carried_error(error, peer)
+        if isinstance(carried, NodeLost) and error.code() is grpc.StatusCode.UNAVAILABLE:
+            carried = explain() or carried
+        raise carried from None

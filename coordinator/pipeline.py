@@ -114,8 +114,10 @@ class Session:
             session=secrets.token_hex(8),
             coordinator=settings.who_am_i(),
         )
-        self._first = NodeClient(stages[0].peer, dialer)
-        self._last = NodeClient(stages[-1].peer, dialer)
+        with contextlib.ExitStack() as on_failure:
+            self._first = on_failure.enter_context(NodeClient(stages[0].peer, dialer))
+            self._last = NodeClient(stages[-1].peer, dialer)
+            on_failure.pop_all()
         self._inbox: queue.SimpleQueue[pb.StepResult | ClusterError | None] = queue.SimpleQueue()
         self._failure: ClusterError | None = None
         self._results: Any = None
@@ -255,11 +257,11 @@ class Session:
         return NodeLost(f"{names} stopped answering: look at that node, then run `pi-cluster up`")
 
     def _answers(self, stage: StageAddress) -> bool:
-        with NodeClient(stage.peer, self._dialer) as node:
-            try:
+        try:
+            with NodeClient(stage.peer, self._dialer) as node:
                 node.describe(timeout_s=settings.STOP_GRACE_S)
-            except ClusterError:
-                return False
+        except ClusterError:
+            return False
         return True
 
     def _end(self) -> None:

@@ -1,8 +1,59 @@
 """How this user may call the nodes of a cluster."""
 
-from cluster.dialing import Dialer, PlainDialer
+import datetime
+
+from cluster import settings
+from cluster.authority import ClusterAuthority, is_initialised
+from cluster.certificates import CERTIFICATE_LIFE, Role, utc_now
+from cluster.credentials import LiveCredentials, has_credentials, load_credentials
+from cluster.dialing import Dialer, PlainDialer, SecureDialer
+from cluster.errors import AccessError
+from deploy import screen
+
+_HALF_LIFE = CERTIFICATE_LIFE / 2
 
 
-def dialer_for(cluster: str) -> Dialer:  # noqa: ARG001
-    """What opens channels to the cluster's nodes."""
-    return PlainDialer(beyond_loopback=True)
+def dialer_for(cluster: str, insecure: bool = False, role: Role = Role.OPERATOR) -> Dialer:
+    """What opens channels to the cluster's nodes, as its operator or as a coordinator.
+
+    A cluster that has certificates is called with mutual TLS, always. One without is called in the
+    clear and on this machine only, unless ``insecure`` extends that to others, with a warning.
+    Raises ``AccessError`` when this user is not who is needed.
+    """
+    folder = settings.cluster_config(cluster)
+    if not is_initialised(folder):
+        if insecure:
+            screen.warn_insecure(cluster)
+        return PlainDialer(beyond_loopback=insecure)
+    if insecure:
+        raise AccessError(
+            f"cluster {cluster!r} has certificates, and its nodes are called with them: leave "
+            "--insecure out, or name another cluster with --cluster"
+        )
+    if not has_credentials(folder, role):
+        raise AccessError(
+            f"this user may ask cluster {cluster!r} but not change it: run this where `pi-cluster "
+            "init` was run"
+        )
+    _renew_own(cluster, role)
+    return SecureDialer(LiveCredentials(folder, role))
+
+
+def wants_renewal(expires: datetime.datetime) -> bool:
+    """Whether a certificate is past half of its life."""
+    return expires - utc_now() < _HALF_LIFE
+
+
+def _renew_own(cluster: str, role: Role) -> None:
+    """Renew this user's own certificates in time, where the authority is."""
+    folder = settings.cluster_config(cluster)
+    if wants_renewal(load_credentials(folder, role).certificate.not_valid_after_utc):
+        if has_credentials(folder, Role.OPERATOR):
+            ClusterAuthority(folder, cluster).renew_own()
+        else:
+            screen.warn(
+                [
+                    f"the grant for cluster {cluster!r} is past half of its life: ask its operator "
+                    "for a new one (`pi-cluster grant`)"
+                ]
+            )

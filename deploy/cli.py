@@ -14,6 +14,8 @@ from cluster.errors import ClusterError
 from cluster.version import VERSION
 from deploy.commands.bench import bench
 from deploy.commands.chat import chat
+from deploy.commands.init import init
+from deploy.commands.node_certificate import node_certificate
 from deploy.commands.plan import plan
 from deploy.commands.prompt import prompt
 from deploy.commands.shard import shard, verify
@@ -34,7 +36,11 @@ def cli(debug: bool) -> None:
         logging.basicConfig(level=logging.DEBUG)
 
 
-for _command in (up, plan, prompt, chat, status, down, bench, shard, verify, worker):
+_COMMANDS = (
+    *(init, up, plan, prompt, chat, status, down, bench),
+    *(shard, verify, worker, node_certificate),
+)
+for _command in _COMMANDS:
     cli.add_command(_command)
 
 

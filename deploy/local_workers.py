@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import select
+import shutil
 import subprocess
 import sys
 import time
@@ -13,8 +14,12 @@ from pathlib import Path
 import psutil
 
 from cluster import settings
-from cluster.errors import ClusterError, NodeError
+from cluster.authority import ClusterAuthority, is_initialised
+from cluster.certificates import Identity, Role, check_certificate, utc_now
+from cluster.credentials import load_credentials
+from cluster.errors import AccessError, ClusterError, NodeError
 from cluster.peer import Peer
+from worker.membership import credentials_folder, install_certification, request_certificate
 from worker.presence import find_presence
 
 log = logging.getLogger(__name__)
@@ -27,6 +32,7 @@ _POLL_S = 0.02
 def ensure_local_workers(cluster: str, count: int) -> list[Peer]:
     """Have exactly ``count`` local workers run for ``cluster``; those that do are kept."""
     _stop(_data_dirs(cluster)[count:])
+    _certify([settings.local_worker_data(cluster, i) for i in range(1, count + 1)], cluster)
     # They share the cores: more threads than cores would spin against each other.
     threads = max(1, len(os.sched_getaffinity(0)) // count)
     names = [(settings.local_worker_data(cluster, i), f"local-{i}") for i in range(1, count + 1)]
@@ -48,6 +54,32 @@ def stop_local_workers(cluster: str) -> int:
 def log_file(cluster: str, name: str) -> Path:
     """Where a local worker writes its log."""
     return settings.cluster_state(cluster) / f"{name}.log"
+
+
+def _certify(data_dirs: Sequence[Path], cluster: str) -> None:
+    """Give local workers certificates where the cluster has them and they have none that holds."""
+    config = settings.cluster_config(cluster)
+    if not is_initialised(config):
+        return
+    authority = ClusterAuthority(config, cluster)
+    for data_dir in data_dirs:
+        folder = credentials_folder(data_dir)
+        if not _is_certified_by(authority, folder):
+            _stop([data_dir])  # it serves in the clear, or for another authority
+            shutil.rmtree(folder, ignore_errors=True)
+            node_id, request = request_certificate(data_dir)
+            identity = Identity(cluster, Role.NODE, node_id)
+            given = authority.issue(request, identity, data_dir.name)
+            install_certification(data_dir, cluster, given)
+
+
+def _is_certified_by(authority: ClusterAuthority, folder: Path) -> bool:
+    try:
+        held = load_credentials(folder, Role.NODE)
+        check_certificate(held.certificate, authority.authorities, held.revoked, utc_now())
+    except AccessError:
+        return False
+    return True
 
 
 def _data_dirs(cluster: str) -> list[Path]:

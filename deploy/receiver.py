@@ -1,13 +1,14 @@
 """A node that lacks shards: brought to it through broken connections, restarts and power cuts."""
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from cluster.dialing import Dialer
-from cluster.errors import NodeError, NodeLost, ShardChanged
+from cluster.errors import AccessError, NodeError, NodeLost, ShardChanged
 from cluster.manifest import ShardFile
 from cluster.node import FoundShards, NodeClient
 from cluster.peer import Peer
@@ -113,33 +114,40 @@ class Receiver:
     def _insist(self, file: ShardFile, attempt: Callable[[NodeClient, int], None]) -> None:
         """Try until the node has the shard, from where it stands; raises ``NodeLost`` in the end.
 
-        Only a lost connection is tried again: whatever the node refuses, it would refuse again.
+        Only a lost connection is tried again, which a handshake that ends early looks like too;
+        whatever the node itself refuses, it would refuse again.
         """
         answered, most, tries_left = time.monotonic(), -1, _FRUITLESS_TRIES
         while True:
-            client = NodeClient(self.node.peer, self._dialer)
+            try:
+                with self._client() as client:
+                    offset = self._look(client, file)
+                    if offset is not None:
+                        tries_left = _FRUITLESS_TRIES if offset > most else tries_left - 1
+                        most = max(most, offset)
+                        try:
+                            attempt(client, offset)
+                        finally:
+                            answered = time.monotonic()
+                    self._note(file, file.size_bytes)
+                    return
+            except (NodeLost, AccessError):
+                if not tries_left or time.monotonic() - answered > PATIENCE_S:
+                    raise
+            if self._stopped.wait(_RETRY_S):
+                raise NodeError("the transfer was broken off")
+
+    @contextlib.contextmanager
+    def _client(self) -> Iterator[NodeClient]:
+        """A client that :meth:`stop` closes."""
+        with NodeClient(self.node.peer, self._dialer) as client:
             with self._lock:
                 self._clients.add(client)
             try:
-                offset = self._look(client, file)
-                if offset is not None:
-                    tries_left = _FRUITLESS_TRIES if offset > most else tries_left - 1
-                    most = max(most, offset)
-                    try:
-                        attempt(client, offset)
-                    finally:
-                        answered = time.monotonic()
-                self._note(file, file.size_bytes)
-                return
-            except NodeLost:
-                if not tries_left or time.monotonic() - answered > PATIENCE_S:
-                    raise
+                yield client
             finally:
                 with self._lock:
                     self._clients.remove(client)
-                client.close()
-            if self._stopped.wait(_RETRY_S):
-                raise NodeError("the transfer was broken off")
 
     def _look(self, client: NodeClient, file: ShardFile) -> int | None:
         """How many bytes of the file the node has; None when it has all, and has checked them."""

@@ -55,6 +55,8 @@ class PipelineRecord:
     stages: tuple[RecordedStage, ...]
     unused: tuple[str, ...]
     """Ids of nodes that were offered and got no stage."""
+    insecure: bool = False
+    """Whether it was brought up, and is called, without certificates on other machines."""
 
     @property
     def addresses(self) -> tuple[StageAddress, ...]:
@@ -111,6 +113,7 @@ def save_record(record: PipelineRecord, store: Store) -> None:
         "prediction": asdict(record.prediction),
         "stages": [_stage_json(stage) for stage in record.stages],
         "unused": list(record.unused),
+        "insecure": record.insecure,
     }
     write_bytes(record.folder / _RECORD_NAME, json.dumps(values, indent=1).encode() + b"\n")
 
@@ -139,6 +142,7 @@ def load_record(cluster: str) -> PipelineRecord:
             prediction=_prediction(values["prediction"]),
             stages=tuple(_stage(stage) for stage in values["stages"]),
             unused=tuple(map(str, values["unused"])),
+            insecure=values.get("insecure") is True,
         )
     except VersionError:
         raise

@@ -147,7 +147,7 @@ def unload_left_out(rollout: Rollout, previous: PipelineRecord | None) -> list[s
     return warnings
 
 
-def recorded(rollout: Rollout, epoch: int, folder: Path) -> PipelineRecord:
+def recorded(rollout: Rollout, epoch: int, folder: Path, insecure: bool = False) -> PipelineRecord:
     """The record of a pipeline that was loaded."""
     stages = []
     for stage in rollout.plan.stages:
@@ -163,6 +163,7 @@ def recorded(rollout: Rollout, epoch: int, folder: Path) -> PipelineRecord:
         prediction=rollout.prediction,
         stages=tuple(stages),
         unused=rollout.plan.unused,
+        insecure=insecure,
     )
 
 

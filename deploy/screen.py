@@ -39,6 +39,17 @@ def warn(warnings: Iterable[str]) -> None:
         notes.print(f"warning: {warning}", markup=False, soft_wrap=True)
 
 
+def warn_insecure(cluster: str) -> None:
+    """Say that anyone on the network may do what we do."""
+    notes.print(
+        f"WARNING: cluster {cluster!r} is called INSECURELY: without encryption or certificates. "
+        "Anyone on this network can read prompts and answers, load weights and use the nodes. "
+        "`pi-cluster init` ends this.",
+        style="bold red",
+        soft_wrap=True,
+    )
+
+
 def size(count: int) -> str:
     """Bytes as people read them."""
     value, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]

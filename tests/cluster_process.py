@@ -128,6 +128,7 @@ class Cluster:
             "XDG_DATA_HOME": str(folder / "data"),
             "XDG_STATE_HOME": str(folder / "state"),
             "XDG_CACHE_HOME": str(cache),
+            "XDG_CONFIG_HOME": str(folder / "config"),
             "COLUMNS": "200",
             "NO_COLOR": "1",
             "PYTHONWARNINGS": "error",

@@ -10,8 +10,6 @@ from cluster import settings
 from cluster.peer import split_address
 from worker.process import WorkerOptions, run_worker
 
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-
 
 @click.command()
 @click.option("--cluster", default=settings.DEFAULT_CLUSTER, show_default=True, help="Its name.")
@@ -25,6 +23,9 @@ _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where shards are kept.")
 @click.option("--name", default=socket.gethostname, help="Shown to people. [default: host name]")
 @click.option("--threads", type=click.IntRange(1, 256), help="Of the kernels. [default: all cores]")
+@click.option(
+    "--insecure", is_flag=True, help="Serve other machines without certificates or encryption."
+)
 @click.option("--no-mdns", is_flag=True, help="Do not announce this worker on the network.")
 def worker(
     cluster: str,
@@ -32,6 +33,7 @@ def worker(
     data_dir: Path | None,
     name: str,
     threads: int | None,
+    insecure: bool,
     no_mdns: bool,
 ) -> None:
     """Offer this machine to a cluster: hold some layers of a model and run them."""
@@ -40,12 +42,6 @@ def worker(
     )
     settings.check_cluster_name(cluster)
     host, port = split_address(listen, settings.DEFAULT_PORT)
-    if host not in _LOOPBACK:
-        logging.getLogger(__name__).warning(
-            "listening on %s without encryption or passwords: anyone on this network can use "
-            "this worker",
-            host,
-        )
     run_worker(
         WorkerOptions(
             cluster=cluster,
@@ -55,5 +51,6 @@ def worker(
             name=name,
             threads=threads,
             announce=not no_mdns,
+            insecure=insecure,
         )
     )

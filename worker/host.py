@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from cluster import settings, wire
+from cluster.certificates import Identity, Role
 from cluster.dialing import Dialer
-from cluster.errors import ClusterError, NodeError, PipelineBusy, StaleEpoch
+from cluster.errors import AccessError, ClusterError, NodeError, PipelineBusy, StaleEpoch
 from cluster.manifest import Manifest
 from cluster.peer import Peer
 from cluster.plan import LayerRange
@@ -41,6 +42,19 @@ class Assignment:
     """The next hop; None for the last stage."""
     previous_node_id: str
     """Who may send steps; empty for the first stage, which a coordinator sends them to."""
+
+
+def _check_place(caller: Identity, assignment: Assignment) -> None:
+    """Steps come from a coordinator to the first stage, and from stage to stage after it."""
+    previous = assignment.previous_node_id
+    if assignment.layers.start == 0:
+        if caller.role is Role.NODE:
+            raise AccessError(f"the first stage takes no steps from {caller.label}")
+    elif (caller.role, caller.id) != (Role.NODE, previous):
+        raise AccessError(
+            f"this stage takes steps from node {previous or '(none was named)'} before it, not "
+            f"from {caller.label}"
+        )
 
 
 @dataclass(slots=True)
@@ -99,13 +113,18 @@ class StageHost:
                 self._session.fail(error)
 
     @contextlib.contextmanager
-    def session(self, header: pb.SessionHeader) -> Iterator[tuple[Session, Outlet]]:
+    def session(
+        self, header: pb.SessionHeader, caller: Identity | None = None
+    ) -> Iterator[tuple[Session, Outlet]]:
         """Take the pipeline for one coordinator.
 
         One that rests gives way. Raises ``PipelineBusy`` when another one holds it, ``StaleEpoch``
-        when ``header`` belongs to a pipeline that is no longer served.
+        when ``header`` belongs to a pipeline that is no longer served, ``AccessError`` when the
+        caller's certificate (None without any) is not that of whoever comes before this stage.
         """
         wire.check_wire_version(header.wire_version, "the hop before")
+        if caller is not None:
+            _check_place(caller, self._served(header.epoch).assignment)
         self._take_turn()
         try:
             serving = self._served(header.epoch)

@@ -1,5 +1,6 @@
 """Where a session's work goes from this stage: on to the next hop, or back to the coordinator."""
 
+import functools
 import queue
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -47,6 +48,7 @@ class NextHop:
         self, peer: Peer, dialer: Dialer, header: pb.SessionHeader, on_failure: OnFailure
     ) -> None:
         self._name = peer.name
+        self._explain = functools.partial(dialer.explain, peer)
         self._on_failure = on_failure
         self._queue: queue.SimpleQueue[pb.StepMessage | None] = queue.SimpleQueue()
         self._queue.put(pb.StepMessage(header=header))
@@ -67,7 +69,7 @@ class NextHop:
     def close(self) -> None:
         self._queue.put(None)
         try:
-            with wire.restored_errors(self._name):
+            with wire.restored_errors(self._name, self._explain):
                 self._call.result(timeout=settings.CALL_TIMEOUT_S)
         except grpc.FutureTimeoutError:
             raise NodeLost(f"{self._name} does not end its session") from None

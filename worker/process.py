@@ -14,26 +14,30 @@ from pathlib import Path
 import grpc
 
 from cluster import discovery, settings, wire
-from cluster.dialing import PlainDialer
-from cluster.errors import ClusterError, NodeLost
-from cluster.peer import Peer
+from cluster.credentials import LiveCredentials
+from cluster.dialing import PlainDialer, SecureDialer
+from cluster.errors import AccessError, ClusterError, NodeLost
+from cluster.peer import Peer, is_loopback
+from cluster.roles import WORKER_RULES
 from cluster.version import VERSION
 from kernels import Engine
 from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
 from worker import machine
 from worker.allocator import map_large_blocks
+from worker.guard import Guard
 from worker.host import StageHost
 from worker.identity import load_identity
 from worker.loading import load_stage
+from worker.membership import Membership, is_certified
 from worker.presence import Presence, present
 from worker.service import WorkerService
+from worker.serving import server_credentials
 from worker.speed import ProfileKeeper
 from worker.vault import ShardVault
 
 log = logging.getLogger(__name__)
 
-_CALLS_AT_ONCE = 16  # each session takes one or two for its whole life
 _MAX_NAME = 64
 
 
@@ -50,6 +54,8 @@ class WorkerOptions:
     threads: int | None = None
     """Of the kernels; None takes all cores."""
     announce: bool = True
+    insecure: bool = False
+    """Serve other machines without certificates."""
 
 
 def run_worker(options: WorkerOptions) -> None:
@@ -67,7 +73,9 @@ def run_worker(options: WorkerOptions) -> None:
         Engine(settings.kernel_variant(), options.threads) as engine,
     ):
         identity = load_identity(options.data_dir)
-        dialer = PlainDialer(beyond_loopback=True)
+        membership = _membership(options)
+        credentials = membership.credentials if membership else None
+        dialer = SecureDialer(credentials) if credentials else PlainDialer(options.insecure)
         vault = ShardVault(options.data_dir / "shards")
         host = StageHost(vault, functools.partial(load_stage, vault=vault, engine=engine), dialer)
         about = pb.NodeDescription(
@@ -81,12 +89,16 @@ def run_worker(options: WorkerOptions) -> None:
             threads=engine.threads,
         )
         profile = ProfileKeeper(options.data_dir, identity, engine)
-        service = WorkerService(about, vault, host, profile, dialer)
+        guard = Guard(WORKER_RULES, credentials)
+        service = WorkerService(about, vault, host, profile, dialer, guard, membership)
         server = grpc.server(
-            ThreadPoolExecutor(_CALLS_AT_ONCE, "call"), options=wire.SERVER_OPTIONS
+            ThreadPoolExecutor(settings.MAX_CALLS, "call"),
+            interceptors=[guard],
+            options=wire.SERVER_OPTIONS,
+            maximum_concurrent_rpcs=settings.MAX_CALLS,
         )
         rpc.add_WorkerServicer_to_server(service, server)
-        address = f"{options.host}:{_bind(server, options)}"
+        address = f"{options.host}:{_bind(server, options, credentials)}"
         server.start()
         peer = Peer(address, identity.node_id, options.name)
         with _announced(peer, options):
@@ -105,10 +117,35 @@ def _announced(peer: Peer, options: WorkerOptions) -> contextlib.AbstractContext
     return discovery.announced(peer, options.cluster, VERSION)
 
 
-def _bind(server: grpc.Server, options: WorkerOptions) -> int:
+def _membership(options: WorkerOptions) -> Membership | None:
+    """The node's certificates. Raises ``AccessError`` where it must not serve without any."""
+    if is_certified(options.data_dir):
+        return Membership(options.data_dir, options.cluster)
+    if is_loopback(f"{options.host}:{options.port}"):
+        return None
+    if not options.insecure:
+        raise AccessError(
+            f"this worker has no certificate, so it may not listen on {options.host}, where others "
+            "could use it and read along: let it join a cluster (`pi-cluster token create` on the "
+            "operator's machine prints the command), or give --insecure if everyone on this "
+            "network may"
+        )
+    log.warning(
+        "INSECURE: listening on %s without encryption or certificates: anyone on this network can "
+        "use this worker, load weights into it and read prompts",
+        options.host,
+    )
+    return None
+
+
+def _bind(server: grpc.Server, options: WorkerOptions, credentials: LiveCredentials | None) -> int:
     address = f"{options.host}:{options.port}"
     with contextlib.suppress(RuntimeError):
-        if port := server.add_insecure_port(address):
+        if credentials:
+            port = server.add_secure_port(address, server_credentials(credentials))
+        else:
+            port = server.add_insecure_port(address)
+        if port:
             return int(port)
     raise ClusterError(
         f"cannot listen on {address} ({_why_not(options)}): name another one with --listen "

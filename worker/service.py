@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 
 from cluster import settings, wire
+from cluster.credentials import Certification
 from cluster.dialing import Dialer
 from cluster.echo import measure_link
 from cluster.errors import ClusterError, NodeError
@@ -22,7 +23,9 @@ from protos import pi_cluster_pb2_grpc as rpc
 from transformer.errors import ModelError
 from transformer.stage import Limits
 from worker import machine
+from worker.guard import Guard
 from worker.host import Assignment, StageHost
+from worker.membership import Membership
 from worker.speed import ProfileKeeper
 from worker.transfers import ShardTransfers
 from worker.vault import ShardVault
@@ -97,14 +100,22 @@ class WorkerService(rpc.WorkerServicer):
         host: StageHost,
         profile: ProfileKeeper,
         dialer: Dialer,
+        guard: Guard | None = None,
+        membership: Membership | None = None,
     ) -> None:
-        """``about`` holds what does not change while the worker runs."""
+        """``about`` holds what does not change while the worker runs.
+
+        ``guard`` tells who calls, and ``membership`` is renewed; without certificates both are
+        None.
+        """
         self._about = about
         self._vault = vault
         self._host = host
         self._profile = profile
         self._dialer = dialer
         self._transfers = ShardTransfers(vault, dialer)
+        self._guard = guard
+        self._membership = membership
 
     @_answering
     def Describe(
@@ -118,6 +129,11 @@ class WorkerService(rpc.WorkerServicer):
         status = self._host.status()
         if status is not None:
             description.stage.CopyFrom(status)
+        if self._membership:
+            credentials = self._membership.credentials.current
+            expires = credentials.certificate.not_valid_after_utc.timestamp()
+            description.certificate_expires_unix_s = int(expires)
+            description.revocations_number = credentials.revoked.number
         if self._profile.stored is not None:
             description.speed.CopyFrom(_speed(self._profile.stored))
         return description
@@ -168,7 +184,8 @@ class WorkerService(rpc.WorkerServicer):
         first = next(request, None)
         if first is None or first.WhichOneof("message") != "header":
             raise NodeError("a session begins with its header")
-        with self._host.session(first.header) as (session, outlet):
+        caller = self._guard.caller(context) if self._guard else None
+        with self._host.session(first.header, caller) as (session, outlet):
             session.run(request, outlet)
         return pb.RunStepsReply()
 
@@ -204,6 +221,24 @@ class WorkerService(rpc.WorkerServicer):
                     f"an echo of {size} bytes was {name}; at most {settings.MAX_ECHO_BYTES}"
                 )
         return pb.EchoReply(data=bytes(request.answer_bytes))
+
+    @_answering
+    def RequestCertificate(
+        self, request: pb.RequestCertificateRequest, context: grpc.ServicerContext
+    ) -> pb.SigningRequest:
+        return pb.SigningRequest(signing_request=self._certified().request_certificate())
+
+    @_answering
+    def Certify(self, request: pb.Certification, context: grpc.ServicerContext) -> pb.CertifyReply:
+        self._certified().certify(Certification.from_wire(request))
+        return pb.CertifyReply()
+
+    def _certified(self) -> Membership:
+        if self._membership is None:
+            raise NodeError(
+                "this worker was started without certificates, so there are none to renew"
+            )
+        return self._membership
 
 
 def _speed(profile: NodeProfile) -> pb.NodeSpeed:

@@ -74,7 +74,7 @@ class ShardTransfers:
         with (
             self._slot(),
             ThreadPoolExecutor(1, "fetch") as pool,
-            NodeClient(source, self._dialer) as client,
+            self._client(source) as client,
         ):
             if not on_end(client.close):
                 return
@@ -84,6 +84,12 @@ class ShardTransfers:
                 yield pb.FetchShardReply(received_bytes=received.bytes)
             fetching.result()
         yield pb.FetchShardReply(received_bytes=request.size_bytes)
+
+    def _client(self, source: Peer) -> NodeClient:
+        try:
+            return NodeClient(source, self._dialer)
+        except ClusterError as error:
+            raise _not_sent(source.label, error) from None
 
     def _fetch(
         self, request: pb.FetchShardRequest, source: NodeClient, received: "_Received"
@@ -117,8 +123,12 @@ def _handed_on(source: NodeClient, digest: str, size_bytes: int, offset: int) ->
     try:
         yield from source.get_shard(digest, size_bytes, offset)
     except ClusterError as error:
-        # As it stands a lost source would look like this node being lost.
-        raise NodeError(f"{source.label} did not send shard {digest[:12]}: {error}") from None
+        raise _not_sent(source.label, error) from None
+
+
+def _not_sent(source: str, error: ClusterError) -> NodeError:
+    # As it stands a lost source would look like this node being lost.
+    return NodeError(f"{source} did not send a shard: {error}")
 
 
 def _checked(parts: Iterable[bytes]) -> Iterator[bytes]:

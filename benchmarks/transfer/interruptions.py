@@ -12,11 +12,13 @@ from enum import Enum
 from pathlib import Path
 
 from benchmarks.json_process import ROOT
+from benchmarks.transfer.certificates import certify, make_authority
 from benchmarks.transfer.proxy import Proxy
 from benchmarks.workers import Worker, worker
 from cluster.store import Store
 
 _POLL_S = 0.005
+_SOME = 0.005  # of the size, that arrives between two interruptions
 
 
 class Interruption(Enum):
@@ -56,14 +58,18 @@ def interrupted_hand_out(
     """
     chance = random.Random(seed)  # noqa: S311
     size = store.manifest.size_bytes
-    moments = sorted(chance.uniform(0.02, 0.98) * size for _ in range(times))
+    moments = sorted(chance.uniform(0.02, 0.9) * size for _ in range(times))
     kinds = [list(Interruption)[n % len(Interruption)] for n in range(times)]
     chance.shuffle(kinds)
     began = time.monotonic()
     with _Scene(store, folder, bytes_per_s) as scene:
         for moment, kind in zip(moments, kinds, strict=True):
-            while scene.proxy.arrived_bytes < moment and not scene.has_ended():
+            # In the middle of a transfer, not while one begins: then people see an error.
+            moment = max(moment, scene.proxy.arrived_bytes + _SOME * size)
+            while scene.proxy.arrived_bytes < moment:
                 _check_time(began, patience_s)
+                if scene.has_ended():
+                    raise HandOutFailed("it ended before all interruptions")
                 time.sleep(_POLL_S)
             scene.interrupt(kind)
         while not scene.has_ended():
@@ -93,6 +99,7 @@ class _Scene:
 
     def __enter__(self) -> "_Scene":
         self._stack.callback(lambda: self._worker_stack.close())
+        certify(make_authority(self._folder / "authority"), self._folder / "worker")
         self._start_worker("127.0.0.1:0")
         self.proxy = self._stack.enter_context(Proxy(self._worker.address, self._bytes_per_s))
         self._start_operator()
@@ -129,9 +136,9 @@ class _Scene:
 
     def _start_operator(self) -> None:
         command = [sys.executable, "-m", "benchmarks.transfer.operator", str(self._store.path)]
-        self._operator = subprocess.Popen(
-            [*command, self.proxy.address], cwd=ROOT, stderr=subprocess.PIPE, text=True
-        )
+        command += [str(self._folder / "authority"), self.proxy.address]
+        pipe = subprocess.PIPE
+        self._operator = subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
 
     def _end_operator(self) -> None:
         self._operator.kill()

@@ -1,8 +1,8 @@
 """The operator's side of a measured hand-out, in a process of its own.
 
-    python -m benchmarks.transfer.operator STORE ADDRESS...
+    python -m benchmarks.transfer.operator STORE AUTHORITY ADDRESS...
 
-Hands out the shards as ``pi-cluster up`` does, as many layers to each node, and prints the
+AUTHORITY is the folder of the cluster's certificates, or ``plain`` for a cluster without. Hands out the shards as ``pi-cluster up`` does, as many layers to each node, and prints the
 seconds and the bytes as JSON.
 """
 
@@ -12,8 +12,9 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from benchmarks.transfer.certificates import operator_dialer
 from benchmarks.transfer.store import even_ranges
-from benchmarks.workers import Silent, rollout
+from benchmarks.workers import PLAIN, Silent, rollout
 from cluster.errors import ClusterError
 from cluster.store import Store
 from deploy.transfer import hand_out_shards
@@ -24,10 +25,11 @@ _LIMITS = Limits(max_step_rows=1, max_sequences=1, context=1, cache_positions=1)
 
 def main() -> None:
     """Hand out."""
-    store, addresses = Store(Path(sys.argv[1])), sys.argv[2:]
+    store, authority, addresses = Store(Path(sys.argv[1])), sys.argv[2], sys.argv[3:]
     try:
+        dialer = PLAIN if authority == "plain" else operator_dialer(Path(authority))
         ranges = even_ranges(store.manifest.n_layers, len(addresses))
-        planned = rollout(store, _LIMITS, addresses, ranges)
+        planned = rollout(store, _LIMITS, addresses, ranges, dialer)
         began = time.perf_counter()
         moved = hand_out_shards(planned, Silent())
     except ClusterError as error:

@@ -7,6 +7,7 @@ import click
 
 from cluster import settings
 from cluster.atomic_file import write_bytes
+from cluster.certificates import Role
 from cluster.dialing import Dialer
 from coordinator.bench import BenchOptions, BenchRun, check_room, planned_tests, run_bench
 from coordinator.bench_rows import BenchRow, summarise
@@ -94,7 +95,7 @@ def bench(
         prompt_tokens, gen_tokens, repeat, chunk_size, draft == "on", users, depth
     )
     check_room(planned_tests(options), record.model, record.cache_limits)
-    rows, runs = _measure(record, options, dialer_for(cluster))
+    rows, runs = _measure(record, options, dialer_for(cluster, record.insecure, Role.COORDINATOR))
     _PRINTERS[style](rows)
     if trace:
         _write_trace(trace, runs, record)

@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from cluster.certificates import Role
 from cluster.errors import ClusterError, StateError
 from coordinator.generation import GenerationOptions
 from coordinator.text_model import Message
@@ -36,7 +37,8 @@ def chat(
     cluster: str,
 ) -> None:
     """Talk with the model; it remembers what was said."""
-    with Pipeline(dialer_for(cluster)) as pipeline:
+    insecure = load_record(cluster).insecure
+    with Pipeline(dialer_for(cluster, insecure, Role.COORDINATOR)) as pipeline:
         _talk(_Conversation(pipeline, cluster, options, stop, system, verbose))
 
 

@@ -29,6 +29,10 @@ nodes_option = click.option(
     "--nodes", metavar="HOST:PORT,...", help="Use these workers instead of mDNS."
 )
 
+insecure_option = click.option(
+    "--insecure", is_flag=True, help="Call nodes on other machines without certificates."
+)
+
 context_option = click.option(
     "--context",
     type=click.IntRange(1),

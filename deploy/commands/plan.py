@@ -12,7 +12,13 @@ from cluster.objective import Objective
 from cluster.store import Store
 from deploy import screen
 from deploy.access import dialer_for
-from deploy.commands.options import cluster_option, context_option, nodes_option, texts_option
+from deploy.commands.options import (
+    cluster_option,
+    context_option,
+    insecure_option,
+    nodes_option,
+    texts_option,
+)
 from deploy.embedded import embedded_store
 from deploy.footprint import choose_limits, model_footprint
 from deploy.nodes import Node, named_or_found
@@ -24,6 +30,7 @@ from transformer.config import ModelConfig
 @click.command()
 @click.argument("store", type=click.Path(path_type=Path), required=False)
 @nodes_option
+@insecure_option
 @context_option
 @texts_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -31,6 +38,7 @@ from transformer.config import ModelConfig
 def plan(
     store: Path | None,
     nodes: str | None,
+    insecure: bool,
     context: int | None,
     texts: int,
     as_json: bool,
@@ -43,7 +51,7 @@ def plan(
     """
     settings.check_cluster_name(cluster)
     opened = Store(store or embedded_store())
-    dialer = dialer_for(cluster)
+    dialer = dialer_for(cluster, insecure)
     found, warnings = named_or_found(nodes, cluster, dialer)
     screen.warn(warnings)
     config = ModelConfig.from_dict(opened.manifest.config)

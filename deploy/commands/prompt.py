@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from cluster.certificates import Role
 from coordinator.generation import GenerationOptions
 from coordinator.text_model import TextModel
 from deploy.access import dialer_for
@@ -49,7 +50,8 @@ def prompt(
     else:
         prompt_ids, raw = _encode(model, text or "", raw)
     show = _discard if as_json else stream
-    with Pipeline(dialer_for(cluster)) as pipeline:
+    dialer = dialer_for(cluster, record.insecure, Role.COORDINATOR)
+    with Pipeline(dialer) as pipeline:
         answered = answer(pipeline, record, prompt_ids, options, model.answer(stop, raw=raw), show)
     if as_json:
         click.echo(json.dumps(_to_json(answered), ensure_ascii=False))

@@ -7,6 +7,7 @@ from typing import Any
 import click
 from rich.table import Table
 
+from cluster.certificates import Role
 from cluster.dialing import Dialer
 from cluster.errors import ClusterError, StateError
 from cluster.node import NodeClient
@@ -25,7 +26,8 @@ from protos import pi_cluster_pb2 as pb
 @click.pass_context
 def status(context: click.Context, as_json: bool, cluster: str) -> None:
     """Show the pipeline and how its nodes are. Exit code 1 when one is not well."""
-    record, dialer = load_record(cluster), dialer_for(cluster)
+    record = load_record(cluster)
+    dialer = dialer_for(cluster, record.insecure, Role.COORDINATOR)
     with ThreadPoolExecutor(max_workers=len(record.stages)) as pool:
         rows = list(pool.map(lambda stage: _stage_status(stage, record, dialer), record.addresses))
     if as_json:
@@ -47,7 +49,7 @@ def down(cluster: str) -> None:
         except StateError:
             record = None
         if record:
-            dialer = dialer_for(cluster)
+            dialer = dialer_for(cluster, record.insecure)
             with ThreadPoolExecutor(max_workers=len(record.stages)) as pool:
                 unloading = lambda stage: _unload(stage, record.epoch, dialer)  # noqa: E731
                 list(pool.map(unloading, record.addresses))

@@ -14,7 +14,7 @@ from cluster.peer import parse_nodes
 from cluster.store import Store
 from deploy import screen
 from deploy.access import dialer_for
-from deploy.commands.options import context_option, nodes_option, texts_option
+from deploy.commands.options import context_option, insecure_option, nodes_option, texts_option
 from deploy.embedded import embedded_store
 from deploy.footprint import choose_limits
 from deploy.local_workers import ensure_local_workers
@@ -38,6 +38,7 @@ from transformer.config import ModelConfig
 @click.argument("store", type=click.Path(path_type=Path), required=False)
 @click.option("--local", type=click.IntRange(1, 64), help="Start this many workers here first.")
 @nodes_option
+@insecure_option
 @context_option
 @click.option(
     "--objective",
@@ -52,6 +53,7 @@ def up(
     store: Path | None,
     local: int | None,
     nodes: str | None,
+    insecure: bool,
     context: int | None,
     texts: int,
     objective: str,
@@ -65,7 +67,7 @@ def up(
     with changing(cluster) as folder:
         opened = Store(store or embedded_store())
         previous = _previous(cluster)
-        dialer = dialer_for(cluster)
+        dialer = dialer_for(cluster, insecure)
         found = _choose_nodes(cluster, local, nodes, dialer)
         config = ModelConfig.from_dict(opened.manifest.config)
         limits = choose_limits(config, context, texts)
@@ -75,17 +77,19 @@ def up(
         if note := context_note(config, limits):
             screen.notes.print(note)
         if previous and is_running(rollout, previous):
-            save_record(recorded(rollout, previous.epoch, folder), opened)
+            save_record(recorded(rollout, previous.epoch, folder, insecure), opened)
             screen.notes.print("already up: nothing to move")
             return
-        _carry_out(rollout, previous, folder)
+        _carry_out(rollout, previous, folder, insecure)
 
 
-def _carry_out(rollout: Rollout, previous: PipelineRecord | None, folder: Path) -> None:
+def _carry_out(
+    rollout: Rollout, previous: PipelineRecord | None, folder: Path, insecure: bool
+) -> None:
     with screen.bars() as progress:
         moved = hand_out_shards(rollout, screen.TransferBars(progress))
     with screen.notes.status("loading"):
-        record = recorded(rollout, load_stages(rollout, previous), folder)
+        record = recorded(rollout, load_stages(rollout, previous), folder, insecure)
         try_pipeline(record, rollout.dialer)
         save_record(record, rollout.store)
         warnings = unload_left_out(rollout, previous)

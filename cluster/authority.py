@@ -1,0 +1,327 @@
+"""A cluster's authority: it signs certificates, takes them back, and can be replaced.
+
+Its folder is the operator's, and has beside the credentials of operator and coordinator
+(``cluster/credentials.py``):
+
+    authority.key, authority.pem     what signs
+    *.next                           its successor, while nodes learn to trust it
+    nodes.json                       every certificate that was issued and still matters
+"""
+
+import contextlib
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from cryptography import x509
+
+from cluster import certificates, credentials
+from cluster.atomic_file import write_bytes
+from cluster.certificates import Identity, Revocations, Role, key_hash, utc_now
+from cluster.credentials import (
+    AUTHORITIES,
+    REVOCATIONS,
+    Certification,
+    make_private_folder,
+    read_file,
+    read_private,
+)
+from cluster.errors import AccessError, StateError
+
+_KEY = "authority.key"
+_CERTIFICATE = "authority.pem"
+_ISSUED = "nodes.json"
+_NEXT = ".next"
+_PARTIAL = ".partial"
+_OWN_ROLES = (Role.OPERATOR, Role.COORDINATOR)
+_MAX_NAME = 64
+_FORGET_AFTER_S = 30 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A certificate that the authority has signed for a node or a granted coordinator."""
+
+    role: Role
+    id: str
+    name: str
+    """For people."""
+    serial: int
+    expires_unix_s: float
+    revoked: bool = False
+
+
+class ClusterAuthority:
+    """The authority in a folder. Every change is on disk when its method returns.
+
+    Several processes and threads may use one folder: each change holds its lock.
+    """
+
+    def __init__(self, folder: Path, cluster: str) -> None:
+        """Open what `create` made. Raises ``AccessError`` when it is not in order."""
+        if not is_initialised(folder):
+            raise AccessError(
+                f"cluster {cluster!r} has no certificates on this machine: make them with "
+                "`pi-cluster init`"
+            )
+        if not (folder / _KEY).exists():
+            raise AccessError(
+                f"this machine may ask cluster {cluster!r} but not change it: its authority's key "
+                f"is not in {folder}. Run this where `pi-cluster init` was run"
+            )
+        self.folder = folder
+        self.cluster = cluster
+        self._load()
+
+    @classmethod
+    def create(cls, folder: Path, cluster: str) -> Self:
+        """Make an authority, and certificates for this user as operator and coordinator.
+
+        Raises ``StateError`` when the folder has one already. Interrupted, it leaves nothing.
+        """
+        if is_initialised(folder):
+            raise StateError(
+                f"cluster {cluster!r} has an authority already, in {folder}: see "
+                "`pi-cluster authority show`; `pi-cluster authority rotate` replaces it"
+            )
+        making = folder.with_name(folder.name + _PARTIAL)
+        shutil.rmtree(making, ignore_errors=True)
+        make_private_folder(making)
+        _make_authority(making, cluster, "")
+        write_bytes(making / AUTHORITIES, read_file(making / _CERTIFICATE))
+        write_bytes(making / _ISSUED, _issued_json(1, []), private=True)
+        authority = cls(making, cluster)
+        authority._sign_revocations()
+        authority.renew_own()
+        try:
+            making.replace(folder)
+        except OSError as error:
+            raise StateError(
+                f"{folder} is in the way ({error.strerror}): move what is there, then run the same "
+                "command again"
+            ) from None
+        return cls(folder, cluster)
+
+    @property
+    def fingerprint(self) -> bytes:
+        """SHA-256 of the authority's public key: what join tokens pin."""
+        return key_hash(self._certificate)
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        """The authority's own certificate."""
+        return self._certificate
+
+    @property
+    def authorities_pem(self) -> bytes:
+        """Whom to trust: this authority, and another one while they change."""
+        return read_file(self.folder / AUTHORITIES)
+
+    @property
+    def authorities(self) -> Sequence[x509.Certificate]:
+        """Those of `authorities_pem`."""
+        return certificates.read_certificates(self.authorities_pem)
+
+    @property
+    def revocations_pem(self) -> bytes:
+        """The newest revocation list."""
+        return read_file(self.folder / REVOCATIONS)
+
+    @property
+    def revocations_number(self) -> int:
+        """The number of the newest revocation list."""
+        return self._read_issued()[0]
+
+    @property
+    def issued(self) -> list[Issued]:
+        """Certificates of nodes and granted coordinators, oldest first."""
+        return self._read_issued()[1]
+
+    @property
+    def news(self) -> Certification:
+        """What everybody is to know: the authorities and the revocation list."""
+        return Certification(b"", self.authorities_pem, self.revocations_pem)
+
+    def issue(self, signing_request: bytes, identity: Identity, name: str) -> Certification:
+        """A certificate for the key of a request (PKCS #10, DER), and what goes with it.
+
+        Whether the request is from whom it says is for the caller to know. Raises ``AccessError``
+        for a request that is none, and for an id that was revoked.
+        """
+        public_key = certificates.read_signing_request(signing_request)
+        if identity.cluster != self.cluster:
+            raise AccessError(f"this is the authority of {self.cluster!r}, not {identity.cluster}")
+        with self._changing():
+            number, issued = self._read_issued()
+            if any(one.revoked and one.id == identity.id for one in issued):
+                raise AccessError(
+                    f"{identity.label} was revoked, which is for ever: let it take part under a "
+                    "new id (remove node.json and credentials/ from its data directory)"
+                )
+            certificate = certificates.make_certificate(
+                self._certificate, self._key, public_key, identity, utc_now()
+            )
+            if identity.id not in _own_ids(identity.role):
+                expires = certificate.not_valid_after_utc.timestamp()
+                entry = Issued(
+                    identity.role, identity.id, name[:_MAX_NAME], certificate.serial_number, expires
+                )
+                self._write_issued(number, [*issued, entry])
+        pem = certificates.certificate_pem(certificate)
+        return Certification(pem, self.authorities_pem, self.revocations_pem)
+
+    def revoke(self, subject_id: str) -> int:
+        """Take back every certificate of a node or granted coordinator, for ever.
+
+        Returns the number of the new revocation list. Raises ``AccessError`` for an unknown id.
+        """
+        with self._changing():
+            number, issued = self._read_issued()
+            if not any(one.id == subject_id for one in issued):
+                raise AccessError(
+                    f"no certificate was issued for {subject_id!r}: see `pi-cluster node list`"
+                )
+            marked = [replace(one, revoked=True) if one.id == subject_id else one for one in issued]
+            self._write_issued(number + 1, marked)
+            self._sign_revocations()
+            return number + 1
+
+    def renew_own(self) -> None:
+        """New keys and certificates for this user as operator and as coordinator."""
+        for role in _OWN_ROLES:
+            identity = Identity(self.cluster, role, str(role))
+            request = credentials.request_certificate(self.folder, role, str(role))
+            credentials.install(
+                self.folder, role, self.issue(request, identity, str(role)), identity
+            )
+
+    @property
+    def has_successor(self) -> bool:
+        """Whether a next authority has been made that signs nothing yet."""
+        return (self.folder / (_CERTIFICATE + _NEXT)).exists()
+
+    @property
+    def has_predecessor(self) -> bool:
+        """Whether the authority from before is still trusted."""
+        return not self.has_successor and len(self.authorities) > 1
+
+    def prepare_successor(self) -> None:
+        """Make the next authority and trust it; the present one signs on until `succeed`."""
+        with self._changing():
+            if not self.has_successor:
+                _make_authority(self.folder, self.cluster, _NEXT)
+            successor = read_file(self.folder / (_CERTIFICATE + _NEXT))
+            pem = read_file(self.folder / _CERTIFICATE) + successor
+            write_bytes(self.folder / AUTHORITIES, pem)
+
+    def succeed(self) -> None:
+        """Let the next authority sign from now on. Everybody must trust it already."""
+        with self._changing():
+            # The certificate first: `_load` finds the key that belongs to it after a power cut.
+            (self.folder / (_CERTIFICATE + _NEXT)).replace(self.folder / _CERTIFICATE)
+            self._load()
+            number, issued = self._read_issued()
+            self._write_issued(number + 1, issued)
+            self._sign_revocations()
+        self.renew_own()
+
+    def forget_predecessor(self) -> None:
+        """Trust the present authority alone. What the one before signed is worth nothing then."""
+        with self._changing():
+            if not self._own_are_renewed():
+                self._sign_revocations()
+                self.renew_own()
+            write_bytes(self.folder / AUTHORITIES, read_file(self.folder / _CERTIFICATE))
+
+    def signed(self, certificate: x509.Certificate) -> bool:
+        """Whether the present authority, not the one before, signed a certificate."""
+        with contextlib.suppress(AccessError):
+            certificates.check_issuer(certificate, [self._certificate])
+            return True
+        return False
+
+    def _own_are_renewed(self) -> bool:
+        return all(
+            self.signed(certificates.read_certificate(read_file(self.folder / f"{role}.pem")))
+            for role in _OWN_ROLES
+        )
+
+    def _load(self) -> None:
+        self._certificate = certificates.read_certificate(read_file(self.folder / _CERTIFICATE))
+        for name in (_KEY, _KEY + _NEXT):
+            if (self.folder / name).exists():
+                key = certificates.read_key(read_private(self.folder / name))
+                if key_hash(key) == key_hash(self._certificate):
+                    self._key = key
+                    (self.folder / name).replace(self.folder / _KEY)
+                    return
+        raise AccessError(
+            f"{self.folder / _KEY} is not the key of {_CERTIFICATE} beside it: put both back from "
+            "a backup"
+        )
+
+    def _sign_revocations(self) -> None:
+        number, issued = self._read_issued()
+        revoked = Revocations(number, frozenset(one.serial for one in issued if one.revoked))
+        pem = certificates.make_revocations(self._certificate, self._key, revoked, utc_now())
+        write_bytes(self.folder / REVOCATIONS, pem)
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        with (self.folder / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _read_issued(self) -> tuple[int, list[Issued]]:
+        path = self.folder / _ISSUED
+        try:
+            values = json.loads(read_file(path))
+            return int(values["revocations"]), [_issued(one) for one in values["issued"]]
+        except (ValueError, TypeError, KeyError) as error:
+            raise StateError(
+                f"{path} cannot be read ({error}): put it back from a backup; what it holds is "
+                "needed to revoke nodes"
+            ) from None
+
+    def _write_issued(self, number: int, issued: Sequence[Issued]) -> None:
+        # What was revoked stays for ever: a node whose clock is behind would believe it again.
+        expired = utc_now().timestamp() - _FORGET_AFTER_S
+        kept = [one for one in issued if one.revoked or one.expires_unix_s > expired]
+        write_bytes(self.folder / _ISSUED, _issued_json(number, kept), private=True)
+
+
+def is_initialised(folder: Path) -> bool:
+    """Whether a cluster has certificates on this machine, made or granted."""
+    return (folder / AUTHORITIES).exists()
+
+
+def _make_authority(folder: Path, cluster: str, suffix: str) -> None:
+    key = certificates.new_key()
+    certificate = certificates.make_authority(key, cluster, utc_now())
+    write_bytes(folder / (_KEY + suffix), certificates.key_pem(key), private=True)
+    write_bytes(folder / (_CERTIFICATE + suffix), certificates.certificate_pem(certificate))
+
+
+def _own_ids(role: Role) -> tuple[str, ...]:
+    """Ids that the operator's own certificates have, which are no entries of the list."""
+    return (str(role),) if role in _OWN_ROLES else ()
+
+
+def _issued_json(number: int, issued: Sequence[Issued]) -> bytes:
+    entries = [asdict(one) | {"serial": f"{one.serial:x}"} for one in issued]
+    return json.dumps({"revocations": number, "issued": entries}, indent=1).encode() + b"\n"
+
+
+def _issued(values: dict[str, Any]) -> Issued:
+    return Issued(
+        role=Role(values["role"]),
+        id=str(values["id"]),
+        name=str(values["name"]),
+        serial=int(values["serial"], 16),
+        expires_unix_s=float(values["expires_unix_s"]),
+        revoked=bool(values["revoked"]),
+    )

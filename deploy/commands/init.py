@@ -1,0 +1,25 @@
+"""``pi-cluster init``: certificates for a cluster, so that nobody else gets in."""
+
+import click
+
+from cluster import settings
+from cluster.authority import ClusterAuthority
+from deploy import screen
+from deploy.commands.options import cluster_option
+
+
+@click.command()
+@cluster_option
+def init(cluster: str) -> None:
+    """Make this cluster's authority and your certificates; from then on, TLS everywhere.
+
+    They lie in ~/.config/pi-cluster/CLUSTER, and whoever can read that folder owns the cluster.
+    """
+    folder = settings.cluster_config(cluster)
+    authority = ClusterAuthority.create(folder, cluster)
+    screen.notes.print(
+        f"cluster {cluster!r} has an authority now ({authority.fingerprint.hex()[:16]}), in "
+        f"{folder}: keep a backup of that folder in a safe place. Next: pi-cluster up --hosts "
+        "pi@pi1.local,..., or pi-cluster token create",
+        soft_wrap=True,
+    )

@@ -1,0 +1,43 @@
+"""``pi-cluster node-certificate``: a node's half of being certified by hand or over SSH."""
+
+import base64
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from cluster.certificates import MAX_PEM_BYTES
+from cluster.credentials import Certification
+from deploy.commands.options import cluster_option
+from worker.membership import install_certification, request_certificate
+
+_data_dir = click.option(
+    "--data-dir", type=click.Path(path_type=Path), required=True, help="Of the worker."
+)
+
+
+@click.group("node-certificate")
+def node_certificate() -> None:
+    """Make a node's key and signing request, and install what the operator made of it.
+
+    Run as the user whose worker it is. `pi-cluster up --hosts` does this over SSH.
+    """
+
+
+@node_certificate.command()
+@_data_dir
+def request(data_dir: Path) -> None:
+    """Print a JSON object: the node's id, and its signing request (PKCS #10, DER, base64)."""
+    node_id, signing_request = request_certificate(data_dir)
+    encoded = base64.b64encode(signing_request).decode()
+    click.echo(json.dumps({"node_id": node_id, "signing_request": encoded}))
+
+
+@node_certificate.command()
+@_data_dir
+@cluster_option
+def install(data_dir: Path, cluster: str) -> None:
+    """Read a JSON object of PEM texts (certificate, authorities, revocations) from stdin."""
+    given = Certification.from_json(sys.stdin.buffer.read(4 * MAX_PEM_BYTES))
+    install_certification(data_dir, cluster, given)
