@@ -2,8 +2,9 @@
 
     python -m benchmarks.transfer.operator STORE AUTHORITY ADDRESS...
 
-AUTHORITY is the folder of the cluster's certificates, or ``plain`` for a cluster without. Hands out the shards as ``pi-cluster up`` does, as many layers to each node, and prints the
-seconds and the bytes as JSON.
+AUTHORITY is the folder of the cluster's certificates, or ``plain`` for a cluster without. Hands
+out the shards as ``pi-cluster up`` does, as many layers to each node, and prints the seconds and
+the bytes as JSON.
 """
 
 import json
