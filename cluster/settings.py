@@ -20,7 +20,7 @@ DEFAULT_CONTEXT = 4096  # without a window the cache is all of the context, so i
 
 MAX_MESSAGE_BYTES = 64 << 20  # gRPC's own 4 MiB would refuse a chunk of 512 rows of a 7B
 MAX_REQUEST_BYTES = 32 << 20  # what a worker receives: 512 rows of 16 384 numbers
-SHARD_PART_BYTES = 128 << 10  # below what is mapped block by block, which is slow
+SHARD_PART_BYTES = 240 << 10  # just below worker/allocator.py's LARGE_BYTES: mapping costs
 MAX_SHARD_PART_BYTES = 1 << 20  # that are taken
 MAX_ECHO_BYTES = 1 << 20  # in either direction: enough to know a link by
 MAX_CALLS = 64  # at once; those of one caller are bounded more tightly (worker/guard.py)

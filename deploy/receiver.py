@@ -142,6 +142,8 @@ class Receiver:
         """A client that :meth:`stop` closes."""
         with NodeClient(self.node.peer, self._dialer) as client:
             with self._lock:
+                if self._stopped.is_set():
+                    raise NodeError("the transfer was broken off")
                 self._clients.add(client)
             try:
                 yield client

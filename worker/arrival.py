@@ -31,6 +31,7 @@ class Arrival:
         self._has_ended = False  # no more comes
         self._is_abandoned = False  # and nobody wants the hash
         self._synced_bytes = offset_bytes
+        self._told_bytes = offset_bytes  # to whom hashes, who is woken for whole blocks only
         self._sync: Future[None] | None = None
 
     def __enter__(self) -> Self:
@@ -63,7 +64,9 @@ class Arrival:
                 rest = rest[self._file.write(rest) or 0 :]
             with self._grown:
                 self.received_bytes += len(part)
-                self._grown.notify()
+                if self.received_bytes - self._told_bytes >= _HASH_BLOCK_BYTES:
+                    self._told_bytes = self.received_bytes
+                    self._grown.notify()
             if self.received_bytes - self._synced_bytes >= _SYNC_BYTES:
                 self._sync_behind()
         except OSError as error:
@@ -105,9 +108,9 @@ class Arrival:
         return ""
 
     def _wait_beyond(self, done: int) -> int:
-        """Wait until more than ``done`` bytes are there, or no more come; returns how many are."""
+        """Wait until a block beyond ``done`` is there, or no more come; returns how much is."""
         with self._grown:
-            self._grown.wait_for(lambda: self.received_bytes > done or self._has_ended)
+            self._grown.wait_for(lambda: self._told_bytes > done or self._has_ended)
             return self.received_bytes
 
     def _failure(self, error: OSError) -> StoreError:

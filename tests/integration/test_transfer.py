@@ -1,6 +1,9 @@
 """Shards on their way: from the operator, from node to node, through broken connections."""
 
+import os
+import shutil
 import signal
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -324,3 +327,45 @@ def test_a_fetch_from_a_node_that_is_not_there_is_no_loss_of_the_one_that_asks(c
     ):
         client.fetch_shard(store_file, Peer(two), lambda received: None)
     assert type(refusal.value) is NodeError
+
+
+def test_ctrl_c_ends_a_transfer_at_once_and_keeps_what_came(cluster):
+    _, one = cluster.start_worker("one")
+    with Proxy(one, 300e3) as proxy:  # the embedded model would take a dozen seconds
+        running = cluster.start("up", "--nodes", proxy.address)
+        folder = vault_of(cluster, "one")
+        eventually(lambda: list(folder.iterdir()), lambda seen: len(seen) > 1, within_s=40)
+        running.send(signal.SIGINT)
+        outcome = running.end(timeout_s=10)
+    assert outcome.code == 130 and "Traceback" not in outcome.err, outcome
+    assert "received" not in outcome.err
+    assert list(folder.iterdir())
+
+
+@pytest.fixture
+def small_disk(cluster):
+    """A disk for a worker named "one": beside the 64 MiB that stay free, 14 MiB are left."""
+    if os.geteuid() or not shutil.which("mount"):
+        pytest.skip("mounting a small disk needs root")
+    folder = cluster.folder / "one"
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=78m", "none", str(folder)]
+    mounted = subprocess.run(words, capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"mounting is not allowed here: {mounted.stderr}")
+    yield folder
+    cluster.stop_commands()
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_small_disk_gets_room_for_the_next_plan_and_no_more_than_it_has(
+    cluster, store, small_disk
+):
+    _, one = cluster.start_worker("one")
+    hand_out_shards(planned(cluster.name, store, {one: LayerRange(0, 3)}), Watched())
+    with pytest.raises(NodeError, match=r"one .* needs 90\d+ bytes for its shards and has [1-5]"):
+        hand_out_shards(planned(cluster.name, store, {one: LayerRange(0, 6)}), Watched())
+    hand_out_shards(planned(cluster.name, store, {one: LayerRange(3, 6)}), Watched())
+    names = {file.name for file in store.manifest.stage_files(3, 6)}
+    assert names < held(store, one) < {file.name for file in store.manifest.files}
+    assert shutil.disk_usage(small_disk).free >= 64 << 20
