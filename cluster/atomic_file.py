@@ -1,7 +1,10 @@
 """A file that appears under its name only when all of it is safely on disk."""
 
+import contextlib
+import fcntl
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -77,6 +80,14 @@ def write_bytes(path: Path, data: bytes, private: bool = False) -> None:
     """Write a small file at once; raises ``StoreError`` as ``AtomicFile`` does."""
     with AtomicFile(path, private) as file:
         file.write(data)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock: one process and thread at a time reads, changes and writes."""
+    with (folder / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def sync_folder(folder: Path) -> None:

@@ -9,10 +9,9 @@ Its folder is the operator's, and has beside the credentials of operator and coo
 """
 
 import contextlib
-import fcntl
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +19,7 @@ from typing import Any, Self
 from cryptography import x509
 
 from cluster import certificates, credentials
-from cluster.atomic_file import write_bytes
+from cluster.atomic_file import locked, write_bytes
 from cluster.certificates import Identity, Revocations, Role, key_hash, utc_now
 from cluster.credentials import (
     AUTHORITIES,
@@ -51,7 +50,11 @@ class Issued:
     name: str
     """For people."""
     serial: int
+    key: str
+    """SHA-256 of its public key, in hexadecimal."""
     expires_unix_s: float
+    authority: str
+    """The hash of the authority that signed it: another one may have taken its place since."""
     revoked: bool = False
 
 
@@ -142,6 +145,17 @@ class ClusterAuthority:
         return self._read_issued()[1]
 
     @property
+    def good(self) -> list[Issued]:
+        """Those of `issued` that others still believe."""
+        trusted = {key_hash(authority).hex() for authority in self.authorities}
+        now = utc_now().timestamp()
+        return [
+            one
+            for one in self.issued
+            if not one.revoked and one.expires_unix_s > now and one.authority in trusted
+        ]
+
+    @property
     def news(self) -> Certification:
         """What everybody is to know: the authorities and the revocation list."""
         return Certification(b"", self.authorities_pem, self.revocations_pem)
@@ -155,20 +169,28 @@ class ClusterAuthority:
         public_key = certificates.read_signing_request(signing_request)
         if identity.cluster != self.cluster:
             raise AccessError(f"this is the authority of {self.cluster!r}, not {identity.cluster}")
-        with self._changing():
+        with locked(self.folder):
             number, issued = self._read_issued()
             if any(one.revoked and one.id == identity.id for one in issued):
                 raise AccessError(
                     f"{identity.label} was revoked, which is for ever: let it take part under a "
                     "new id (remove node.json and credentials/ from its data directory)"
                 )
+            if any(one.role is not identity.role and one.id == identity.id for one in issued):
+                raise AccessError(f"{identity.id!r} is taken already: choose another name")
             certificate = certificates.make_certificate(
                 self._certificate, self._key, public_key, identity, utc_now()
             )
             if identity.id not in _own_ids(identity.role):
                 expires = certificate.not_valid_after_utc.timestamp()
                 entry = Issued(
-                    identity.role, identity.id, name[:_MAX_NAME], certificate.serial_number, expires
+                    role=identity.role,
+                    id=identity.id,
+                    name=name[:_MAX_NAME],
+                    serial=certificate.serial_number,
+                    key=key_hash(public_key).hex(),
+                    expires_unix_s=expires,
+                    authority=self.fingerprint.hex(),
                 )
                 self._write_issued(number, [*issued, entry])
         pem = certificates.certificate_pem(certificate)
@@ -179,7 +201,7 @@ class ClusterAuthority:
 
         Returns the number of the new revocation list. Raises ``AccessError`` for an unknown id.
         """
-        with self._changing():
+        with locked(self.folder):
             number, issued = self._read_issued()
             if not any(one.id == subject_id for one in issued):
                 raise AccessError(
@@ -211,7 +233,7 @@ class ClusterAuthority:
 
     def prepare_successor(self) -> None:
         """Make the next authority and trust it; the present one signs on until `succeed`."""
-        with self._changing():
+        with locked(self.folder):
             if not self.has_successor:
                 _make_authority(self.folder, self.cluster, _NEXT)
             successor = read_file(self.folder / (_CERTIFICATE + _NEXT))
@@ -220,7 +242,7 @@ class ClusterAuthority:
 
     def succeed(self) -> None:
         """Let the next authority sign from now on. Everybody must trust it already."""
-        with self._changing():
+        with locked(self.folder):
             # The certificate first: `_load` finds the key that belongs to it after a power cut.
             (self.folder / (_CERTIFICATE + _NEXT)).replace(self.folder / _CERTIFICATE)
             self._load()
@@ -231,10 +253,13 @@ class ClusterAuthority:
 
     def forget_predecessor(self) -> None:
         """Trust the present authority alone. What the one before signed is worth nothing then."""
-        with self._changing():
-            if not self._own_are_renewed():
-                self._sign_revocations()
-                self.renew_own()
+        if not self._own_are_renewed():
+            self.renew_own()
+        with locked(self.folder):
+            # A higher number than any node holds: `up` tells all that did not hear of this.
+            number, issued = self._read_issued()
+            self._write_issued(number + 1, issued)
+            self._sign_revocations()
             write_bytes(self.folder / AUTHORITIES, read_file(self.folder / _CERTIFICATE))
 
     def signed(self, certificate: x509.Certificate) -> bool:
@@ -269,12 +294,6 @@ class ClusterAuthority:
         revoked = Revocations(number, frozenset(one.serial for one in issued if one.revoked))
         pem = certificates.make_revocations(self._certificate, self._key, revoked, utc_now())
         write_bytes(self.folder / REVOCATIONS, pem)
-
-    @contextlib.contextmanager
-    def _changing(self) -> Iterator[None]:
-        with (self.folder / "lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
     def _read_issued(self) -> tuple[int, list[Issued]]:
         path = self.folder / _ISSUED
@@ -322,6 +341,8 @@ def _issued(values: dict[str, Any]) -> Issued:
         id=str(values["id"]),
         name=str(values["name"]),
         serial=int(values["serial"], 16),
+        key=str(values["key"]),
         expires_unix_s=float(values["expires_unix_s"]),
+        authority=str(values["authority"]),
         revoked=bool(values["revoked"]),
     )

@@ -23,7 +23,10 @@ _RESOLVE_MS = 2_000
 
 @contextlib.contextmanager
 def announced(peer: Peer, cluster: str, version: str) -> Iterator[None]:
-    """Announce a worker while the block runs, and say goodbye when it ends."""
+    """Announce a worker while the block runs, and say goodbye when it ends.
+
+    One that waits to join says so, with the id of its token, which is no secret.
+    """
     host, port = split_address(peer.address)
     addresses = _reachable_addresses(host)
     info = ServiceInfo(
@@ -31,7 +34,12 @@ def announced(peer: Peer, cluster: str, version: str) -> Iterator[None]:
         f"{peer.node_id}.{SERVICE_TYPE}",
         addresses=[ipaddress.ip_address(a).packed for a in addresses],
         port=port,
-        properties={"cluster": cluster, "name": peer.name, "version": version},
+        properties={
+            "cluster": cluster,
+            "name": peer.name,
+            "version": version,
+            **({"joining": peer.joining} if peer.joining else {}),
+        },
         server=f"{peer.node_id}.local.",
     )
     zeroconf = Zeroconf(interfaces=addresses)
@@ -44,7 +52,9 @@ def announced(peer: Peer, cluster: str, version: str) -> Iterator[None]:
 
 
 def discover(cluster: str, wait_s: float, expected: Collection[str] = ()) -> list[Peer]:
-    """Workers of ``cluster`` that announce themselves within ``wait_s``, by node id.
+    """Workers of ``cluster`` that announce themselves within ``wait_s``, by name and node id.
+
+    Those that wait to join it are among them.
 
     Returns as soon as every node id in ``expected`` has been seen, if there are any.
     """
@@ -85,8 +95,10 @@ class _Listener(ServiceListener):
         node_id = name.removesuffix("." + SERVICE_TYPE)
         address = f"{_bracketed(_nearest(addresses))}:{info.port}"
         with self._lock:
-            label = text.get("name", b"").decode("utf-8", "replace")
-            self._peers[node_id] = Peer(address, node_id, label)
+            label, joining = (
+                text.get(key, b"").decode("utf-8", "replace") for key in ("name", "joining")
+            )
+            self._peers[node_id] = Peer(address, node_id, label, joining)
             if self._expected and self._expected <= self._peers.keys():
                 self.complete.set()
 

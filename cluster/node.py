@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Self
 import grpc
 
 from cluster import settings, wire
+from cluster.credentials import Certification
 from cluster.dialing import Dialer
 from cluster.errors import NodeError, NodeLost, StoreError
 from cluster.manifest import ShardFile
@@ -137,6 +138,19 @@ class NodeClient:
             self._stub.UnloadStage(
                 pb.UnloadStageRequest(epoch=epoch), timeout=settings.LOAD_TIMEOUT_S
             )
+
+    def request_certificate(self) -> bytes:
+        """A signing request (PKCS #10, DER) for a new key of the node's."""
+        with wire.restored_errors(self.label, self._explain):
+            reply = self._stub.RequestCertificate(
+                pb.RequestCertificateRequest(), timeout=settings.CALL_TIMEOUT_S
+            )
+        return bytes(reply.signing_request)
+
+    def certify(self, given: Certification) -> None:
+        """Give the node a certificate, authorities or a revocation list; it uses them at once."""
+        with wire.restored_errors(self.label, self._explain):
+            self._stub.Certify(given.to_wire(), timeout=settings.CALL_TIMEOUT_S)
 
     def measure_node(self) -> NodeProfile:
         """How fast the node computes; it measures when asked for the first time.

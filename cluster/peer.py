@@ -18,6 +18,8 @@ class Peer:
     node_id: str = ""
     """Empty while it is not known."""
     name: str = ""
+    joining: str = ""
+    """Id of the token by which it waits to join; empty for a node that has joined."""
 
     @property
     def label(self) -> str:

@@ -12,14 +12,19 @@ import click
 
 from cluster.errors import ClusterError
 from cluster.version import VERSION
+from deploy.commands.authority import authority
 from deploy.commands.bench import bench
 from deploy.commands.chat import chat
+from deploy.commands.grant import accept, grant
 from deploy.commands.init import init
+from deploy.commands.join import join
+from deploy.commands.node import node
 from deploy.commands.node_certificate import node_certificate
 from deploy.commands.plan import plan
 from deploy.commands.prompt import prompt
 from deploy.commands.shard import shard, verify
 from deploy.commands.status import down, status
+from deploy.commands.token import token
 from deploy.commands.up import up
 from deploy.screen import INTERRUPTED, notes
 from kernels import KernelsError
@@ -38,7 +43,7 @@ def cli(debug: bool) -> None:
 
 _COMMANDS = (
     *(init, up, plan, prompt, chat, status, down, bench),
-    *(shard, verify, worker, node_certificate),
+    *(shard, verify, worker, token, join, node, authority, grant, accept, node_certificate),
 )
 for _command in _COMMANDS:
     cli.add_command(_command)

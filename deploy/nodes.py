@@ -11,6 +11,8 @@ from cluster.node import NodeClient
 from cluster.peer import Peer, is_loopback, parse_nodes
 from protos import pi_cluster_pb2 as pb
 
+_MAX_TOKEN_ID = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -32,13 +34,19 @@ class Node:
 
 def find_nodes(cluster: str, dialer: Dialer) -> tuple[list[Node], list[str]]:
     """Workers of a cluster that mDNS finds and that answer, and warnings about the others."""
-    peers = discovery.discover(cluster, settings.DISCOVERY_S)
+    found = discovery.discover(cluster, settings.DISCOVERY_S)
+    peers = [peer for peer in found if not peer.joining]
     if not peers:
         raise NodeError(
             f"no workers of cluster {cluster!r} were found by mDNS: start `pi-cluster worker` on "
             "each node, name them with --nodes HOST:PORT,..., or try --local 3"
         )
-    nodes, warnings = [], []
+    nodes = []
+    warnings = [
+        f"leaving out {peer.label}, which waits to join by token {peer.joining[:_MAX_TOKEN_ID]!r}"
+        for peer in found
+        if peer.joining
+    ]
     for peer, answer in zip(peers, _ask_all(peers, dialer), strict=True):
         if isinstance(answer, ClusterError):
             warnings.append(f"leaving out {peer.name or peer.address}: {answer}")

@@ -79,6 +79,12 @@ class PipelineRecord:
             context=None if config.window else self.limits.context,
         )
 
+    @property
+    def files(self) -> list[Path]:
+        """Where it lies, with what `prompt` needs of its store."""
+        names = [file.name for file in self.manifest.tokenizer_files]
+        return [self.folder / name for name in (*names, _MANIFEST_NAME, _RECORD_NAME)]
+
     def text_model(self) -> TextModel:
         """The served model's tokenizer and chat template."""
         return TextModel(self.folder, self.manifest)

@@ -31,7 +31,8 @@ from worker.presence import find_presence
 
 COMMAND = Path(sys.executable).with_name("pi-cluster")
 
-_WITHOUT_CLUSTER = ("shard", "verify", "--help", "--version")
+_WITHOUT_CLUSTER = ("shard", "verify", "accept", "node-certificate", "--help", "--version")
+_GROUPS = ("token", "node", "authority")
 _PATIENCE_S = 40.0
 _POLL_S = 0.02
 
@@ -138,7 +139,8 @@ class Cluster:
     def words(self, *words: str) -> list[str]:
         """The whole command line."""
         named = [] if words[0] in _WITHOUT_CLUSTER else ["--cluster", self.name]
-        return [str(COMMAND), words[0], *named, *words[1:]]
+        first = 2 if words[0] in _GROUPS else 1
+        return [str(COMMAND), *words[:first], *named, *words[first:]]
 
     def run(self, *words: str, stdin: bytes = b"", timeout_s: float = _PATIENCE_S) -> Outcome:
         """Run a command to its end."""

@@ -37,12 +37,9 @@ def worker(
     no_mdns: bool,
 ) -> None:
     """Offer this machine to a cluster: hold some layers of a model and run them."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
     settings.check_cluster_name(cluster)
     host, port = split_address(listen, settings.DEFAULT_PORT)
-    run_worker(
+    serve(
         WorkerOptions(
             cluster=cluster,
             host=host,
@@ -54,3 +51,11 @@ def worker(
             insecure=insecure,
         )
     )
+
+
+def serve(options: WorkerOptions) -> None:
+    """Run a worker with its log on standard error."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    run_worker(options)

@@ -198,7 +198,9 @@ class Guard(grpc.ServerInterceptor):
 
     def _refuse(self, context: grpc.ServicerContext, method: str, error: ClusterError) -> Never:
         log.warning("refused %s to %s: %s", method, self._described(context), error)
-        wire.refuse(context, error, grpc.StatusCode.PERMISSION_DENIED)
+        denied = isinstance(error, AccessError)
+        code = grpc.StatusCode.PERMISSION_DENIED if denied else grpc.StatusCode.FAILED_PRECONDITION
+        wire.refuse(context, error, code)
 
     def _refuse_unknown(self, context: grpc.ServicerContext, method: str) -> Never:
         name = method[:100].encode("ascii", "replace").decode()

@@ -7,14 +7,14 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import grpc
 
 from cluster import discovery, settings, wire
-from cluster.credentials import LiveCredentials
 from cluster.dialing import PlainDialer, SecureDialer
 from cluster.errors import AccessError, ClusterError, NodeLost
 from cluster.peer import Peer, is_loopback
@@ -25,6 +25,7 @@ from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
 from worker import machine
 from worker.allocator import map_large_blocks
+from worker.enrolment import Enrolment, enrolment_server, waits_to_join
 from worker.guard import Guard
 from worker.host import StageHost
 from worker.identity import load_identity
@@ -39,6 +40,7 @@ from worker.vault import ShardVault
 log = logging.getLogger(__name__)
 
 _MAX_NAME = 64
+_POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,43 +74,73 @@ def run_worker(options: WorkerOptions) -> None:
         present(options.data_dir) as tell,
         Engine(settings.kernel_variant(), options.threads) as engine,
     ):
-        identity = load_identity(options.data_dir)
-        membership = _membership(options)
-        credentials = membership.credentials if membership else None
-        dialer = SecureDialer(credentials) if credentials else PlainDialer(options.insecure)
-        vault = ShardVault(options.data_dir / "shards")
-        host = StageHost(vault, functools.partial(load_stage, vault=vault, engine=engine), dialer)
-        about = pb.NodeDescription(
-            node_id=identity.node_id,
-            name=options.name[:_MAX_NAME],
-            cluster=options.cluster,
-            version=VERSION,
-            wire_version=wire.WIRE_VERSION,
-            machine_id=machine.machine_id(),
-            kernels=engine.variant,
-            threads=engine.threads,
-        )
-        profile = ProfileKeeper(options.data_dir, identity, engine)
-        guard = Guard(WORKER_RULES, credentials)
-        service = WorkerService(about, vault, host, profile, dialer, guard, membership)
-        server = grpc.server(
-            ThreadPoolExecutor(settings.MAX_CALLS, "call"),
-            interceptors=[guard],
-            options=wire.SERVER_OPTIONS,
-            maximum_concurrent_rpcs=settings.MAX_CALLS,
-        )
-        rpc.add_WorkerServicer_to_server(service, server)
-        address = f"{options.host}:{_bind(server, options, credentials)}"
-        server.start()
-        peer = Peer(address, identity.node_id, options.name)
-        with _announced(peer, options):
-            tell(Presence(os.getpid(), address, identity.node_id))
-            print(f"ready {address} {identity.node_id}", flush=True)
-            log.info("node %s (%s) listens on %s", options.name, identity.node_id, address)
-            stopping.wait()
-        host.end_session(NodeLost(f"{options.name} is shutting down"))
-        server.stop(settings.STOP_GRACE_S).wait()
+        if waits_to_join(options.data_dir):
+            options = _join(options, stopping)
+        if not stopping.is_set():
+            _serve(options, engine, tell, stopping)
     log.info("node %s has left", options.name)
+
+
+def _serve(
+    options: WorkerOptions,
+    engine: Engine,
+    tell: Callable[[Presence], None],
+    stopping: threading.Event,
+) -> None:
+    """Answer calls until ``stopping`` is set."""
+    identity = load_identity(options.data_dir)
+    membership = _membership(options)
+    credentials = membership.credentials if membership else None
+    dialer = SecureDialer(credentials) if credentials else PlainDialer(options.insecure)
+    vault = ShardVault(options.data_dir / "shards")
+    host = StageHost(vault, functools.partial(load_stage, vault=vault, engine=engine), dialer)
+    about = pb.NodeDescription(
+        node_id=identity.node_id,
+        name=options.name[:_MAX_NAME],
+        cluster=options.cluster,
+        version=VERSION,
+        wire_version=wire.WIRE_VERSION,
+        machine_id=machine.machine_id(),
+        kernels=engine.variant,
+        threads=engine.threads,
+    )
+    profile = ProfileKeeper(options.data_dir, identity, engine)
+    guard = Guard(WORKER_RULES, credentials)
+    service = WorkerService(about, vault, host, profile, dialer, guard, membership)
+    server = grpc.server(
+        ThreadPoolExecutor(settings.MAX_CALLS, "call"),
+        interceptors=[guard],
+        options=wire.SERVER_OPTIONS,
+        maximum_concurrent_rpcs=settings.MAX_CALLS,
+    )
+    rpc.add_WorkerServicer_to_server(service, server)
+    shown = server_credentials(credentials) if credentials else None
+    address = f"{options.host}:{_bind(server, options, shown)}"
+    server.start()
+    peer = Peer(address, identity.node_id, options.name)
+    with _announced(peer, options):
+        tell(Presence(os.getpid(), address, identity.node_id))
+        print(f"ready {address} {identity.node_id}", flush=True)
+        log.info("node %s (%s) listens on %s", options.name, identity.node_id, address)
+        stopping.wait()
+    host.end_session(NodeLost(f"{options.name} is shutting down"))
+    server.stop(settings.STOP_GRACE_S).wait()
+
+
+def _join(options: WorkerOptions, stopping: threading.Event) -> WorkerOptions:
+    """Wait to be admitted, or stopped; returns the options with the port that was chosen."""
+    enrolment = Enrolment(options.data_dir, options.cluster, options.name[:_MAX_NAME])
+    node_id, token_id = enrolment.identity.id, enrolment.token.id
+    with enrolment_server(enrolment) as server:
+        port = _bind(server, options, enrolment.server_credentials)
+        server.start()
+        address = f"{options.host}:{port}"
+        with _announced(Peer(address, node_id, options.name, token_id), options):
+            print(f"joining {address} {node_id}", flush=True)
+            log.info("node %s (%s) waits on %s to join", options.name, node_id, address)
+            while not (stopping.is_set() or enrolment.admitted.wait(_POLL_S)):
+                pass
+    return replace(options, port=port)
 
 
 def _announced(peer: Peer, options: WorkerOptions) -> contextlib.AbstractContextManager[None]:
@@ -138,11 +170,13 @@ def _membership(options: WorkerOptions) -> Membership | None:
     return None
 
 
-def _bind(server: grpc.Server, options: WorkerOptions, credentials: LiveCredentials | None) -> int:
+def _bind(
+    server: grpc.Server, options: WorkerOptions, credentials: grpc.ServerCredentials | None
+) -> int:
     address = f"{options.host}:{options.port}"
     with contextlib.suppress(RuntimeError):
         if credentials:
-            port = server.add_secure_port(address, server_credentials(credentials))
+            port = server.add_secure_port(address, credentials)
         else:
             port = server.add_insecure_port(address)
         if port:

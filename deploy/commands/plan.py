@@ -12,6 +12,7 @@ from cluster.objective import Objective
 from cluster.store import Store
 from deploy import screen
 from deploy.access import dialer_for
+from deploy.admission import admit_waiting
 from deploy.commands.options import (
     cluster_option,
     context_option,
@@ -46,12 +47,13 @@ def plan(
 ) -> None:
     """Show the plans for both objectives, and the tokens per second to expect of them.
 
-    Without STORE it is the embedded storyteller; without --nodes, mDNS finds them. Nodes that were
-    never measured are; beside that nothing changes on them.
+    Without STORE it is the embedded storyteller; without --nodes, mDNS finds them. Nodes that wait
+    to join are admitted, and those never measured are; beside that nothing changes on them.
     """
     settings.check_cluster_name(cluster)
     opened = Store(store or embedded_store())
     dialer = dialer_for(cluster, insecure)
+    admit_waiting(cluster, nodes, dialer)
     found, warnings = named_or_found(nodes, cluster, dialer)
     screen.warn(warnings)
     config = ModelConfig.from_dict(opened.manifest.config)

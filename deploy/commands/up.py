@@ -14,10 +14,12 @@ from cluster.peer import parse_nodes
 from cluster.store import Store
 from deploy import screen
 from deploy.access import dialer_for
+from deploy.admission import admit_waiting
 from deploy.commands.options import context_option, insecure_option, nodes_option, texts_option
 from deploy.embedded import embedded_store
 from deploy.footprint import choose_limits
 from deploy.local_workers import ensure_local_workers
+from deploy.membership import renew_certificates
 from deploy.nodes import Node, ask_nodes, find_nodes
 from deploy.plan_table import context_note, expected, plan_table
 from deploy.record import PipelineRecord, changing, load_record, save_record
@@ -68,7 +70,10 @@ def up(
         opened = Store(store or embedded_store())
         previous = _previous(cluster)
         dialer = dialer_for(cluster, insecure)
+        if nodes or not local:
+            admit_waiting(cluster, nodes, dialer)
         found = _choose_nodes(cluster, local, nodes, dialer)
+        renew_certificates(cluster, found, dialer)
         config = ModelConfig.from_dict(opened.manifest.config)
         limits = choose_limits(config, context, texts)
         rollout = make_rollout(opened, found, limits, previous, Objective(objective), dialer)

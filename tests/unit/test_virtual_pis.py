@@ -22,7 +22,7 @@ from cluster.plan import LayerRange
 from coordinator.pipeline import StageAddress
 from protos import pi_cluster_pb2 as pb
 from tests.kernel_engines import EVERY_VARIANT, engine
-from tests.worker_servers import serving
+from tests.worker_servers import PLAIN, serving
 from transformer.layer import Span
 from transformer.stage import Chunk
 from worker.host import StageHost
@@ -112,9 +112,9 @@ def virtual_pipeline(job, folder):
         for layers in (LayerRange(0, 16), LayerRange(16, 32)):
             name = str(layers)
             about = pb.NodeDescription(node_id=name, name=name, wire_version=wire.WIRE_VERSION)
-            host = StageHost(vault, VirtualLoader(FAST, job.scripts))
+            host = StageHost(vault, VirtualLoader(FAST, job.scripts), PLAIN)
             profile = ProfileKeeper(folder, Identity(name), engine(EVERY_VARIANT[0]))
-            service = WorkerService(about, vault, host, profile)
+            service = WorkerService(about, vault, host, profile, PLAIN)
             address = stack.enter_context(serving(service))
             stages.append(StageAddress(name, name, address, layers))
         load_stages(stages, manifest_of(CONFIG))

@@ -1,0 +1,183 @@
+"""Nodes that wait to join: found, made to prove themselves, given certificates.
+
+What mDNS or a list of addresses says of them counts for nothing; the token's secret does, and that
+the key of the TLS connection is the one in the signing request, so nobody stands between.
+"""
+
+import secrets
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import grpc
+from cryptography import x509
+
+from cluster import certificates, settings, wire
+from cluster.authority import ClusterAuthority, is_initialised
+from cluster.certificates import Identity, Role, key_hash
+from cluster.dialing import Dialer
+from cluster.discovery import discover
+from cluster.errors import AccessError, ClusterError, NodeError
+from cluster.handshake import shown_certificate
+from cluster.node import NodeClient
+from cluster.peer import Peer, parse_nodes
+from cluster.tokens import NONCE_BYTES, TokenBook
+from deploy import screen
+from protos import pi_cluster_pb2 as pb
+from protos import pi_cluster_pb2_grpc as rpc
+
+_OPTIONS = [("grpc.max_receive_message_length", 64 << 10), ("grpc.enable_http_proxy", 0)]
+_START_TIMEOUT_S = 30.0  # from its certificate to its first answer
+_RETRY_S = 0.1
+_MAX_NAME = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What became of one node that waits to join."""
+
+    peer: Peer
+    refused: ClusterError | None
+    """None for a node that was admitted."""
+
+
+class Admitter:
+    """Lets nodes in by the tokens of one cluster."""
+
+    def __init__(self, authority: ClusterAuthority, dialer: Dialer) -> None:
+        self._authority = authority
+        self._dialer = dialer
+        self._tokens = TokenBook(authority.folder)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a token by which a node may still join."""
+        return self._tokens.has_open
+
+    def admit_announced(self) -> list[Admission]:
+        """Those that mDNS finds, by tokens of ours; who waits for others is left alone."""
+        ours = {entry.id for entry in self._tokens.entries}
+        found = discover(self._authority.cluster, settings.DISCOVERY_S)
+        return self._admit_all([peer for peer in found if peer.joining in ours])
+
+    def admit_named(self, peers: Sequence[Peer]) -> list[Admission]:
+        """Those at these addresses that wait to join; others have joined already."""
+        with ThreadPoolExecutor(max_workers=min(32, len(peers))) as pool:
+            waits = list(pool.map(self._waits_to_join, peers))
+        return self._admit_all([peer for peer, yes in zip(peers, waits, strict=True) if yes])
+
+    def _waits_to_join(self, peer: Peer) -> bool:
+        try:
+            shown = shown_certificate(peer, settings.CONNECT_TIMEOUT_S)
+        except ClusterError:
+            return False  # whoever asks it next says why
+        return shown is not None and shown.issuer == shown.subject
+
+    def _admit_all(self, peers: Sequence[Peer]) -> list[Admission]:
+        if not peers:
+            return []
+        with ThreadPoolExecutor(max_workers=min(32, len(peers))) as pool:
+            return list(pool.map(self._admit, peers))
+
+    def _admit(self, peer: Peer) -> Admission:
+        try:
+            return Admission(self._let_in(peer), None)
+        except ClusterError as error:
+            return Admission(peer, error)
+
+    def _let_in(self, peer: Peer) -> Peer:
+        shown = shown_certificate(peer, settings.CONNECT_TIMEOUT_S)
+        if shown is None:
+            raise NodeError(f"{peer.label} does not speak TLS, so it is no node that waits to join")
+        with _pinned_channel(peer, shown) as channel:
+            stub = rpc.EnrolmentStub(channel)
+            nonce = secrets.token_bytes(NONCE_BYTES)
+            with wire.restored_errors(peer.label):
+                introduction = stub.Introduce(
+                    pb.Challenge(nonce=nonce), timeout=settings.CALL_TIMEOUT_S
+                )
+            identity = self._proven(peer, shown, nonce, introduction)
+            name = _printable(introduction.name) or identity.id
+            given = self._authority.issue(introduction.signing_request, identity, name)
+            with wire.restored_errors(peer.label):
+                stub.Admit(given.to_wire(), timeout=settings.CALL_TIMEOUT_S)
+        admitted = Peer(peer.address, identity.id, name)
+        self._await_start(admitted)
+        return admitted
+
+    def _proven(
+        self, peer: Peer, shown: x509.Certificate, nonce: bytes, introduction: pb.Introduction
+    ) -> Identity:
+        """Who a node is that has proven to hold one of our tokens, over this very connection."""
+        try:
+            key = key_hash(certificates.read_signing_request(introduction.signing_request))
+            if key != key_hash(shown):
+                raise AccessError(
+                    "its signing request is for another key than its TLS connection: somebody may "
+                    "stand between"
+                )
+            identity = Identity(self._authority.cluster, Role.NODE, introduction.node_id)
+            self._check_new(identity, key)
+            self._tokens.use(introduction, nonce, key)
+        except AccessError as error:
+            raise AccessError(f"{peer.label} was not admitted: {error}") from None
+        return identity
+
+    def _check_new(self, identity: Identity, key: bytes) -> None:
+        """A token lets somebody in, but not as a node that is in already."""
+        for one in self._authority.good:
+            if one.id == identity.id and one.key != key.hex():
+                raise AccessError(
+                    f"node {identity.id} ({one.name}) has a certificate already: if that card was "
+                    "copied or set up anew, remove node.json from its data directory so that it "
+                    "gets an id of its own"
+                )
+
+    def _await_start(self, peer: Peer) -> None:
+        """Until the node, which has its certificate now, answers as a worker."""
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while True:
+            try:
+                with NodeClient(peer, self._dialer) as client:
+                    client.describe()
+                return
+            except ClusterError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_RETRY_S)
+
+
+def _pinned_channel(peer: Peer, shown: x509.Certificate) -> grpc.Channel:
+    """A channel that takes this one certificate, whoever signed it."""
+    try:
+        names = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        name = names.get_values_for_type(x509.DNSName)[0]
+    except (ValueError, IndexError, x509.ExtensionNotFound):
+        raise AccessError(f"{peer.label} shows a certificate that no joining node has") from None
+    credentials = grpc.ssl_channel_credentials(certificates.certificate_pem(shown))
+    override = ("grpc.ssl_target_name_override", name)
+    return grpc.secure_channel(peer.address, credentials, options=[*_OPTIONS, override])
+
+
+def _printable(name: str) -> str:
+    return "".join(filter(str.isprintable, name))[:_MAX_NAME]
+
+
+def admit_waiting(cluster: str, nodes: str | None, dialer: Dialer) -> None:
+    """Admit who waits by tokens of this cluster, found by mDNS or at these addresses, and tell.
+
+    Without certificates or open tokens there is nobody to admit.
+    """
+    folder = settings.cluster_config(cluster)
+    if not is_initialised(folder):
+        return
+    admitter = Admitter(ClusterAuthority(folder, cluster), dialer)
+    if not admitter.is_open:
+        return
+    with screen.notes.status("looking for nodes that wait to join"):
+        done = admitter.admit_named(parse_nodes(nodes)) if nodes else admitter.admit_announced()
+    for one in done:
+        if one.refused is None:
+            screen.notes.print(f"admitted {one.peer.label}", markup=False, soft_wrap=True)
+    screen.warn(str(one.refused) for one in done if one.refused)

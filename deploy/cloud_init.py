@@ -1,0 +1,37 @@
+"""What a fresh Raspberry Pi does on its first start, to join a cluster by itself."""
+
+import json
+import shlex
+
+from cluster import settings
+from cluster.tokens import Token
+
+_VENV = "/opt/pi-cluster/join"
+_TOKEN_FILE = "/root/pi-cluster.token"  # noqa: S105  a path
+
+
+def user_data(token: Token, cluster: str, source: str) -> str:
+    """cloud-init user-data: install pi-cluster with pip, and join by a token.
+
+    The token lies in a file for root alone until it was read, since command lines can be seen by
+    everybody.
+    """
+    name = [] if cluster == settings.DEFAULT_CLUSTER else ["--cluster", cluster]
+    commands = [
+        shlex.join(["python3", "-m", "venv", _VENV]),
+        shlex.join([f"{_VENV}/bin/pip", "install", "--only-binary", ":all:", source]),
+        f"{shlex.join([f'{_VENV}/bin/pi-cluster', 'join', '-', *name])} < {_TOKEN_FILE}",
+        f"rm -f {_TOKEN_FILE}",
+    ]
+    # JSON's strings are YAML's too, whatever stands in them.
+    lines = [
+        "#cloud-config",
+        "packages: [python3-venv]",
+        "write_files:",
+        f"  - path: {_TOKEN_FILE}",
+        '    permissions: "0600"',
+        f"    content: {json.dumps(token.text)}",
+        "runcmd:",
+        *(f"  - {json.dumps(command)}" for command in commands),
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,48 @@
+"""``pi-cluster grant`` and ``accept``: let another machine ask, and no more than ask."""
+
+from pathlib import Path
+
+import click
+
+from cluster import settings
+from cluster.authority import ClusterAuthority
+from deploy import screen
+from deploy.commands.options import cluster_option
+from deploy.grants import accept_grant, make_grant, read_grant, write_grant
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write."
+)
+@cluster_option
+def grant(name: str, out: Path, cluster: str) -> None:
+    """Write a file by which another machine, called NAME, may ask the model.
+
+    It may prompt, chat, bench and see the status, and change nothing. `pi-cluster node revoke NAME`
+    ends it. After a new `pi-cluster up` make it again, since it knows where the nodes are.
+    """
+    authority = ClusterAuthority(settings.cluster_config(cluster), cluster)
+    made = make_grant(authority, name)
+    write_grant(made, out)
+    screen.notes.print(
+        f"{out} holds a private key: carry it over safely, run `pi-cluster accept {out.name}` "
+        "there, and delete it",
+        markup=False,
+        soft_wrap=True,
+    )
+    if not made.files:
+        screen.warn(["no pipeline is up: make the grant again after `pi-cluster up`"])
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def accept(file: Path) -> None:
+    """Take up a FILE of `pi-cluster grant`, so that this user may ask that cluster."""
+    made = read_grant(file)
+    accept_grant(made)
+    name = "" if made.cluster == settings.DEFAULT_CLUSTER else f" --cluster {made.cluster}"
+    screen.notes.print(
+        f'ready. Next: pi-cluster prompt "Tell me a story."{name}', markup=False, soft_wrap=True
+    )

@@ -1,0 +1,76 @@
+"""``pi-cluster join``: on a Pi, become a node of somebody's cluster."""
+
+import socket
+import sys
+from pathlib import Path
+
+import click
+
+from cluster import settings
+from cluster.peer import split_address
+from deploy import screen
+from deploy.commands.options import cluster_option
+from worker.cli import serve
+from worker.enrolment import save_token
+from worker.process import WorkerOptions
+
+_MAX_TOKEN_BYTES = 1_000
+
+
+@click.command()
+@click.argument("token")
+@click.option("--foreground", is_flag=True, help="Run the worker here, until Ctrl-C.")
+@click.option(
+    "--listen",
+    metavar="HOST[:PORT]",
+    default=f"0.0.0.0:{settings.DEFAULT_PORT}",
+    show_default=True,
+    help="Address for the operator and other workers.",
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where shards are kept.")
+@click.option("--name", default=socket.gethostname, help="Shown to people. [default: host name]")
+@click.option("--threads", type=click.IntRange(1, 256), help="Of the kernels. [default: all cores]")
+@click.option("--no-mdns", is_flag=True, help="Do not announce this node on the network.")
+@cluster_option
+def join(
+    token: str,
+    foreground: bool,
+    listen: str,
+    data_dir: Path | None,
+    name: str,
+    threads: int | None,
+    no_mdns: bool,
+    cluster: str,
+) -> None:
+    """Join a cluster by a TOKEN of `pi-cluster token create`; "-" reads it from standard input.
+
+    The node waits until `pi-cluster up` on the operator's machine admits it.
+    """
+    settings.check_cluster_name(cluster)
+    folder = data_dir or settings.worker_data(cluster)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_token(folder, _read_standard_input() if token == "-" else token)  # noqa: S105
+    if not foreground:
+        screen.notes.print(
+            f"the token is kept in {folder}. Next: pi-cluster worker --cluster {cluster} --listen "
+            f"{listen} --data-dir {folder}, which waits until the operator runs `pi-cluster up`",
+            markup=False,
+            soft_wrap=True,
+        )
+        return
+    host, port = split_address(listen, settings.DEFAULT_PORT)
+    serve(
+        WorkerOptions(
+            cluster=cluster,
+            host=host,
+            port=port,
+            data_dir=folder,
+            name=name,
+            threads=threads,
+            announce=not no_mdns,
+        )
+    )
+
+
+def _read_standard_input() -> str:
+    return sys.stdin.buffer.read(_MAX_TOKEN_BYTES).decode("ascii", "replace")

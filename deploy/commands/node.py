@@ -1,0 +1,84 @@
+"""``pi-cluster node``: who takes part, and who does not any more."""
+
+import datetime
+
+import click
+
+from cluster import settings
+from cluster.authority import ClusterAuthority, Issued
+from cluster.errors import AccessError
+from deploy import screen
+from deploy.access import dialer_for
+from deploy.commands.options import cluster_option, nodes_option
+from deploy.membership import find_members, tell
+from deploy.record import changing
+
+
+@click.group()
+def node() -> None:
+    """Show which nodes (and granted coordinators) have certificates, and take one back."""
+
+
+@node.command("list")
+@cluster_option
+def list_nodes(cluster: str) -> None:
+    """Show who has a certificate, until when, and who was revoked."""
+    authority = ClusterAuthority(settings.cluster_config(cluster), cluster)
+    good = {one.serial for one in authority.good}
+    newest = {one.id: one for one in authority.issued}
+    rows = [
+        (one.name, one.id, one.role.value, _state(one, one.serial in good), _date(one))
+        for one in newest.values()
+    ]
+    screen.answers.print(screen.table("name", "id", "role", "state", "expires", rows=rows))
+
+
+@node.command()
+@click.argument("name_or_id")
+@nodes_option
+@cluster_option
+def revoke(name_or_id: str, nodes: str | None, cluster: str) -> None:
+    """Shut a node or a granted coordinator out, for ever and at once.
+
+    Every node that can be reached is told now; `pi-cluster up` tells the others.
+    """
+    with changing(cluster):
+        authority = ClusterAuthority(settings.cluster_config(cluster), cluster)
+        chosen = _chosen(authority, name_or_id)
+        authority.revoke(chosen.id)
+        dialer = dialer_for(cluster)
+        with screen.notes.status("telling the other nodes"):
+            members = find_members(authority, dialer, nodes)
+            deaf = tell(members, lambda client, _: client.certify(authority.news), dialer)
+    told = screen.count(len(members) - len(deaf), "node")
+    screen.notes.print(
+        f"{chosen.role} {chosen.name} ({chosen.id}) is revoked, and {told} told",
+        markup=False,
+        soft_wrap=True,
+    )
+    screen.warn(
+        f"{one.issued.name} has not heard of it and still lets {chosen.name} in: {one.problem}; "
+        "`pi-cluster up` tells it once it can be reached"
+        for one in deaf
+    )
+
+
+def _chosen(authority: ClusterAuthority, name_or_id: str) -> Issued:
+    newest = {one.id: one for one in authority.issued if not one.revoked}
+    found = [one for one in newest.values() if name_or_id in (one.id, one.name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ids = ", ".join(one.id for one in found)
+        raise AccessError(f"{name_or_id!r} is the name of several: give one of the ids {ids}")
+    raise AccessError(f"nobody is called {name_or_id!r} here: see `pi-cluster node list`")
+
+
+def _state(one: Issued, is_good: bool) -> str:
+    if one.revoked:
+        return "revoked"
+    return "good" if is_good else "expired or of an older authority"
+
+
+def _date(one: Issued) -> str:
+    return f"{datetime.datetime.fromtimestamp(one.expires_unix_s, datetime.UTC):%Y-%m-%d}"

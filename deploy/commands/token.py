@@ -1,0 +1,99 @@
+"""``pi-cluster token``: secrets by which nodes join, each for one node and a short time."""
+
+import datetime
+import re
+import shlex
+
+import click
+
+from cluster import settings
+from cluster.authority import ClusterAuthority
+from cluster.tokens import TokenBook
+from cluster.version import VERSION
+from deploy import screen
+from deploy.cloud_init import user_data
+from deploy.commands.options import cluster_option
+
+_UNITS = {"m": 60, "h": 3_600, "d": 86_400}
+_LONGEST_S = 30 * 86_400
+
+
+def _seconds(_context: click.Context, _option: click.Parameter, value: str) -> int:
+    parts = re.fullmatch(r"([0-9]{1,4})([mhd])", value)
+    seconds = int(parts[1]) * _UNITS[parts[2]] if parts else 0
+    if not 0 < seconds <= _LONGEST_S:
+        raise click.BadParameter(f"{value!r} is no time up to 30d, as in 30m, 1h or 2d")
+    return seconds
+
+
+@click.group()
+def token() -> None:
+    """Let nodes join: make tokens, list them, take them back."""
+
+
+@token.command()
+@click.option("--count", type=click.IntRange(1, 64), default=1, show_default=True, help="How many.")
+@click.option(
+    "--valid",
+    callback=_seconds,
+    default="1h",
+    show_default=True,
+    metavar="TIME",
+    help="Until when they can be used, from now: 30m, 1h, 2d.",
+)
+@click.option(
+    "--cloud-init",
+    "as_cloud_init",
+    is_flag=True,
+    help="Print user-data for Raspberry Pi Imager or cloud-init instead of commands.",
+)
+@click.option(
+    "--source",
+    default=f"pi-cluster=={VERSION}",
+    show_default=True,
+    help="What pip installs in --cloud-init: a version, or a wheel's address.",
+)
+@cluster_option
+def create(count: int, valid: int, as_cloud_init: bool, source: str, cluster: str) -> None:
+    """Make tokens, and print for each the line to paste on a Pi.
+
+    A token is a secret until it is used or expires.
+    """
+    authority = ClusterAuthority(settings.cluster_config(cluster), cluster)
+    book = TokenBook(authority.folder)
+    for number in range(count):
+        made = book.create(authority.fingerprint, valid)
+        if as_cloud_init:
+            click.echo("---\n" * bool(number) + user_data(made, cluster, source), nl=False)
+        else:
+            name = [] if cluster == settings.DEFAULT_CLUSTER else ["--cluster", cluster]
+            click.echo(shlex.join(["sudo", "pi-cluster", "join", made.text, *name]))
+    screen.notes.print(
+        "each is for one Pi. Once they run: pi-cluster up, which admits them", soft_wrap=True
+    )
+
+
+@token.command("list")
+@cluster_option
+def list_tokens(cluster: str) -> None:
+    """Show tokens and what became of them; not their secrets."""
+    authority = ClusterAuthority(settings.cluster_config(cluster), cluster)
+    rows = [
+        (entry.id, entry.state, _time(entry.expires_unix_s), entry.used_by)
+        for entry in TokenBook(authority.folder).entries
+    ]
+    screen.answers.print(screen.table("token", "state", "expires", "used by", rows=rows))
+
+
+@token.command()
+@click.argument("token_id", metavar="ID")
+@cluster_option
+def revoke(token_id: str, cluster: str) -> None:
+    """Let nobody join by a token any more; the nodes that did stay."""
+    authority = ClusterAuthority(settings.cluster_config(cluster), cluster)
+    TokenBook(authority.folder).revoke(token_id)
+    screen.notes.print(f"token {token_id} is revoked", markup=False)
+
+
+def _time(unix_s: float) -> str:
+    return f"{datetime.datetime.fromtimestamp(unix_s).astimezone():%Y-%m-%d %H:%M}"

@@ -1,0 +1,53 @@
+"""Authorities for tests, and credentials by them: good ones and worthless ones."""
+
+import datetime
+from pathlib import Path
+
+from cluster import certificates, credentials
+from cluster.atomic_file import write_bytes
+from cluster.authority import ClusterAuthority
+from cluster.certificates import Identity, Role, utc_now
+from cluster.credentials import LiveCredentials
+from worker.membership import install_certification, request_certificate
+
+CLUSTER = "home"
+
+
+def certify_node(authority: ClusterAuthority, data_dir: Path, name: str = "pi") -> str:
+    """Give a data directory a node's certificate, as `up` does over SSH; returns the node's id."""
+    node_id, request = request_certificate(data_dir)
+    identity = Identity(authority.cluster, Role.NODE, node_id)
+    install_certification(data_dir, authority.cluster, authority.issue(request, identity, name))
+    return node_id
+
+
+def credentials_of(authority: ClusterAuthority, folder: Path, role: Role, name: str) -> Path:
+    """A folder with credentials for somebody, issued as the authority issues them."""
+    identity = Identity(authority.cluster, role, name)
+    request = credentials.request_certificate(folder, role, name)
+    credentials.install(folder, role, authority.issue(request, identity, name), identity)
+    return folder
+
+
+def dated_credentials(
+    authority: ClusterAuthority, folder: Path, role: Role, name: str, shift: datetime.timedelta
+) -> Path:
+    """Such a folder, with a certificate that was made this much later than now, or earlier."""
+    folder.mkdir(parents=True)
+    key = certificates.new_key()
+    certificate = certificates.make_certificate(
+        authority.certificate,
+        certificates.read_key((authority.folder / "authority.key").read_bytes()),
+        key.public_key(),
+        Identity(authority.cluster, role, name),
+        utc_now() + shift,
+    )
+    write_bytes(folder / f"{role}.key", certificates.key_pem(key), private=True)
+    write_bytes(folder / f"{role}.pem", certificates.certificate_pem(certificate))
+    write_bytes(folder / "authorities.pem", authority.authorities_pem)
+    return folder
+
+
+def live(folder: Path, role: Role) -> LiveCredentials:
+    """What a dialer or a guard uses."""
+    return LiveCredentials(folder, role)

@@ -1,0 +1,39 @@
+"""The table of who may call what has a row for every method, and says what the design says."""
+
+import pytest
+
+from cluster.certificates import Role
+from cluster.roles import ENROLMENT_RULES, WORKER_RULES
+from protos import pi_cluster_pb2 as pb
+
+SERVICES = pb.DESCRIPTOR.services_by_name
+
+
+def methods(service):
+    return {f"/{SERVICES[service].full_name}/{one.name}" for one in SERVICES[service].methods}
+
+
+@pytest.mark.parametrize(
+    ("service", "rules"), [("Worker", WORKER_RULES), ("Enrolment", ENROLMENT_RULES)]
+)
+def test_every_method_of_the_protocol_has_a_rule_and_no_other_has(service, rules):
+    assert methods(service) == rules.keys()
+
+
+def test_only_these_methods_take_others_than_the_operator():
+    open_to = {
+        name.rpartition("/")[2]: rule.roles - {Role.OPERATOR}
+        for name, rule in WORKER_RULES.items()
+        if rule.roles != {Role.OPERATOR}
+    }
+    assert open_to == {
+        "Describe": {Role.COORDINATOR, Role.NODE},
+        "RunSteps": {Role.COORDINATOR, Role.NODE},
+        "CollectResults": {Role.COORDINATOR},
+        "GetShard": {Role.NODE},
+        "Echo": {Role.NODE},
+    }
+
+
+def test_the_operator_may_call_everything():
+    assert all(Role.OPERATOR in rule.roles for rule in WORKER_RULES.values())
