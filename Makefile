@@ -7,7 +7,7 @@ PACKAGES := cluster coordinator deploy kernels protos shard_tool storyteller tra
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-arm test-hosts test-hosts-quick check format protos bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality test-sanitized wheels clean
+.PHONY: help demo test test-arm test-hosts test-hosts-quick check format protos bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality bench-transfer test-sanitized wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -68,6 +68,9 @@ bench-virtual: .venv/installed ## simulate clusters of Pis on emulated networks:
 
 bench-quality: .venv/installed ## measure what quantisation costs the embedded model, about two minutes
 	@$(BIN)/python -m benchmarks.quality
+
+bench-transfer: .venv/installed ## hand a gigabyte to each of three nodes on an emulated network: needs root and gcc, five minutes
+	@$(BIN)/python -m benchmarks.transfer
 
 # In a folder and an environment of their own, since an editable install would be found first.
 test-sanitized: ## run the tests of kernels and of loading under AddressSanitizer and UndefinedBehaviorSanitizer

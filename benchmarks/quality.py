@@ -177,7 +177,7 @@ def worker_stage(manifest: Manifest, store: Path, folder: Path, engine: Engine) 
     """The whole model on the kernels, received into a vault and mapped as a worker does it."""
     vault = ShardVault(folder)
     for file in manifest.stage_files(0, manifest.n_layers):
-        vault.receive(file.sha256, file.size_bytes, _parts(store / file.name))
+        vault.receive(file.sha256, file.size_bytes, 0, _parts(store / file.name))
     return load_stage(manifest, LayerRange(0, manifest.n_layers), LIMITS, vault, engine).stage
 
 

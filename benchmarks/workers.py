@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.json_process import ROOT, Popen
-from cluster.dialing import PlainDialer
+from cluster.dialing import Dialer, PlainDialer
 from cluster.objective import Objective
 from cluster.peer import Peer
 from cluster.plan import LayerRange, Plan, PlannedStage
@@ -16,7 +16,8 @@ from cluster.prediction import Prediction
 from cluster.store import Store
 from deploy.nodes import ask_nodes
 from deploy.record import PipelineRecord
-from deploy.rollout import Rollout, hand_out_shards, load_stages, recorded
+from deploy.rollout import Rollout, load_stages, recorded
+from deploy.transfer import hand_out_shards
 from transformer.stage import Limits
 
 CLUSTER = "benchmark"
@@ -47,7 +48,8 @@ def worker(
     """
     command = ["taskset", "--cpu-list", str(core)] if core is not None else []
     command += [sys.executable, "-P", "-m", "worker", "--cluster", CLUSTER, "--no-mdns"]
-    command += ["--listen", listen, "--threads", "1"]
+    # On an emulated network nobody else listens; a certificate that the node has is used anyway.
+    command += ["--listen", listen, "--threads", "1", "--insecure"]
     command += ["--name", data_dir.name, "--data-dir", str(data_dir)]
     log_path = data_dir.with_suffix(".log")
     with log_path.open("w") as log:
@@ -64,17 +66,22 @@ def worker(
 
 
 def rollout(
-    store: Store, limits: Limits, addresses: Sequence[str], ranges: Sequence[LayerRange]
+    store: Store,
+    limits: Limits,
+    addresses: Sequence[str],
+    ranges: Sequence[LayerRange],
+    dialer: Dialer = PLAIN,
 ) -> Rollout:
     """A plan that gives the worker at each address the layers of the same index."""
-    nodes = ask_nodes([Peer(address, "", "") for address in addresses], CLUSTER, PLAIN)
+    nodes = ask_nodes([Peer(address, "", "") for address in addresses], CLUSTER, dialer)
     stages = []
     for node, layers in zip(nodes, ranges, strict=True):
         files = store.manifest.stage_files(layers.start, layers.stop)
         weight_bytes = sum(file.size_bytes for file in files)
         stages.append(PlannedStage(node.about.node_id, layers, weight_bytes, memory_bytes=0))
     by_id = {node.about.node_id: node for node in nodes}
-    return Rollout(store, limits, Objective.THROUGHPUT, Plan(tuple(stages)), _UNKNOWN, by_id, PLAIN)
+    plan = Plan(tuple(stages))
+    return Rollout(store, limits, Objective.THROUGHPUT, plan, _UNKNOWN, by_id, dialer)
 
 
 def bring_up(planned: Rollout, folder: Path) -> PipelineRecord:
@@ -86,8 +93,11 @@ def bring_up(planned: Rollout, folder: Path) -> PipelineRecord:
 class Silent:
     """Shows no progress."""
 
-    def begin(self, node: str, total_bytes: int) -> None:
+    def begin(self, node: Peer, received_bytes: int, total_bytes: int) -> None:
         """Not shown."""
 
-    def advance(self, node: str, sent_bytes: int) -> None:
+    def update(self, node: Peer, received_bytes: int) -> None:
+        """Not shown."""
+
+    def end(self, node: Peer) -> None:
         """Not shown."""

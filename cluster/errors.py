@@ -3,6 +3,7 @@
 * ClusterError
   + CheckpointError    a checkpoint cannot be read         fix or fetch the checkpoint again
   + StoreError         a shard file is missing or torn     run the command named in the message
+    + ShardChanged     other bytes arrived than were sent  send it again from its beginning
   + PlanError          the nodes cannot hold the model     add memory, nodes, or fewer bits
   + NodeError          a node refused what it was asked    the message carries the node's reason
     + NodeLost         a node stopped answering            look at that node, then `pi-cluster up`
@@ -28,6 +29,10 @@ class CheckpointError(ClusterError):
 
 class StoreError(ClusterError):
     """A store or one of its files is missing, damaged or cannot be written."""
+
+
+class ShardChanged(StoreError):
+    """A shard arrived whose bytes are not those that its digest stands for."""
 
 
 class PlanError(ClusterError):

@@ -22,7 +22,7 @@ MAX_MANIFEST_BYTES = 2_000_000
 MAX_FILES = 4_096
 MAX_EOS_IDS = 64
 MAX_CONFIG_KEYS = 64
-_MAX_FILE_BYTES = 2**50
+MAX_FILE_BYTES = 2**50
 _MAX_TOKEN_ID = 2**31 - 1
 _LAYER_PATTERN = re.compile(r"layer-([0-9]{2,4})\.safetensors")
 _TOKENIZER_NAME_PATTERN = re.compile(r"[A-Za-z0-9_.-]{1,100}")
@@ -40,7 +40,7 @@ class ShardFile:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not is_store_name(self.name):
             raise _torn(f"it lists a file {_brief(self.name)}, which no store has")
-        _check_int("size_bytes of " + self.name, self.size_bytes, _MAX_FILE_BYTES)
+        _check_int("size_bytes of " + self.name, self.size_bytes, MAX_FILE_BYTES)
         if not isinstance(self.sha256, str) or not _HASH_PATTERN.fullmatch(self.sha256):
             raise _torn(f"sha256 of {self.name} is {_brief(self.sha256)}, not 64 hex digits")
 

@@ -1,19 +1,33 @@
 """A coordinator's view of one node: its control calls, with failures as our own errors."""
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
+
+import grpc
 
 from cluster import settings, wire
 from cluster.credentials import Certification
 from cluster.dialing import Dialer
-from cluster.errors import NodeError, StoreError
+from cluster.errors import NodeError, NodeLost, StoreError
 from cluster.manifest import ShardFile
 from cluster.peer import Peer
 from cluster.speed import Link, NodeProfile, Speed
 from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
+
+
+@dataclass(frozen=True, slots=True)
+class FoundShards:
+    """What a node holds of the shards that it was asked for, by digest."""
+
+    held: frozenset[str]
+    partial: Mapping[str, int]
+    """How many bytes it has of others."""
 
 
 class NodeClient:
@@ -35,43 +49,82 @@ class NodeClient:
         wire.check_wire_version(description.wire_version, self.label)
         return description
 
-    def missing(self, files: Iterable[ShardFile]) -> list[ShardFile]:
-        """Those of the files that the node does not hold."""
-        files = list(files)
+    def find_shards(self, files: Iterable[ShardFile]) -> FoundShards:
+        """What the node holds of these files; it does not remove them before the next question."""
         request = pb.FindShardsRequest(sha256=[file.sha256 for file in files])
         with wire.restored_errors(self.label, self._explain):
-            held = set(self._stub.FindShards(request, timeout=settings.CALL_TIMEOUT_S).held)
-        return [file for file in files if file.sha256 not in held]
+            reply = self._stub.FindShards(request, timeout=settings.CALL_TIMEOUT_S)
+        partial = {shard.sha256: int(shard.received_bytes) for shard in reply.partial}
+        return FoundShards(frozenset(reply.held), partial)
 
-    def put_shard(self, file: ShardFile, path: Path, on_sent: Callable[[int], None]) -> None:
-        """Send one shard file; ``on_sent`` is told the bytes of each part.
+    def put_shard(
+        self, file: ShardFile, path: Path, offset_bytes: int, on_sent: Callable[[int], None]
+    ) -> None:
+        """Send one shard file from an offset on; ``on_sent`` is told the bytes of each part.
 
         The node checks the digest, so a file that changed since the manifest was written is
-        refused. Raises ``StoreError`` then, and when the file cannot be read.
+        refused with ``ShardChanged``. Raises ``StoreError`` when the file cannot be read,
+        ``NodeLost`` when the node takes nothing any more.
         """
-        try:
-            source = path.open("rb")
-        except OSError as error:
-            raise StoreError(f"cannot read {path}: {error.strerror}") from None
+        sent = 0
 
         def parts() -> Iterator[pb.ShardPart]:
-            yield pb.ShardPart(sha256=file.sha256, size_bytes=file.size_bytes)
+            nonlocal sent
+            yield pb.ShardPart(
+                sha256=file.sha256, size_bytes=file.size_bytes, offset_bytes=offset_bytes
+            )
+            source.seek(offset_bytes)
             while data := source.read(settings.SHARD_PART_BYTES):
                 yield pb.ShardPart(data=data)
+                sent += len(data)
                 on_sent(len(data))
 
-        with source:
-            if (size := path.stat().st_size) != file.size_bytes:
-                raise StoreError(
-                    f"{path} has {size} bytes, its manifest says {file.size_bytes}: "
-                    f"run `pi-cluster verify {path.parent}`"
+        try:
+            with _opened(file, path) as source, wire.restored_errors(self.label, self._explain):
+                call = self._stub.PutShard.future(parts())
+                self._await(call, lambda: sent)
+        except StoreError as error:
+            # The node knows the shard by its digest only.
+            raise type(error)(f"{path}, sent to {self.label}: {error}") from None
+
+    def get_shard(self, digest: str, size_bytes: int, offset_bytes: int) -> Iterator[bytes]:
+        """A shard of the node, part after part. Raises ``NodeError`` when it has another size."""
+        request = pb.GetShardRequest(sha256=digest, offset_bytes=offset_bytes)
+        with wire.restored_errors(self.label, self._explain):
+            parts = self._stub.GetShard(request)
+            header = next(parts, pb.ShardPart())
+            if (header.sha256, header.size_bytes) != (digest, size_bytes):
+                raise NodeError(
+                    f"{self.label} has {header.size_bytes} bytes as shard {digest[:12]}, which has "
+                    f"{size_bytes}"
                 )
-            try:
-                with wire.restored_errors(self.label, self._explain):
-                    self._stub.PutShard(parts())
-            except StoreError as error:
-                # The node knows the shard by its digest only.
-                raise StoreError(f"{path}, sent to {self.label}: {error}") from None
+            for part in parts:
+                yield part.data
+
+    def fetch_shard(
+        self, file: ShardFile, source: Peer, on_received: Callable[[int], None]
+    ) -> None:
+        """Have the node get a shard from another one; ``on_received`` is told what is there of it.
+
+        Raises ``ShardChanged`` when the source sent other bytes, ``NodeError`` when it sent
+        none, ``NodeLost`` when the node itself is lost.
+        """
+        request = pb.FetchShardRequest(
+            sha256=file.sha256,
+            size_bytes=file.size_bytes,
+            address=source.address,
+            node_id=source.node_id,
+        )
+        received, since = -1, time.monotonic()
+        with wire.restored_errors(self.label, self._explain):
+            call = self._stub.FetchShard(request)
+            for reply in call:
+                if reply.received_bytes != received:
+                    received, since = int(reply.received_bytes), time.monotonic()
+                    on_received(received)
+                elif time.monotonic() - since > settings.TRANSFER_STALL_S:
+                    call.cancel()
+                    raise NodeError(f"{source.label} has sent {self.label} nothing for too long")
 
     def load_stage(self, request: pb.LoadStageRequest) -> int:
         """Replace what the node serves; returns the bytes of mapped weights."""
@@ -155,6 +208,18 @@ class NodeClient:
         """The results of a session: an iterator of ``StepResult`` and a ``grpc.Call``."""
         return self._stub.CollectResults(request)
 
+    def _await(self, call: Any, progress: Callable[[], int]) -> None:
+        """Wait for the end of a call for as long as it makes progress."""
+        seen = -1
+        while True:
+            with contextlib.suppress(grpc.FutureTimeoutError):
+                call.result(timeout=settings.TRANSFER_STALL_S)
+                return
+            if progress() == seen:
+                call.cancel()
+                raise NodeLost(f"{self.label} has taken nothing for {settings.TRANSFER_STALL_S} s")
+            seen = progress()
+
     def close(self) -> None:
         """Close the connection, which breaks what is still open over it."""
         self._channel.close()
@@ -164,3 +229,18 @@ class NodeClient:
 
     def __exit__(self, *failure: object) -> None:
         self.close()
+
+
+def _opened(file: ShardFile, path: Path) -> BinaryIO:
+    try:
+        source = path.open("rb", buffering=0)
+        size_bytes = path.stat().st_size
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}") from None
+    if size_bytes != file.size_bytes:
+        source.close()
+        raise StoreError(
+            f"{path} has {size_bytes} bytes, its manifest says {file.size_bytes}: "
+            f"run `pi-cluster verify {path.parent}`"
+        )
+    return source

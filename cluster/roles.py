@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cluster.certificates import Role
 from cluster.manifest import MAX_MANIFEST_BYTES
-from cluster.settings import MAX_ECHO_BYTES, MAX_REQUEST_BYTES, SHARD_PART_BYTES
+from cluster.settings import MAX_ECHO_BYTES, MAX_REQUEST_BYTES, MAX_SHARD_PART_BYTES
 
 _OPERATOR = frozenset({Role.OPERATOR})
 _ASKING = frozenset({Role.OPERATOR, Role.COORDINATOR})
@@ -34,7 +34,7 @@ WORKER_RULES = {
     for method, rule in {
         "Describe": Rule(_ALL),
         "FindShards": Rule(_OPERATOR, 256 << 10),
-        "PutShard": Rule(_OPERATOR, large_field=(3,), max_large_bytes=SHARD_PART_BYTES),
+        "PutShard": Rule(_OPERATOR, large_field=(3,), max_large_bytes=MAX_SHARD_PART_BYTES),
         "GetShard": Rule(_FETCHING),
         "FetchShard": Rule(_OPERATOR),
         "LoadStage": Rule(_OPERATOR, MAX_MANIFEST_BYTES + _SMALL_BYTES),

@@ -20,7 +20,8 @@ DEFAULT_CONTEXT = 4096  # without a window the cache is all of the context, so i
 
 MAX_MESSAGE_BYTES = 64 << 20  # gRPC's own 4 MiB would refuse a chunk of 512 rows of a 7B
 MAX_REQUEST_BYTES = 32 << 20  # what a worker receives: 512 rows of 16 384 numbers
-SHARD_PART_BYTES = 1 << 20  # large enough to fill a Gigabit link, small enough for a Pi
+SHARD_PART_BYTES = 240 << 10  # just below worker/allocator.py's LARGE_BYTES: mapping costs
+MAX_SHARD_PART_BYTES = 1 << 20  # that are taken
 MAX_ECHO_BYTES = 1 << 20  # in either direction: enough to know a link by
 MAX_CALLS = 64  # at once; those of one caller are bounded more tightly (worker/guard.py)
 MAX_QUEUED_STEPS = 64  # a peer that sends more is held back by flow control
@@ -33,6 +34,7 @@ MAX_CONNECTIONS = 128  # of one worker; some ten are in use
 CALL_TIMEOUT_S = 10.0
 MEASURE_TIMEOUT_S = 60.0  # two seconds on a Pi, more on one that has other things to do
 EXAMINE_TIMEOUT_S = 45.0  # another one's examination first, and a slow disk
+TRANSFER_STALL_S = 30.0  # a shard that has not come on for so long will not
 LOAD_TIMEOUT_S = 120.0  # a quarter of a 7B is read from a microSD card in about 25 s
 KEEPALIVE_TIME_MS = 2_000  # an unplugged cable is noticed after this and the next
 KEEPALIVE_TIMEOUT_MS = 1_500

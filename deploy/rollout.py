@@ -1,13 +1,12 @@
-"""From a store and some nodes to a pipeline that is ready: plan, hand out shards, load, try."""
+"""From a store and some nodes to a pipeline that is ready: plan, load, try."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from cluster.dialing import Dialer
-from cluster.errors import ClusterError, NodeError
+from cluster.errors import ClusterError
 from cluster.manifest import Manifest
 from cluster.node import NodeClient
 from cluster.objective import Objective
@@ -22,18 +21,6 @@ from deploy.record import PipelineRecord, RecordedStage
 from protos import pi_cluster_pb2 as pb
 from transformer.config import ModelConfig
 from transformer.stage import Limits
-
-
-class TransferProgress(Protocol):
-    """Told how the shards travel; called from several threads."""
-
-    def begin(self, node: str, total_bytes: int) -> None:
-        """A node lacks this much."""
-        ...
-
-    def advance(self, node: str, sent_bytes: int) -> None:
-        """Another part has been sent to it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +86,6 @@ def is_running(rollout: Rollout, previous: PipelineRecord | None) -> bool:
         _serves(rollout.node(stage), previous.epoch, previous.manifest, stage.layers)
         for stage in rollout.plan.stages
     )
-
-
-def hand_out_shards(rollout: Rollout, progress: TransferProgress) -> None:
-    """Send each node the shards of its stage that it lacks, to all nodes at once.
-
-    Raises the first node's ``ClusterError``; what the others have received stays with them.
-    """
-    with ThreadPoolExecutor(max_workers=len(rollout.plan.stages)) as pool:
-        sent = [pool.submit(_send, rollout, s, progress) for s in rollout.plan.stages]
-    for one in sent:
-        one.result()
 
 
 def load_stages(rollout: Rollout, previous: PipelineRecord | None) -> int:
@@ -209,22 +185,3 @@ def _serves(node: Node, epoch: int, manifest: Manifest, layers: LayerRange) -> b
         and status.store_digest == manifest.digest
         and (status.layers.start, status.layers.stop) == (layers.start, layers.stop)
     )
-
-
-def _send(rollout: Rollout, stage: PlannedStage, progress: TransferProgress) -> None:
-    node, manifest = rollout.node(stage), rollout.store.manifest
-    with NodeClient(node.peer, rollout.dialer) as client:
-        files = client.missing(manifest.stage_files(stage.layers.start, stage.layers.stop))
-        needed = sum(file.size_bytes for file in files)
-        if needed > node.about.free_disk_bytes:
-            raise NodeError(
-                f"{node.label} needs {needed} bytes for its shards and has "
-                f"{node.about.free_disk_bytes} bytes of disk to spare: free some space there"
-            )
-        progress.begin(node.about.name, needed)
-        for file in files:
-            client.put_shard(
-                file,
-                rollout.store.path_of(file),
-                lambda sent: progress.advance(node.about.name, sent),
-            )

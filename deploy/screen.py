@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -17,6 +18,8 @@ from rich.progress import (
 )
 from rich.table import Table
 from rich.text import Text
+
+from cluster.peer import Peer
 
 notes = Console(stderr=True, highlight=False)
 answers = Console(highlight=False)
@@ -80,25 +83,42 @@ def table(*columns: str, rows: Sequence[Sequence[str]], title: str | None = None
 
 
 class TransferBars:
-    """A bar for each node that receives shards, with rate and remaining time."""
+    """A bar for each node that receives shards, with rate and remaining time.
+
+    It starts where an earlier transfer broke off. Where there is no terminal for bars, a node gets
+    a line when it begins and another when it has everything.
+    """
 
     def __init__(self, progress: Progress) -> None:
-        self.sent_bytes = 0
         self._progress = progress
-        self._tasks: dict[str, TaskID] = {}
+        self._began: dict[Peer, tuple[TaskID, float, int]] = {}
         self._lock = threading.Lock()
 
-    def begin(self, node: str, total_bytes: int) -> None:
-        """A node lacks this much; a node that lacks nothing gets no bar."""
-        if total_bytes:
-            with self._lock:
-                self._tasks[node] = self._progress.add_task(node, total=total_bytes)
-
-    def advance(self, node: str, sent_bytes: int) -> None:
-        """Another part has been sent to it."""
+    def begin(self, node: Peer, received_bytes: int, total_bytes: int) -> None:
+        """A node lacks something of its shards; of those it has this much already."""
         with self._lock:
-            self.sent_bytes += sent_bytes
-            self._progress.advance(self._tasks[node], sent_bytes)
+            task = self._progress.add_task(
+                node.name or node.address, total=total_bytes, completed=received_bytes
+            )
+            self._began[node] = task, time.monotonic(), total_bytes - received_bytes
+        there = f", {size(received_bytes)} of them are there already" if received_bytes else ""
+        self._say(f"{node.label}: lacks shards of {size(total_bytes)}{there}")
+
+    def update(self, node: Peer, received_bytes: int) -> None:
+        """So much of them has come."""
+        with self._lock:
+            self._progress.update(self._began[node][0], completed=received_bytes)
+
+    def end(self, node: Peer) -> None:
+        """It has all of them."""
+        _, began, received_bytes = self._began[node]
+        seconds = time.monotonic() - began
+        rate = size(int(received_bytes / max(seconds, 1e-3)))
+        self._say(f"{node.label}: received {size(received_bytes)} in {seconds:.1f} s, {rate}/s")
+
+    def _say(self, line: str) -> None:
+        if not notes.is_terminal:
+            notes.print(line, markup=False, soft_wrap=True)
 
 
 class FileBar:

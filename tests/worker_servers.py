@@ -89,6 +89,8 @@ def load_stage(
         **asdict(limits),
     )
     with NodeClient(stage.peer, PLAIN) as client:
-        for file in client.missing(store.manifest.stage_files(layers.start, layers.stop)):
-            client.put_shard(file, store.path_of(file), lambda _: None)
+        files = store.manifest.stage_files(layers.start, layers.stop)
+        held = client.find_shards(files).held
+        for file in (file for file in files if file.sha256 not in held):
+            client.put_shard(file, store.path_of(file), 0, lambda _: None)
         client.load_stage(request)

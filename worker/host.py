@@ -93,7 +93,10 @@ class StageHost:
             loaded = self._load(assignment.manifest, assignment.layers, assignment.limits)
             with self._lock:
                 self._serving = _Serving(assignment, loaded)
-            self._vault.prune({file.sha256 for file in assignment.manifest.files})
+            manifest, layers = assignment.manifest, assignment.layers
+            stage_files = manifest.stage_files(layers.start, layers.stop)
+            self._vault.serve(file.sha256 for file in stage_files)
+            self._vault.prune({file.sha256 for file in manifest.files})
         return_free_pages()
         log.info("epoch %d: serving layers %s", assignment.epoch, assignment.layers)
         return loaded.weight_bytes
@@ -101,7 +104,7 @@ class StageHost:
     def unload(self, epoch: int) -> None:
         """Let go of the stage unless a newer epoch is served."""
         with self._replacing(epoch):
-            pass
+            self._vault.serve(())
         log.info("epoch %d: unloaded", epoch)
 
     def end_session(self, error: ClusterError) -> None:

@@ -28,6 +28,7 @@ from worker.guard import Guard
 from worker.host import Assignment, StageHost
 from worker.membership import Membership
 from worker.speed import ProfileKeeper
+from worker.transfers import ShardTransfers
 from worker.vault import ShardVault
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,9 @@ def _refusing(context: grpc.ServicerContext, method: str, error: Exception) -> N
     elif isinstance(error, ModelError | KernelsError):
         log.warning("%s failed: %s", method, error)
         wire.refuse(context, NodeError(str(error)))
+    elif isinstance(error, grpc.RpcError):
+        log.info("%s broke off: the caller has gone", method)
+        wire.refuse(context, NodeError("the call broke off"))
     elif isinstance(error, MemoryError):
         log.error("%s ran out of memory", method)
         wire.refuse(context, NodeError("the node ran out of memory"))
@@ -112,6 +116,7 @@ class WorkerService(rpc.WorkerServicer):
         self._profile = profile
         self._examiner = examiner
         self._dialer = dialer
+        self._transfers = ShardTransfers(vault, dialer)
         self._guard = guard
         self._membership = membership
 
@@ -141,17 +146,27 @@ class WorkerService(rpc.WorkerServicer):
     def FindShards(
         self, request: pb.FindShardsRequest, context: grpc.ServicerContext
     ) -> pb.FindShardsReply:
-        return pb.FindShardsReply(held=self._vault.held(request.sha256))
+        return self._transfers.find(request)
 
     @_answering
     def PutShard(
         self, request: Iterator[pb.ShardPart], context: grpc.ServicerContext
     ) -> pb.PutShardReply:
-        header = next(request, None)
-        if header is None:
-            raise NodeError("a shard came without a header")
-        self._vault.receive(header.sha256, header.size_bytes, (part.data for part in request))
+        self._transfers.put(request)
         return pb.PutShardReply()
+
+    @_streaming
+    def GetShard(
+        self, request: pb.GetShardRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.ShardPart]:
+        yield from self._transfers.get(request)
+
+    @_streaming
+    def FetchShard(
+        self, request: pb.FetchShardRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.FetchShardReply]:
+        source = _peer(request.address, request.node_id)
+        yield from self._transfers.fetch(request, source, context.add_callback)
 
     @_answering
     def LoadStage(
@@ -198,10 +213,7 @@ class WorkerService(rpc.WorkerServicer):
     def MeasureLink(
         self, request: pb.MeasureLinkRequest, context: grpc.ServicerContext
     ) -> pb.LinkSpeed:
-        if len(request.address) > _MAX_ADDRESS:
-            raise NodeError(f"an address of {len(request.address)} characters is none")
-        split_address(request.address)
-        with NodeClient(Peer(request.address, request.node_id), self._dialer) as other:
+        with NodeClient(_peer(request.address, request.node_id), self._dialer) as other:
             link = measure_link(other)
         return pb.LinkSpeed(delay_s=link.delay_s, bytes_ps=link.bytes_ps)
 
@@ -244,6 +256,13 @@ def _speed(profile: NodeProfile) -> pb.NodeSpeed:
         machine_read_bytes_ps=profile.machine.read_bytes_ps,
         machine_macs_ps=profile.machine.macs_ps,
     )
+
+
+def _peer(address: str, node_id: str) -> Peer:
+    if len(address) > _MAX_ADDRESS:
+        raise NodeError(f"an address of {len(address)} characters is none")
+    split_address(address)
+    return Peer(address, node_id)
 
 
 def _following(request: pb.LoadStageRequest) -> Peer | None:

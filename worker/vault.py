@@ -1,81 +1,266 @@
 """The shard files on a node's disk, each kept under its SHA-256."""
 
+import contextlib
 import logging
 import re
 import threading
-from collections.abc import Collection, Iterable
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.atomic_file import PARTIAL_SUFFIX, AtomicFile
-from cluster.errors import NodeError, StoreError
-from cluster.manifest import ShardFile
+from cluster.atomic_file import PARTIAL_SUFFIX, sync_folder
+from cluster.errors import NodeError, ShardChanged, StoreError
+from cluster.manifest import MAX_FILE_BYTES, ShardFile
+from worker.arrival import Arrival
 from worker.machine import free_disk_bytes
 
 log = logging.getLogger(__name__)
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_SHARD_SUFFIX = ".safetensors"
 _DISK_MARGIN_BYTES = 64 << 20  # a full system disk stops more than this worker
+_MOST_PARTIALS = 16
+_PARTIAL_DAYS = 7  # nobody has come back for the rest
+_TURN_S = 10.0  # a sender that is lost is noticed sooner than that
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A shard to be sent: its size, and its bytes from the offset that was asked for."""
+
+    size_bytes: int
+    parts: Iterator[bytes]
 
 
 class ShardVault:
-    """A folder of verified shards, named ``<sha256>.safetensors``.
+    """A folder of verified shards, ``<sha256>.safetensors``, and of the beginnings of others.
 
     A file stands under its name only after all of it has been hashed, so holding one means
-    holding the right bytes.
+    holding the right bytes. Until then it is ``<sha256>.partial``, which outlives broken
+    connections, restarts and power cuts; whether its bytes are right is seen when it is whole.
+
+    When the disk is short, what neither the loaded stage nor the latest question
+    (:meth:`find`) names is removed, oldest first.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._writing = threading.Lock()
+        self._changed = threading.Condition()  # guards what follows, for moments only
+        self._arriving: dict[str, Arrival | None] = {}
+        self._reading: Counter[str] = Counter()
+        self._serving: frozenset[str] = frozenset()
+        self._wanted: frozenset[str] = frozenset()
         folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob("*" + PARTIAL_SUFFIX):
-            leftover.unlink()
+        for path in folder.glob("*" + PARTIAL_SUFFIX):
+            if not _DIGEST.fullmatch(path.stem):
+                path.unlink()
+        self._drop_partials()
 
     @property
     def free_bytes(self) -> int:
-        """Bytes that may still be received."""
-        return max(0, free_disk_bytes(self._folder) - _DISK_MARGIN_BYTES)
+        """Bytes that may still be received, those of removable files among them."""
+        with self._changed:
+            removable = sum(_size(path) or 0 for path in self._removable())
+            return max(0, self._room() + removable)
 
     def held(self, digests: Iterable[str]) -> list[str]:
         """Those of the digests whose files are here."""
         return [digest for digest in digests if self._path(digest).exists()]
 
+    def find(self, digests: Collection[str]) -> tuple[list[str], dict[str, int]]:
+        """Those that are here, and how many bytes there are of others.
+
+        Until the next question, these files are not removed to make room.
+        """
+        held = self.held(digests)
+        partial = {digest: _size(self._partial(digest)) or 0 for digest in digests}
+        with self._changed:
+            self._wanted = frozenset(digests)
+        return held, {digest: size for digest, size in partial.items() if size}
+
     def path_of(self, file: ShardFile) -> Path:
         """Where a shard lies. Raises ``StoreError`` when it is missing or has lost its size."""
         path = self._path(file.sha256)
-        size = path.stat().st_size if path.exists() else None
+        size = _size(path)
         if size == file.size_bytes:
             return path
         path.unlink(missing_ok=True)
         state = "is not on this node" if size is None else f"has {size} bytes and was removed"
         raise StoreError(f"{file.name} {state}: run `pi-cluster up` again")
 
-    def receive(self, digest: str, size_bytes: int, parts: Iterable[bytes]) -> None:
-        """Write one shard as it arrives; it is kept only if size and digest are right."""
-        path = self._path(digest)
-        if size_bytes > self.free_bytes:
-            raise StoreError(
-                f"the disk of this node has room for {self.free_bytes} bytes, and a shard has "
-                f"{size_bytes}: free some space below {self._folder}"
-            )
-        with self._writing, AtomicFile(path) as file:
-            for part in parts:
-                if file.size_bytes + len(part) > size_bytes:
-                    raise StoreError(f"a shard of {size_bytes} bytes came with more than that")
-                file.write(part)
-            if file.size_bytes != size_bytes or file.sha256 != digest:
-                raise StoreError(
-                    "a shard arrived changed: verify the store with `pi-cluster verify STORE`"
+    def receive(
+        self, digest: str, size_bytes: int, offset_bytes: int, parts: Iterable[bytes]
+    ) -> None:
+        """Write one shard, or the rest of one, as it arrives; raises as :meth:`receiving`."""
+        with self.receiving(digest, size_bytes, offset_bytes) as arrival:
+            if arrival:
+                for part in parts:
+                    arrival.write(part)
+
+    @contextlib.contextmanager
+    def receiving(
+        self, digest: str, size_bytes: int, offset_bytes: int | None = 0
+    ) -> Iterator[Arrival | None]:
+        """Take one shard from ``offset_bytes`` on, which must not be beyond what is here of it.
+
+        Without an offset that is where the partial file ends. The block writes the parts; at its
+        end the shard is kept if size and digest are right. If they are not, nothing of it is
+        kept; if the block fails, what has come. Yields None when the shard is here already.
+
+        Raises ``NodeError`` while another sender brings the same shard, ``StoreError`` when the
+        disk has no room, ``ShardChanged`` when other bytes arrive.
+        """
+        path, partial = self._path(digest), self._partial(digest)
+        if not 0 <= size_bytes <= MAX_FILE_BYTES:
+            raise NodeError(f"a shard of {size_bytes} bytes is none")
+        with self._turn(digest):
+            if path.exists():
+                yield None
+                return
+            there = _size(partial) or 0
+            start = there if offset_bytes is None else offset_bytes
+            if not start <= min(there, size_bytes):
+                if there > size_bytes:
+                    partial.unlink()
+                raise NodeError(
+                    f"a shard of {size_bytes} bytes was to go on at byte {start}, and {there} "
+                    "are here: send it from its beginning"
                 )
+            try:
+                with self._begin(digest, size_bytes, start) as arrival:
+                    yield arrival
+                    self._check(arrival, digest)
+            except ShardChanged:
+                partial.unlink()
+                raise
+            partial.replace(path)
+            sync_folder(self._folder)
+
+    @contextlib.contextmanager
+    def reading(self, digest: str, offset_bytes: int, part_bytes: int) -> Iterator[Outgoing]:
+        """A shard that is here, to be sent. Raises ``NodeError`` when it is not."""
+        path = self._path(digest)
+        with self._changed:
+            self._reading[digest] += 1
+        try:
+            with path.open("rb", buffering=0) as file:
+                size_bytes = _size(path) or 0
+                if offset_bytes > size_bytes:
+                    raise NodeError(f"a shard of {size_bytes} bytes has no byte {offset_bytes}")
+                file.seek(offset_bytes)
+                yield Outgoing(size_bytes, iter(lambda: file.read(part_bytes), b""))
+        except FileNotFoundError:
+            raise NodeError(f"shard {digest[:12]} is not on this node") from None
+        finally:
+            with self._changed:
+                self._reading -= Counter([digest])
+
+    def serve(self, digests: Iterable[str]) -> None:
+        """Remember which shards the loaded stage maps: they are not removed to make room."""
+        with self._changed:
+            self._serving = frozenset(digests)
 
     def prune(self, keep: Collection[str]) -> None:
         """Remove the shards of other stores, now that another one is served."""
-        for path in self._folder.glob("*.safetensors"):
-            if path.stem not in keep:
-                path.unlink()
-                log.info("removed shard %s of another store", path.stem[:12])
+        with self._changed:
+            for path in self._files():
+                if path.stem not in keep and path.stem not in self._arriving:
+                    path.unlink(missing_ok=True)
+                    log.info("removed shard %s of another store", path.stem[:12])
+
+    @contextlib.contextmanager
+    def _turn(self, digest: str) -> Iterator[None]:
+        """Be the only one who writes this shard; wait a little for one who may be lost."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: digest not in self._arriving, _TURN_S):
+                raise NodeError(
+                    f"another sender brings this node the shard {digest[:12]}: wait for it to "
+                    "finish, or end it there"
+                )
+            self._arriving[digest] = None
+        try:
+            yield
+        finally:
+            with self._changed:
+                del self._arriving[digest]
+                self._changed.notify_all()
+
+    def _begin(self, digest: str, size_bytes: int, start: int) -> Arrival:
+        self._drop_partials()
+        arrival = Arrival(self._partial(digest), size_bytes, start)
+        with self._changed:
+            self._make_room(size_bytes - start, "the rest of a shard" if start else "a shard")
+            self._arriving[digest] = arrival
+        return arrival
+
+    def _check(self, arrival: Arrival, digest: str) -> None:
+        if arrival.received_bytes < arrival.size_bytes:
+            # To gRPC a lost sender may look like one that has nothing more to send.
+            raise NodeError(
+                f"a shard of {arrival.size_bytes} bytes broke off after {arrival.received_bytes}"
+            )
+        if arrival.finish() != digest:
+            raise ShardChanged(
+                "a shard arrived changed: verify the store with `pi-cluster verify STORE`"
+            )
+
+    def _make_room(self, needed_bytes: int, what: str) -> None:
+        removable = iter(self._removable())
+        while needed_bytes > (room := self._room()):
+            path = next(removable, None)
+            if path is None:
+                raise StoreError(
+                    f"the disk of this node has room for {max(0, room)} bytes, and {what} has "
+                    f"{needed_bytes}: free some space below {self._folder}"
+                )
+            path.unlink(missing_ok=True)
+            log.info("removed %s to make room", path.name)
+
+    def _room(self) -> int:
+        """Free bytes, without what the shards that arrive now still need; may be negative."""
+        arrivals = [arrival for arrival in self._arriving.values() if arrival]
+        promised = sum(arrival.size_bytes - arrival.received_bytes for arrival in arrivals)
+        return free_disk_bytes(self._folder) - _DISK_MARGIN_BYTES - promised
+
+    def _removable(self) -> list[Path]:
+        """What may go to make room, oldest first."""
+        needed = self._serving | self._wanted | self._arriving.keys() | self._reading.keys()
+        return sorted((p for p in self._files() if p.stem not in needed), key=_written_s)
+
+    def _drop_partials(self) -> None:
+        """Remove beginnings that are too old or too many; who wants one at this moment keeps it."""
+        with self._changed:
+            idle = [p for p in self._files() if p.suffix == PARTIAL_SUFFIX]
+            idle = sorted((p for p in idle if p.stem not in self._arriving), key=_written_s)
+            surplus = max(0, len(idle) - _MOST_PARTIALS)
+            oldest = time.time() - _PARTIAL_DAYS * 86_400
+            for number, path in enumerate(idle):
+                if number < surplus or _written_s(path) < oldest:
+                    path.unlink(missing_ok=True)
+
+    def _files(self) -> list[Path]:
+        suffixes = (_SHARD_SUFFIX, PARTIAL_SUFFIX)
+        return [path for path in self._folder.iterdir() if path.suffix in suffixes]
 
     def _path(self, digest: str) -> Path:
         if not _DIGEST.fullmatch(digest):
             raise NodeError("a shard is named by 64 hexadecimal digits")
-        return self._folder / f"{digest}.safetensors"
+        return self._folder / (digest + _SHARD_SUFFIX)
+
+    def _partial(self, digest: str) -> Path:
+        return self._path(digest).with_suffix(PARTIAL_SUFFIX)
+
+
+def _size(path: Path) -> int | None:
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_size
+    return None
+
+
+def _written_s(path: Path) -> float:
+    """When it was last written, in seconds since 1970."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_mtime
+    return 0.0

@@ -132,10 +132,10 @@ def _ending(process: "subprocess.Popen[str]") -> Iterator["subprocess.Popen[str]
 
 def _hand_out_shards(store: Store, stage: StageAddress) -> None:
     with NodeClient(stage.peer, PLAIN) as client:
-        for file in client.missing(
-            store.manifest.stage_files(stage.layers.start, stage.layers.stop)
-        ):
-            client.put_shard(file, store.path_of(file), lambda _: None)
+        files = store.manifest.stage_files(stage.layers.start, stage.layers.stop)
+        held = client.find_shards(files).held
+        for file in (file for file in files if file.sha256 not in held):
+            client.put_shard(file, store.path_of(file), 0, lambda _: None)
 
 
 def _fitted(store: Store, real: Sequence[StageAddress]) -> Board:

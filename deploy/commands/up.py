@@ -25,7 +25,6 @@ from deploy.plan_table import context_note, expected, plan_table
 from deploy.record import PipelineRecord, changing, load_record, save_record
 from deploy.rollout import (
     Rollout,
-    hand_out_shards,
     is_running,
     load_stages,
     make_rollout,
@@ -33,6 +32,7 @@ from deploy.rollout import (
     try_pipeline,
     unload_left_out,
 )
+from deploy.transfer import Moved, hand_out_shards
 from transformer.config import ModelConfig
 
 
@@ -92,8 +92,7 @@ def _carry_out(
     rollout: Rollout, previous: PipelineRecord | None, folder: Path, insecure: bool
 ) -> None:
     with screen.bars() as progress:
-        transfer = screen.TransferBars(progress)
-        hand_out_shards(rollout, transfer)
+        moved = hand_out_shards(rollout, screen.TransferBars(progress))
     with screen.notes.status("loading"):
         record = recorded(rollout, load_stages(rollout, previous), folder, insecure)
         try_pipeline(record, rollout.dialer)
@@ -102,10 +101,18 @@ def _carry_out(
     screen.warn(warnings)
     stages = screen.count(len(record.stages), "stage")
     screen.notes.print(
-        f"ready: {stages}, {screen.size(transfer.sent_bytes)} moved. "
+        f"ready: {stages}, {_moved(moved)}. "
         'Next: pi-cluster prompt "Tell me a story about a brave fox."',
         soft_wrap=True,
     )
+
+
+def _moved(moved: Moved) -> str:
+    total = f"{screen.size(moved.from_operator + moved.between_nodes)} moved"
+    if not moved.between_nodes:
+        return total
+    here, between = screen.size(moved.from_operator), screen.size(moved.between_nodes)
+    return f"{total} ({here} from here, {between} between nodes)"
 
 
 def _choose_nodes(cluster: str, local: int | None, nodes: str | None, dialer: Dialer) -> list[Node]:

@@ -14,7 +14,8 @@ from cluster.store import Store
 from deploy.footprint import choose_limits
 from deploy.nodes import ask_nodes
 from deploy.record import changing
-from deploy.rollout import hand_out_shards, load_stages, make_rollout
+from deploy.rollout import load_stages, make_rollout
+from deploy.transfer import hand_out_shards
 from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
 from tests.checkpoints import write_hugging_face_checkpoint
@@ -146,10 +147,13 @@ def test_a_cluster_that_is_being_changed_is_left_alone(cluster, words):
 
 
 class NoProgress:
-    def begin(self, node, total_bytes):
+    def begin(self, node, received_bytes, total_bytes):
         pass
 
-    def advance(self, node, sent_bytes):
+    def update(self, node, received_bytes):
+        pass
+
+    def end(self, node):
         pass
 
 

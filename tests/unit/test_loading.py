@@ -67,7 +67,7 @@ def load(folder, manifest, tmp_path, file_name="", data=b"", layers=(0, 2)):
     for file in manifest.files:
         content = data if file.name == file_name else (folder / file.name).read_bytes()
         file = ShardFile(file.name, len(content), sha256(content).hexdigest())
-        vault.receive(file.sha256, file.size_bytes, [content])
+        vault.receive(file.sha256, file.size_bytes, 0, [content])
         files.append(file)
     manifest = replace(manifest, files=tuple(files))
     return load_stage(manifest, LayerRange(*layers), LIMITS, vault, engine())

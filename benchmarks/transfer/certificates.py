@@ -1,0 +1,27 @@
+"""Certificates for measured clusters, as ``pi-cluster init`` and ``up`` make them."""
+
+from pathlib import Path
+
+from benchmarks.workers import CLUSTER
+from cluster.authority import ClusterAuthority
+from cluster.certificates import Identity, Role
+from cluster.credentials import LiveCredentials
+from cluster.dialing import SecureDialer
+from worker.membership import install_certification, request_certificate
+
+
+def make_authority(folder: Path) -> ClusterAuthority:
+    """An authority for the cluster of benchmarks, with the operator's certificate."""
+    return ClusterAuthority.create(folder, CLUSTER)
+
+
+def certify(authority: ClusterAuthority, data_dir: Path) -> None:
+    """Make the worker of a data directory a node of the cluster; it serves TLS from its start."""
+    node_id, request = request_certificate(data_dir)
+    given = authority.issue(request, Identity(CLUSTER, Role.NODE, node_id), data_dir.name)
+    install_certification(data_dir, CLUSTER, given)
+
+
+def operator_dialer(authority: Path) -> SecureDialer:
+    """What the operator calls nodes with."""
+    return SecureDialer(LiveCredentials(authority, Role.OPERATOR))

@@ -1,0 +1,42 @@
+"""The operator's side of a measured hand-out, in a process of its own.
+
+    python -m benchmarks.transfer.operator STORE AUTHORITY ADDRESS...
+
+AUTHORITY is the folder of the cluster's certificates, or ``plain`` for a cluster without. Hands
+out the shards as ``pi-cluster up`` does, as many layers to each node, and prints the seconds and
+the bytes as JSON.
+"""
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.transfer.certificates import operator_dialer
+from benchmarks.transfer.store import even_ranges
+from benchmarks.workers import PLAIN, Silent, rollout
+from cluster.errors import ClusterError
+from cluster.store import Store
+from deploy.transfer import hand_out_shards
+from transformer.stage import Limits
+
+_LIMITS = Limits(max_step_rows=1, max_sequences=1, context=1, cache_positions=1)
+
+
+def main() -> None:
+    """Hand out."""
+    store, authority, addresses = Store(Path(sys.argv[1])), sys.argv[2], sys.argv[3:]
+    try:
+        dialer = PLAIN if authority == "plain" else operator_dialer(Path(authority))
+        ranges = even_ranges(store.manifest.n_layers, len(addresses))
+        planned = rollout(store, _LIMITS, addresses, ranges, dialer)
+        began = time.perf_counter()
+        moved = hand_out_shards(planned, Silent())
+    except ClusterError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+    print(json.dumps({"seconds": time.perf_counter() - began, **asdict(moved)}))
+
+
+if __name__ == "__main__":
+    main()
