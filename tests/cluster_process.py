@@ -73,13 +73,14 @@ class Running:
         """Standard output from its beginning, as soon as it has ``count`` bytes."""
         return self._read_until(lambda: len(self._read) >= count)
 
-    def read_line(self) -> str:
+    def read_line(self, timeout_s: float = _PATIENCE_S) -> str:
         """The first line of standard output."""
-        return self.read_lines(1)[0]
+        return self.read_lines(1, timeout_s)[0]
 
-    def read_lines(self, count: int) -> list[str]:
+    def read_lines(self, count: int, timeout_s: float = _PATIENCE_S) -> list[str]:
         """The first lines of standard output."""
-        return self._read_until(lambda: self._read.count(b"\n") >= count).split("\n")[:count]
+        text = self._read_until(lambda: self._read.count(b"\n") >= count, timeout_s)
+        return text.split("\n")[:count]
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -100,8 +101,8 @@ class Running:
         self.stdin.close()
         self._stdout.close()
 
-    def _read_until(self, enough: Callable[[], bool]) -> str:
-        deadline = time.monotonic() + _PATIENCE_S
+    def _read_until(self, enough: Callable[[], bool], timeout_s: float = _PATIENCE_S) -> str:
+        deadline = time.monotonic() + timeout_s
         while not enough():
             assert self._more(deadline), f"it ended after {self._read!r}: {self.error_text}"
         return self._read.decode(errors="replace")
