@@ -140,6 +140,11 @@ class ClusterAuthority:
         return self._read_issued()[0]
 
     @property
+    def revoked(self) -> Revocations:
+        """What it says."""
+        return certificates.read_revocations(self.revocations_pem, self.authorities)
+
+    @property
     def issued(self) -> list[Issued]:
         """Certificates of nodes and granted coordinators, oldest first."""
         return self._read_issued()[1]
