@@ -7,7 +7,7 @@ PACKAGES := cluster coordinator deploy kernels protos shard_tool storyteller tra
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-arm check format protos bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality test-sanitized wheels clean
+.PHONY: help demo test fuzz test-arm check format protos bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality test-sanitized wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -19,6 +19,9 @@ demo: .venv/installed ## set everything up, start three workers here, and let th
 
 test: .venv/developing ## run all tests: unit, parity and integration (real processes), about five minutes
 	$(BIN)/python -m pytest
+
+fuzz: .venv/developing ## send 10 000 random messages to every method of a worker, with and without certificates: ten minutes
+	$(BIN)/python -m pytest tests/integration/test_fuzz.py --fuzz-messages 10000
 
 test-arm: .venv/developing ## cross-compile the kernels and compare their bits on an emulated Pi 4 and Pi 5
 	$(BIN)/python -m pytest -m arm

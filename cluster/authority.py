@@ -127,7 +127,7 @@ class ClusterAuthority:
     @property
     def authorities(self) -> Sequence[x509.Certificate]:
         """Those of `authorities_pem`."""
-        return certificates.read_certificates(self.authorities_pem)
+        return certificates.read_authorities(self.authorities_pem)
 
     @property
     def revocations_pem(self) -> bytes:

@@ -6,6 +6,7 @@
 import random
 import string
 from contextlib import contextmanager
+from dataclasses import asdict
 
 import grpc
 import psutil
@@ -20,10 +21,15 @@ from cluster.dialing import SecureDialer
 from cluster.handshake import shown_certificate
 from cluster.node import NodeClient
 from cluster.peer import Peer
+from cluster.store import Store
 from cluster.tokens import TokenBook
 from deploy.admission import pinned_channel
+from protos import pi_cluster_pb2 as pb
+from protos import pi_cluster_pb2_grpc as rpc
 from tests.authorities import certify_node, live
+from tests.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.secure_calls import METHODS, secure_channel
+from tests.stores import shard
 
 ANSWERED = {
     grpc.StatusCode.OK,
@@ -43,9 +49,11 @@ _EXTREMES = [0, 1, 2, 127, 128, 2**31 - 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1]
 class Fuzz:
     """Messages for one method, the same ones in every run."""
 
-    def __init__(self, method):
+    def __init__(self, method, genuine=()):
+        """``genuine`` is what a friendly caller would send; it is sent with changes too."""
         self._random = random.Random(method)
         self._kind = GetMessageClass(METHODS[method].input_type)
+        self._genuine = [message.SerializeToString() for message in genuine]
 
     def message(self):
         """Noise, a well-formed message of nonsense, or one with some bytes changed."""
@@ -57,6 +65,11 @@ class Fuzz:
 
     def messages(self):
         """What one call sends: mostly one message, sometimes none, or several."""
+        if self._genuine and self._random.random() < 0.5:
+            sent = list(self._genuine)
+            changed = self._random.randrange(len(sent))
+            sent[changed] = self._mutated(sent[changed])
+            return sent
         return [self.message() for _ in range(self._random.choice([0, 1, 1, 1, 1, 2, 4]))]
 
     def _mutated(self, data):
@@ -155,6 +168,8 @@ def home(make_cluster):
         assert cluster.call("init").code == 0
         with cluster.environment():
             config = settings.cluster_config(cluster.name)
+        write_hugging_face_checkpoint(cluster.folder / "checkpoint", small_config(n_layers=2))
+        shard(cluster.folder / "checkpoint", cluster.folder / "store")
         yield cluster, ClusterAuthority(config, cluster.name)
 
 
@@ -165,7 +180,8 @@ def worker(home):
     node_id = certify_node(authority, cluster.folder / "fuzzed", "fuzzed")
     running, address = cluster.start_worker("fuzzed", "--threads", "1")
     peer = Peer(address, node_id, "fuzzed")
-    assert cluster.call("up", "--nodes", address).code == 0
+    cluster.store = Store(cluster.folder / "store")
+    assert cluster.call("up", str(cluster.store.path), "--nodes", address).code == 0
     return running, peer
 
 
@@ -189,11 +205,47 @@ def unharmed(running):
     assert "Traceback" not in log, log[log.index("Traceback") :][:3_000]
 
 
+@pytest.fixture(scope="module")
+def genuine(home, worker):
+    """What a friendly operator sends, by method."""
+    cluster, authority = home
+    record, store = cluster.record(), cluster.store
+    file = record.manifest.files[-1]
+    data = store.path_of(file).read_bytes()
+    load = pb.LoadStageRequest(
+        epoch=record.epoch,
+        manifest=record.manifest.to_json(),
+        layers={"start": 0, "stop": record.manifest.n_layers},
+        **asdict(record.limits),
+    )
+    return {
+        "FindShards": [pb.FindShardsRequest(sha256=[file.sha256])],
+        "PutShard": [
+            pb.ShardPart(sha256=file.sha256, size_bytes=file.size_bytes),
+            *(pb.ShardPart(data=data[at : at + (1 << 19)]) for at in range(0, len(data), 1 << 19)),
+        ],
+        "GetShard": [pb.GetShardRequest(sha256=file.sha256)],
+        "LoadStage": [load],
+        "UnloadStage": [pb.UnloadStageRequest(epoch=1)],
+        "RunSteps": [header(record, "nobody")],
+        "CollectResults": [pb.CollectResultsRequest(wire_version=1, epoch=record.epoch)],
+        "Certify": [authority.news.to_wire()],
+        "Introduce": [pb.Challenge(nonce=bytes(32))],
+        "Admit": [authority.news.to_wire()],
+    }
+
+
+def header(record, session):
+    return pb.StepMessage(
+        header=pb.SessionHeader(wire_version=1, epoch=record.epoch, session=session)
+    )
+
+
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("role", EVERY_ROLE, ids=["nobody", "node", "operator"])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_worker_survives_whatever_a_method_is_sent(
-    home, worker, another, method, role, pytestconfig
+    home, worker, another, genuine, method, role, pytestconfig
 ):
     (cluster, authority), (running, peer) = home, worker
     folder = {None: None, Role.NODE: another, Role.OPERATOR: authority.folder}[role]
@@ -207,27 +259,28 @@ def test_a_worker_survives_whatever_a_method_is_sent(
             peer.address, peer.node_id, folder, role or Role.NODE, authority.authorities_pem
         ) as channel,
     ):
-        seen = call_with_all(channel, method, Fuzz(method), count, also)
+        fuzz = Fuzz(method, genuine.get(method.rpartition("/")[2], ()))
+        seen = call_with_all(channel, method, fuzz, count, also)
     if role is None:
         assert seen.keys() == {grpc.StatusCode.UNAVAILABLE}
     with NodeClient(peer, SecureDialer(live(authority.folder, Role.OPERATOR))) as client:
         assert client.describe().node_id == peer.node_id
     outside = {path.name for path in cluster.folder.iterdir()}
-    assert outside <= {"fuzzed", "state", "data", "config", "waits"} | {
-        name for name in outside if name.endswith(".stderr")
-    }
+    ours = {"fuzzed", "state", "data", "config", "waits", "checkpoint", "store"}
+    assert outside <= ours | {name for name in outside if name.endswith(".stderr")}
 
 
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("method", METHODS)
-def test_a_node_that_waits_to_join_survives_it_too(home, waiting, method, pytestconfig):
+def test_a_node_that_waits_to_join_survives_it_too(waiting, genuine, method, pytestconfig):
     running, peer = waiting
+    name = method.rpartition("/")[2]
     count = pytestconfig.getoption("--fuzz-messages")
     with (
         unharmed(running),
         pinned_channel(peer, shown_certificate(peer, 5.0)) as channel,
     ):
-        call_with_all(channel, method, Fuzz(method), count, set())
+        call_with_all(channel, method, Fuzz(method, genuine.get(name, ())), count, set())
 
 
 @pytest.fixture(scope="module")
@@ -242,8 +295,66 @@ def waiting(home):
     return node, Peer(node.read_line().split()[1])
 
 
+@pytest.mark.timeout(3_600)
+def test_a_session_survives_steps_of_nonsense(home, worker, pytestconfig):
+    """With its results collected, so that every message reaches the stage."""
+    (cluster, authority), (running, peer) = home, worker
+    path = str(cluster.store.path)
+    assert cluster.call("up", path, "--nodes", peer.address, "--texts", "2").code == 0
+    record, drawn = cluster.record(), random.Random("steps")
+    step = pb.Step(step=1, chunks=[{"sequence": 1, "rows": 2, "logit_rows": 1}], ids={"id": [1, 2]})
+    fuzz = Fuzz("/pi_cluster.v1.Worker/RunSteps", [pb.StepMessage(step=step)])
+    served = 0
+    with (
+        unharmed(running),
+        secure_channel(peer.address, peer.node_id, authority.folder, Role.OPERATOR) as channel,
+    ):
+        stub = rpc.WorkerStub(channel)
+        run_steps = channel.stream_stream("/pi_cluster.v1.Worker/RunSteps")
+        for number in range(pytestconfig.getoption("--fuzz-messages")):
+            session = f"fuzz-{number}"
+            results = stub.CollectResults(
+                pb.CollectResultsRequest(wire_version=1, epoch=record.epoch, session=session),
+                timeout=30,
+            )
+            assert next(results).ready
+            messages = [header(record, session).SerializeToString()]
+            messages += [step_of(step, drawn) if drawn.random() < 0.5 else fuzz.message()]
+            messages += fuzz.messages()
+            call = run_steps(iter(messages), timeout=30)
+            ended = {_code_of(call), _code_of(results)}
+            assert ended <= ANSWERED, (ended, number)
+            served += ended == {grpc.StatusCode.OK}
+    assert served, "no session went well, so none can have reached the stage"
+
+
+def step_of(step, drawn):
+    """A step that is nearly right: one number in it is changed."""
+    changed = pb.Step()
+    changed.CopyFrom(step)
+    where = drawn.choice([changed, *changed.chunks, changed.ids])
+    match where:
+        case pb.TokenIds():
+            where.id[0] = drawn.choice([0, 1, 1 << 20, 2**32 - 1])
+        case pb.Chunk():
+            fields = ("sequence", "start", "rows", "logit_rows", "candidates", "prefix_of")
+            setattr(where, drawn.choice(fields), drawn.choice([0, 1, 2, 3, 1 << 20, 2**31 - 1]))
+        case _:
+            where.step = drawn.choice([0, 1, 2**64 - 1])
+    return pb.StepMessage(step=changed).SerializeToString()
+
+
+def _code_of(call):
+    try:
+        for _ in call:
+            pass
+    except grpc.RpcError:
+        pass
+    return call.code()
+
+
 def test_after_all_that_the_model_still_answers(home, worker):
     cluster, _ = home
-    outcome = cluster.call("up", "--nodes", worker[1].address)
+    outcome = cluster.call("up", str(cluster.store.path), "--nodes", worker[1].address)
     assert outcome.code == 0, outcome
     assert len(cluster.prompt("--ids", "1", "--max-tokens", "3")["ids"]) == 3
