@@ -7,7 +7,7 @@ PACKAGES := cluster coordinator deploy kernels protos shard_tool storyteller tra
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz test-arm check format protos bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality test-sanitized wheels clean
+.PHONY: help demo test fuzz test-arm test-hosts test-hosts-quick check format protos bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality test-sanitized wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -26,10 +26,16 @@ fuzz: .venv/developing ## send 10 000 random messages to every method of a worke
 test-arm: .venv/developing ## cross-compile the kernels and compare their bits on an emulated Pi 4 and Pi 5
 	$(BIN)/python -m pytest -m arm
 
+test-hosts: .venv/developing ## boot systemd hosts and emulated Pis on an emulated network: needs root, five minutes
+	$(BIN)/python -m pytest -m hosts tests/hosts
+
+test-hosts-quick: .venv/developing ## the same without the emulated Pis: two minutes, then less than one
+	$(BIN)/python -m pytest -m "hosts and not emulated" tests/hosts
+
 check: .venv/developing ## format, lint, types, and whether the generated stubs are up to date
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy $(PACKAGES)
+	$(BIN)/mypy $(PACKAGES) tests/testbed
 	@mkdir -p build/stubs && $(call generate,build/stubs)
 	@for stub in protos/*_pb2*; do \
 		cmp -s $$stub build/stubs/$$stub || { echo "$$stub is stale: run make protos"; exit 1; }; \

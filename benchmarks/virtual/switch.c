@@ -5,13 +5,18 @@
 // Each port's link delays, drops and serialises frames, once on the way up to the switch and once
 // on the way down. Port p is the interface eth0, 10.77.0.(10 + p), of a namespace without a name:
 // the switch holds it open, prints "ready FD..." with the descriptors by which others enter it, and
-// ends when its standard input does. Then nothing is left of the network, whatever ended it.
+// ends when its standard input does. First it kills what still runs in the namespaces, so that
+// nothing is left of the network, whatever ended it.
+//
+// A line on standard input is a command, and is answered with a line:
+//
+//     plugged PORT 0|1    take a port's cable out, or put it in         -> ok
+//     group PORT NUMBER   frames pass only between ports of one group   -> ok
+//     bytes               -> for each port those that its host has sent, and been delivered
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <fcntl.h>
+#include <errno.h>
 #include <linux/if_tun.h>
 #include <math.h>
-#include <net/if.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdint.h>
@@ -23,8 +28,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "hosts.h"
+
 enum { MAX_PORTS = 32, FRAME_BYTES = 2048, HEADER_BYTES = 14, BURST = 64 };
-enum { FIRST_ADDRESS = 10, ALL_PORTS = -1 };
+enum { ALL_PORTS = -1, COMMAND_BYTES = 64 };
 // Preamble, checksum and gap between frames, which take their time on the wire too.
 enum { WIRE_OVERHEAD_BYTES = 24 };
 
@@ -33,8 +40,9 @@ typedef struct {
 } Direction;
 
 typedef struct {
-    int tap, namespace;
+    int tap, plugged, group;
     Direction up, down;
+    uint64_t sent_bytes, delivered_bytes;
     unsigned char mac[6];
 } Port;
 
@@ -52,11 +60,6 @@ static int port_count;
 static Frame **heap;  // the next frame to arrive somewhere comes first
 static int heap_size, heap_room;
 static uint64_t frames_seen;
-
-static void fail(const char *what) {
-    perror(what);
-    exit(1);
-}
 
 static uint64_t now_ns(void) {
     struct timespec now;
@@ -123,7 +126,8 @@ static uint64_t arrival(uint64_t time, int bytes, Direction *link) {
 }
 
 static void send_down(Frame *frame, int port) {
-    uint64_t time = arrival(frame->time, frame->bytes, &ports[port].down);
+    int together = ports[frame->from].group == ports[port].group;
+    uint64_t time = together ? arrival(frame->time, frame->bytes, &ports[port].down) : 0;
     if (!time) {
         free(frame);
         return;
@@ -164,8 +168,11 @@ static void deliver_due_frames(void) {
             forward(frame);
             continue;
         }
+        Port *port = &ports[frame->to];
         // A full interface drops the frame, as a real one does.
-        if (write(ports[frame->to].tap, frame->data, (size_t)frame->bytes) < 0) {}
+        if (port->plugged && write(port->tap, frame->data, (size_t)frame->bytes) > 0) {
+            port->delivered_bytes += (uint64_t)frame->bytes;
+        }
         free(frame);
     }
 }
@@ -181,6 +188,11 @@ static void receive(int port) {
             free(frame);
             return;
         }
+        if (!ports[port].plugged) {
+            free(frame);
+            continue;
+        }
+        ports[port].sent_bytes += (uint64_t)frame->bytes;
         memcpy(ports[port].mac, frame->data + sizeof ports[port].mac, sizeof ports[port].mac);
         frame->time = arrival(now_ns(), frame->bytes, &ports[port].up);
         if (frame->time) push(frame);
@@ -188,40 +200,36 @@ static void receive(int port) {
     }
 }
 
-static void bring_up(int control, const char *interface, const char *address) {
-    struct ifreq request = {0};
-    snprintf(request.ifr_name, IFNAMSIZ, "%s", interface);
-    struct sockaddr_in *inet = (struct sockaddr_in *)&request.ifr_addr;
-    inet->sin_family = AF_INET;
-    inet_pton(AF_INET, address, &inet->sin_addr);
-    if (ioctl(control, SIOCSIFADDR, &request) < 0) fail("SIOCSIFADDR");
-    inet_pton(AF_INET, "255.255.255.0", &inet->sin_addr);
-    if (ioctl(control, SIOCSIFNETMASK, &request) < 0) fail("SIOCSIFNETMASK");
-    request.ifr_flags = IFF_UP | IFF_RUNNING;
-    if (ioctl(control, SIOCSIFFLAGS, &request) < 0) fail("SIOCSIFFLAGS");
+static const char *obey(const char *line) {
+    int index;
+    unsigned value;
+    if (!strcmp(line, "bytes\n")) {
+        for (int i = 0; i < port_count; i++) {
+            printf("%ju %ju ", (uintmax_t)ports[i].sent_bytes, (uintmax_t)ports[i].delivered_bytes);
+        }
+        return "";
+    }
+    if (sscanf(line, "plugged %d %u", &index, &value) == 2 && index >= 0 && index < port_count) {
+        ports[index].plugged = value != 0;
+        // The host sees it as it would see a cable: eth0 has no carrier.
+        return ioctl(ports[index].tap, TUNSETCARRIER, &value) < 0 ? strerror(errno) : "ok";
+    }
+    if (sscanf(line, "group %d %u", &index, &value) == 2 && index >= 0 && index < port_count) {
+        ports[index].group = (int)value;
+        return "ok";
+    }
+    return "not a command";
 }
 
-// What a Pi's system chooses; the machine below may differ.
-static void choose_cubic(void) {
-    FILE *file = fopen("/proc/sys/net/ipv4/tcp_congestion_control", "w");
-    if (!file || fputs("cubic", file) < 0 || fclose(file)) perror("no cubic (continuing)");
-}
-
-static void open_port(int index) {
-    Port *port = &ports[index];
-    if (unshare(CLONE_NEWNET) < 0) fail("a network namespace");
-    port->namespace = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-    port->tap = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-    struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI};
-    strcpy(request.ifr_name, "eth0");
-    if (port->tap < 0 || ioctl(port->tap, TUNSETIFF, &request) < 0) fail("/dev/net/tun");
-    int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    char address[INET_ADDRSTRLEN];
-    snprintf(address, sizeof address, "10.77.0.%d", FIRST_ADDRESS + index);
-    bring_up(control, "lo", "127.0.0.1");
-    bring_up(control, "eth0", address);
-    close(control);
-    choose_cubic();
+// Whether there may be more. Whoever commands waits for each answer, so a line comes as a whole.
+static int answer_command(void) {
+    char line[COMMAND_BYTES];
+    ssize_t bytes = read(STDIN_FILENO, line, sizeof line - 1);
+    if (bytes <= 0) return 0;
+    line[bytes] = 0;
+    puts(obey(line));
+    fflush(stdout);
+    return 1;
 }
 
 static void wait_for_work(struct pollfd *polled) {
@@ -243,12 +251,14 @@ int main(int count, char **words) {
     profile.loss = atof(words[4]);
     profile.bits_per_s = atof(words[5]);
     profile.queue_ns = 1e6 * atof(words[6]);
+    int namespaces[MAX_PORTS];
     struct pollfd polled[MAX_PORTS + 1];
     printf("ready");
     for (int i = 0; i < port_count; i++) {
-        open_port(i);
+        ports[i].plugged = 1;
+        namespaces[i] = open_host(i, &ports[i].tap);
         polled[i] = (struct pollfd){.fd = ports[i].tap, .events = POLLIN};
-        printf(" %d", ports[i].namespace);
+        printf(" %d", namespaces[i]);
     }
     polled[port_count] = (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};
     puts("");
@@ -256,12 +266,13 @@ int main(int count, char **words) {
     prctl(PR_SET_TIMERSLACK, 1000);
     struct sched_param urgent = {.sched_priority = 10};
     if (sched_setscheduler(0, SCHED_FIFO, &urgent) < 0) perror("SCHED_FIFO (continuing)");
-    while (!polled[port_count].revents) {
+    while (!polled[port_count].revents || answer_command()) {
         deliver_due_frames();
         wait_for_work(polled);
         for (int i = 0; i < port_count; i++) {
             if (polled[i].revents & POLLIN) receive(i);
         }
     }
+    kill_all_in(namespaces, port_count);
     return 0;
 }
