@@ -23,6 +23,7 @@ from transformer.stage import Limits
 from worker.host import StageHost
 from worker.identity import Identity
 from worker.loading import load_stage as load_from_vault
+from worker.machine import Memory
 from worker.service import WorkerService
 from worker.speed import ProfileKeeper
 from worker.vault import ShardVault
@@ -60,7 +61,9 @@ def pipeline(
             name = f"node-{layers}"
             about = pb.NodeDescription(node_id=name, name=name, wire_version=wire.WIRE_VERSION)
             profile = ProfileKeeper(folder, Identity(name), kernels)
-            service = WorkerService(about, vault, StageHost(vault, load, PLAIN), profile, PLAIN)
+            service = WorkerService(
+                about, vault, StageHost(vault, load, PLAIN), profile, PLAIN, Memory()
+            )
             address = stack.enter_context(serving(service))
             stages.append(StageAddress(name, name, address, layers))
         for stage, following in zip(stages, [*stages[1:], None], strict=True):

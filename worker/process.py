@@ -29,6 +29,7 @@ from worker.enrolment import Enrolment, enrolment_server, waits_to_join
 from worker.guard import Guard
 from worker.host import StageHost
 from worker.identity import load_identity
+from worker.last_assignment import LastAssignment
 from worker.loading import load_stage
 from worker.membership import Membership, is_certified
 from worker.presence import Presence, present
@@ -55,6 +56,8 @@ class WorkerOptions:
     name: str
     threads: int | None = None
     """Of the kernels; None takes all cores."""
+    memory_bytes: int | None = None
+    """That it may use; None is all of the machine's."""
     announce: bool = True
     insecure: bool = False
     """Serve other machines without certificates."""
@@ -93,7 +96,8 @@ def _serve(
     credentials = membership.credentials if membership else None
     dialer = SecureDialer(credentials) if credentials else PlainDialer(options.insecure)
     vault = ShardVault(options.data_dir / "shards")
-    host = StageHost(vault, functools.partial(load_stage, vault=vault, engine=engine), dialer)
+    load = functools.partial(load_stage, vault=vault, engine=engine)
+    host = StageHost(vault, load, dialer, LastAssignment(options.data_dir))
     about = pb.NodeDescription(
         node_id=identity.node_id,
         name=options.name[:_MAX_NAME],
@@ -106,7 +110,8 @@ def _serve(
     )
     profile = ProfileKeeper(options.data_dir, identity, engine)
     guard = Guard(WORKER_RULES, credentials)
-    service = WorkerService(about, vault, host, profile, dialer, guard, membership)
+    memory = machine.Memory(options.memory_bytes)
+    service = WorkerService(about, vault, host, profile, dialer, memory, guard, membership)
     server = grpc.server(
         ThreadPoolExecutor(settings.MAX_CALLS, "call"),
         interceptors=[guard],
@@ -116,6 +121,7 @@ def _serve(
     rpc.add_WorkerServicer_to_server(service, server)
     shown = server_credentials(credentials) if credentials else None
     address = f"{options.host}:{_bind(server, options, shown)}"
+    host.reload()
     server.start()
     peer = Peer(address, identity.node_id, options.name)
     with _announced(peer, options):
