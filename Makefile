@@ -30,7 +30,7 @@ test-hosts: .venv/developing ## boot systemd hosts and emulated Pis on an emulat
 	$(BIN)/python -m pytest -m hosts tests/hosts
 
 test-hosts-quick: .venv/developing ## the same without the emulated Pis: two minutes, then less than one
-	$(BIN)/python -m pytest -m "hosts and not emulated" tests/hosts
+	$(BIN)/python -m pytest -m "hosts and not emulated and not thorough" tests/hosts
 
 check: .venv/developing ## format, lint, types, and whether the generated stubs are up to date
 	$(BIN)/ruff format --check .
