@@ -7,7 +7,7 @@ PACKAGES := cluster coordinator deploy kernels protos shard_tool storyteller tra
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-arm test-hosts test-hosts-quick check format protos bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality bench-transfer test-sanitized wheels clean
+.PHONY: help demo test fuzz test-arm test-hosts test-hosts-quick check format protos bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality bench-transfer test-sanitized wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -20,6 +20,9 @@ demo: .venv/installed ## set everything up, start three workers here, and let th
 test: .venv/developing ## run all tests: unit, parity and integration (real processes), about five minutes
 	$(BIN)/python -m pytest
 
+fuzz: .venv/developing ## send 10 000 random messages to every method of a worker, with and without certificates: ten minutes
+	$(BIN)/python -m pytest tests/integration/test_fuzz.py --fuzz-messages 10000
+
 test-arm: .venv/developing ## cross-compile the kernels and compare their bits on an emulated Pi 4 and Pi 5
 	$(BIN)/python -m pytest -m arm
 
@@ -27,7 +30,7 @@ test-hosts: .venv/developing ## boot systemd hosts and emulated Pis on an emulat
 	$(BIN)/python -m pytest -m hosts tests/hosts
 
 test-hosts-quick: .venv/developing ## the same without the emulated Pis: two minutes, then less than one
-	$(BIN)/python -m pytest -m "hosts and not emulated" tests/hosts
+	$(BIN)/python -m pytest -m "hosts and not emulated and not thorough" tests/hosts
 
 check: .venv/developing ## format, lint, types, and whether the generated stubs are up to date
 	$(BIN)/ruff format --check .

@@ -127,7 +127,7 @@ class ClusterAuthority:
     @property
     def authorities(self) -> Sequence[x509.Certificate]:
         """Those of `authorities_pem`."""
-        return certificates.read_certificates(self.authorities_pem)
+        return certificates.read_authorities(self.authorities_pem)
 
     @property
     def revocations_pem(self) -> bytes:
@@ -138,6 +138,11 @@ class ClusterAuthority:
     def revocations_number(self) -> int:
         """The number of the newest revocation list."""
         return self._read_issued()[0]
+
+    @property
+    def revoked(self) -> Revocations:
+        """What it says."""
+        return certificates.read_revocations(self.revocations_pem, self.authorities)
 
     @property
     def issued(self) -> list[Issued]:

@@ -5,10 +5,11 @@ certificate also has DNS names, by which TLS checks that the node which was call
 answers; the others have none, and can never be taken for a server.
 """
 
+import contextlib
 import datetime
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
@@ -116,30 +117,37 @@ def key_pem(key: Key) -> bytes:
 
 def read_key(pem: bytes) -> Key:
     """A private key. Raises ``AccessError`` when it is not one on P-256."""
-    try:
+    with _parsing("it holds no private key in PEM"):
         key = serialization.load_pem_private_key(pem, None)
-    except (ValueError, TypeError):
-        raise AccessError("it holds no private key in PEM") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
         raise AccessError("its key is not on the curve P-256")
     return key
 
 
-def certificate_pem(certificate: x509.Certificate) -> bytes:
-    """A certificate as files keep it."""
-    return certificate.public_bytes(serialization.Encoding.PEM)
+def certificate_pem(*certificates: x509.Certificate) -> bytes:
+    """Certificates as files keep them."""
+    return b"".join(one.public_bytes(serialization.Encoding.PEM) for one in certificates)
 
 
 def read_certificates(pem: bytes) -> list[x509.Certificate]:
     """The certificates in a PEM file, one to eight. Raises ``AccessError``."""
     if len(pem) > MAX_PEM_BYTES:
         raise AccessError(f"{len(pem)} bytes are too many for certificates")
-    try:
+    with _parsing("it holds no certificate in PEM"):
         found = x509.load_pem_x509_certificates(pem)
-    except ValueError:
-        raise AccessError("it holds no certificate in PEM") from None
     if len(found) > _MAX_CERTIFICATES:
         raise AccessError(f"it holds {len(found)} certificates, at most {_MAX_CERTIFICATES}")
+    return found
+
+
+def read_authorities(pem: bytes) -> list[x509.Certificate]:
+    """The authorities in a PEM file, each once. Raises ``AccessError`` if others are among them."""
+    found = list({one.fingerprint(hashes.SHA256()): one for one in read_certificates(pem)}.values())
+    for one in found:
+        with _parsing("one of its certificates is no authority's"):
+            may_sign = one.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        if not may_sign or not _issued_by(one, one):
+            raise AccessError("one of its certificates is no authority's")
     return found
 
 
@@ -171,11 +179,9 @@ def read_signing_request(der: bytes) -> ec.EllipticCurvePublicKey:
     """The key that a request asks a certificate for. Raises ``AccessError`` when it is none."""
     if len(der) > _MAX_REQUEST_BYTES:
         raise AccessError(f"a signing request of {len(der)} bytes is too large")
-    try:
+    with _parsing("that is no signing request"):
         request = x509.load_der_x509_csr(der)
         valid, key = request.is_signature_valid, request.public_key()
-    except Exception:  # the parser raises its own errors for what it does not support
-        raise AccessError("that is no signing request") from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
         raise AccessError("a signing request must be for a key on the curve P-256")
     if not valid:
@@ -255,12 +261,10 @@ def read_revocations(pem: bytes, authorities: Sequence[x509.Certificate]) -> Rev
     """A revocation list that one of these authorities signed. Raises ``AccessError``."""
     if len(pem) > MAX_PEM_BYTES:
         raise AccessError(f"{len(pem)} bytes are too many for a revocation list")
-    try:
+    with _parsing("that is no revocation list"):
         listed = x509.load_pem_x509_crl(pem)
         number = listed.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
         serials = frozenset(entry.serial_number for entry in listed)
-    except (ValueError, x509.ExtensionNotFound):
-        raise AccessError("that is no revocation list") from None
     if not any(_signed_list(listed, authority) for authority in authorities):
         raise AccessError("a revocation list is not signed by an authority of this cluster")
     return Revocations(number, serials)
@@ -268,11 +272,9 @@ def read_revocations(pem: bytes, authorities: Sequence[x509.Certificate]) -> Rev
 
 def identity_of(certificate: x509.Certificate) -> Identity:
     """Whom a certificate is for. Says nothing of who signed it. Raises ``AccessError``."""
-    try:
+    with _parsing("a certificate names nobody of a cluster"):
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, x509.ExtensionNotFound):
-        raise AccessError("a certificate names nobody of a cluster") from None
-    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     if len(uris) != 1:
         raise AccessError("a certificate names nobody of a cluster")
     return Identity.parse(uris[0])
@@ -323,12 +325,20 @@ def utc_now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
 
-def _issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+@contextlib.contextmanager
+def _parsing(problem: str) -> Iterator[None]:
+    """Bytes that somebody sent are taken apart within; whatever is wrong with them is one error."""
     try:
+        yield
+    except Exception:  # of the parser's own, a dozen kinds without a common root
+        raise AccessError(problem) from None
+
+
+def _issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    with contextlib.suppress(ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        return False
-    return True
+        return True
+    return False
 
 
 def _signed_list(listed: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:

@@ -140,7 +140,7 @@ def load_credentials(folder: Path, role: Role) -> Credentials:
             raise AccessError(f"it is not the key of {certificate_path.name}")
     authorities_data = read_file(folder / AUTHORITIES)
     with _naming(folder / AUTHORITIES):
-        authorities = certificates.read_certificates(authorities_data)
+        authorities = certificates.read_authorities(authorities_data)
     with _naming(folder / REVOCATIONS):
         revocations_data, revoked = _revocations(folder, authorities)
     return Credentials(
@@ -175,7 +175,7 @@ def install(folder: Path, role: Role, given: Certification, expected: Identity) 
     ``AccessError`` and changes nothing otherwise.
     """
     authorities_data = given.authorities or read_file(folder / AUTHORITIES)
-    authorities = certificates.read_certificates(authorities_data)
+    authorities = certificates.read_authorities(authorities_data)
     held = _held_number(folder)
     if given.revocations:
         revoked = certificates.read_revocations(given.revocations, authorities)
@@ -190,13 +190,14 @@ def install(folder: Path, role: Role, given: Certification, expected: Identity) 
     make_private_folder(folder)
     # In this order a power cut leaves a folder that can be loaded: what signs the list is trusted
     # before the list comes, and still is when the authorities change.
+    # What was checked is written, not what came: another parser might read that differently.
     if given.revocations:
         write_bytes(folder / REVOCATIONS, given.revocations)
     if given.authorities:
-        write_bytes(folder / AUTHORITIES, given.authorities)
+        write_bytes(folder / AUTHORITIES, certificates.certificate_pem(*authorities))
     if given.certificate:
         certificate = certificates.read_certificate(given.certificate)
-        write_bytes(folder / f"{role}.pem", given.certificate)
+        write_bytes(folder / f"{role}.pem", certificates.certificate_pem(certificate))
         _finish_renewal(folder / f"{role}.key", certificate)
 
 
@@ -338,6 +339,6 @@ def _revocations(
 
 def _held_number(folder: Path) -> int:
     with contextlib.suppress(AccessError):
-        authorities = certificates.read_certificates(read_file(folder / AUTHORITIES))
+        authorities = certificates.read_authorities(read_file(folder / AUTHORITIES))
         return _revocations(folder, authorities)[1].number
     return 0

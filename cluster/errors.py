@@ -12,6 +12,7 @@
     + StaleEpoch       a newer `up` replaced the pipeline  ask again
   + SessionYielded     another took a resting pipeline     ask again, the session begins anew
   + AccessError        a certificate is not good enough  the message names the way in
+  + HostError          a host cannot be set up by SSH    the message carries the cause
   + VersionError       two sides speak different versions  update the older side
   + StateError         no pipeline, or its record is torn  `pi-cluster up`
 
@@ -65,6 +66,10 @@ class SessionYielded(ClusterError):
 
 class AccessError(ClusterError):
     """A key or certificate is missing, worthless, or does not allow what was asked."""
+
+
+class HostError(ClusterError):
+    """A host cannot be reached by SSH, or is not fit for what it should do."""
 
 
 class VersionError(ClusterError):

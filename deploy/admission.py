@@ -28,7 +28,7 @@ from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
 
 _OPTIONS = [("grpc.max_receive_message_length", 64 << 10), ("grpc.enable_http_proxy", 0)]
-_START_TIMEOUT_S = 30.0  # from its certificate to its first answer
+_START_TIMEOUT_S = 30.0
 _RETRY_S = 0.1
 _MAX_NAME = 64
 
@@ -45,8 +45,15 @@ class Admission:
 class Admitter:
     """Lets nodes in by the tokens of one cluster."""
 
-    def __init__(self, authority: ClusterAuthority, dialer: Dialer) -> None:
+    def __init__(
+        self,
+        authority: ClusterAuthority,
+        dialer: Dialer,
+        start_timeout_s: float = _START_TIMEOUT_S,
+    ) -> None:
+        """``start_timeout_s`` is from a node's certificate to its first answer as a worker."""
         self._authority = authority
+        self._start_timeout_s = start_timeout_s
         self._dialer = dialer
         self._tokens = TokenBook(authority.folder)
 
@@ -90,7 +97,7 @@ class Admitter:
         shown = shown_certificate(peer, settings.CONNECT_TIMEOUT_S)
         if shown is None:
             raise NodeError(f"{peer.label} does not speak TLS, so it is no node that waits to join")
-        with _pinned_channel(peer, shown) as channel:
+        with pinned_channel(peer, shown) as channel:
             stub = rpc.EnrolmentStub(channel)
             nonce = secrets.token_bytes(NONCE_BYTES)
             with wire.restored_errors(peer.label):
@@ -136,7 +143,7 @@ class Admitter:
 
     def _await_start(self, peer: Peer) -> None:
         """Until the node, which has its certificate now, answers as a worker."""
-        deadline = time.monotonic() + _START_TIMEOUT_S
+        deadline = time.monotonic() + self._start_timeout_s
         while True:
             try:
                 with NodeClient(peer, self._dialer) as client:
@@ -148,7 +155,7 @@ class Admitter:
                 time.sleep(_RETRY_S)
 
 
-def _pinned_channel(peer: Peer, shown: x509.Certificate) -> grpc.Channel:
+def pinned_channel(peer: Peer, shown: x509.Certificate) -> grpc.Channel:
     """A channel that takes this one certificate, whoever signed it."""
     try:
         names = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

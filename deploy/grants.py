@@ -104,8 +104,8 @@ def accept_grant(grant: Grant) -> None:
 
 def _check_same_authority(folder: Path, grant: Grant) -> None:
     held = credentials.read_file(folder / credentials.AUTHORITIES)
-    known = {certificates.key_hash(one) for one in certificates.read_certificates(held)}
-    given = certificates.read_certificates(grant.certification.authorities)
+    known = {certificates.key_hash(one) for one in certificates.read_authorities(held)}
+    given = certificates.read_authorities(grant.certification.authorities)
     if not known & {certificates.key_hash(one) for one in given}:
         raise AccessError(
             f"this user has certificates of another cluster called {grant.cluster!r}: remove "

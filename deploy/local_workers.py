@@ -19,6 +19,7 @@ from cluster.certificates import Identity, Role, check_certificate, utc_now
 from cluster.credentials import load_credentials
 from cluster.errors import AccessError, ClusterError, NodeError
 from cluster.peer import Peer
+from worker.identity import forget_identity, load_identity
 from worker.membership import credentials_folder, install_certification, request_certificate
 from worker.presence import find_presence
 
@@ -62,11 +63,15 @@ def _certify(data_dirs: Sequence[Path], cluster: str) -> None:
     if not is_initialised(config):
         return
     authority = ClusterAuthority(config, cluster)
+    revoked = {one.id for one in authority.issued if one.revoked}
     for data_dir in data_dirs:
         folder = credentials_folder(data_dir)
         if not _is_certified_by(authority, folder):
-            _stop([data_dir])  # it serves in the clear, or for another authority
+            data_dir.mkdir(parents=True, exist_ok=True)
+            _stop([data_dir])  # it serves in the clear, or with what nobody believes
             shutil.rmtree(folder, ignore_errors=True)
+            if load_identity(data_dir).node_id in revoked:
+                forget_identity(data_dir)
             node_id, request = request_certificate(data_dir)
             identity = Identity(cluster, Role.NODE, node_id)
             given = authority.issue(request, identity, data_dir.name)
@@ -75,8 +80,8 @@ def _certify(data_dirs: Sequence[Path], cluster: str) -> None:
 
 def _is_certified_by(authority: ClusterAuthority, folder: Path) -> bool:
     try:
-        held = load_credentials(folder, Role.NODE)
-        check_certificate(held.certificate, authority.authorities, held.revoked, utc_now())
+        certificate = load_credentials(folder, Role.NODE).certificate
+        check_certificate(certificate, authority.authorities, authority.revoked, utc_now())
     except AccessError:
         return False
     return True

@@ -41,19 +41,27 @@ def find_nodes(cluster: str, dialer: Dialer) -> tuple[list[Node], list[str]]:
             f"no workers of cluster {cluster!r} were found by mDNS: start `pi-cluster worker` on "
             "each node, name them with --nodes HOST:PORT,..., or try --local 3"
         )
-    nodes = []
-    warnings = [
+    waiting = [
         f"leaving out {peer.label}, which waits to join by token {peer.joining[:_MAX_TOKEN_ID]!r}"
         for peer in found
         if peer.joining
     ]
+    nodes, warnings = answering_nodes(peers, cluster, dialer)
+    return nodes, [*waiting, *warnings]
+
+
+def answering_nodes(
+    peers: Sequence[Peer], cluster: str, dialer: Dialer
+) -> tuple[list[Node], list[str]]:
+    """Those of some workers that answer, and warnings about the others."""
+    nodes, warnings = [], []
     for peer, answer in zip(peers, _ask_all(peers, dialer), strict=True):
         if isinstance(answer, ClusterError):
             warnings.append(f"leaving out {peer.name or peer.address}: {answer}")
         else:
             nodes.append(answer)
     if not nodes:
-        raise NodeError("\n".join(["no worker that mDNS found can be used:", *warnings]))
+        raise NodeError("\n".join(["no worker that was found can be used:", *warnings]))
     return _checked(nodes, cluster), warnings
 
 

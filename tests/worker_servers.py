@@ -24,6 +24,7 @@ from worker.examination import Examiner
 from worker.host import StageHost
 from worker.identity import Identity
 from worker.loading import load_stage as load_from_vault
+from worker.machine import Memory
 from worker.service import WorkerService
 from worker.speed import ProfileKeeper
 from worker.vault import ShardVault
@@ -62,7 +63,7 @@ def pipeline(
             about = pb.NodeDescription(node_id=name, name=name, wire_version=wire.WIRE_VERSION)
             profile = ProfileKeeper(folder, Identity(name), kernels)
             host, examiner = StageHost(vault, load, PLAIN), Examiner(name, folder)
-            service = WorkerService(about, vault, host, profile, examiner, PLAIN)
+            service = WorkerService(about, vault, host, profile, examiner, PLAIN, Memory())
             address = stack.enter_context(serving(service))
             stages.append(StageAddress(name, name, address, layers))
         for stage, following in zip(stages, [*stages[1:], None], strict=True):

@@ -24,6 +24,12 @@ from worker.process import WorkerOptions, run_worker
 @click.option("--name", default=socket.gethostname, help="Shown to people. [default: host name]")
 @click.option("--threads", type=click.IntRange(1, 256), help="Of the kernels. [default: all cores]")
 @click.option(
+    "--memory",
+    type=click.IntRange(1 << 20),
+    metavar="BYTES",
+    help="Use, and tell of, no more memory.  [default: all of the machine]",
+)
+@click.option(
     "--insecure", is_flag=True, help="Serve other machines without certificates or encryption."
 )
 @click.option("--no-mdns", is_flag=True, help="Do not announce this worker on the network.")
@@ -33,6 +39,7 @@ def worker(
     data_dir: Path | None,
     name: str,
     threads: int | None,
+    memory: int | None,
     insecure: bool,
     no_mdns: bool,
 ) -> None:
@@ -47,6 +54,7 @@ def worker(
             data_dir=data_dir or settings.worker_data(cluster),
             name=name,
             threads=threads,
+            memory_bytes=memory,
             announce=not no_mdns,
             insecure=insecure,
         )

@@ -106,7 +106,7 @@ class Enrolment(rpc.EnrolmentServicer):
         authority = next(
             (
                 one
-                for one in certificates.read_certificates(given.authorities)
+                for one in certificates.read_authorities(given.authorities)
                 if key_hash(one) == self.token.authority
             ),
             None,

@@ -140,6 +140,8 @@ class Guard(grpc.ServerInterceptor):
             yield
         except ClusterError as error:  # of the message itself; methods answer for their own
             self._refuse(context, method, error)
+        except NotImplementedError:  # in the protocol, but not in this program
+            self._refuse_unknown(context, method)
         finally:
             with self._lock:
                 self._open.pop(context, None)

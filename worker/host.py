@@ -11,11 +11,14 @@ from cluster.certificates import Identity, Role
 from cluster.dialing import Dialer
 from cluster.errors import AccessError, ClusterError, NodeError, PipelineBusy, StaleEpoch
 from cluster.manifest import Manifest
-from cluster.peer import Peer
 from cluster.plan import LayerRange
+from kernels import KernelsError
 from protos import pi_cluster_pb2 as pb
+from transformer.errors import ModelError
 from transformer.stage import Limits
 from worker.allocator import return_free_pages
+from worker.assignment import Assignment
+from worker.last_assignment import LastAssignment
 from worker.loading import LoadedStage
 from worker.outlet import NextHop, Outlet, ResultSink
 from worker.session import Session
@@ -28,20 +31,6 @@ _MAX_LABEL = 200
 
 Load = Callable[[Manifest, LayerRange, Limits], LoadedStage]
 """How layers of a store become a stage."""
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """A worker's place in one epoch of a pipeline."""
-
-    epoch: int
-    manifest: Manifest
-    layers: LayerRange
-    limits: Limits
-    following: Peer | None
-    """The next hop; None for the last stage."""
-    previous_node_id: str
-    """Who may send steps; empty for the first stage, which a coordinator sends them to."""
 
 
 def _check_place(caller: Identity, assignment: Assignment) -> None:
@@ -72,8 +61,12 @@ class StageHost:
     the fields for moments only, and ``_changed`` tells those who wait for the slot.
     """
 
-    def __init__(self, vault: ShardVault, load: Load, dialer: Dialer) -> None:
+    def __init__(
+        self, vault: ShardVault, load: Load, dialer: Dialer, last: LastAssignment | None = None
+    ) -> None:
+        """``last`` keeps what is served for the next start; None forgets it."""
         self._vault = vault
+        self._last = last
         self._dialer = dialer
         self._load = load
         self._lock = threading.Lock()
@@ -97,9 +90,21 @@ class StageHost:
             stage_files = manifest.stage_files(layers.start, layers.stop)
             self._vault.serve(file.sha256 for file in stage_files)
             self._vault.prune({file.sha256 for file in manifest.files})
+            if self._last:
+                self._last.keep(assignment)
         return_free_pages()
         log.info("epoch %d: serving layers %s", assignment.epoch, assignment.layers)
         return loaded.weight_bytes
+
+    def reload(self) -> None:
+        """Serve again what was served before the last start, if it still can be."""
+        assignment = self._last.read() if self._last else None
+        if assignment is None:
+            return
+        try:
+            self.load(assignment)
+        except (ClusterError, ModelError, KernelsError) as error:
+            log.warning("the stage from before cannot be loaded, starting empty: %s", error)
 
     def unload(self, epoch: int) -> None:
         """Let go of the stage unless a newer epoch is served."""
@@ -211,6 +216,9 @@ class StageHost:
             self._taken = True
             self._serving = None
         try:
+            if self._last:
+                # Before loading: a stage that ends the process must not do so at every start.
+                self._last.forget()
             yield
         finally:
             self._free_slot()

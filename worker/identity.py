@@ -57,6 +57,11 @@ def save_identity(data_dir: Path, identity: Identity) -> None:
     write_bytes(data_dir / _FILE_NAME, json.dumps(values, indent=1).encode() + b"\n")
 
 
+def forget_identity(data_dir: Path) -> None:
+    """Let this node be another one from its next start on."""
+    (data_dir / _FILE_NAME).unlink(missing_ok=True)
+
+
 def _from_json(values: dict[str, Any]) -> Identity:
     node_id = values["node_id"]
     if not (isinstance(node_id, str) and node_id.isalnum()):

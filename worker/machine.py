@@ -8,10 +8,26 @@ import psutil
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-def memory_bytes() -> tuple[int, int]:
-    """All memory of the machine and what is free of it, page cache counted as free."""
-    memory = psutil.virtual_memory()
-    return memory.total, memory.available
+class Memory:
+    """What a worker may use: all of the machine, or less of it."""
+
+    def __init__(self, limit_bytes: int | None = None) -> None:
+        self._limit_bytes = limit_bytes
+
+    @property
+    def total_bytes(self) -> int:
+        """The machine's, or the limit."""
+        total = int(psutil.virtual_memory().total)
+        return total if self._limit_bytes is None else min(total, self._limit_bytes)
+
+    @property
+    def free_bytes(self) -> int:
+        """What may still be taken, page cache counted as free, and with it mapped shards."""
+        free = int(psutil.virtual_memory().available)
+        if self._limit_bytes is None:
+            return free
+        used = psutil.Process().memory_info()
+        return max(0, min(free, self._limit_bytes - (used.rss - used.shared)))
 
 
 def resident_bytes() -> int:

@@ -30,6 +30,7 @@ from worker.examination import Examiner
 from worker.guard import Guard
 from worker.host import StageHost
 from worker.identity import load_identity
+from worker.last_assignment import LastAssignment
 from worker.loading import load_stage
 from worker.membership import Membership, is_certified
 from worker.presence import Presence, present
@@ -56,6 +57,8 @@ class WorkerOptions:
     name: str
     threads: int | None = None
     """Of the kernels; None takes all cores."""
+    memory_bytes: int | None = None
+    """That it may use; None is all of the machine's."""
     announce: bool = True
     insecure: bool = False
     """Serve other machines without certificates."""
@@ -95,7 +98,8 @@ def _serve(
     dialer = SecureDialer(credentials) if credentials else PlainDialer(options.insecure)
     shards = options.data_dir / "shards"
     vault = ShardVault(shards)
-    host = StageHost(vault, functools.partial(load_stage, vault=vault, engine=engine), dialer)
+    load = functools.partial(load_stage, vault=vault, engine=engine)
+    host = StageHost(vault, load, dialer, LastAssignment(options.data_dir))
     about = pb.NodeDescription(
         node_id=identity.node_id,
         name=options.name[:_MAX_NAME],
@@ -108,8 +112,11 @@ def _serve(
     )
     profile = ProfileKeeper(options.data_dir, identity, engine)
     guard = Guard(WORKER_RULES, credentials)
+    memory = machine.Memory(options.memory_bytes)
     examiner = Examiner(options.cluster, shards)
-    service = WorkerService(about, vault, host, profile, examiner, dialer, guard, membership)
+    service = WorkerService(
+        about, vault, host, profile, examiner, dialer, memory, guard, membership
+    )
     server = grpc.server(
         ThreadPoolExecutor(settings.MAX_CALLS, "call"),
         interceptors=[guard],
@@ -119,6 +126,7 @@ def _serve(
     rpc.add_WorkerServicer_to_server(service, server)
     shown = server_credentials(credentials) if credentials else None
     address = f"{options.host}:{_bind(server, options, shown)}"
+    host.reload()
     server.start()
     peer = Peer(address, identity.node_id, options.name)
     with _announced(peer, options):

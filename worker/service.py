@@ -12,20 +12,18 @@ from cluster.credentials import Certification
 from cluster.dialing import Dialer
 from cluster.echo import measure_link
 from cluster.errors import ClusterError, NodeError
-from cluster.manifest import Manifest
 from cluster.node import NodeClient
 from cluster.peer import Peer, split_address
-from cluster.plan import LayerRange
 from cluster.speed import NodeProfile
 from kernels import KernelsError
 from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
 from transformer.errors import ModelError
-from transformer.stage import Limits
 from worker import board, machine
+from worker.assignment import assignment_of
 from worker.examination import Examiner
 from worker.guard import Guard
-from worker.host import Assignment, StageHost
+from worker.host import StageHost
 from worker.membership import Membership
 from worker.speed import ProfileKeeper
 from worker.transfers import ShardTransfers
@@ -36,14 +34,6 @@ log = logging.getLogger(__name__)
 Method = Callable[..., Any]
 
 _MAX_ADDRESS = 262  # a host name of 255 characters, a colon and a port
-
-_MOST = {
-    "max_step_rows": 4_096,
-    "max_sequences": 1_024,
-    "context": 1 << 24,
-    "cache_positions": 1 << 40,
-}
-"""Bounds of what a coordinator may ask for; whether it fits is the planner's business."""
 
 
 def _refusing(context: grpc.ServicerContext, method: str, error: Exception) -> None:
@@ -102,6 +92,7 @@ class WorkerService(rpc.WorkerServicer):
         profile: ProfileKeeper,
         examiner: Examiner,
         dialer: Dialer,
+        memory: machine.Memory,
         guard: Guard | None = None,
         membership: Membership | None = None,
     ) -> None:
@@ -117,6 +108,7 @@ class WorkerService(rpc.WorkerServicer):
         self._examiner = examiner
         self._dialer = dialer
         self._transfers = ShardTransfers(vault, dialer)
+        self._memory = memory
         self._guard = guard
         self._membership = membership
 
@@ -126,7 +118,8 @@ class WorkerService(rpc.WorkerServicer):
     ) -> pb.NodeDescription:
         description = pb.NodeDescription()
         description.CopyFrom(self._about)
-        description.memory_bytes, description.free_memory_bytes = machine.memory_bytes()
+        description.memory_bytes = self._memory.total_bytes
+        description.free_memory_bytes = self._memory.free_bytes
         description.free_disk_bytes = self._vault.free_bytes
         description.resident_bytes = machine.resident_bytes()
         description.temperature_c = board.temperature_c()
@@ -172,7 +165,7 @@ class WorkerService(rpc.WorkerServicer):
     def LoadStage(
         self, request: pb.LoadStageRequest, context: grpc.ServicerContext
     ) -> pb.LoadStageReply:
-        return pb.LoadStageReply(weight_bytes=self._host.load(_assignment(request)))
+        return pb.LoadStageReply(weight_bytes=self._host.load(assignment_of(request)))
 
     @_answering
     def UnloadStage(
@@ -263,34 +256,3 @@ def _peer(address: str, node_id: str) -> Peer:
         raise NodeError(f"an address of {len(address)} characters is none")
     split_address(address)
     return Peer(address, node_id)
-
-
-def _following(request: pb.LoadStageRequest) -> Peer | None:
-    if not request.next_address:
-        return None
-    split_address(request.next_address)
-    return Peer(request.next_address, request.next_node_id, request.next_node)
-
-
-def _assignment(request: pb.LoadStageRequest) -> Assignment:
-    try:
-        layers = LayerRange(request.layers.start, request.layers.stop)
-    except ValueError as error:
-        raise NodeError(str(error)) from None
-    limits = Limits(
-        request.max_step_rows, request.max_sequences, request.context, request.cache_positions
-    )
-    for name, most in _MOST.items():
-        if not 1 <= getattr(limits, name) <= most:
-            raise NodeError(f"{name} is {getattr(limits, name)}; it must be from 1 to {most}")
-    manifest = Manifest.from_json(request.manifest)
-    if bool(request.next_address) != (layers.stop < manifest.n_layers):
-        raise NodeError("every stage but the last needs a next hop, and the last has none")
-    return Assignment(
-        epoch=request.epoch,
-        manifest=manifest,
-        layers=layers,
-        limits=limits,
-        following=_following(request),
-        previous_node_id=request.previous_node_id,
-    )

@@ -25,6 +25,7 @@ from protos import pi_cluster_pb2_grpc as rpc
 from worker.examination import Examiner
 from worker.host import StageHost
 from worker.identity import Identity, MeasuredWith
+from worker.machine import Memory
 from worker.service import WorkerService
 from worker.speed import ProfileKeeper
 from worker.vault import ShardVault
@@ -43,14 +44,9 @@ def main() -> None:
             node_id=address, name=address, version=VERSION, wire_version=wire.WIRE_VERSION
         )
         server = grpc.server(ThreadPoolExecutor(_CALLS_AT_ONCE), options=wire.SERVER_OPTIONS)
-        service = WorkerService(
-            about,
-            vault,
-            StageHost(vault, load, PLAIN),
-            _profile(Path(folder), board),
-            Examiner(address, Path(folder)),
-            PLAIN,
-        )
+        host, profile = StageHost(vault, load, PLAIN), _profile(Path(folder), board)
+        examiner = Examiner(address, Path(folder))
+        service = WorkerService(about, vault, host, profile, examiner, PLAIN, Memory())
         rpc.add_WorkerServicer_to_server(service, server)
         port = server.add_insecure_port(address)
         server.start()

@@ -8,8 +8,9 @@ import click
 
 from cluster import settings
 from cluster.peer import split_address
-from deploy import screen
+from deploy import local_service, screen
 from deploy.commands.options import cluster_option
+from deploy.service import WorkerCommand
 from worker.cli import serve
 from worker.enrolment import save_token
 from worker.process import WorkerOptions
@@ -44,21 +45,41 @@ def join(
 ) -> None:
     """Join a cluster by a TOKEN of `pi-cluster token create`; "-" reads it from standard input.
 
-    The node waits until `pi-cluster up` on the operator's machine admits it.
+    As root this installs and starts a systemd service, which runs this very installation. The
+    node waits until `pi-cluster up` on the operator's machine admits it.
     """
     settings.check_cluster_name(cluster)
+    host, port = split_address(listen, settings.DEFAULT_PORT)
+    text = _read_standard_input() if token == "-" else token  # noqa: S105
+    if local_service.can_install() and not foreground:
+        if data_dir:
+            raise click.UsageError(
+                "--data-dir goes with --foreground: the service keeps its shards in "
+                f"{local_service.data_folder(cluster)}"
+            )
+        worker = WorkerCommand(
+            cluster=cluster,
+            python=sys.executable,
+            data_dir=local_service.data_folder(cluster),
+            threads=threads,
+            listen=f"{host}:{port}",
+            name=name,
+            announce=not no_mdns,
+        )
+        _install(worker, text)
+        return
     folder = data_dir or settings.worker_data(cluster)
     folder.mkdir(parents=True, exist_ok=True)
-    save_token(folder, _read_standard_input() if token == "-" else token)  # noqa: S105
+    save_token(folder, text)
     if not foreground:
         screen.notes.print(
             f"the token is kept in {folder}. Next: pi-cluster worker --cluster {cluster} --listen "
-            f"{listen} --data-dir {folder}, which waits until the operator runs `pi-cluster up`",
+            f"{listen} --data-dir {folder}, which waits until the operator runs `pi-cluster up`. "
+            "As root, `pi-cluster join` installs a service that does this at every start",
             markup=False,
             soft_wrap=True,
         )
         return
-    host, port = split_address(listen, settings.DEFAULT_PORT)
     serve(
         WorkerOptions(
             cluster=cluster,
@@ -69,6 +90,17 @@ def join(
             threads=threads,
             announce=not no_mdns,
         )
+    )
+
+
+def _install(worker: WorkerCommand, token: str) -> None:
+    local_service.prepare(worker.cluster)
+    save_token(Path(worker.data_dir), token)
+    unit = local_service.install(worker)
+    screen.notes.print(
+        f"{unit} waits for the operator: run `pi-cluster up` there. Its log: journalctl -u {unit}",
+        markup=False,
+        soft_wrap=True,
     )
 
 

@@ -2,7 +2,9 @@
 
 import functools
 import secrets
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -29,6 +31,22 @@ nodes_option = click.option(
     "--nodes", metavar="HOST:PORT,...", help="Use these workers instead of mDNS."
 )
 
+hosts_option = click.option(
+    "--hosts",
+    metavar="USER@HOST,...|FILE.toml",
+    help="Set these hosts up by SSH, as far as they are not, and use their workers.",
+)
+
+wheels_option = click.option(
+    "--wheels",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder with the wheels for the hosts, instead of building and downloading them.",
+)
+
+sudo_password_option = click.option(
+    "--ask-sudo-password", is_flag=True, help="Ask once for the password that sudo wants there."
+)
+
 insecure_option = click.option(
     "--insecure", is_flag=True, help="Call nodes on other machines without certificates."
 )
@@ -46,6 +64,14 @@ texts_option = click.option(
     show_default=True,
     help="Full-length texts that the caches have room for.",
 )
+
+
+def ask_password() -> str:
+    """The password for ``--ask-sudo-password``: typed without being shown, or a line of a pipe."""
+    if sys.stdin.isatty():
+        return str(click.prompt("sudo password of the hosts", hide_input=True, err=True))
+    return sys.stdin.readline().removesuffix("\n")
+
 
 _DEFAULTS = SamplingSettings()
 

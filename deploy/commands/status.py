@@ -18,7 +18,9 @@ from cluster.node import NodeClient
 from coordinator.pipeline import StageAddress
 from deploy import screen
 from deploy.access import dialer_for
-from deploy.commands.options import cluster_option
+from deploy.commands.options import ask_password, cluster_option, sudo_password_option
+from deploy.fleet import purge_hosts
+from deploy.host_record import load_hosts
 from deploy.local_workers import stop_local_workers
 from deploy.record import PipelineRecord, changing, forget_record, load_record
 from deploy.status_view import pipeline_rate, status_json, status_line, status_table
@@ -63,9 +65,17 @@ def status(
 
 
 @click.command()
+@click.option("--purge", is_flag=True, help="Remove everything from the hosts that `up` set up.")
+@sudo_password_option
 @cluster_option
-def down(cluster: str) -> None:
-    """Unload the stages on all nodes and stop the workers that run here. Shards are kept."""
+@click.pass_context
+def down(context: click.Context, purge: bool, ask_sudo_password: bool, cluster: str) -> None:
+    """Unload the stages on all nodes and stop the workers that run here. Shards are kept.
+
+    The services of hosts go on, so that `up` is quick. With --purge, service, program, shards and
+    user are removed from them.
+    """
+    password = ask_password() if ask_sudo_password else None
     with changing(cluster) as folder:
         try:
             record = load_record(cluster)
@@ -78,9 +88,17 @@ def down(cluster: str) -> None:
                 list(pool.map(unloading, record.addresses))
         forget_record(folder)
         stopped = stop_local_workers(cluster)
+        hosts = len(load_hosts(cluster)) if purge else 0
+        failures = purge_hosts(cluster, folder, password) if purge else []
     stages = screen.count(len(record.stages), "stage") if record else ""
     unloaded = f"{stages} unloaded" if record else "no pipeline was up"
     screen.notes.print(f"{unloaded}, {screen.count(stopped, 'local worker')} stopped")
+    if purge:
+        screen.notes.print(f"{screen.count(hosts - len(failures), 'host')} cleared")
+    for failure in failures:
+        screen.notes.print(f"error: not cleared: {failure}", markup=False, soft_wrap=True)
+    if failures:
+        context.exit(1)
 
 
 def _watch(

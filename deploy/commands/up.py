@@ -1,6 +1,7 @@
 """``pi-cluster up``: from a store to a pipeline that is ready."""
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -10,17 +11,30 @@ from cluster.dialing import Dialer
 from cluster.discovery import discover
 from cluster.errors import StateError
 from cluster.objective import Objective
-from cluster.peer import parse_nodes
+from cluster.peer import Peer, parse_nodes
 from cluster.store import Store
 from deploy import screen
 from deploy.access import dialer_for
 from deploy.admission import admit_waiting
-from deploy.commands.options import context_option, insecure_option, nodes_option, texts_option
+from deploy.bootstrap import Result
+from deploy.commands.options import (
+    ask_password,
+    context_option,
+    hosts_option,
+    insecure_option,
+    nodes_option,
+    sudo_password_option,
+    texts_option,
+    wheels_option,
+)
 from deploy.embedded import embedded_store
+from deploy.fleet import SetupOptions, bring_grants, set_up_hosts, tell_failures
 from deploy.footprint import choose_limits
+from deploy.host_record import load_hosts
+from deploy.hosts import read_hosts
 from deploy.local_workers import ensure_local_workers
 from deploy.membership import renew_certificates
-from deploy.nodes import Node, ask_nodes, find_nodes
+from deploy.nodes import Node, answering_nodes, ask_nodes, find_nodes
 from deploy.plan_table import context_note, expected, plan_table
 from deploy.record import PipelineRecord, changing, load_record, save_record
 from deploy.rollout import (
@@ -40,6 +54,9 @@ from transformer.config import ModelConfig
 @click.argument("store", type=click.Path(path_type=Path), required=False)
 @click.option("--local", type=click.IntRange(1, 64), help="Start this many workers here first.")
 @nodes_option
+@hosts_option
+@wheels_option
+@sudo_password_option
 @insecure_option
 @context_option
 @click.option(
@@ -51,10 +68,15 @@ from transformer.config import ModelConfig
 )
 @texts_option
 @click.option("--cluster", default=settings.DEFAULT_CLUSTER, show_default=True)
+@click.pass_context
 def up(
+    click_context: click.Context,
     store: Path | None,
     local: int | None,
     nodes: str | None,
+    hosts: str | None,
+    wheels: Path | None,
+    ask_sudo_password: bool,
     insecure: bool,
     context: int | None,
     texts: int,
@@ -63,29 +85,72 @@ def up(
 ) -> None:
     """Bring a model up: plan its layers over the nodes, hand out shards, load, and try it.
 
-    Without STORE it is the embedded storyteller. Nodes are found by mDNS; with --local or --nodes
-    they are only those.
+    Without STORE it is the embedded storyteller. With --hosts the hosts are set up by SSH first,
+    which is remembered. Other nodes are found by mDNS; with --local, --nodes or --hosts they are
+    only those.
     """
+    if hosts and (local or nodes):
+        raise click.UsageError("--hosts names the nodes itself: leave out --local and --nodes")
+    named = read_hosts(hosts) if hosts else []
     with changing(cluster) as folder:
         opened = Store(store or embedded_store())
         previous = _previous(cluster)
         dialer = dialer_for(cluster, insecure)
-        if nodes or not local:
+        results: list[Result] = []
+        if not (local or nodes or hosts):
+            named = [known.host for known in load_hosts(cluster)]
+        if named:
+            size_bytes = sum(file.size_bytes for file in opened.manifest.files)
+            password = ask_password() if ask_sudo_password else None
+            options = SetupOptions(wheels, password, insecure)
+            results = set_up_hosts(cluster, folder, named, options, dialer, size_bytes)
+        if nodes or not (local or hosts):
             admit_waiting(cluster, nodes, dialer)
-        found = _choose_nodes(cluster, local, nodes, dialer)
+        if ready := [result.peer for result in results if result.peer]:
+            found = _with_announced(ready, cluster, dialer, look=not hosts)
+        else:
+            found = _choose_nodes(cluster, local, nodes, dialer)
         renew_certificates(cluster, found, dialer)
-        config = ModelConfig.from_dict(opened.manifest.config)
-        limits = choose_limits(config, context, texts)
-        rollout = make_rollout(opened, found, limits, previous, Objective(objective), dialer)
-        screen.notes.print(plan_table(rollout.plan, rollout.prediction, rollout.nodes))
-        screen.notes.print(expected(rollout.prediction), soft_wrap=True)
-        if note := context_note(config, limits):
-            screen.notes.print(note)
-        if previous and is_running(rollout, previous):
-            save_record(recorded(rollout, previous.epoch, folder, insecure), opened)
-            screen.notes.print("already up: nothing to move")
-            return
-        _carry_out(rollout, previous, folder, insecure)
+        try:
+            config = ModelConfig.from_dict(opened.manifest.config)
+            limits = choose_limits(config, context, texts)
+            rollout = make_rollout(opened, found, limits, previous, Objective(objective), dialer)
+            _bring_up(rollout, config, previous, folder, insecure)
+        finally:
+            tell_failures(results)
+        coordinators = [one.host for one in results if not one.failure and not one.peer]
+        not_granted = bring_grants(cluster, coordinators)
+    screen.warn(not_granted)
+    if not_granted or any(result.failure for result in results):
+        click_context.exit(1)
+
+
+def _bring_up(
+    rollout: Rollout,
+    config: ModelConfig,
+    previous: PipelineRecord | None,
+    folder: Path,
+    insecure: bool,
+) -> None:
+    screen.notes.print(plan_table(rollout.plan, rollout.prediction, rollout.nodes))
+    screen.notes.print(expected(rollout.prediction), soft_wrap=True)
+    if note := context_note(config, rollout.limits):
+        screen.notes.print(note)
+    if previous and is_running(rollout, previous):
+        save_record(recorded(rollout, previous.epoch, folder, insecure), rollout.store)
+        screen.notes.print("already up: nothing to move")
+        return
+    _carry_out(rollout, previous, folder, insecure)
+
+
+def _with_announced(ready: Sequence[Peer], cluster: str, dialer: Dialer, look: bool) -> list[Node]:
+    """The hosts' workers, and with ``look`` those that joined the cluster by themselves."""
+    known = {peer.node_id for peer in ready}
+    others = discover(cluster, settings.DISCOVERY_S) if look else []
+    others = [peer for peer in others if not peer.joining and peer.node_id not in known]
+    nodes, warnings = answering_nodes([*ready, *others], cluster, dialer)
+    screen.warn(warnings)
+    return nodes
 
 
 def _carry_out(

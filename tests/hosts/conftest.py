@@ -8,8 +8,8 @@ from tests.testbed.operator_host import Operator
 
 @pytest.fixture(scope="module")
 def network():
-    """The operator's computer and three Pis, which answer as fast as they can."""
-    with Network(4, "none") as made:
+    """The operator's computer and four Pis, which answer as fast as they can."""
+    with Network(5, "none") as made:
         yield made
 
 

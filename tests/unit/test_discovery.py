@@ -1,5 +1,6 @@
 """Finding nodes by real mDNS on loopback, and reading the list that stands in for it."""
 
+import dataclasses
 import secrets
 import socket
 import threading
@@ -84,6 +85,13 @@ def test_workers_of_another_cluster_are_heard_and_not_found(neighbours, monkeypa
     monkeypatch.setattr(discovery, "_Listener", lambda *given: listener)
     assert discover(ours, BOUND_S) == [first, second]
     assert listener.heard_all.is_set()
+
+
+def test_a_node_that_waits_to_join_is_found_with_its_tokens_id_alone():
+    cluster = f"joining-{secrets.token_hex(4)}"
+    peer = dataclasses.replace(make_peer("pi5"), joining="0123abcd")
+    with announced(peer, cluster, "0.1.0"):
+        assert discover(cluster, BOUND_S, {peer.node_id}) == [peer]
 
 
 def test_a_worker_that_leaves_is_no_longer_found(monkeypatch):

@@ -38,7 +38,10 @@ GENERATED = {"protos/pi_cluster_pb2.py", "protos/pi_cluster_pb2_grpc.py"}
 NOT_INSTALLED = ("storyteller/training/", "benchmarks/")
 # Readline takes over the keyboard as soon as it is imported: only a chat at a terminal wants that.
 IMPORTS_WITHIN_FUNCTIONS = {("deploy/commands/chat.py", "readline")}
-FILES_THAT_READ_THE_ENVIRONMENT = {"cluster/settings.py"}
+FILES_THAT_READ_THE_ENVIRONMENT = {
+    "cluster/settings.py",
+    "deploy/remote/facts.py",  # runs on hosts, alone: SSH tells there by which address it came
+}
 FILES_THAT_SPEAK_MDNS = {"cluster/discovery.py"}
 NAMELESS = {"utils", "util", "helpers", "helper", "misc", "common"}
 

@@ -28,6 +28,7 @@ from transformer.stage import Chunk
 from worker.examination import Examiner
 from worker.host import StageHost
 from worker.identity import Identity
+from worker.machine import Memory
 from worker.service import WorkerService
 from worker.speed import ProfileKeeper
 from worker.vault import ShardVault
@@ -115,7 +116,8 @@ def virtual_pipeline(job, folder):
             about = pb.NodeDescription(node_id=name, name=name, wire_version=wire.WIRE_VERSION)
             host = StageHost(vault, VirtualLoader(FAST, job.scripts), PLAIN)
             profile = ProfileKeeper(folder, Identity(name), engine(EVERY_VARIANT[0]))
-            service = WorkerService(about, vault, host, profile, Examiner(name, folder), PLAIN)
+            examiner = Examiner(name, folder)
+            service = WorkerService(about, vault, host, profile, examiner, PLAIN, Memory())
             address = stack.enter_context(serving(service))
             stages.append(StageAddress(name, name, address, layers))
         load_stages(stages, manifest_of(CONFIG))

@@ -212,6 +212,32 @@ def test_a_dead_port_is_a_lost_node():
             describe(rpc.WorkerStub(channel))
 
 
+def test_what_explains_an_unreachable_peer_takes_the_place_of_grpcs_words():
+    why = errors.AccessError("its certificate expired")
+
+    def refused_by_nobody(explain):
+        with PLAIN.connect(Peer("127.0.0.1:1")) as channel, wire.restored_errors("pi2", explain):
+            rpc.WorkerStub(channel).Describe(pb.DescribeRequest(), timeout=10)
+
+    with pytest.raises(errors.AccessError) as explained:
+        refused_by_nobody(lambda: why)
+    assert explained.value is why
+    with pytest.raises(NodeLost, match="pi2 does not answer"):
+        refused_by_nobody(lambda: None)
+
+
+def test_an_error_that_a_peer_gave_itself_is_not_explained_away():
+    def explain():
+        raise AssertionError("nobody asked")
+
+    with (
+        served(lambda context: wire.refuse(context, errors.StaleEpoch("old"))) as stub,
+        pytest.raises(errors.StaleEpoch, match="old"),
+        wire.restored_errors("pi2", explain),
+    ):
+        stub.Describe(pb.DescribeRequest(), timeout=10)
+
+
 def test_a_peer_that_accepts_and_stays_silent_is_a_lost_node():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"

@@ -1,0 +1,5 @@
+"""``python -m deploy`` is ``pi-cluster``."""
+
+from deploy.cli import main
+
+main()

@@ -1,0 +1,98 @@
+"""Whether a host is fit to be a node: pure judgement over what `deploy/remote/facts.py` tells."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cluster.errors import HostError
+from deploy.screen import size
+from deploy.wheelhouse import Target, Wheelhouse
+
+MACHINES = ("aarch64", "x86_64")
+OLDEST_PYTHON = (3, 11)
+
+_DAY_S = 86_400.0
+_MARGIN_BYTES = 128 << 20  # a system whose disk is full does strange things
+_NO_GLIBC = "its C library is not glibc, and there are no wheels for it: use Raspberry Pi OS"
+_THROTTLED = {
+    0: "has too little voltage right now: use the official power supply, and a short cable",
+    2: "is throttled right now: cool it, or give it a better power supply",
+    16: "had too little voltage since it started: use the official power supply",
+    18: "was throttled since it started: cool it, or give it a better power supply",
+}
+"""Bits of the firmware's flags, the worst first; only the first that is set is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a host told of itself, as far as it is needed here."""
+
+    label: str
+    values: Mapping[str, Any]
+
+    @property
+    def target(self) -> Target:
+        """What wheels must fit. Raises ``HostError`` when there are none for it."""
+        glibc = self.values["glibc"]
+        if not glibc or glibc[0] != 2:
+            raise HostError(f"{self.label}: {_NO_GLIBC}")
+        major, minor = self.values["python"][:2]
+        return Target((major, minor), self.values["machine"], glibc[1])
+
+
+def check_fitness(facts: Facts, now_unix_s: float, needs_service: bool) -> list[str]:
+    """Warnings about a host; raises ``HostError`` when it cannot be a node."""
+    values, label = facts.values, facts.label
+    system = f"{values['system']}, {values['pointer_bits']} bit"
+    if values["pointer_bits"] != 64 or values["machine"] not in MACHINES:
+        raise HostError(
+            f"{label}: it runs a system that this program does not ({system}, "
+            f"{values['machine']}): flash the 64-bit Raspberry Pi OS"
+        )
+    python = tuple(values["python"])
+    if python[:2] < OLDEST_PYTHON or values["implementation"] != "CPython":
+        found = ".".join(map(str, python))
+        raise HostError(
+            f"{label}: it has {values['implementation']} {found} ({values['system']}), and "
+            "pi-cluster needs Python 3.11: flash a newer Raspberry Pi OS (64-bit)"
+        )
+    if needs_service and not values["has_systemd"]:
+        raise HostError(
+            f"{label}: systemd does not run there: start `pi-cluster worker` your own way and "
+            "name it with --nodes"
+        )
+    ahead_s = values["clock_unix_s"] - now_unix_s
+    if abs(ahead_s) > _DAY_S:
+        raise HostError(
+            f"{label}: its clock is {abs(ahead_s) / _DAY_S:.1f} days "
+            f"{'ahead' if ahead_s > 0 else 'behind'}, so certificates would not be valid there: "
+            "`sudo timedatectl set-ntp true` there, and see that it reaches a time server"
+        )
+    flags = values["throttled"] or 0
+    told = [text for bit, text in _THROTTLED.items() if flags >> bit & 1]
+    return [f"{label} {text}" for text in told[:1]]
+
+
+def check_disk(
+    facts: Facts, house: Wheelhouse, lacking_bytes: int, is_made: bool, shard_bytes: int
+) -> None:
+    """Raise ``HostError`` with the figures when what is to come does not fit a host's disks."""
+    needs = {
+        "wheels": lacking_bytes,
+        "program": 0 if is_made else house.installed_bytes,
+        "data": shard_bytes,
+    }
+    by_device: dict[int, int] = defaultdict(int)
+    free: dict[int, int] = {}
+    for name, disk in facts.values["disks"].items():
+        by_device[disk["device"]] += needs[name]
+        free[disk["device"]] = disk["free_bytes"]
+    for device, needed in by_device.items():
+        if needed and needed + _MARGIN_BYTES > free[device]:
+            raise HostError(
+                f"{facts.label}: its disk has {size(free[device])} free, and "
+                f"{size(needed + _MARGIN_BYTES)} are needed ({size(needs['program'])} for the "
+                f"program, {size(needs['wheels'])} to install it from, {size(shard_bytes)} for "
+                f"shards, {size(_MARGIN_BYTES)} to spare): make room there; nothing was installed"
+            )

@@ -1,0 +1,94 @@
+"""Two fresh hosts become a pipeline by one command, and stay as they are by the next."""
+
+import json
+
+import pytest
+
+from tests.hosts.golden import answered_ids, golden_ids, make_store
+from tests.hosts.wheels import bring_wheels
+from tests.testbed.systemd_host import SystemdHost
+
+HOSTS = "pi@pi1.local,pi@pi2.local"
+
+pytestmark = [pytest.mark.hosts, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A store whose answers are golden."""
+    return make_store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def up(operator, store, tmp_path_factory):
+    """What `up` said about two fresh hosts; they are switched off at the end."""
+    folder = tmp_path_factory.mktemp("cards")
+    bring_wheels(operator)
+    with (
+        SystemdHost(operator, 1, folder / "pi1") as first,
+        SystemdHost(operator, 2, folder / "pi2") as second,
+    ):
+        first.wait_for_ssh()
+        second.wait_for_ssh()
+        assert operator.run("pi-cluster", "init").code == 0
+        words = ("pi-cluster", "up", str(store), "--hosts", HOSTS)
+        yield operator.run(*words, timeout_s=400), (first, second)
+
+
+def test_fresh_hosts_become_a_pipeline_that_answers(up, operator):
+    outcome, _ = up
+    assert outcome.code == 0, outcome
+    assert "2 hosts ready, 2 changed" in outcome.err
+    assert answered_ids(operator) == golden_ids()
+
+
+def test_the_same_command_again_changes_nothing(up, operator, store):
+    again = operator.run("pi-cluster", "up", str(store), "--hosts", HOSTS)
+    assert again.code == 0, again
+    assert "2 hosts ready, nothing to change" in again.err
+    assert "already up" in again.err
+    for step in ("sending", "installing", "certifying", "starting"):
+        assert step not in again.err
+
+
+def test_without_naming_hosts_up_knows_them(up, operator, store):
+    again = operator.run("pi-cluster", "up", str(store))
+    assert "2 hosts ready, nothing to change" in again.err, again
+    assert "already up" in again.err
+
+
+def test_the_service_may_do_little(up):
+    _, (host, _) = up
+    unit = "pi-cluster-default.service"
+    analysis = host.run("systemd-analyze", "security", "--no-pager", unit).out
+    exposure = float(analysis.rpartition("Overall exposure level for")[2].split()[1])
+    assert exposure <= 1.5
+    user = host.run("systemctl", "show", "--property=User", "--value", unit).out.strip()
+    assert user == "pi-cluster"
+    login = host.run("getent", "passwd", user).out.strip().split(":")
+    assert login[-1] == "/usr/sbin/nologin"
+
+
+def test_nobody_else_reads_the_nodes_folder(up):
+    _, (host, _) = up
+    assert host.run("ls", "/var/lib/pi-cluster/default").code != 0
+    modes = host.sudo("find", "/var/lib/pi-cluster/default", "-perm", "/077").out
+    assert modes == ""
+
+
+def test_a_worker_that_is_killed_comes_back_with_its_stage(up, operator):
+    _, (host, _) = up
+    unit = "pi-cluster-default.service"
+    assert host.sudo("systemctl", "kill", "--signal=KILL", unit).code == 0
+    again = host.run("sh", "-c", f"until systemctl is-active -q {unit}; do sleep 0.1; done")
+    assert again.code == 0
+    # The service is active before the worker listens; `up` waits for that.
+    assert operator.run("pi-cluster", "up").code in (0, 1)
+    assert answered_ids(operator) == golden_ids()
+
+
+def test_hosts_are_remembered_without_a_secret(up, operator):
+    path = operator.home / ".local/state/pi-cluster/default/hosts.json"
+    known = json.loads(path.read_text())["hosts"]
+    assert [one["host"]["host"] for one in known] == ["pi1.local", "pi2.local"]
+    assert all(one["node_id"] and one["address"] for one in known)

@@ -1,0 +1,73 @@
+"""A relay between a client and a worker that writes down every byte that passes."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cluster.peer import split_address
+
+_BLOCK = 1 << 16
+
+
+class Relay:
+    """Listens on a port of its own, and passes on what comes to ``target`` and back."""
+
+    def __init__(self, target: str) -> None:
+        self._target = split_address(target)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._lock = threading.Lock()
+        self._seen = bytearray()
+        self._open: list[socket.socket] = [self._listener]
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def seen(self) -> bytes:
+        """All bytes so far, of both directions as they came."""
+        with self._lock:
+            return bytes(self._seen)
+
+    def close(self) -> None:
+        """Break all connections."""
+        with self._lock:
+            ended, self._open = self._open, []
+        for one in ended:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                try:
+                    server = socket.create_connection(self._target, 5)
+                except OSError:
+                    client.close()
+                    continue
+                server.settimeout(None)
+                with self._lock:
+                    self._open += [client, server]
+                for source, sink in ((client, server), (server, client)):
+                    threading.Thread(target=self._pass, args=(source, sink), daemon=True).start()
+
+    def _pass(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(_BLOCK):
+                with self._lock:
+                    self._seen += data
+                sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def relaying(target: str) -> Iterator[Relay]:
+    """A relay to an address while the block runs."""
+    relay = Relay(target)
+    try:
+        yield relay
+    finally:
+        relay.close()

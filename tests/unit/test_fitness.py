@@ -1,0 +1,113 @@
+"""Whether a host is fit to be a node."""
+
+import copy
+
+import pytest
+
+from cluster.errors import HostError
+from deploy.fitness import Facts, check_disk, check_fitness
+from deploy.wheelhouse import Target, Wheel, Wheelhouse
+
+NOW = 1_800_000_000.0
+MIB = 1 << 20
+PI = {
+    "system": "Debian GNU/Linux 12 (bookworm)",
+    "machine": "aarch64",
+    "pointer_bits": 64,
+    "python": [3, 11, 2],
+    "implementation": "CPython",
+    "glibc": [2, 36],
+    "disks": {
+        "program": {"device": 1, "free_bytes": 20_000 * MIB},
+        "wheels": {"device": 1, "free_bytes": 20_000 * MIB},
+        "data": {"device": 1, "free_bytes": 20_000 * MIB},
+    },
+    "clock_unix_s": NOW + 3,
+    "throttled": 0,
+    "has_systemd": True,
+}
+
+
+def facts(**changes):
+    return Facts("pi1", copy.deepcopy(PI) | changes)
+
+
+def house(tmp_path):
+    wheels = (Wheel(tmp_path / "a.whl", "0" * 64, 50 * MIB, 150 * MIB),)
+    return Wheelhouse(wheels, Target((3, 11), "aarch64", 36))
+
+
+def test_a_pi_of_today_is_fit():
+    assert check_fitness(facts(), NOW, needs_service=True) == []
+    assert facts().target == Target((3, 11), "aarch64", 36)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"machine": "aarch64", "pointer_bits": 32}, "32 bit.*64-bit Raspberry Pi OS"),
+        ({"machine": "armv7l", "pointer_bits": 32}, "armv7l"),
+        ({"machine": "riscv64"}, "riscv64"),
+        ({"python": [3, 9, 2]}, "CPython 3.9.2.*needs Python 3.11"),
+        ({"implementation": "PyPy"}, "PyPy"),
+        ({"has_systemd": False}, "systemd does not run"),
+        ({"clock_unix_s": NOW - 86_400 * 30}, "30.0 days behind"),
+        ({"clock_unix_s": NOW + 86_400 * 2}, "2.0 days ahead"),
+    ],
+)
+def test_what_is_not_fit_is_refused_with_the_reason(changes, reason):
+    with pytest.raises(HostError, match=reason):
+        check_fitness(facts(**changes), NOW, needs_service=True)
+
+
+def test_a_coordinator_needs_no_systemd():
+    assert check_fitness(facts(has_systemd=False), NOW, needs_service=False) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (0x50005, "too little voltage right now"),
+        (0x50004, "throttled right now"),
+        (0x50000, "had too little voltage since"),
+        (0x40000, "was throttled since"),
+    ],
+)
+def test_a_weak_power_supply_is_told_and_no_obstacle(flags, said):
+    assert said in check_fitness(facts(throttled=flags), NOW, needs_service=True)[0]
+
+
+def test_a_system_without_glibc_has_no_wheels():
+    with pytest.raises(HostError, match="not glibc"):
+        _ = facts(glibc=None).target
+
+
+def disks(program, data, same):
+    both = {"device": 1, "free_bytes": program * MIB}
+    other = both if same else {"device": 2, "free_bytes": data * MIB}
+    return {"program": both, "wheels": both, "data": other}
+
+
+@pytest.mark.parametrize(
+    ("program", "data", "same", "fits"),
+    [
+        (200, 200, True, False),
+        # 150 of the program, 50 of wheels, 100 of shards, 128 to spare
+        (427, 427, True, False),
+        (428, 428, True, True),
+        (328, 227, False, False),
+        (327, 228, False, False),
+        (328, 228, False, True),
+    ],
+)
+def test_each_disk_must_hold_what_lies_on_it(tmp_path, program, data, same, fits):
+    told = facts(disks=disks(program, data, same))
+    if fits:
+        check_disk(told, house(tmp_path), 50 * MIB, False, 100 * MIB)
+        return
+    with pytest.raises(HostError, match=r"its disk has \d+\.0 MiB free.*nothing was installed"):
+        check_disk(told, house(tmp_path), 50 * MIB, False, 100 * MIB)
+
+
+def test_what_is_installed_needs_no_room_again(tmp_path):
+    check_disk(facts(disks=disks(128, 128, True)), house(tmp_path), 0, True, 0)

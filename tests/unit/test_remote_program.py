@@ -1,0 +1,133 @@
+"""The program that is sent to hosts: what it may use, and what it refuses."""
+
+import ast
+import io
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy.remote import MODULES, environments, files, framing, layout
+from deploy.remote_host import _LOADER, _STUB, _modules
+
+FOLDER = Path(layout.__file__).parent
+SOURCES = {path.stem: path.read_text() for path in FOLDER.glob("*.py") if path.stem != "__init__"}
+
+
+def imported(source):
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_every_module_is_sent_after_those_that_it_imports():
+    assert set(MODULES) == set(SOURCES)
+    for number, name in enumerate(MODULES):
+        ours = {i.split(".")[2] for i in imported(SOURCES[name]) if i.startswith("deploy.remote.")}
+        assert ours <= set(MODULES[:number])
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_it_is_python_3_7_and_needs_the_standard_library_alone(name):
+    ast.parse(SOURCES[name], feature_version=(3, 7))
+    assert "from __future__ import annotations" in SOURCES[name]
+    for module in imported(SOURCES[name]):
+        top = module.split(".")[0]
+        assert top in sys.stdlib_module_names or module.startswith("deploy.remote.")
+
+
+def conversation(*questions):
+    """What the program answers when it is started as on a host, by a shell's python3."""
+    sent = io.BytesIO()
+    for part in (_LOADER.encode(), _modules()):
+        sent.write(b"%d\n%b" % (len(part), part))
+    for question in questions:
+        framing.send(sent, question)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", _STUB], input=sent.getvalue(), capture_output=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    answers = io.BytesIO(done.stdout)
+    said = [framing.receive(answers) for _ in range(1 + len(questions))]
+    assert answers.read() == b""
+    assert "hello" in said[0]
+    return said[1:]
+
+
+def test_it_starts_from_a_pipe_and_tells_facts():
+    words = {"cluster": "default", "data_parent": "/var/lib/pi-cluster"}
+    (answer,) = conversation({"do": "facts", "with": words})
+    facts = answer["done"]
+    assert facts["pointer_bits"] == 64
+    assert facts["python"][:2] == list(sys.version_info[:2])
+    assert facts["disks"]["data"]["free_bytes"] > 0
+
+
+@pytest.mark.parametrize(
+    ("cluster", "parent"),
+    [
+        ("../etc", "/var/lib"),
+        ("a/b", "/var/lib"),
+        ("", "/var/lib"),
+        ("a", "/var/../etc"),
+        ("a", "x"),
+    ],
+)
+def test_names_that_would_lead_elsewhere_are_refused(cluster, parent):
+    question = {"do": "facts", "with": {"cluster": cluster, "data_parent": parent}}
+    (answer,) = conversation(question)
+    assert "is no name that this program would use" in answer["failure"]
+
+
+def test_a_wheel_that_arrives_changed_is_not_kept_and_the_next_message_is_found(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(layout, "WHEELS", tmp_path)
+    wheel = {"name": "a-1-py3-none-any.whl", "sha256": "0" * 64}
+    pipe = io.BytesIO(b"not that" + b"next")
+    with pytest.raises(layout.Failure, match="arrived changed"):
+        environments.keep(wheel, pipe, 8)
+    assert pipe.read() == b"next"
+    assert environments.lacking([wheel]) == [wheel["sha256"]]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_file_that_is_broken_off_leaves_the_one_before(tmp_path):
+    path = tmp_path / "file"
+    files.write(path, b"before")
+    with pytest.raises(KeyboardInterrupt), files.written(path) as file:
+        file.write(b"half")
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"before"
+    files.write(path, b"after")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    assert path.read_bytes() == b"after"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\0\0",
+        struct.pack(">I", 1 << 31),
+        struct.pack(">I", 4) + b"null",
+        struct.pack(">I", 4) + b"nope",
+        struct.pack(">I", 13) + b'{"bytes": -1}',
+        struct.pack(">I", 15) + b'{"bytes": true}',
+        struct.pack(">I", 20) + b'{"bytes": 999999999}',
+    ],
+)
+def test_what_is_no_message_ends_the_conversation(data):
+    with pytest.raises(framing.Ended):
+        framing.receive(io.BytesIO(data))
+
+
+def test_a_message_comes_back_as_it_was_sent():
+    pipe = io.BytesIO()
+    framing.send(pipe, {"do": "x", "with": {"ä": [1]}, "bytes": 3})
+    pipe.seek(0)
+    assert framing.receive(pipe) == {"do": "x", "with": {"ä": [1]}, "bytes": 3}

@@ -1,0 +1,82 @@
+"""A worker's place in a pipeline, as it is asked for and as it is kept."""
+
+from dataclasses import dataclass
+
+from cluster.errors import NodeError
+from cluster.manifest import Manifest
+from cluster.peer import Peer, split_address
+from cluster.plan import LayerRange
+from protos import pi_cluster_pb2 as pb
+from transformer.stage import Limits
+
+_MOST = {
+    "max_step_rows": 4_096,
+    "max_sequences": 1_024,
+    "context": 1 << 24,
+    "cache_positions": 1 << 40,
+}
+"""Bounds of what a coordinator may ask for; whether it fits is the planner's business."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A worker's place in one epoch of a pipeline."""
+
+    epoch: int
+    manifest: Manifest
+    layers: LayerRange
+    limits: Limits
+    following: Peer | None
+    """The next hop; None for the last stage."""
+    previous_node_id: str
+    """Who may send steps; empty for the first stage, which a coordinator sends them to."""
+
+
+def _following(request: pb.LoadStageRequest) -> Peer | None:
+    if not request.next_address:
+        return None
+    split_address(request.next_address)
+    return Peer(request.next_address, request.next_node_id, request.next_node)
+
+
+def assignment_of(request: pb.LoadStageRequest) -> Assignment:
+    """What a request asks for. Raises ``NodeError`` or ``StoreError`` where it is out of bounds."""
+    try:
+        layers = LayerRange(request.layers.start, request.layers.stop)
+    except ValueError as error:
+        raise NodeError(str(error)) from None
+    limits = Limits(
+        request.max_step_rows, request.max_sequences, request.context, request.cache_positions
+    )
+    for name, most in _MOST.items():
+        if not 1 <= getattr(limits, name) <= most:
+            raise NodeError(f"{name} is {getattr(limits, name)}; it must be from 1 to {most}")
+    manifest = Manifest.from_json(request.manifest)
+    if bool(request.next_address) != (layers.stop < manifest.n_layers):
+        raise NodeError("every stage but the last needs a next hop, and the last has none")
+    return Assignment(
+        epoch=request.epoch,
+        manifest=manifest,
+        layers=layers,
+        limits=limits,
+        following=_following(request),
+        previous_node_id=request.previous_node_id,
+    )
+
+
+def request_for(assignment: Assignment) -> pb.LoadStageRequest:
+    """The request that asks for an assignment."""
+    limits, following = assignment.limits, assignment.following
+    return pb.LoadStageRequest(
+        epoch=assignment.epoch,
+        manifest=assignment.manifest.to_json(),
+        layers=pb.LayerRange(start=assignment.layers.start, stop=assignment.layers.stop),
+        next_node=following.name if following else "",
+        next_address=following.address if following else "",
+        next_node_id=following.node_id if following else "",
+        previous_node_id=assignment.previous_node_id,
+        max_step_rows=limits.max_step_rows,
+        max_sequences=limits.max_sequences,
+        context=limits.context,
+        cache_positions=limits.cache_positions,
+    )
