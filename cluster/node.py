@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from cluster import settings, wire
-from cluster.credentials import Certification
+from cluster.certification import Certification
 from cluster.dialing import Dialer
 from cluster.errors import NodeError, StoreError
 from cluster.manifest import ShardFile

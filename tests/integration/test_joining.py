@@ -10,11 +10,12 @@ import grpc
 import pytest
 
 import storyteller
-from cluster import certificates, settings, wire
+from cluster import certificates, settings, signing, wire
 from cluster.atomic_file import write_bytes
 from cluster.authority import ClusterAuthority
 from cluster.certificates import Identity, Role, utc_now
-from cluster.credentials import Certification, load_credentials
+from cluster.certification import Certification
+from cluster.credentials import load_credentials
 from cluster.dialing import SecureDialer
 from cluster.errors import AccessError
 from cluster.handshake import shown_certificate
@@ -123,8 +124,8 @@ class Scripted(rpc.EnrolmentServicer):
 
 
 def self_signed(node_id="f00d"):
-    key = certificates.new_key()
-    return key, certificates.make_self_signed(key, node_id, utc_now())
+    key = signing.new_key()
+    return key, signing.make_self_signed(key, node_id, utc_now())
 
 
 def test_a_token_and_one_up_make_a_node_of_a_pi(home, golden, tmp_path):
@@ -214,7 +215,7 @@ def test_a_recorded_introduction_is_worth_nothing_a_second_time(home, waiting):
         recorded = stub.Introduce(pb.Challenge(nonce=bytes(32)))
     pem = (credentials_folder(home.data_dir(peer)) / "node.key.next").read_bytes()
     key = certificates.read_key(pem)
-    certificate = certificates.make_self_signed(key, peer.node_id, utc_now())
+    certificate = signing.make_self_signed(key, peer.node_id, utc_now())
     replaying = Scripted(lambda _: recorded)
     with enrolment_by(replaying, key, certificate) as replayer:
         assert "does not know the secret" in str(home.admit(replayer))
@@ -239,7 +240,7 @@ def test_somebody_between_who_puts_his_own_request_in_is_noticed(home, waiting):
 
         def changed(challenge):
             introduction = stub.Introduce(challenge)
-            introduction.signing_request = certificates.make_signing_request(key, peer.node_id)
+            introduction.signing_request = signing.make_signing_request(key, peer.node_id)
             return introduction
 
         relaying = Scripted(changed)
@@ -271,7 +272,7 @@ def test_an_impossible_id_is_refused_before_the_token_is_used(home, node_id):
         introduction = pb.Introduction(
             node_id=node_id,
             token_id=token.id,
-            signing_request=certificates.make_signing_request(key, "f00d"),
+            signing_request=signing.make_signing_request(key, "f00d"),
         )
         introduction.proof = introduction_proof(token.secret, challenge.nonce, introduction)
         return introduction
@@ -293,7 +294,7 @@ def test_a_node_takes_a_certificate_only_from_the_authority_that_its_token_pins(
         by_rogue = rogue.issue(request, identity, "mine")
         pinned = home.authority.authorities_pem
         others = Identity(name, Role.NODE, "another")
-        own_key = certificates.make_signing_request(certificates.new_key(), peer.node_id)
+        own_key = signing.make_signing_request(signing.new_key(), peer.node_id)
         attempts = [
             (by_rogue, "token pins"),
             (Certification(by_rogue.certificate, pinned, by_rogue.revocations), "not signed"),
@@ -327,7 +328,7 @@ def test_an_admission_whose_answer_was_lost_is_simply_done_again(home, waiting):
         lossy = Scripted(stub.Introduce)
         pem = (credentials_folder(home.data_dir(peer)) / "node.key.next").read_bytes()
         key = certificates.read_key(pem)
-        shown = certificates.make_self_signed(key, peer.node_id, utc_now())
+        shown = signing.make_self_signed(key, peer.node_id, utc_now())
         with enrolment_by(lossy, key, shown) as between:
             quick.admit_named([between])
     assert len(lossy.admitted) == 1
