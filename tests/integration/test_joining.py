@@ -1,5 +1,6 @@
 """Joining by a token: real nodes that wait, and everybody who tries to use their waiting."""
 
+import datetime
 import json
 import re
 import secrets
@@ -28,6 +29,7 @@ from protos import pi_cluster_pb2_grpc as rpc
 from tests.authorities import certify_node, live
 from tests.cluster_process import eventually
 from tests.stores import shard
+from worker.enrolment import Enrolment, enrolment_server, save_token
 from worker.membership import credentials_folder
 
 
@@ -334,6 +336,27 @@ def test_an_admission_whose_answer_was_lost_is_simply_done_again(home, waiting):
     assert len(lossy.admitted) == 1
     assert next(entry for entry in home.book.entries if entry.id == token.id).state == "used"
     assert home.admit(peer) is None
+
+
+def test_a_node_whose_clock_is_far_behind_says_so_and_can_be_admitted_later(
+    home, tmp_path, monkeypatch
+):
+    token = home.token()
+    save_token(tmp_path, token.text)
+    enrolment = Enrolment(tmp_path, home.cluster.name, "late")
+    with enrolment_server(enrolment) as server:
+        port = server.add_secure_port("127.0.0.1:0", enrolment.server_credentials)
+        server.start()
+        peer = Peer(f"127.0.0.1:{port}")
+        quick = Admitter(home.authority, home.dialer, start_timeout_s=0.1)
+        with monkeypatch.context() as patched:
+            behind = utc_now() - datetime.timedelta(days=2)
+            patched.setattr("cluster.credentials.utc_now", lambda: behind)
+            refused = str(quick.admit_named([peer])[0].refused)
+        assert "does not take its certificate" in refused and "timedatectl" in refused
+        assert not enrolment.admitted.is_set()
+        quick.admit_named([peer])
+        assert enrolment.admitted.is_set()
 
 
 def test_a_nonce_of_another_length_is_refused(waiting):
