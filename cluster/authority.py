@@ -9,53 +9,29 @@ Its folder is the operator's, and has beside the credentials of operator and coo
 """
 
 import contextlib
-import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from cryptography import x509
 
-from cluster import certificates, credentials
+from cluster import certificates, credentials, signing
 from cluster.atomic_file import locked, write_bytes
 from cluster.certificates import Identity, Revocations, Role, key_hash, utc_now
-from cluster.credentials import (
-    AUTHORITIES,
-    REVOCATIONS,
-    Certification,
-    make_private_folder,
-    read_file,
-    read_private,
-)
+from cluster.certification import Certification
+from cluster.credentials import AUTHORITIES, REVOCATIONS
 from cluster.errors import AccessError, StateError
+from cluster.ledger import Issued, Ledger
+from cluster.private_files import make_private_folder, read_file, read_private
 
 _KEY = "authority.key"
 _CERTIFICATE = "authority.pem"
-_ISSUED = "nodes.json"
 _NEXT = ".next"
 _PARTIAL = ".partial"
 _OWN_ROLES = (Role.OPERATOR, Role.COORDINATOR)
 _MAX_NAME = 64
-_FORGET_AFTER_S = 30 * 86_400.0
-
-
-@dataclass(frozen=True, slots=True)
-class Issued:
-    """A certificate that the authority has signed for a node or a granted coordinator."""
-
-    role: Role
-    id: str
-    name: str
-    """For people."""
-    serial: int
-    key: str
-    """SHA-256 of its public key, in hexadecimal."""
-    expires_unix_s: float
-    authority: str
-    """The hash of the authority that signed it: another one may have taken its place since."""
-    revoked: bool = False
 
 
 class ClusterAuthority:
@@ -78,6 +54,7 @@ class ClusterAuthority:
             )
         self.folder = folder
         self.cluster = cluster
+        self._ledger = Ledger(folder)
         self._load()
 
     @classmethod
@@ -96,7 +73,7 @@ class ClusterAuthority:
         make_private_folder(making)
         _make_authority(making, cluster, "")
         write_bytes(making / AUTHORITIES, read_file(making / _CERTIFICATE))
-        write_bytes(making / _ISSUED, _issued_json(1, []), private=True)
+        Ledger(making).write(1, [])
         authority = cls(making, cluster)
         authority._sign_revocations()
         authority.renew_own()
@@ -137,7 +114,7 @@ class ClusterAuthority:
     @property
     def revocations_number(self) -> int:
         """The number of the newest revocation list."""
-        return self._read_issued()[0]
+        return self._ledger.read()[0]
 
     @property
     def revoked(self) -> Revocations:
@@ -147,7 +124,7 @@ class ClusterAuthority:
     @property
     def issued(self) -> list[Issued]:
         """Certificates of nodes and granted coordinators, oldest first."""
-        return self._read_issued()[1]
+        return self._ledger.read()[1]
 
     @property
     def good(self) -> list[Issued]:
@@ -175,7 +152,7 @@ class ClusterAuthority:
         if identity.cluster != self.cluster:
             raise AccessError(f"this is the authority of {self.cluster!r}, not {identity.cluster}")
         with locked(self.folder):
-            number, issued = self._read_issued()
+            number, issued = self._ledger.read()
             if any(one.revoked and one.id == identity.id for one in issued):
                 raise AccessError(
                     f"{identity.label} was revoked, which is for ever: let it take part under a "
@@ -183,7 +160,7 @@ class ClusterAuthority:
                 )
             if any(one.role is not identity.role and one.id == identity.id for one in issued):
                 raise AccessError(f"{identity.id!r} is taken already: choose another name")
-            certificate = certificates.make_certificate(
+            certificate = signing.make_certificate(
                 self._certificate, self._key, public_key, identity, utc_now()
             )
             if identity.id not in _own_ids(identity.role):
@@ -197,7 +174,7 @@ class ClusterAuthority:
                     expires_unix_s=expires,
                     authority=self.fingerprint.hex(),
                 )
-                self._write_issued(number, [*issued, entry])
+                self._ledger.write(number, [*issued, entry])
         pem = certificates.certificate_pem(certificate)
         return Certification(pem, self.authorities_pem, self.revocations_pem)
 
@@ -207,13 +184,13 @@ class ClusterAuthority:
         Returns the number of the new revocation list. Raises ``AccessError`` for an unknown id.
         """
         with locked(self.folder):
-            number, issued = self._read_issued()
+            number, issued = self._ledger.read()
             if not any(one.id == subject_id for one in issued):
                 raise AccessError(
                     f"no certificate was issued for {subject_id!r}: see `pi-cluster node list`"
                 )
             marked = [replace(one, revoked=True) if one.id == subject_id else one for one in issued]
-            self._write_issued(number + 1, marked)
+            self._ledger.write(number + 1, marked)
             self._sign_revocations()
             return number + 1
 
@@ -251,8 +228,8 @@ class ClusterAuthority:
             # The certificate first: `_load` finds the key that belongs to it after a power cut.
             (self.folder / (_CERTIFICATE + _NEXT)).replace(self.folder / _CERTIFICATE)
             self._load()
-            number, issued = self._read_issued()
-            self._write_issued(number + 1, issued)
+            number, issued = self._ledger.read()
+            self._ledger.write(number + 1, issued)
             self._sign_revocations()
         self.renew_own()
 
@@ -262,8 +239,8 @@ class ClusterAuthority:
             self.renew_own()
         with locked(self.folder):
             # A higher number than any node holds: `up` tells all that did not hear of this.
-            number, issued = self._read_issued()
-            self._write_issued(number + 1, issued)
+            number, issued = self._ledger.read()
+            self._ledger.write(number + 1, issued)
             self._sign_revocations()
             write_bytes(self.folder / AUTHORITIES, read_file(self.folder / _CERTIFICATE))
 
@@ -295,27 +272,10 @@ class ClusterAuthority:
         )
 
     def _sign_revocations(self) -> None:
-        number, issued = self._read_issued()
+        number, issued = self._ledger.read()
         revoked = Revocations(number, frozenset(one.serial for one in issued if one.revoked))
-        pem = certificates.make_revocations(self._certificate, self._key, revoked, utc_now())
+        pem = signing.make_revocations(self._certificate, self._key, revoked, utc_now())
         write_bytes(self.folder / REVOCATIONS, pem)
-
-    def _read_issued(self) -> tuple[int, list[Issued]]:
-        path = self.folder / _ISSUED
-        try:
-            values = json.loads(read_file(path))
-            return int(values["revocations"]), [_issued(one) for one in values["issued"]]
-        except (ValueError, TypeError, KeyError) as error:
-            raise StateError(
-                f"{path} cannot be read ({error}): put it back from a backup; what it holds is "
-                "needed to revoke nodes"
-            ) from None
-
-    def _write_issued(self, number: int, issued: Sequence[Issued]) -> None:
-        # What was revoked stays for ever: a node whose clock is behind would believe it again.
-        expired = utc_now().timestamp() - _FORGET_AFTER_S
-        kept = [one for one in issued if one.revoked or one.expires_unix_s > expired]
-        write_bytes(self.folder / _ISSUED, _issued_json(number, kept), private=True)
 
 
 def is_initialised(folder: Path) -> bool:
@@ -324,8 +284,8 @@ def is_initialised(folder: Path) -> bool:
 
 
 def _make_authority(folder: Path, cluster: str, suffix: str) -> None:
-    key = certificates.new_key()
-    certificate = certificates.make_authority(key, cluster, utc_now())
+    key = signing.new_key()
+    certificate = signing.make_authority(key, cluster, utc_now())
     write_bytes(folder / (_KEY + suffix), certificates.key_pem(key), private=True)
     write_bytes(folder / (_CERTIFICATE + suffix), certificates.certificate_pem(certificate))
 
@@ -333,21 +293,3 @@ def _make_authority(folder: Path, cluster: str, suffix: str) -> None:
 def _own_ids(role: Role) -> tuple[str, ...]:
     """Ids that the operator's own certificates have, which are no entries of the list."""
     return (str(role),) if role in _OWN_ROLES else ()
-
-
-def _issued_json(number: int, issued: Sequence[Issued]) -> bytes:
-    entries = [asdict(one) | {"serial": f"{one.serial:x}"} for one in issued]
-    return json.dumps({"revocations": number, "issued": entries}, indent=1).encode() + b"\n"
-
-
-def _issued(values: dict[str, Any]) -> Issued:
-    return Issued(
-        role=Role(values["role"]),
-        id=str(values["id"]),
-        name=str(values["name"]),
-        serial=int(values["serial"], 16),
-        key=str(values["key"]),
-        expires_unix_s=float(values["expires_unix_s"]),
-        authority=str(values["authority"]),
-        revoked=bool(values["revoked"]),
-    )

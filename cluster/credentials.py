@@ -10,20 +10,17 @@ Keys are mode 0600 in a folder of mode 0700. Each file is replaced as a whole.
 """
 
 import contextlib
-import json
 import logging
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from cryptography import x509
 
-from cluster import certificates
+from cluster import certificates, signing
 from cluster.atomic_file import write_bytes
 from cluster.certificates import (
-    MAX_PEM_BYTES,
     NOTHING_REVOKED,
     Identity,
     Key,
@@ -32,53 +29,15 @@ from cluster.certificates import (
     key_hash,
     utc_now,
 )
+from cluster.certification import Certification
 from cluster.errors import AccessError
-from protos import pi_cluster_pb2 as pb
+from cluster.private_files import make_private_folder, read_file, read_private
 
 log = logging.getLogger(__name__)
 
 AUTHORITIES = "authorities.pem"
 REVOCATIONS = "revocations.pem"
 _NEXT = ".next"
-_OTHERS = 0o077
-
-
-@dataclass(frozen=True, slots=True)
-class Certification:
-    """What somebody is given to take part in a cluster. What is empty stays as it was."""
-
-    certificate: bytes = b""
-    """PEM, as the others."""
-    authorities: bytes = b""
-    revocations: bytes = b""
-
-    def to_wire(self) -> pb.Certification:
-        """As ``Certify`` and ``Admit`` carry it."""
-        return pb.Certification(
-            certificate=self.certificate,
-            authorities=self.authorities,
-            revocations=self.revocations,
-        )
-
-    @classmethod
-    def from_wire(cls, message: pb.Certification) -> Self:
-        """From ``Certify`` or ``Admit``; unchecked."""
-        return cls(message.certificate, message.authorities, message.revocations)
-
-    def to_json(self) -> str:
-        """A JSON object of three texts in PEM."""
-        fields = ("certificate", "authorities", "revocations")
-        return json.dumps({name: getattr(self, name).decode() for name in fields})
-
-    @classmethod
-    def from_json(cls, text: bytes) -> Self:
-        """From :meth:`to_json`; unchecked. Raises ``AccessError`` when it is none."""
-        try:
-            values = json.loads(text)
-            fields = ("certificate", "authorities", "revocations")
-            return cls(*(str(values[name]).encode("ascii") for name in fields))
-        except (ValueError, TypeError, KeyError):
-            raise AccessError("that is no JSON object of certificates") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +121,9 @@ def request_certificate(folder: Path, role: Role, common_name: str) -> bytes:
     The key is used once its certificate is installed; until then whatever was there serves on.
     """
     make_private_folder(folder)
-    key = certificates.new_key()
+    key = signing.new_key()
     write_bytes(folder / f"{role}.key{_NEXT}", certificates.key_pem(key), private=True)
-    return certificates.make_signing_request(key, common_name)
+    return signing.make_signing_request(key, common_name)
 
 
 def install(folder: Path, role: Role, given: Certification, expected: Identity) -> None:
@@ -233,37 +192,6 @@ class LiveCredentials:
     def _stamps(self) -> tuple[tuple[int, int] | None, ...]:
         names = (f"{self._role}.key", f"{self._role}.pem", AUTHORITIES, REVOCATIONS)
         return tuple(_stamp(self._folder / name) for name in names)
-
-
-def make_private_folder(folder: Path) -> None:
-    """A folder for its owner alone; one that others may look into is closed to them."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if folder.stat().st_mode & _OTHERS:
-        folder.chmod(0o700)
-
-
-def read_file(path: Path) -> bytes:
-    """A small file. Raises ``AccessError`` naming it when it cannot be read, or is not small."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_PEM_BYTES + 1)
-    except OSError as error:
-        raise AccessError(f"{path} cannot be read: {error.strerror}") from None
-    if len(data) > MAX_PEM_BYTES:
-        raise AccessError(f"{path} is too large to be what its name says")
-    return data
-
-
-def read_private(path: Path) -> bytes:
-    """As :func:`read_file`, for a file that nobody else may be able to read."""
-    with contextlib.suppress(OSError):
-        mode = path.stat().st_mode
-        if mode & _OTHERS:
-            raise AccessError(
-                f"{path} can be read by others (mode {mode & 0o777:04o}), so its secret may be "
-                f"known: run `chmod 600 {path}`, and make a new one if others use this machine"
-            )
-    return read_file(path)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Self
 import grpc
 
 from cluster import settings, wire
-from cluster.credentials import Certification
+from cluster.certification import Certification
 from cluster.dialing import Dialer
 from cluster.errors import NodeError, NodeLost, StoreError
 from cluster.manifest import ShardFile

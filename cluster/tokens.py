@@ -19,8 +19,8 @@ from typing import Any, Self
 
 from cluster.atomic_file import locked, write_bytes
 from cluster.certificates import utc_now
-from cluster.credentials import read_private
 from cluster.errors import AccessError, StateError
+from cluster.private_files import read_private
 from protos import pi_cluster_pb2 as pb
 
 NONCE_BYTES = 32

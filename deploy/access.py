@@ -4,10 +4,11 @@ import datetime
 
 from cluster import settings
 from cluster.authority import ClusterAuthority, is_initialised
-from cluster.certificates import CERTIFICATE_LIFE, Role, utc_now
+from cluster.certificates import Role, utc_now
 from cluster.credentials import LiveCredentials, has_credentials, load_credentials
 from cluster.dialing import Dialer, PlainDialer, SecureDialer
 from cluster.errors import AccessError
+from cluster.signing import CERTIFICATE_LIFE
 from deploy import screen
 
 _HALF_LIFE = CERTIFICATE_LIFE / 2

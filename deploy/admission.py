@@ -107,8 +107,11 @@ class Admitter:
             identity = self._proven(peer, shown, nonce, introduction)
             name = _printable(introduction.name) or identity.id
             given = self._authority.issue(introduction.signing_request, identity, name)
-            with wire.restored_errors(peer.label):
-                stub.Admit(given.to_wire(), timeout=settings.CALL_TIMEOUT_S)
+            try:
+                with wire.restored_errors(peer.label):
+                    stub.Admit(given.to_wire(), timeout=settings.CALL_TIMEOUT_S)
+            except AccessError as error:
+                raise AccessError(f"{peer.label} does not take its certificate: {error}") from None
         admitted = Peer(peer.address, identity.id, name)
         self._await_start(admitted)
         return admitted

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster import certificates, credentials, settings
+from cluster import certificates, credentials, private_files, settings, signing
 from cluster.atomic_file import write_bytes
 from cluster.authority import ClusterAuthority, is_initialised
 from cluster.certificates import Identity, Role
-from cluster.credentials import Certification, has_credentials
+from cluster.certification import Certification
+from cluster.credentials import has_credentials
 from cluster.errors import AccessError, ClusterError, StateError
 from deploy.record import load_record
 
@@ -38,8 +39,8 @@ def make_grant(authority: ClusterAuthority, name: str) -> Grant:
     identity = Identity(authority.cluster, Role.COORDINATOR, name)
     if name == Role.COORDINATOR:
         raise AccessError(f"{name!r} is what you are called yourself: choose another name")
-    key = certificates.new_key()
-    given = authority.issue(certificates.make_signing_request(key, name), identity, name)
+    key = signing.new_key()
+    given = authority.issue(signing.make_signing_request(key, name), identity, name)
     files: dict[str, bytes] = {}
     with contextlib.suppress(StateError):
         record = load_record(authority.cluster)
@@ -93,7 +94,7 @@ def accept_grant(grant: Grant) -> None:
         raise AccessError(f"the grant is for {identity}, not for a coordinator of {grant.cluster}")
     if is_initialised(folder):
         _check_same_authority(folder, grant)
-    credentials.make_private_folder(folder)
+    private_files.make_private_folder(folder)
     write_bytes(folder / f"{Role.COORDINATOR}.key.next", grant.key_pem, private=True)
     credentials.install(folder, Role.COORDINATOR, grant.certification, identity)
     state = settings.cluster_state(grant.cluster)
@@ -103,7 +104,7 @@ def accept_grant(grant: Grant) -> None:
 
 
 def _check_same_authority(folder: Path, grant: Grant) -> None:
-    held = credentials.read_file(folder / credentials.AUTHORITIES)
+    held = private_files.read_file(folder / credentials.AUTHORITIES)
     known = {certificates.key_hash(one) for one in certificates.read_authorities(held)}
     given = certificates.read_authorities(grant.certification.authorities)
     if not known & {certificates.key_hash(one) for one in given}:

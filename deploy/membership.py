@@ -6,14 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from cluster import settings
-from cluster.authority import ClusterAuthority, Issued, is_initialised
-from cluster.certificates import CERTIFICATE_LIFE, Identity, Role, utc_now
-from cluster.credentials import Certification
+from cluster.authority import ClusterAuthority, is_initialised
+from cluster.certificates import Identity, Role, utc_now
+from cluster.certification import Certification
 from cluster.dialing import Dialer
 from cluster.discovery import discover
 from cluster.errors import AccessError, ClusterError, StateError
+from cluster.ledger import Issued
 from cluster.node import NodeClient
 from cluster.peer import Peer, parse_nodes
+from cluster.signing import CERTIFICATE_LIFE
 from deploy import screen
 from deploy.nodes import Node
 from deploy.record import load_record

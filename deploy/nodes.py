@@ -38,8 +38,9 @@ def find_nodes(cluster: str, dialer: Dialer) -> tuple[list[Node], list[str]]:
     peers = [peer for peer in found if not peer.joining]
     if not peers:
         raise NodeError(
-            f"no workers of cluster {cluster!r} were found by mDNS: start `pi-cluster worker` on "
-            "each node, name them with --nodes HOST:PORT,..., or try --local 3"
+            f"no workers of cluster {cluster!r} were found by mDNS: let nodes join (`pi-cluster "
+            "token create`), start `pi-cluster worker` where no certificates are needed, name them "
+            "with --nodes HOST:PORT,..., or try --local 3"
         )
     waiting = [
         f"leaving out {peer.label}, which waits to join by token {peer.joining[:_MAX_TOKEN_ID]!r}"

@@ -3,7 +3,7 @@
 import datetime
 from pathlib import Path
 
-from cluster import certificates, credentials
+from cluster import certificates, credentials, signing
 from cluster.atomic_file import write_bytes
 from cluster.authority import ClusterAuthority
 from cluster.certificates import Identity, Role, utc_now
@@ -34,8 +34,8 @@ def dated_credentials(
 ) -> Path:
     """Such a folder, with a certificate that was made this much later than now, or earlier."""
     folder.mkdir(parents=True)
-    key = certificates.new_key()
-    certificate = certificates.make_certificate(
+    key = signing.new_key()
+    certificate = signing.make_certificate(
         authority.certificate,
         certificates.read_key((authority.folder / "authority.key").read_bytes()),
         key.public_key(),

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import grpc
 
-from cluster import certificates, wire
+from cluster import certificates, signing, wire
 from cluster.atomic_file import write_bytes
 from cluster.certificates import Identity, Role, key_hash, utc_now
-from cluster.credentials import Certification, make_private_folder, read_private
+from cluster.certification import Certification
 from cluster.errors import AccessError, ClusterError, NodeError
+from cluster.private_files import make_private_folder, read_private
 from cluster.roles import ENROLMENT_RULES
 from cluster.tokens import NONCE_BYTES, Token, introduction_proof
 from protos import pi_cluster_pb2 as pb
@@ -76,7 +77,7 @@ class Enrolment(rpc.EnrolmentServicer):
         """A certificate that nobody vouches for, with the key of the signing request."""
         pem = read_private(credentials_folder(self._data_dir) / f"{Role.NODE}.key.next")
         key = certificates.read_key(pem)
-        shown = certificates.make_self_signed(key, self.identity.id, utc_now())
+        shown = signing.make_self_signed(key, self.identity.id, utc_now())
         return grpc.ssl_server_credentials([(pem, certificates.certificate_pem(shown))])
 
     def Introduce(self, request: pb.Challenge, context: grpc.ServicerContext) -> pb.Introduction:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from cluster import credentials
 from cluster.certificates import Identity, Role
-from cluster.credentials import Certification, LiveCredentials, has_credentials
+from cluster.certification import Certification
+from cluster.credentials import LiveCredentials, has_credentials
 from cluster.errors import AccessError
 from worker.identity import load_identity
 

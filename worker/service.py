@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 
 from cluster import settings, wire
-from cluster.credentials import Certification
+from cluster.certification import Certification
 from cluster.dialing import Dialer
 from cluster.echo import measure_link
 from cluster.errors import ClusterError, NodeError

@@ -5,8 +5,9 @@ import datetime
 import click
 
 from cluster import settings
-from cluster.authority import ClusterAuthority, Issued
+from cluster.authority import ClusterAuthority
 from cluster.errors import AccessError
+from cluster.ledger import Issued
 from deploy import screen
 from deploy.access import dialer_for
 from deploy.commands.options import cluster_option, nodes_option

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from cluster.certificates import MAX_PEM_BYTES
-from cluster.credentials import Certification
+from cluster.certification import Certification
 from deploy.commands.options import cluster_option
 from worker.membership import install_certification, request_certificate
 

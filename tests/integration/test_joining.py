@@ -1,5 +1,6 @@
 """Joining by a token: real nodes that wait, and everybody who tries to use their waiting."""
 
+import datetime
 import json
 import re
 import secrets
@@ -10,11 +11,12 @@ import grpc
 import pytest
 
 import storyteller
-from cluster import certificates, settings, wire
+from cluster import certificates, settings, signing, wire
 from cluster.atomic_file import write_bytes
 from cluster.authority import ClusterAuthority
 from cluster.certificates import Identity, Role, utc_now
-from cluster.credentials import Certification, load_credentials
+from cluster.certification import Certification
+from cluster.credentials import load_credentials
 from cluster.dialing import SecureDialer
 from cluster.errors import AccessError
 from cluster.handshake import shown_certificate
@@ -27,6 +29,7 @@ from protos import pi_cluster_pb2_grpc as rpc
 from tests.authorities import certify_node, live
 from tests.cluster_process import eventually
 from tests.stores import shard
+from worker.enrolment import Enrolment, enrolment_server, save_token
 from worker.membership import credentials_folder
 
 
@@ -123,8 +126,8 @@ class Scripted(rpc.EnrolmentServicer):
 
 
 def self_signed(node_id="f00d"):
-    key = certificates.new_key()
-    return key, certificates.make_self_signed(key, node_id, utc_now())
+    key = signing.new_key()
+    return key, signing.make_self_signed(key, node_id, utc_now())
 
 
 def test_a_token_and_one_up_make_a_node_of_a_pi(home, golden, tmp_path):
@@ -214,7 +217,7 @@ def test_a_recorded_introduction_is_worth_nothing_a_second_time(home, waiting):
         recorded = stub.Introduce(pb.Challenge(nonce=bytes(32)))
     pem = (credentials_folder(home.data_dir(peer)) / "node.key.next").read_bytes()
     key = certificates.read_key(pem)
-    certificate = certificates.make_self_signed(key, peer.node_id, utc_now())
+    certificate = signing.make_self_signed(key, peer.node_id, utc_now())
     replaying = Scripted(lambda _: recorded)
     with enrolment_by(replaying, key, certificate) as replayer:
         assert "does not know the secret" in str(home.admit(replayer))
@@ -239,7 +242,7 @@ def test_somebody_between_who_puts_his_own_request_in_is_noticed(home, waiting):
 
         def changed(challenge):
             introduction = stub.Introduce(challenge)
-            introduction.signing_request = certificates.make_signing_request(key, peer.node_id)
+            introduction.signing_request = signing.make_signing_request(key, peer.node_id)
             return introduction
 
         relaying = Scripted(changed)
@@ -271,7 +274,7 @@ def test_an_impossible_id_is_refused_before_the_token_is_used(home, node_id):
         introduction = pb.Introduction(
             node_id=node_id,
             token_id=token.id,
-            signing_request=certificates.make_signing_request(key, "f00d"),
+            signing_request=signing.make_signing_request(key, "f00d"),
         )
         introduction.proof = introduction_proof(token.secret, challenge.nonce, introduction)
         return introduction
@@ -293,7 +296,7 @@ def test_a_node_takes_a_certificate_only_from_the_authority_that_its_token_pins(
         by_rogue = rogue.issue(request, identity, "mine")
         pinned = home.authority.authorities_pem
         others = Identity(name, Role.NODE, "another")
-        own_key = certificates.make_signing_request(certificates.new_key(), peer.node_id)
+        own_key = signing.make_signing_request(signing.new_key(), peer.node_id)
         attempts = [
             (by_rogue, "token pins"),
             (Certification(by_rogue.certificate, pinned, by_rogue.revocations), "not signed"),
@@ -327,12 +330,33 @@ def test_an_admission_whose_answer_was_lost_is_simply_done_again(home, waiting):
         lossy = Scripted(stub.Introduce)
         pem = (credentials_folder(home.data_dir(peer)) / "node.key.next").read_bytes()
         key = certificates.read_key(pem)
-        shown = certificates.make_self_signed(key, peer.node_id, utc_now())
+        shown = signing.make_self_signed(key, peer.node_id, utc_now())
         with enrolment_by(lossy, key, shown) as between:
             quick.admit_named([between])
     assert len(lossy.admitted) == 1
     assert next(entry for entry in home.book.entries if entry.id == token.id).state == "used"
     assert home.admit(peer) is None
+
+
+def test_a_node_whose_clock_is_far_behind_says_so_and_can_be_admitted_later(
+    home, tmp_path, monkeypatch
+):
+    token = home.token()
+    save_token(tmp_path, token.text)
+    enrolment = Enrolment(tmp_path, home.cluster.name, "late")
+    with enrolment_server(enrolment) as server:
+        port = server.add_secure_port("127.0.0.1:0", enrolment.server_credentials)
+        server.start()
+        peer = Peer(f"127.0.0.1:{port}")
+        quick = Admitter(home.authority, home.dialer, start_timeout_s=0.1)
+        with monkeypatch.context() as patched:
+            behind = utc_now() - datetime.timedelta(days=2)
+            patched.setattr("cluster.credentials.utc_now", lambda: behind)
+            refused = str(quick.admit_named([peer])[0].refused)
+        assert "does not take its certificate" in refused and "timedatectl" in refused
+        assert not enrolment.admitted.is_set()
+        quick.admit_named([peer])
+        assert enrolment.admitted.is_set()
 
 
 def test_a_nonce_of_another_length_is_refused(waiting):

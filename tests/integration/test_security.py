@@ -18,7 +18,8 @@ import pytest
 from cluster import settings, wire
 from cluster.authority import ClusterAuthority
 from cluster.certificates import Identity, Role
-from cluster.credentials import Certification, load_credentials
+from cluster.certification import Certification
+from cluster.credentials import load_credentials
 from cluster.dialing import PlainDialer, SecureDialer
 from cluster.errors import AccessError, NodeError, NodeLost
 from cluster.node import NodeClient

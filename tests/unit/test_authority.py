@@ -4,10 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cluster import certificates
+from cluster import signing
 from cluster.authority import ClusterAuthority
 from cluster.certificates import Identity, Role
-from cluster.credentials import Certification, load_credentials
+from cluster.certification import Certification
+from cluster.credentials import load_credentials
 from cluster.errors import AccessError, StateError
 from tests.authorities import CLUSTER, certify_node, credentials_of
 from worker.membership import credentials_folder, install_certification, request_certificate
@@ -19,7 +20,7 @@ def authority(tmp_path):
 
 
 def request(name="f00d"):
-    return certificates.make_signing_request(certificates.new_key(), name)
+    return signing.make_signing_request(signing.new_key(), name)
 
 
 def node(name="f00d"):

@@ -11,13 +11,13 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster import certificates
+from cluster import certificates, signing
 from cluster.certificates import NOTHING_REVOKED, Identity, Revocations, Role
 from cluster.errors import AccessError
 
 NOW = certificates.utc_now()
-KEY = certificates.new_key()
-AUTHORITY = certificates.make_authority(KEY, "home", NOW)
+KEY = signing.new_key()
+AUTHORITY = signing.make_authority(KEY, "home", NOW)
 NODE = Identity("home", Role.NODE, "f00d")
 
 ids = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
@@ -25,8 +25,8 @@ clusters = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", fullmatch=True)
 
 
 def made(identity=NODE, now=NOW, key=None):
-    public_key = (key or certificates.new_key()).public_key()
-    return certificates.make_certificate(AUTHORITY, KEY, public_key, identity, now)
+    public_key = (key or signing.new_key()).public_key()
+    return signing.make_certificate(AUTHORITY, KEY, public_key, identity, now)
 
 
 def checked(certificate, authorities=(AUTHORITY,), revoked=NOTHING_REVOKED, now=NOW):
@@ -77,7 +77,7 @@ def test_only_a_nodes_certificate_has_names_and_may_serve():
 
 
 def test_another_authority_of_the_same_name_is_not_believed():
-    other = certificates.make_authority(certificates.new_key(), "home", NOW)
+    other = signing.make_authority(signing.new_key(), "home", NOW)
     with pytest.raises(AccessError, match="not signed by this cluster's authority"):
         checked(made(), [other])
     assert checked(made(), [other, AUTHORITY]) == NODE
@@ -85,10 +85,10 @@ def test_another_authority_of_the_same_name_is_not_believed():
 
 def test_a_signature_by_a_node_makes_no_certificate():
     """A node's certificate is no authority's, whatever its key signs."""
-    key = certificates.new_key()
+    key = signing.new_key()
     node = made(key=key)
-    forged = certificates.make_certificate(
-        node, key, certificates.new_key().public_key(), Identity("home", Role.OPERATOR, "me"), NOW
+    forged = signing.make_certificate(
+        node, key, signing.new_key().public_key(), Identity("home", Role.OPERATOR, "me"), NOW
     )
     with pytest.raises(AccessError, match="not signed"):
         checked(forged)
@@ -151,8 +151,8 @@ def test_a_certificate_that_names_nobody_is_nobodys(names):
 
 
 def test_a_signing_request_gives_its_key_back():
-    key = certificates.new_key()
-    request = certificates.make_signing_request(key, "f00d")
+    key = signing.new_key()
+    request = signing.make_signing_request(key, "f00d")
     assert certificates.key_hash(certificates.read_signing_request(request)) == (
         certificates.key_hash(key)
     )
@@ -179,7 +179,7 @@ def test_a_request_for_another_kind_of_key_is_refused(key):
 
 
 def test_a_request_whose_signature_is_not_by_its_key_is_refused():
-    request = bytearray(certificates.make_signing_request(KEY, "f00d"))
+    request = bytearray(signing.make_signing_request(KEY, "f00d"))
     request[-1] ^= 1
     with pytest.raises(AccessError):
         certificates.read_signing_request(bytes(request))
@@ -189,9 +189,9 @@ def test_a_request_whose_signature_is_not_by_its_key_is_refused():
 
 def test_a_revocation_list_counts_only_if_an_authority_signed_it():
     revoked = Revocations(7, frozenset({1, 2, 1 << 150}))
-    pem = certificates.make_revocations(AUTHORITY, KEY, revoked, NOW)
+    pem = signing.make_revocations(AUTHORITY, KEY, revoked, NOW)
     assert certificates.read_revocations(pem, [AUTHORITY]) == revoked
-    other = certificates.make_authority(certificates.new_key(), "home", NOW)
+    other = signing.make_authority(signing.new_key(), "home", NOW)
     with pytest.raises(AccessError, match="not signed"):
         certificates.read_revocations(pem, [other])
 

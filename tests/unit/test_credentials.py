@@ -5,10 +5,11 @@ import os
 
 import pytest
 
-from cluster import certificates, credentials
+from cluster import certificates, credentials, signing
 from cluster.authority import ClusterAuthority
 from cluster.certificates import Identity, Role
-from cluster.credentials import Certification, LiveCredentials, install, load_credentials
+from cluster.certification import Certification
+from cluster.credentials import LiveCredentials, install, load_credentials
 from cluster.errors import AccessError
 from tests.authorities import CLUSTER, certify_node, credentials_of, dated_credentials
 from worker.membership import Membership, credentials_folder, install_certification
@@ -66,7 +67,7 @@ def test_a_missing_file_is_named(folder, name):
 
 
 def test_a_key_of_another_certificate_is_noticed(folder):
-    key = certificates.key_pem(certificates.new_key())
+    key = certificates.key_pem(signing.new_key())
     (folder / "node.key").write_bytes(key)
     with pytest.raises(AccessError, match=r"not the key of node\.pem"):
         load_credentials(folder, Role.NODE)
@@ -119,7 +120,7 @@ def test_an_older_revocation_list_is_refused(authority, folder):
     identity = load_credentials(folder, Role.NODE).identity
     older = authority.news
     authority.issue(
-        certificates.make_signing_request(certificates.new_key(), "x"),
+        signing.make_signing_request(signing.new_key(), "x"),
         Identity(CLUSTER, Role.NODE, "thief"),
         "thief",
     )
