@@ -11,9 +11,11 @@ from cluster.errors import ClusterError, NodeError
 from cluster.node import NodeClient
 from cluster.peer import Peer, is_loopback, parse_nodes, split_address
 from deploy.facts import ClusterFacts, Examined, Silent
+from deploy.host_record import KnownHost, load_hosts
 from deploy.nodes import Node
 from deploy.own_machine import own_facts
 from deploy.record import PipelineRecord, RecordedStage, has_record, load_record
+from deploy.service_over_ssh import service_of
 from worker.reach import why_not
 
 _LISTEN_MS = int(1000 * settings.DISCOVERY_S)
@@ -31,15 +33,16 @@ def gather_facts(cluster: str, named: str | None, dialer: Dialer) -> ClusterFact
     listed = parse_nodes(named) if named else []
     record, record_error = _record(cluster)
     heard, mdns_error = _listen(cluster)
-    examiner = _Examining(dialer, record)
-    nodes, silent = examiner.examine(listed or _known(record, heard))
+    hosts, hosts_error = _hosts(cluster)
+    examiner = _Examining(cluster, dialer, record, hosts)
+    nodes, silent = examiner.examine(listed or _known(record, hosts, heard))
     return ClusterFacts(
         cluster=cluster,
         operator=own_facts(cluster, tuple(peer.node_id for peer in heard), mdns_error),
         nodes=tuple(nodes),
         silent=tuple(silent),
         epoch=record.epoch if record else None,
-        record_error=record_error,
+        record_error=record_error or hosts_error,
         now_unix_s=time.time(),
     )
 
@@ -47,8 +50,16 @@ def gather_facts(cluster: str, named: str | None, dialer: Dialer) -> ClusterFact
 class _Examining:
     """First asks all nodes who they are, then has each try to reach the others."""
 
-    def __init__(self, dialer: Dialer, record: PipelineRecord | None) -> None:
+    def __init__(
+        self,
+        cluster: str,
+        dialer: Dialer,
+        record: PipelineRecord | None,
+        hosts: Sequence[KnownHost],
+    ) -> None:
+        self._cluster = cluster
         self._dialer = dialer
+        self._hosts = hosts
         self._stages = {stage.where.node_id: stage for stage in record.stages} if record else {}
 
     def examine(self, peers: Sequence[Peer]) -> tuple[list[Examined], list[Silent]]:
@@ -88,7 +99,8 @@ class _Examining:
         return Examined(node.peer, node.about, told, offset_s, self._stage(node.peer))
 
     def _silent(self, peer: Peer, error: ClusterError, connection: str) -> Silent:
-        return Silent(peer, error, connection, self._stage(peer))
+        service = service_of(self._cluster, peer, self._hosts)
+        return Silent(peer, error, connection, self._stage(peer), service)
 
     def _stage(self, peer: Peer) -> RecordedStage | None:
         return self._stages.get(peer.node_id)
@@ -122,7 +134,23 @@ def _listen(cluster: str) -> tuple[list[Peer], str]:
         return [], str(error)
 
 
-def _known(record: PipelineRecord | None, heard: Sequence[Peer]) -> list[Peer]:
-    """Each node once: where it is heard now, or else where it was when the pipeline came up."""
-    known = {where.node_id: where.peer for where in record.addresses} if record else {}
-    return list((known | {peer.node_id: peer for peer in heard}).values())
+def _hosts(cluster: str) -> tuple[list[KnownHost], str]:
+    """The hosts that were set up over SSH, or why what `up` remembers of them cannot be read."""
+    try:
+        return load_hosts(cluster), ""
+    except ClusterError as error:
+        return [], str(error)
+
+
+def _known(
+    record: PipelineRecord | None, hosts: Sequence[KnownHost], heard: Sequence[Peer]
+) -> list[Peer]:
+    """Each node once: where it is heard now, or else where it was when it was set up or used."""
+    known = {
+        host.node_id: Peer(host.address, host.node_id, host.host.host)
+        for host in hosts
+        if host.node_id
+    }
+    if record:
+        known |= {where.node_id: where.peer for where in record.addresses}
+    return list((known | {peer.node_id: peer for peer in heard if not peer.joining}).values())

@@ -33,6 +33,23 @@ class Examined:
 
 
 @dataclass(frozen=True, slots=True)
+class HostService:
+    """How the worker's service is on a host that was set up over SSH, as the host told."""
+
+    host: str
+    """As SSH knows it."""
+    error: str = ""
+    """Why SSH does not reach it; then the rest is not known."""
+    state: str = ""
+    """As systemd has it: ``failed (failed)``."""
+    is_active: bool = False
+    restarts: int = 0
+    """By systemd, since it was started last."""
+    journal: tuple[str, ...] = ()
+    """The last lines that it logged; empty where the user may not read them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Silent:
     """A node that was expected to answer and did not, or not in full."""
 
@@ -42,6 +59,8 @@ class Silent:
     connection: str
     """Why not even a TCP connection could be made; empty when it could."""
     recorded: RecordedStage | None = None
+    service: HostService | None = None
+    """Of its host; None where it was not set up over SSH."""
 
     @property
     def name(self) -> str:

@@ -3,14 +3,40 @@
 from collections.abc import Iterator
 
 from cluster.errors import VersionError
-from deploy.facts import ClusterFacts, Silent
+from deploy.facts import ClusterFacts, HostService, Silent
 from deploy.findings import Finding, problem
 
 
 def silent_nodes(facts: ClusterFacts) -> Iterator[Finding]:
     """One problem for each node that was expected to answer."""
     for node in facts.silent:
-        yield problem(node.name, _what(node), _to_do(node, facts.cluster))
+        told = _by_its_host(node, node.service, facts.cluster) if node.service else None
+        what, to_do = told or (_what(node), _to_do(node, facts.cluster))
+        yield problem(node.name, what, to_do)
+
+
+def _by_its_host(node: Silent, service: HostService, cluster: str) -> tuple[str, str] | None:
+    """What is the matter and what to do, if the host itself knows; else None."""
+    if service.error:
+        return (
+            f"{_what(node)}; and over SSH: {service.error}",
+            "see whether it has power and a network, then run `pi-cluster doctor` again",
+        )
+    look = f"ssh {service.host} journalctl -u pi-cluster-{cluster}"
+    said = f", and said last: {service.journal[-1]}" if service.journal else ""
+    if not service.is_active or service.restarts:
+        return (
+            f"its service is {service.state}, started again {service.restarts} times{said}",
+            f"`pi-cluster up` sets it right, or says what is in the way; all of its log: {look}",
+        )
+    if node.connection:
+        return (
+            f"its worker runs, but cannot be reached from here at {node.peer.address}: "
+            f"{node.connection}",
+            "a firewall there is in the way: sudo ufw allow 7711/tcp; or it has another address "
+            "now: run `pi-cluster up`",
+        )
+    return None
 
 
 def _what(node: Silent) -> str:

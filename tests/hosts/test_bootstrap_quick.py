@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.cluster_process import eventually
 from tests.hosts.golden import answered_ids, golden_ids, make_store
 from tests.hosts.wheels import bring_wheels
 from tests.testbed.systemd_host import SystemdHost
@@ -80,10 +81,21 @@ def test_a_worker_that_is_killed_comes_back_with_its_stage(up, operator):
     _, (host, _) = up
     unit = "pi-cluster-default.service"
     assert host.sudo("systemctl", "kill", "--signal=KILL", unit).code == 0
-    again = host.run("sh", "-c", f"until systemctl is-active -q {unit}; do sleep 0.1; done")
-    assert again.code == 0
-    # The service is active before the worker listens; `up` waits for that.
-    assert operator.run("pi-cluster", "up").code in (0, 1)
+    eventually(lambda: operator.run("pi-cluster", "status"), lambda told: told.code == 0, 60)
+    assert answered_ids(operator) == golden_ids()
+
+
+def test_doctor_asks_the_host_why_its_worker_does_not_answer(up, operator):
+    _, (host, _) = up
+    unit = "pi-cluster-default.service"
+    assert host.sudo("systemctl", "stop", unit).code == 0
+    told = operator.run("pi-cluster", "doctor", "--json")
+    assert told.code == 1
+    [found] = [one for one in json.loads(told.out)["findings"] if one["severity"] == "problem"]
+    assert "its service is inactive (dead)" in found["what"], found
+    assert "ssh pi@pi1.local journalctl -u pi-cluster-default" in found["to_do"]
+    assert host.sudo("systemctl", "start", unit).code == 0
+    eventually(lambda: operator.run("pi-cluster", "status"), lambda told: told.code == 0, 60)
     assert answered_ids(operator) == golden_ids()
 
 

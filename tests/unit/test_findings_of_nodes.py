@@ -4,7 +4,7 @@ import pytest
 
 from cluster.errors import NodeLost, VersionError
 from cluster.peer import Peer
-from deploy.facts import Silent
+from deploy.facts import HostService, Silent
 from deploy.findings import Severity
 from deploy.judgement import judge
 from protos import pi_cluster_pb2 as pb
@@ -251,6 +251,41 @@ def test_an_idle_node_that_is_busy_is_noted():
 def test_a_silent_node_is_a_problem_with_its_cause(connection, words):
     peer = Peer("192.168.1.10:7711", "id-of-pi1", "pi1")
     silent = Silent(peer, NodeLost("it speaks French"), connection)
+    facts = a_cluster(a_node("pi2"), a_node("pi3"), silent=(silent,))
+    assert the_only(facts, PROBLEM, *words)
+
+
+REFUSED = "refused: nothing listens on that port"
+
+
+@pytest.mark.parametrize(
+    ("connection", "service", "words"),
+    [
+        (
+            REFUSED,
+            HostService("pi@pi1", state="failed (failed)", restarts=3, journal=("a", "no room")),
+            ("is failed", "3 times, and said last: no room", "ssh pi@pi1 journalctl"),
+        ),
+        (
+            "no answer: the machine is off",
+            HostService("pi@pi1", state="active (running)", is_active=True),
+            ("its worker runs, but cannot be reached from here", "ufw allow 7711"),
+        ),
+        (
+            "no answer: the machine is off",
+            HostService("pi@pi1", error="pi1 does not answer"),
+            ("no connection to 192.168.1.10:7711", "over SSH: pi1 does not answer", "power"),
+        ),
+        (
+            "",
+            HostService("pi@pi1", state="active (running)", is_active=True),
+            ("gives no good answer: it speaks French",),
+        ),
+    ],
+)
+def test_what_the_host_of_a_silent_node_says_over_ssh_counts_more(connection, service, words):
+    peer = Peer("192.168.1.10:7711", "id-of-pi1", "pi1")
+    silent = Silent(peer, NodeLost("it speaks French"), connection, service=service)
     facts = a_cluster(a_node("pi2"), a_node("pi3"), silent=(silent,))
     assert the_only(facts, PROBLEM, *words)
 
