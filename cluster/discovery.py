@@ -25,7 +25,8 @@ _RESOLVE_MS = 2_000
 def announced(peer: Peer, cluster: str, version: str) -> Iterator[None]:
     """Announce a worker while the block runs, and say goodbye when it ends.
 
-    One that waits to join says so, with the id of its token, which is no secret.
+    One that waits to join says so, with the id of its token, which is no secret. Raises
+    ``ClusterError`` where the system does not let anybody use multicast.
     """
     host, port = split_address(peer.address)
     addresses = _reachable_addresses(host)
@@ -42,7 +43,13 @@ def announced(peer: Peer, cluster: str, version: str) -> Iterator[None]:
         },
         server=f"{peer.node_id}.local.",
     )
-    zeroconf = Zeroconf(interfaces=addresses)
+    try:
+        zeroconf = Zeroconf(interfaces=addresses)
+    except OSError as error:
+        raise ClusterError(
+            f"this node cannot announce itself by mDNS ({error}): start it with --no-mdns, and "
+            "name it to the operator's commands with --nodes HOST:PORT,..."
+        ) from None
     try:
         zeroconf.register_service(info)
         yield

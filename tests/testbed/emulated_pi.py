@@ -33,6 +33,7 @@ DEBIAN_12 = System("bookworm", "3.11", 36)
 DEBIAN_13 = System("trixie", "3.13", 41)
 PI_4, PI_5 = "cortex-a72", "cortex-a76"
 _SITE = Path("/opt/site-packages")
+PI_CLUSTER = ("python3", f"{_SITE}/bin/pi-cluster")  # its first line names another Python
 
 
 class EmulatedPi:

@@ -1,6 +1,7 @@
 """Finding nodes by real mDNS on loopback, and reading the list that stands in for it."""
 
 import dataclasses
+import errno
 import secrets
 import socket
 import threading
@@ -224,3 +225,15 @@ def test_a_listener_on_all_addresses_is_not_announced_under_loopback_if_there_ar
     assert found == ["127.0.0.1"] or not any(a.startswith("127.") for a in found)
     for address in found:
         socket.inet_pton(socket.AF_INET, address)
+
+
+def test_a_node_that_may_not_use_multicast_says_how_to_do_without(monkeypatch):
+    def refused(**_):
+        raise OSError(errno.ENOPROTOOPT, "Protocol not available")
+
+    monkeypatch.setattr(discovery, "Zeroconf", refused)
+    with (
+        pytest.raises(ClusterError, match=r"Protocol not available.*--no-mdns.*--nodes"),
+        announced(make_peer("mute"), "any", "0.1.0"),
+    ):
+        pass
