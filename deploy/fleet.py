@@ -79,7 +79,11 @@ def set_up_hosts(
         for r in results
         if not r.failure
     ]
-    save_hosts(folder, merged(load_hosts(cluster), now))
+    after = merged(load_hosts(cluster), now)
+    # They were remembered as they came to be changed; those that are new stand as they were named.
+    named = [host.host for host in hosts]
+    after.sort(key=lambda one: named.index(one.host.host) if one.host.host in named else -1)
+    save_hosts(folder, merged(before, after))
     changed = sum(result.changed for result in results)
     if not ready:
         raise HostError("\n".join(["no host could be set up:", *(str(r.failure) for r in failed)]))
