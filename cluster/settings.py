@@ -23,6 +23,7 @@ MAX_REQUEST_BYTES = 32 << 20  # what a worker receives: 512 rows of 16 384 numbe
 SHARD_PART_BYTES = 1 << 20  # large enough to fill a Gigabit link, small enough for a Pi
 MAX_ECHO_BYTES = 1 << 20  # in either direction: enough to know a link by
 MAX_CALLS = 64  # at once; those of one caller are bounded more tightly (worker/guard.py)
+MAX_STREAMS = 256  # of one connection; calls that have ended count until Python lets go of them
 MAX_QUEUED_STEPS = 64  # a peer that sends more is held back by flow control
 
 CONNECT_TIMEOUT_S = 5.0
