@@ -44,7 +44,7 @@ SERVER_OPTIONS = [
     # On a busy machine pings arrive late and together; a session must not end over that.
     ("grpc.http2.max_ping_strikes", 0),
     ("grpc.max_receive_message_length", settings.MAX_REQUEST_BYTES),
-    ("grpc.max_concurrent_streams", settings.MAX_CALLS),
+    ("grpc.max_concurrent_streams", settings.MAX_STREAMS),
     ("grpc.server_handshake_timeout_ms", settings.HANDSHAKE_TIMEOUT_MS),
     ("grpc.max_connection_idle_ms", settings.IDLE_TIMEOUT_MS),
     ("grpc.max_allowed_incoming_connections", settings.MAX_CONNECTIONS),

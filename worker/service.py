@@ -38,6 +38,9 @@ _MAX_ADDRESS = 262  # a host name of 255 characters, a colon and a port
 
 def _refusing(context: grpc.ServicerContext, method: str, error: Exception) -> None:
     """Answer a call with the reason it failed; an error we did not foresee goes to the log."""
+    traceback, error.__traceback__ = error.__traceback__, None
+    # A session keeps its error, and the error's traceback would keep the call: that is garbage in
+    # a circle, and gRPC counts it as an open stream of the connection until it is collected.
     if isinstance(error, ClusterError):
         log.info("%s refused: %s", method, error)
         wire.refuse(context, error)
@@ -51,7 +54,8 @@ def _refusing(context: grpc.ServicerContext, method: str, error: Exception) -> N
         log.error("%s ran out of memory", method)
         wire.refuse(context, NodeError("the node ran out of memory"))
     else:
-        log.exception("%s failed", method)
+        log.error("%s failed", method, exc_info=error.with_traceback(traceback))
+        error.__traceback__ = None
         wire.refuse(context, NodeError(f"{method} failed on the node; its log tells why"))
 
 

@@ -323,7 +323,7 @@ def test_a_session_survives_steps_of_nonsense(home, worker, pytestconfig):
             messages += fuzz.messages()
             call = run_steps(iter(messages), timeout=30)
             ended = {_code_of(call), _code_of(results)}
-            assert ended <= ANSWERED, (ended, number)
+            assert ended <= ANSWERED, (number, call.details(), results.details(), messages)
             served += ended == {grpc.StatusCode.OK}
     assert served, "no session went well, so none can have reached the stage"
 
