@@ -34,8 +34,10 @@ class SetupLines:
         """A host begins with something, in which so many bytes travel."""
         with self._lock:
             if label not in self._tasks:
-                self._tasks[label] = self._progress.add_task(escape(label), total=None, step="")
-            self._progress.reset(self._tasks[label], total=total_bytes, step=step)
+                self._tasks[label] = self._progress.add_task(escape(label), total=None)
+            # To rich, a total of None leaves the one before.
+            sends = total_bytes is not None
+            self._progress.reset(self._tasks[label], total=total_bytes, step=step, sends=sends)
         if not notes.is_terminal:
             notes.print(f"{label}: {step}", markup=False, soft_wrap=True)
 
@@ -52,9 +54,9 @@ def setup_lines() -> Iterator[SetupLines]:
         SpinnerColumn(),
         TextColumn("{task.description}"),
         TextColumn("{task.fields[step]}", table_column=Column(min_width=24)),
-        _WhileSending(BarColumn(bar_width=24)),
-        _WhileSending(DownloadColumn()),
-        _WhileSending(TransferSpeedColumn()),
+        WhileSending(BarColumn(bar_width=24)),
+        WhileSending(DownloadColumn()),
+        WhileSending(TransferSpeedColumn()),
         console=notes,
         transient=True,
         disable=not notes.is_terminal,
@@ -62,7 +64,7 @@ def setup_lines() -> Iterator[SetupLines]:
         yield SetupLines(progress)
 
 
-class _WhileSending(ProgressColumn):
+class WhileSending(ProgressColumn):
     """A column of a step in which bytes travel, empty in others."""
 
     def __init__(self, column: ProgressColumn) -> None:
@@ -71,4 +73,4 @@ class _WhileSending(ProgressColumn):
 
     def render(self, task: Task) -> object:  # type: ignore[override]
         """The column's own, or nothing."""
-        return Text("") if task.total is None else self._column.render(task)
+        return self._column.render(task) if task.fields["sends"] else Text("")
