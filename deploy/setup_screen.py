@@ -34,7 +34,7 @@ class SetupLines:
         """A host begins with something, in which so many bytes travel."""
         with self._lock:
             if label not in self._tasks:
-                self._tasks[label] = self._progress.add_task(escape(label), total=None)
+                self._tasks[label] = self._progress.add_task(escape(label), step="", sends=False)
             # To rich, a total of None leaves the one before.
             sends = total_bytes is not None
             self._progress.reset(self._tasks[label], total=total_bytes, step=step, sends=sends)

@@ -1,7 +1,11 @@
 """The lines that tell how hosts are set up."""
 
+import io
+
+from rich.console import Console
 from rich.progress import DownloadColumn, Progress
 
+from deploy import setup_screen
 from deploy.setup_screen import SetupLines, WhileSending
 
 
@@ -14,3 +18,12 @@ def test_bytes_are_shown_while_they_travel_and_not_in_the_step_after():
     lines.step("pi1", "installing")
     assert str(column.render(progress.tasks[0])) == ""
     assert progress.tasks[0].fields["step"] == "installing"
+
+
+def test_each_step_is_drawn_on_a_terminal(monkeypatch):
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=100)
+    monkeypatch.setattr(setup_screen, "notes", terminal)
+    with setup_screen.setup_lines() as lines:
+        lines.step("pi1", "connecting")
+        lines.step("pi1", "sending the program", 2_000_000)
+    assert "sending the program" in terminal.file.getvalue()
