@@ -83,28 +83,25 @@ class StageHost:
         A running session ends with ``StaleEpoch``. When loading fails, nothing is served.
         """
         with self._replacing(assignment.epoch):
-            loaded = self._load(assignment.manifest, assignment.layers, assignment.limits)
-            with self._lock:
-                self._serving = _Serving(assignment, loaded)
-            manifest, layers = assignment.manifest, assignment.layers
-            stage_files = manifest.stage_files(layers.start, layers.stop)
-            self._vault.serve(file.sha256 for file in stage_files)
-            self._vault.prune({file.sha256 for file in manifest.files})
-            if self._last:
-                self._last.keep(assignment)
+            loaded = self._serve(assignment)
+            self._vault.prune({file.sha256 for file in assignment.manifest.files})
         return_free_pages()
-        log.info("epoch %d: serving layers %s", assignment.epoch, assignment.layers)
         return loaded.weight_bytes
 
     def reload(self) -> None:
-        """Serve again what was served before the last start, if it still can be."""
+        """Serve again what was served before the last start, if it still can be.
+
+        Shards of other stores stay: they may be those of the next one, broken off on their way.
+        """
         assignment = self._last.read() if self._last else None
         if assignment is None:
             return
         try:
-            self.load(assignment)
+            with self._replacing(assignment.epoch):
+                self._serve(assignment)
         except (ClusterError, ModelError, KernelsError) as error:
             log.warning("the stage from before cannot be loaded, starting empty: %s", error)
+        return_free_pages()
 
     def unload(self, epoch: int) -> None:
         """Let go of the stage unless a newer epoch is served."""
@@ -199,6 +196,17 @@ class StageHost:
                 coordinator=self._coordinator,
                 rows=self._serving.rows + (self._session.rows if self._session else 0),
             )
+
+    def _serve(self, assignment: Assignment) -> LoadedStage:
+        loaded = self._load(assignment.manifest, assignment.layers, assignment.limits)
+        with self._lock:
+            self._serving = _Serving(assignment, loaded)
+        manifest, layers = assignment.manifest, assignment.layers
+        self._vault.serve(file.sha256 for file in manifest.stage_files(layers.start, layers.stop))
+        if self._last:
+            self._last.keep(assignment)
+        log.info("epoch %d: serving layers %s", assignment.epoch, layers)
+        return loaded
 
     @contextlib.contextmanager
     def _replacing(self, epoch: int) -> Iterator[None]:

@@ -4,7 +4,10 @@ import signal
 
 import pytest
 
+from cluster.node import NodeClient
+from cluster.peer import Peer
 from tests.cluster_process import describe_all
+from tests.worker_servers import PLAIN
 
 PROMPT = ("--temperature", "0", "--max-tokens", "16", "Tell me a story.")
 
@@ -78,3 +81,20 @@ def test_a_worker_that_lost_a_shard_starts_with_nothing_and_up_mends_it(cluster,
     assert "starting empty" in again.error_text
     cluster.up("--nodes", f"{address},{started[1][1]}")
     assert [about.HasField("stage") for about in describe_all(record)] == [True, True]
+
+
+def test_what_a_worker_was_receiving_of_the_next_store_is_there_when_it_returns(
+    cluster, started, random_store
+):
+    running, address = started[0]
+    whole, broken_off = random_store.manifest.files[:2]
+    with NodeClient(Peer(address), PLAIN) as client:
+        client.put_shard(whole, random_store.path_of(whole), 0, lambda _: None)
+    kill(running)
+    data = random_store.path_of(broken_off).read_bytes()[:1000]
+    (cluster.folder / "one" / "shards" / f"{broken_off.sha256}.partial").write_bytes(data)
+    start_again(cluster, "one", address)
+    with NodeClient(Peer(address), PLAIN) as client:
+        assert client.describe().HasField("stage")
+        found = client.find_shards([whole, broken_off])
+    assert (found.held, found.partial) == ({whole.sha256}, {broken_off.sha256: 1000})
