@@ -83,7 +83,7 @@ def test_a_node_whose_certificate_was_revoked_gets_no_shard_from_another(
         assert client.find_shards([first]).held == {first.sha256}
         revoked = cluster.call("node", "revoke", thief.name)
         assert revoked.code == 0 and "1 node told" in revoked.err, revoked
-        with pytest.raises(NodeError, match="did not send a shard.*has been revoked"):
+        with pytest.raises(NodeError, match=r"did not send a shard.*has been revoked"):
             client.fetch_shard(second, source, lambda _: None)
         found = client.find_shards([second])
     assert (found.held, found.partial) == (frozenset(), {})
