@@ -17,8 +17,8 @@ demo: .venv/installed ## set everything up, start three workers here, and let th
 	@$(BIN)/pi-cluster prompt "$(STORY)" --seed 5 --verbose --cluster demo; \
 	status=$$?; $(BIN)/pi-cluster down --cluster demo; exit $$status
 
-test: .venv/developing ## run all tests: unit, parity and integration (real processes), about five minutes
-	$(BIN)/python -m pytest
+test: .venv/developing ## run all tests, two at a time: unit, parity and integration (real processes), about ten minutes
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 fuzz: .venv/developing ## send 10 000 random messages to every method of a worker, with and without certificates: ten minutes
 	$(BIN)/python -m pytest tests/integration/test_fuzz.py --fuzz-messages 10000
@@ -26,10 +26,10 @@ fuzz: .venv/developing ## send 10 000 random messages to every method of a worke
 test-arm: .venv/developing ## cross-compile the kernels and compare their bits on an emulated Pi 4 and Pi 5
 	$(BIN)/python -m pytest -m arm
 
-test-hosts: .venv/developing ## boot systemd hosts and emulated Pis on an emulated network: needs root, five minutes
+test-hosts: .venv/developing ## boot systemd hosts and emulated Pis on an emulated network: needs root, twenty minutes
 	$(BIN)/python -m pytest -m hosts tests/hosts
 
-test-hosts-quick: .venv/developing ## the same without the emulated Pis: two minutes, then less than one
+test-hosts-quick: .venv/developing ## systemd hosts alone, and two that are set up over SSH: needs root, three minutes
 	$(BIN)/python -m pytest -m "hosts and not emulated and not thorough" tests/hosts
 
 check: .venv/developing ## format, lint, types, and whether the generated stubs are up to date

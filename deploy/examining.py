@@ -47,6 +47,12 @@ def gather_facts(cluster: str, named: str | None, dialer: Dialer) -> ClusterFact
     )
 
 
+def was_insecure(cluster: str) -> bool:
+    """Whether the pipeline that is up was brought up without certificates."""
+    record, _ = _record(cluster)
+    return record is not None and record.insecure
+
+
 class _Examining:
     """First asks all nodes who they are, then has each try to reach the others."""
 

@@ -10,9 +10,9 @@ import click
 from cluster import settings
 from deploy import screen
 from deploy.access import dialer_for
-from deploy.commands.options import cluster_option, nodes_option
+from deploy.commands.options import cluster_option, insecure_option, nodes_option
 from deploy.doctor_table import fact_tables, findings_text, own_line
-from deploy.examining import gather_facts
+from deploy.examining import gather_facts, was_insecure
 from deploy.facts import ClusterFacts, Examined, Silent
 from deploy.findings import Finding, Severity
 from deploy.judgement import judge
@@ -21,10 +21,13 @@ from deploy.message_json import to_json
 
 @click.command()
 @nodes_option
+@insecure_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @cluster_option
 @click.pass_context
-def doctor(context: click.Context, nodes: str | None, as_json: bool, cluster: str) -> None:
+def doctor(
+    context: click.Context, nodes: str | None, insecure: bool, as_json: bool, cluster: str
+) -> None:
     """Examine the nodes and this machine, and say what to do. Exit code 1 when there is a problem.
 
     Asks the nodes of the pipeline that is up and those that mDNS finds. Each reads up to 64 MiB of
@@ -32,7 +35,7 @@ def doctor(context: click.Context, nodes: str | None, as_json: bool, cluster: st
     """
     settings.check_cluster_name(cluster)
     with screen.notes.status("asking the nodes"):
-        facts = gather_facts(cluster, nodes, dialer_for(cluster))
+        facts = gather_facts(cluster, nodes, dialer_for(cluster, insecure or was_insecure(cluster)))
     findings = judge(facts)
     if as_json:
         click.echo(json.dumps(_report(facts, findings)))
