@@ -140,7 +140,7 @@ def _hand_out(network: Network, store: Store, folder: Path) -> float:
         answer, _ = operator.communicate()
     if operator.returncode:
         raise HandOutFailed("the operator ended with an error, which stands above")
-    return float(json.loads(answer)["seconds"])
+    return float(json.loads(answer.splitlines()[-1])["seconds"])
 
 
 def _interrupted(folder: Path, megabytes: int, seed: int) -> Row:

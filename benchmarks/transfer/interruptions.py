@@ -139,6 +139,9 @@ class _Scene:
         command += [str(self._folder / "authority"), self.proxy.address]
         pipe = subprocess.PIPE
         self._operator = subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
+        # What the killed one sent may still be arriving; this one is to be in the middle as well.
+        assert self._operator.stdout is not None
+        self._operator.stdout.readline()
 
     def _end_operator(self) -> None:
         self._operator.kill()

@@ -3,8 +3,8 @@
     python -m benchmarks.transfer.operator STORE AUTHORITY ADDRESS...
 
 AUTHORITY is the folder of the cluster's certificates, or ``plain`` for a cluster without. Hands
-out the shards as ``pi-cluster up`` does, as many layers to each node, and prints the seconds and
-the bytes as JSON.
+out the shards as ``pi-cluster up`` does, as many layers to each node. Prints ``begun`` when it
+knows what a node lacks, and at the end a line with the seconds and the bytes as JSON.
 """
 
 import json
@@ -17,11 +17,20 @@ from benchmarks.transfer.certificates import operator_dialer
 from benchmarks.transfer.store import even_ranges
 from benchmarks.workers import PLAIN, Silent, rollout
 from cluster.errors import ClusterError
+from cluster.peer import Peer
 from cluster.store import Store
 from deploy.transfer import hand_out_shards
 from transformer.stage import Limits
 
 _LIMITS = Limits(max_step_rows=1, max_sequences=1, context=1, cache_positions=1)
+
+
+class _Begun(Silent):
+    """Shows only that a transfer begins."""
+
+    def begin(self, node: Peer, received_bytes: int, total_bytes: int) -> None:  # noqa: ARG002
+        """Say so."""
+        print("begun", flush=True)
 
 
 def main() -> None:
@@ -32,7 +41,7 @@ def main() -> None:
         ranges = even_ranges(store.manifest.n_layers, len(addresses))
         planned = rollout(store, _LIMITS, addresses, ranges, dialer)
         began = time.perf_counter()
-        moved = hand_out_shards(planned, Silent())
+        moved = hand_out_shards(planned, _Begun())
     except ClusterError as error:
         sys.exit(f"{type(error).__name__}: {error}")
     print(json.dumps({"seconds": time.perf_counter() - began, **asdict(moved)}))
