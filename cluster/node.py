@@ -186,7 +186,7 @@ class NodeClient:
         request = pb.ExamineRequest(
             addresses=addresses, listen_ms=listen_ms, measure_disk=measure_disk
         )
-        with wire.restored_errors(self.label):
+        with wire.restored_errors(self.label, self._explain):
             examination: pb.Examination = self._stub.Examine(
                 request, timeout=settings.EXAMINE_TIMEOUT_S
             )
