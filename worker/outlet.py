@@ -109,7 +109,7 @@ class ResultSink:
         pass  # the coordinator said so itself
 
     def supersede(self, mark: pb.Supersede) -> None:
-        pass  # as before
+        pass  # those who waited for it are the coordinator itself
 
     def close(self) -> None:
         self._queue.put(None)
