@@ -2,13 +2,33 @@
 
 import logging
 import socket
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from cluster import settings
 from cluster.peer import split_address
 from worker.process import WorkerOptions, run_worker
+
+_NODE = (
+    click.option("--data-dir", type=click.Path(path_type=Path), help="Where shards are kept."),
+    click.option(
+        "--name", default=socket.gethostname, help="Shown to people. [default: host name]"
+    ),
+    click.option(
+        "--threads", type=click.IntRange(1, 256), help="Of the kernels. [default: all cores]"
+    ),
+    click.option("--no-mdns", is_flag=True, help="Do not announce this node on the network."),
+)
+
+
+def node_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What a node is told, whether it is started by `worker` or by `join`."""
+    for option in reversed(_NODE):
+        command = option(command)
+    return command
 
 
 @click.command()
@@ -20,9 +40,7 @@ from worker.process import WorkerOptions, run_worker
     show_default=True,
     help="Address for coordinator and other workers; 0.0.0.0 means all, port 0 any free one.",
 )
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where shards are kept.")
-@click.option("--name", default=socket.gethostname, help="Shown to people. [default: host name]")
-@click.option("--threads", type=click.IntRange(1, 256), help="Of the kernels. [default: all cores]")
+@node_options
 @click.option(
     "--memory",
     type=click.IntRange(1 << 20),
@@ -32,7 +50,6 @@ from worker.process import WorkerOptions, run_worker
 @click.option(
     "--insecure", is_flag=True, help="Serve other machines without certificates or encryption."
 )
-@click.option("--no-mdns", is_flag=True, help="Do not announce this worker on the network.")
 def worker(
     cluster: str,
     listen: str,

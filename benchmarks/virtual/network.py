@@ -13,7 +13,6 @@ from collections.abc import Collection
 from contextlib import ExitStack, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 _SOURCES = [Path(__file__).with_name(name) for name in ("switch.c", "hosts.c")]
@@ -93,12 +92,7 @@ class Network:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *failure: object) -> None:
         self._stack.close()
 
     def address(self, host: int) -> str:

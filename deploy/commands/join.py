@@ -1,6 +1,5 @@
 """``pi-cluster join``: on a Pi, become a node of somebody's cluster."""
 
-import socket
 import sys
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from cluster.peer import split_address
 from deploy import local_service, screen
 from deploy.commands.options import cluster_option
 from deploy.service import WorkerCommand
-from worker.cli import serve
+from worker.cli import node_options, serve
 from worker.enrolment import save_token
 from worker.process import WorkerOptions
 
@@ -28,10 +27,7 @@ _MAX_TOKEN_BYTES = 1_000
     show_default=True,
     help="Address for the operator and other workers.",
 )
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where shards are kept.")
-@click.option("--name", default=socket.gethostname, help="Shown to people. [default: host name]")
-@click.option("--threads", type=click.IntRange(1, 256), help="Of the kernels. [default: all cores]")
-@click.option("--no-mdns", is_flag=True, help="Do not announce this node on the network.")
+@node_options
 @cluster_option
 def join(
     token: str,
