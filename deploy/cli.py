@@ -4,6 +4,7 @@ Exit codes: 0, 1 for an error, 2 for wrong usage, 130 after Ctrl-C.
 """
 
 import logging
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -65,6 +66,7 @@ def run(arguments: Sequence[str]) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more has nothing left to end
         notes.print("interrupted")
         return INTERRUPTED
     except BrokenPipeError:

@@ -144,6 +144,7 @@ def _ticks(interval_s: float) -> Iterator[None]:
         yield
         due = max(due + interval_s, time.monotonic())
         if signal.sigtimedwait({signal.SIGINT}, max(0.0, due - time.monotonic())):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the next ones change nothing
             raise KeyboardInterrupt
 
 
