@@ -2,18 +2,15 @@
 
 The project's own comes from a folder of the user's, from the source that this installation was
 made of, or from the package index; its dependencies from the package index, by this machine's
-pip. They lie in the cache, in folders whose names say what determined them and that are marked
-when all is there: the second time nothing is asked of anybody.
+pip. They stay in the cache (`deploy/wheel_cache.py`): the second time nothing is asked of anybody.
 """
 
-import fcntl
 import hashlib
 import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from email.parser import HeaderParser
 from pathlib import Path
@@ -22,14 +19,13 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from cluster import settings
 from cluster.errors import HostError
 from cluster.version import VERSION
 from deploy.project_wheel import build_wheel, source_of_this_installation
+from deploy.wheel_cache import filled, remove_unused
 
 PROJECT = "pi-cluster"
 
-_COMPLETE = "complete"
 _PIP_TIMEOUT_S = 900.0
 _MAX_ROUNDS = 8  # of finding requirements of requirements
 _OLDEST_GLIBC_MINOR = 17  # of manylinux2014
@@ -128,11 +124,14 @@ def _project_wheel(target: Target, given: Path | None) -> Path:
         return _given_wheel(given, target)
     source = source_of_this_installation()
     origin = source.fingerprint[:16] if source else VERSION
-    with _filled(f"{PROJECT}-{target.machine}-{origin}") as (folder, is_empty):
+    kind = f"{PROJECT}-{target.machine}-"
+    with filled(f"{kind}{origin}") as (folder, is_empty):
         if is_empty and source:
             build_wheel(source, target.machine, folder)
         elif is_empty:
             _download([f"{PROJECT}=={VERSION}"], folder, target, None, "--no-deps")
+    if is_empty:
+        remove_unused(kind)
     return next(folder.glob("*.whl"))
 
 
@@ -144,7 +143,7 @@ def _dependencies(needs: Sequence[str], target: Target, given: Path | None) -> l
     digest = hashlib.sha256("\n".join(sorted(needs)).encode()).hexdigest()[:16]
     python = ".".join(map(str, target.python))
     name = f"python{python}-{target.machine}-glibc2.{target.glibc_minor}-{digest}"
-    with _filled(name) as (folder, is_empty):
+    with filled(name) as (folder, is_empty):
         wanted = ["pip", *needs] if is_empty else []
         for _ in range(_MAX_ROUNDS):
             if not wanted:
@@ -154,26 +153,6 @@ def _dependencies(needs: Sequence[str], target: Target, given: Path | None) -> l
         else:
             raise HostError("the requirements of pi-cluster's dependencies do not come to an end")
         return [_wheel(path) for path in sorted(folder.glob("*.whl"))]
-
-
-@contextmanager
-def _filled(name: str) -> Iterator[tuple[Path, bool]]:
-    """A folder of the cache to use, and whether it is to be filled first.
-
-    Hosts that need the same wheels are set up at the same time; one of them gets the wheels, the
-    others wait. A folder that was not filled to the end is emptied.
-    """
-    folder = settings.folders().cache / "wheels" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    complete = folder / _COMPLETE
-    with folder.with_name(f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        is_empty = not complete.exists()
-        if is_empty:
-            for left in folder.iterdir():
-                left.unlink()
-        yield folder, is_empty
-        complete.touch()
 
 
 def _wheel(path: Path) -> Wheel:

@@ -1,6 +1,8 @@
 """Wheels for Pis, from the source of this installation and the package index."""
 
+import os
 import shutil
+import time
 
 import pytest
 
@@ -38,6 +40,26 @@ def test_the_second_time_nobody_is_asked(house, monkeypatch):
     monkeypatch.setattr("deploy.wheelhouse.build_wheel", refuse)
     again = wheelhouse(PI, None)
     assert (again.digest, again.wheels) == (house.digest, house.wheels)
+
+
+def test_the_wheel_of_a_new_source_has_the_one_of_an_old_source_go(house, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cache, before = tmp_path / "pi-cluster" / "wheels", house.wheels[0].path.parent
+    shutil.copytree(before, cache / before.name)
+    for name, days_ago in (("aarch64-old", 30), ("aarch64-recent", 0), ("x86_64-old", 30)):
+        mark = cache / f"pi-cluster-{name}" / "complete"
+        mark.parent.mkdir()
+        mark.touch()
+        then = time.time() - days_ago * 86_400
+        os.utime(mark, (then, then))
+    # Building it anew would take a minute.
+    built = next(wheel.path for wheel in house.wheels if wheel.path.name.startswith("pi_cluster"))
+    monkeypatch.setattr(
+        "deploy.wheelhouse.build_wheel", lambda source, machine, into: shutil.copy(built, into)
+    )
+    assert wheelhouse(PI, None).digest == house.digest
+    folders = {path.name for path in cache.glob("pi-cluster-*/")}
+    assert folders == {built.parent.name, "pi-cluster-aarch64-recent", "pi-cluster-x86_64-old"}
 
 
 def test_a_folder_of_the_user_is_enough(house, tmp_path, monkeypatch):
