@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from cluster.dialing import Dialer
 from cluster.errors import AccessError, NodeError, NodeLost, ShardChanged
@@ -17,6 +17,8 @@ from deploy.nodes import Node
 PATIENCE_S = 30.0  # a node that does not answer for longer is lost
 _RETRY_S = 0.5
 _FRUITLESS_TRIES = 10  # in a row, of a node that answers and yet receives nothing
+
+_Answer = TypeVar("_Answer")
 
 
 class TransferProgress(Protocol):
@@ -33,6 +35,30 @@ class TransferProgress(Protocol):
     def end(self, node: Peer) -> None:
         """It has all of them."""
         ...
+
+
+class _Patience:
+    """With a node that breaks off: it must answer now and then, and have more than before."""
+
+    def __init__(self) -> None:
+        self._answered = time.monotonic()
+        self._most_bytes = -1
+        self._tries_left = _FRUITLESS_TRIES
+
+    @property
+    def is_over(self) -> bool:
+        return not self._tries_left or time.monotonic() - self._answered > PATIENCE_S
+
+    @contextlib.contextmanager
+    def for_attempt(self, offset: int) -> Iterator[None]:
+        """While the block runs, the node, which has ``offset`` bytes of a shard, gets more."""
+        fruitful = offset > self._most_bytes
+        self._tries_left = _FRUITLESS_TRIES if fruitful else self._tries_left - 1
+        self._most_bytes = max(self._most_bytes, offset)
+        try:
+            yield
+        finally:
+            self._answered = time.monotonic()
 
 
 class Receiver:
@@ -54,11 +80,17 @@ class Receiver:
         self._stopped = threading.Event()
         self._clients: set[NodeClient] = set()
 
+    def held_of(self, files: Sequence[ShardFile]) -> frozenset[str]:
+        """Digests of those of ``files`` that the node holds."""
+        return self._insist(lambda client, _: client.find_shards(files).held)
+
     def prepare(self) -> list[ShardFile]:
         """What the node lacks. Raises ``NodeError`` when its disk has no room for that."""
-        with NodeClient(self.node.peer, self._dialer) as client:
-            found = client.find_shards(self._files)
-            free_bytes = client.describe().free_disk_bytes
+
+        def ask(client: NodeClient, _: _Patience) -> tuple[FoundShards, int]:
+            return client.find_shards(self._files), client.describe().free_disk_bytes
+
+        found, free_bytes = self._insist(ask)
         lacking = [file for file in self._files if file.sha256 not in found.held]
         there = sum(found.partial.get(file.sha256, 0) for file in lacking)
         total = sum(file.size_bytes for file in lacking)
@@ -90,7 +122,7 @@ class Receiver:
                 self._note(file, 0)
                 client.put_shard(file, path, 0, on_sent)
 
-        self._insist(file, attempt)
+        self._bring(file, attempt)
 
     def fetch(self, file: ShardFile, source: Peer) -> None:
         """Have the node get a shard from another one. Raises as ``NodeClient.fetch_shard``."""
@@ -102,7 +134,7 @@ class Receiver:
 
             client.fetch_shard(file, source, on_received)
 
-        self._insist(file, attempt)
+        self._bring(file, attempt)
 
     def stop(self) -> None:
         """Break off what is under way."""
@@ -111,28 +143,31 @@ class Receiver:
             for client in self._clients:
                 client.close()
 
-    def _insist(self, file: ShardFile, attempt: Callable[[NodeClient, int], None]) -> None:
-        """Try until the node has the shard, from where it stands; raises ``NodeLost`` in the end.
+    def _bring(self, file: ShardFile, attempt: Callable[[NodeClient, int], None]) -> None:
+        """Try until the node has the shard, from where it stands."""
+
+        def work(client: NodeClient, patience: _Patience) -> None:
+            offset = self._look(client, file)
+            if offset is not None:
+                with patience.for_attempt(offset):
+                    attempt(client, offset)
+            self._note(file, file.size_bytes)
+
+        self._insist(work)
+
+    def _insist(self, work: Callable[[NodeClient, _Patience], _Answer]) -> _Answer:
+        """Try until the node does not break off ``work``; raises ``NodeLost`` in the end.
 
         Only a lost connection is tried again, which a handshake that ends early looks like too;
         whatever the node itself refuses, it would refuse again.
         """
-        answered, most, tries_left = time.monotonic(), -1, _FRUITLESS_TRIES
+        patience = _Patience()
         while True:
             try:
                 with self._client() as client:
-                    offset = self._look(client, file)
-                    if offset is not None:
-                        tries_left = _FRUITLESS_TRIES if offset > most else tries_left - 1
-                        most = max(most, offset)
-                        try:
-                            attempt(client, offset)
-                        finally:
-                            answered = time.monotonic()
-                    self._note(file, file.size_bytes)
-                    return
+                    return work(client, patience)
             except (NodeLost, AccessError):
-                if not tries_left or time.monotonic() - answered > PATIENCE_S:
+                if patience.is_over:
                     raise
             if self._stopped.wait(_RETRY_S):
                 raise NodeError("the transfer was broken off")

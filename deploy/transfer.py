@@ -4,14 +4,17 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from cluster.errors import ClusterError, NodeError, NodeLost, ShardChanged
 from cluster.manifest import ShardFile
 from cluster.node import NodeClient
-from deploy.nodes import Node
 from deploy.receiver import Receiver, TransferProgress
 from deploy.rollout import Rollout
 from deploy.sources import Move, Sources
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +57,8 @@ class _HandOut:
         held = self._survey()
         lacking = self._prepare()
         self._sources = Sources(lacking, held)
-        lanes: list[tuple[str, _Lane]] = []
-        for node_id in lacking:
-            lanes += [(node_id, self._send_all), (node_id, self._fetch_all)]
-        with ThreadPoolExecutor(max_workers=max(1, len(lanes))) as pool:
-            running = [pool.submit(lane, node_id) for node_id, lane in lanes]
-            try:
-                for one in running:
-                    one.result()
-            except BaseException:
-                self._stop()
-                raise
+        lanes = (self._send_all, self._fetch_all)
+        self._at_once([partial(lane, node_id) for node_id in lacking for lane in lanes])
         for node_id in self._receivers:
             if node_id in self._failures:
                 raise self._failures[node_id]
@@ -73,19 +67,20 @@ class _HandOut:
 
     def _survey(self) -> dict[str, frozenset[str]]:
         """What each node holds of the store, those without a stage too."""
-        files = self._rollout.store.manifest.files
+        files, nodes = self._rollout.store.manifest.files, self._rollout.nodes
 
-        def ask(node: Node) -> frozenset[str]:
+        def ask(node_id: str) -> frozenset[str]:
             try:
-                with NodeClient(node.peer, self._rollout.dialer) as client:
+                if node_id in self._receivers:
+                    return self._receivers[node_id].held_of(files)
+                # It could only be a source, for which nobody waits.
+                with NodeClient(nodes[node_id].peer, self._rollout.dialer) as client:
                     return client.find_shards(files).held
             except ClusterError as error:
-                self._failures[node.about.node_id] = error
+                self._failures[node_id] = error
                 return frozenset()
 
-        nodes = self._rollout.nodes
-        with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
-            return dict(zip(nodes, pool.map(ask, nodes.values()), strict=True))
+        return dict(zip(nodes, self._at_once([partial(ask, one) for one in nodes]), strict=True))
 
     def _prepare(self) -> dict[str, Sequence[ShardFile]]:
         """What each node lacks; those that cannot take it are left out."""
@@ -99,9 +94,19 @@ class _HandOut:
                 self._failures[node_id] = error
                 return ()
 
-        with ThreadPoolExecutor(max_workers=len(self._receivers)) as pool:
-            lacking = dict(zip(self._receivers, pool.map(prepare, self._receivers), strict=True))
-        return {node_id: files for node_id, files in lacking.items() if files}
+        lacking = self._at_once([partial(prepare, one) for one in self._receivers])
+        each = zip(self._receivers, lacking, strict=True)
+        return {node_id: files for node_id, files in each if files}
+
+    def _at_once(self, works: Sequence[Callable[[], _Answer]]) -> list[_Answer]:
+        """Do all of this at the same time; an end of one, as by Ctrl-C here, ends the others."""
+        with ThreadPoolExecutor(max_workers=max(1, len(works))) as pool:
+            running = [pool.submit(work) for work in works]
+            try:
+                return [one.result() for one in running]
+            except BaseException:
+                self._stop()
+                raise
 
     def _send_all(self, node_id: str) -> None:
         receiver, store = self._receivers[node_id], self._rollout.store
@@ -158,6 +163,3 @@ class _HandOut:
             self._changed.notify_all()
         for receiver in self._receivers.values():
             receiver.stop()
-
-
-_Lane = Callable[[str], None]

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -203,6 +204,85 @@ def test_a_worker_that_is_killed_and_started_again_gets_the_rest(cluster, store)
         assert proxy.arrived_bytes < 1.3 * store.manifest.size_bytes
     assert watched.updates["one"][-1] == store.manifest.size_bytes
     assert len(held(store, one)) == len(store.manifest.files)
+
+
+class Loose(Proxy):
+    """A cable that is loose for a while: connections are broken off as soon as they come."""
+
+    def __init__(self, target):
+        super().__init__(target, 100e6)
+        self._left_to_pass = self._left_to_break = 0
+        self._on_break = lambda: None
+
+    def come_loose(self, after, breaks, on_break=lambda: None):
+        """Let ``after`` connections through, then break off so many."""
+        self._left_to_pass, self._left_to_break, self._on_break = after, breaks, on_break
+        self.cut()
+
+    @property
+    def is_tight_again(self):
+        return not self._left_to_break
+
+    def _connect(self, near):
+        if self._left_to_break and not self._left_to_pass:
+            self._left_to_break -= 1
+            near.close()
+            self._on_break()
+            return
+        self._left_to_pass = max(0, self._left_to_pass - 1)
+        super()._connect(near)
+
+
+@pytest.mark.parametrize("answers", [0, 1], ids=["asked what it holds", "asked what it lacks"])
+def test_a_connection_that_breaks_before_anything_was_sent_is_tried_again(cluster, store, answers):
+    _, one = cluster.start_worker("one")
+    with Loose(one) as proxy:
+        rollout = planned(cluster.name, store, {proxy.address: LayerRange(0, 6)})
+        proxy.come_loose(after=answers, breaks=6)
+        assert hand_out_shards(rollout, Watched()) == Moved(store.manifest.size_bytes, 0)
+        assert proxy.is_tight_again
+    assert len(held(store, one)) == len(store.manifest.files)
+
+
+def test_a_node_that_is_gone_before_anything_was_sent_is_named_and_the_others_are_ready(
+    cluster, store, monkeypatch
+):
+    monkeypatch.setattr(receiver, "PATIENCE_S", 1.0)
+    gone, one = cluster.start_worker("one")
+    _, two = cluster.start_worker("two")
+    rollout = planned(cluster.name, store, {one: LayerRange(0, 3), two: LayerRange(3, 6)})
+    gone.stop()
+    with pytest.raises(NodeLost, match=r"one .* does not answer"):
+        hand_out_shards(rollout, Watched())
+    assert held(store, two) == {file.name for file in store.manifest.stage_files(3, 6)}
+
+
+@pytest.mark.timeout(60)
+def test_a_node_that_could_only_be_a_source_is_not_waited_for(cluster, store, monkeypatch):
+    monkeypatch.setattr(receiver, "PATIENCE_S", 600.0)
+    _, one = cluster.start_worker("one")
+    gone, two = cluster.start_worker("two")
+    rollout = planned(cluster.name, store, {one: LayerRange(0, 6)}, besides=[two])
+    gone.stop()
+    assert hand_out_shards(rollout, Watched()) == Moved(store.manifest.size_bytes, 0)
+
+
+@pytest.mark.timeout(60)
+def test_ctrl_c_ends_the_patience_with_a_node_that_does_not_answer(cluster, store, monkeypatch):
+    monkeypatch.setattr(receiver, "PATIENCE_S", 600.0)
+    _, one = cluster.start_worker("one")
+
+    presses = iter([signal.SIGINT])
+
+    def press_ctrl_c():
+        for number in presses:  # once
+            signal.pthread_kill(threading.main_thread().ident, number)
+
+    with Loose(one) as proxy:
+        rollout = planned(cluster.name, store, {proxy.address: LayerRange(0, 6)})
+        proxy.come_loose(after=0, breaks=1_000_000, on_break=press_ctrl_c)
+        with pytest.raises(KeyboardInterrupt):
+            hand_out_shards(rollout, Watched())
 
 
 def test_a_node_that_does_not_come_back_is_named_and_the_others_are_ready(
