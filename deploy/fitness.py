@@ -1,10 +1,12 @@
 """Whether a host is fit to be a node: pure judgement over what `deploy/remote/facts.py` tells."""
 
+import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cluster import settings
 from cluster.errors import HostError
 from deploy.screen import size
 from deploy.wheelhouse import Target, Wheelhouse
@@ -12,6 +14,7 @@ from deploy.wheelhouse import Target, Wheelhouse
 MACHINES = ("aarch64", "x86_64")
 OLDEST_PYTHON = (3, 11)
 
+_SERVICE = re.compile(r"pi-cluster-([A-Za-z0-9][A-Za-z0-9_-]{0,31})\.service")
 _DAY_S = 86_400.0
 _MARGIN_BYTES = 128 << 20  # a system whose disk is full does strange things
 _NO_GLIBC = "its C library is not glibc, and there are no wheels for it: use Raspberry Pi OS"
@@ -44,11 +47,17 @@ class Facts:
 def check_fitness(facts: Facts, now_unix_s: float, needs_service: bool) -> list[str]:
     """Warnings about a host; raises ``HostError`` when it cannot be a node."""
     values, label = facts.values, facts.label
-    system = f"{values['system']}, {values['pointer_bits']} bit"
-    if values["pointer_bits"] != 64 or values["machine"] not in MACHINES:
+    system, machine = values["system"], values["machine"]
+    if values["pointer_bits"] != 64:
+        # Its kernel may have 64 all the same, as that of a Pi 4 does: `uname -m` says aarch64.
         raise HostError(
-            f"{label}: it runs a system that this program does not ({system}, "
-            f"{values['machine']}): flash the 64-bit Raspberry Pi OS"
+            f"{label}: its system has {values['pointer_bits']} bit ({system}, with a kernel for "
+            f"{machine}), and pi-cluster needs 64: flash the 64-bit Raspberry Pi OS"
+        )
+    if machine not in MACHINES:
+        raise HostError(
+            f"{label}: it has a processor that this program does not run on ({machine}, {system}): "
+            "use a Raspberry Pi 3, 4 or 5 with the 64-bit Raspberry Pi OS"
         )
     python = tuple(values["python"])
     if python[:2] < OLDEST_PYTHON or values["implementation"] != "CPython":
@@ -62,6 +71,8 @@ def check_fitness(facts: Facts, now_unix_s: float, needs_service: bool) -> list[
             f"{label}: systemd does not run there: start `pi-cluster worker` your own way and "
             "name it with --nodes"
         )
+    if needs_service:
+        _check_port(label, values["other_services"])
     ahead_s = values["clock_unix_s"] - now_unix_s
     if abs(ahead_s) > _DAY_S:
         raise HostError(
@@ -72,6 +83,19 @@ def check_fitness(facts: Facts, now_unix_s: float, needs_service: bool) -> list[
     flags = values["throttled"] or 0
     told = [text for bit, text in _THROTTLED.items() if flags >> bit & 1]
     return [f"{label} {text}" for text in told[:1]]
+
+
+def _check_port(label: str, services: Sequence[Mapping[str, str]]) -> None:
+    """Raise ``HostError`` where the worker of another cluster listens on the port of ours."""
+    port = settings.DEFAULT_PORT
+    for service in services:
+        name = _SERVICE.fullmatch(service["name"])
+        if name and re.search(rf"--listen \S+:{port}\b", service["unit"]):
+            raise HostError(
+                f"{label}: port {port} is taken there by {name[0]}, the worker of another cluster: "
+                "use another Pi, or clear that cluster from all its hosts with "
+                f"`pi-cluster down --purge --cluster {name[1]}`; nothing was changed there"
+            )
 
 
 def check_disk(

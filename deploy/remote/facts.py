@@ -19,6 +19,7 @@ from deploy.remote import files, layout
 _MAX_TEXT = 1 << 16
 _THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
 _SUDO_TIMEOUT_S = 30
+_MAX_SERVICES = 32
 
 
 def facts(cluster: str, data_parent: str) -> dict[str, Any]:
@@ -44,6 +45,7 @@ def facts(cluster: str, data_parent: str) -> dict[str, Any]:
         "is_root": os.geteuid() == 0,
         "addresses": _addresses(),
         "installed": _installed(cluster),
+        "other_services": _other_services(cluster),
     }
 
 
@@ -120,19 +122,30 @@ def _installed(cluster: str) -> dict[str, Any]:
     receipt: dict[str, Any] = {}
     with contextlib.suppress(ValueError):
         receipt = json.loads(files.read(layout.receipt(cluster), _MAX_TEXT) or "{}")
-    current = layout.current(cluster)
+    current, unit = layout.current(cluster), layout.unit_name(cluster)
     return {
         "receipt": receipt if isinstance(receipt, dict) else {},
         # Path.readlink is newer than the oldest Python that must get here.
         "environment": os.readlink(current) if current.is_symlink() else "",  # noqa: PTH115
         "unit": files.read(layout.unit_file(cluster), _MAX_TEXT) or "",
-        "is_active": _says(cluster, "is-active", "active"),
-        "is_enabled": _says(cluster, "is-enabled", "enabled"),
+        "is_active": _says(unit, "is-active", "active"),
+        "is_enabled": _says(unit, "is-enabled", "enabled"),
     }
 
 
-def _says(cluster: str, question: str, answer: str) -> bool:
+def _other_services(cluster: str) -> list[dict[str, Any]]:
+    """Workers of other clusters that run here, or will after the next boot."""
+    own, found = layout.unit_file(cluster), []
+    for path in sorted(layout.UNITS.glob("pi-cluster-*.service"))[:_MAX_SERVICES]:
+        if path == own:
+            continue
+        if _says(path.name, "is-active", "active") or _says(path.name, "is-enabled", "enabled"):
+            found.append({"name": path.name, "unit": files.read(path, _MAX_TEXT) or ""})
+    return found
+
+
+def _says(unit: str, question: str, answer: str) -> bool:
     with contextlib.suppress(layout.Failure):
-        said = layout.run(["systemctl", question, layout.unit_name(cluster)], timeout_s=10)
+        said = layout.run(["systemctl", question, unit], timeout_s=10)
         return said.stdout.strip() == answer
     return False

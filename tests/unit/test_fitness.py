@@ -6,6 +6,7 @@ import pytest
 
 from cluster.errors import HostError
 from deploy.fitness import Facts, check_disk, check_fitness
+from deploy.service import WorkerCommand, worker_unit
 from deploy.wheelhouse import Target, Wheel, Wheelhouse
 
 NOW = 1_800_000_000.0
@@ -25,7 +26,14 @@ PI = {
     "clock_unix_s": NOW + 3,
     "throttled": 0,
     "has_systemd": True,
+    "other_services": [],
 }
+
+
+def listening(cluster, address):
+    """A service as facts tell of it."""
+    command = WorkerCommand(cluster, "/opt/python", "/var/lib/x", listen=address, threads=2)
+    return {"name": f"pi-cluster-{cluster}.service", "unit": worker_unit(command)}
 
 
 def facts(**changes):
@@ -45,14 +53,21 @@ def test_a_pi_of_today_is_fit():
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"machine": "aarch64", "pointer_bits": 32}, "32 bit.*64-bit Raspberry Pi OS"),
-        ({"machine": "armv7l", "pointer_bits": 32}, "armv7l"),
+        (
+            {"machine": "aarch64", "pointer_bits": 32},
+            "32 bit.*kernel for aarch64.*64-bit Raspberry",
+        ),
+        ({"machine": "armv7l", "pointer_bits": 32}, "32 bit.*armv7l.*64-bit Raspberry Pi OS"),
         ({"machine": "riscv64"}, "riscv64"),
         ({"python": [3, 9, 2]}, "CPython 3.9.2.*needs Python 3.11"),
         ({"implementation": "PyPy"}, "PyPy"),
         ({"has_systemd": False}, "systemd does not run"),
         ({"clock_unix_s": NOW - 86_400 * 30}, "30.0 days behind"),
         ({"clock_unix_s": NOW + 86_400 * 2}, "2.0 days ahead"),
+        (
+            {"other_services": [listening("attic", "0.0.0.0:7711")]},
+            "7711 is taken there by pi-cluster-attic.service.*down --purge --cluster attic`",
+        ),
     ],
 )
 def test_what_is_not_fit_is_refused_with_the_reason(changes, reason):
@@ -62,6 +77,16 @@ def test_what_is_not_fit_is_refused_with_the_reason(changes, reason):
 
 def test_a_coordinator_needs_no_systemd():
     assert check_fitness(facts(has_systemd=False), NOW, needs_service=False) == []
+
+
+def test_a_service_on_another_port_is_in_nobodys_way():
+    others = [listening("attic", "0.0.0.0:7712"), listening("cellar", "192.168.1.4:17711")]
+    assert check_fitness(facts(other_services=others), NOW, needs_service=True) == []
+
+
+def test_a_coordinator_needs_no_port():
+    others = [listening("attic", "0.0.0.0:7711")]
+    assert check_fitness(facts(other_services=others), NOW, needs_service=False) == []
 
 
 @pytest.mark.parametrize(
