@@ -8,7 +8,7 @@ import hashlib
 import json
 import shutil
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -32,28 +32,40 @@ class Recipe:
 
     def command(self, root: Path) -> list[str]:
         """The command that makes it in the folder ``root``."""
+        # Whether this machine runs i386 is not asked first: that would take another tool.
         return [
             *("mmdebstrap", "--mode=root", "--quiet", f"--variant={self.variant}"),
+            "--skip=check/qemu",
             *(f"--architectures={self.architecture}", f"--include={','.join(self.packages)}"),
             '--aptopt=Acquire::Languages "none"',
             *(f"--dpkgopt=path-exclude={pattern}" for pattern in _WITHOUT),
             *(f"--customize-hook={hook}" for hook in self.hooks),
-            *(self.suite, str(root)),
+            *(self.suite, str(root), *_archive()),
         ]
 
 
-# Like Raspberry Pi OS Lite, but without pip and ensurepip: nothing may lean on them.
-PI_OS_LITE = Recipe(
-    suite="bookworm",
-    architecture="amd64",
-    variant="minbase",
-    packages=(
-        *("systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd"),
-        *("openssh-server", "sudo", "python3", "iproute2", "iputils-ping", "procps"),
-        *("ca-certificates", "avahi-daemon", "libnss-mdns"),
-    ),
-    hooks=('chroot "$1" useradd --create-home --shell /bin/bash --groups sudo pi',),
-)
+def _pi_os_lite(suite: str, architecture: str) -> Recipe:
+    """Like Raspberry Pi OS Lite, but without pip and ensurepip: nothing may lean on them."""
+    return Recipe(
+        suite=suite,
+        architecture=architecture,
+        variant="minbase",
+        packages=(
+            *("systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd"),
+            *("openssh-server", "sudo", "python3", "iproute2", "iputils-ping", "procps"),
+            *("ca-certificates", "avahi-daemon", "libnss-mdns"),
+        ),
+        hooks=('chroot "$1" useradd --create-home --shell /bin/bash --groups sudo pi',),
+    )
+
+
+PI_OS_LITE = _pi_os_lite("bookworm", "amd64")
+BULLSEYE = _pi_os_lite("bullseye", "amd64")
+"""The release before, with Python 3.9."""
+BOOKWORM_32_BIT = _pi_os_lite("bookworm", "i386")
+"""Programs of 32 bit under this machine's 64-bit kernel, as Raspberry Pi OS has them on a Pi 4."""
+WITH_FAKETIME = replace(PI_OS_LITE, packages=(*PI_OS_LITE.packages, "faketime"))
+"""With a library that shows programs another time than the kernel's."""
 
 
 def emulated(suite: str) -> Recipe:
@@ -99,6 +111,16 @@ def made(recipe: Recipe) -> Path:
     return root
 
 
+def _archive() -> list[str]:
+    """The archive that this machine's own packages are from; none, where that is not Debian's.
+
+    Left to itself, mmdebstrap takes later updates too, which mirrors often have half synced.
+    """
+    words = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
+    done = subprocess.run([*words, "Label: Debian"], capture_output=True, text=True)
+    return done.stdout.splitlines()[:1]
+
+
 def _make(recipe: Recipe, root: Path) -> None:
     for remains in root.parent.glob(f"{root.name}.*/"):
         shutil.rmtree(remains)
@@ -112,6 +134,6 @@ def _make(recipe: Recipe, root: Path) -> None:
         shutil.rmtree(unfinished)
         raise TestbedError(
             f"mmdebstrap could not make Debian {recipe.suite} for {recipe.architecture}; "
-            f"it needs the packages of deb.debian.org: {done.stderr.strip()[-2000:]}"
+            f"it needs Debian's package archive: {done.stderr.strip()[-2000:]}"
         )
     unfinished.rename(root)
