@@ -103,7 +103,7 @@ class Bootstrap:
             self.lines.step(host.label, "checking")
             told = remote.ask("facts", cluster=self.cluster, data_parent=host.data_dir)
             facts = Facts(host.label, told)
-            warnings = tuple(check_fitness(facts, time.time(), host.role is Role.WORKER))
+            warnings = tuple(check_fitness(facts, host, time.time()))
             self.lines.step(host.label, "collecting wheels")
             wanted = self._wanted(host, wheelhouse(facts.target, self.wheels))
             if host.role is Role.COORDINATOR:

@@ -2,12 +2,14 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cluster import settings
 from cluster.errors import HostError
+from deploy.hosts import Host, Role
+from deploy.rules.memory import LEAST_BYTES
 from deploy.screen import size
 from deploy.wheelhouse import Target, Wheelhouse
 
@@ -44,9 +46,20 @@ class Facts:
         return Target((major, minor), self.values["machine"], glibc[1])
 
 
-def check_fitness(facts: Facts, now_unix_s: float, needs_service: bool) -> list[str]:
-    """Warnings about a host; raises ``HostError`` when it cannot be a node."""
+def check_fitness(facts: Facts, host: Host, now_unix_s: float) -> list[str]:
+    """Warnings about a host; raises ``HostError`` when it cannot be what it is wanted as."""
     values, label = facts.values, facts.label
+    _check_system(label, values)
+    warnings = [*_told_of_power(values["throttled"] or 0)]
+    if host.role is Role.WORKER:
+        _check_systemd(label, values["has_systemd"])
+        _check_port(label, values["other_services"])
+        warnings += _told_of_memory(values["memory_bytes"], host.memory_bytes)
+    _check_clock(label, values["clock_unix_s"] - now_unix_s)
+    return [f"{label} {text}" for text in warnings]
+
+
+def _check_system(label: str, values: Mapping[str, Any]) -> None:
     system, machine = values["system"], values["machine"]
     if values["pointer_bits"] != 64:
         # Its kernel may have 64 all the same, as that of a Pi 4 does: `uname -m` says aarch64.
@@ -66,23 +79,14 @@ def check_fitness(facts: Facts, now_unix_s: float, needs_service: bool) -> list[
             f"{label}: it has {values['implementation']} {found} ({values['system']}), and "
             "pi-cluster needs Python 3.11: flash a newer Raspberry Pi OS (64-bit)"
         )
-    if needs_service and not values["has_systemd"]:
+
+
+def _check_systemd(label: str, has_systemd: bool) -> None:
+    if not has_systemd:
         raise HostError(
             f"{label}: systemd does not run there: start `pi-cluster worker` your own way and "
             "name it with --nodes"
         )
-    if needs_service:
-        _check_port(label, values["other_services"])
-    ahead_s = values["clock_unix_s"] - now_unix_s
-    if abs(ahead_s) > _DAY_S:
-        raise HostError(
-            f"{label}: its clock is {abs(ahead_s) / _DAY_S:.1f} days "
-            f"{'ahead' if ahead_s > 0 else 'behind'}, so certificates would not be valid there: "
-            "`sudo timedatectl set-ntp true` there, and see that it reaches a time server"
-        )
-    flags = values["throttled"] or 0
-    told = [text for bit, text in _THROTTLED.items() if flags >> bit & 1]
-    return [f"{label} {text}" for text in told[:1]]
 
 
 def _check_port(label: str, services: Sequence[Mapping[str, str]]) -> None:
@@ -96,6 +100,34 @@ def _check_port(label: str, services: Sequence[Mapping[str, str]]) -> None:
                 "use another Pi, or clear that cluster from all its hosts with "
                 f"`pi-cluster down --purge --cluster {name[1]}`; nothing was changed there"
             )
+
+
+def _check_clock(label: str, ahead_s: float) -> None:
+    if abs(ahead_s) > _DAY_S:
+        raise HostError(
+            f"{label}: its clock is {abs(ahead_s) / _DAY_S:.1f} days "
+            f"{'ahead' if ahead_s > 0 else 'behind'}, so certificates would not be valid there: "
+            "`sudo timedatectl set-ntp true` there, and see that it reaches a time server"
+        )
+
+
+def _told_of_power(flags: int) -> Iterator[str]:
+    for bit, text in _THROTTLED.items():
+        if flags >> bit & 1:
+            yield text
+            return
+
+
+def _told_of_memory(total_bytes: int | None, limit_bytes: int | None) -> Iterator[str]:
+    if total_bytes is None:
+        return
+    if total_bytes < LEAST_BYTES:
+        yield f"has {size(total_bytes)} of memory, which hold only few layers: 2 GB or more do well"
+    if limit_bytes and limit_bytes > total_bytes:
+        yield (
+            f"has {size(total_bytes)} of memory, less than the {size(limit_bytes)} that `memory` "
+            "in cluster.toml lets its worker use: write less there, and leave some to the system"
+        )
 
 
 def check_disk(

@@ -33,7 +33,7 @@ def facts(cluster: str, data_parent: str) -> dict[str, Any]:
         "python": list(sys.version_info[:3]),
         "implementation": platform.python_implementation(),
         "glibc": _glibc(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "memory_bytes": _memory_bytes(),
         "disks": {
             "program": _disk(layout.PROGRAMS),
             "wheels": _disk(layout.WHEELS),
@@ -75,6 +75,15 @@ def _system() -> str:
         if name == "PRETTY_NAME":
             return value.strip().strip('"')
     return platform.system()
+
+
+def _memory_bytes() -> int | None:
+    """Of the whole machine."""
+    for line in (files.read(Path("/proc/meminfo"), _MAX_TEXT) or "").splitlines():
+        name, _, amount = line.partition(":")
+        if name == "MemTotal" and amount.split()[:1]:
+            return int(amount.split()[0]) << 10
+    return None
 
 
 def _glibc() -> list[int] | None:

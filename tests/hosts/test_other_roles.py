@@ -5,6 +5,7 @@ import pytest
 from tests.cluster_process import eventually
 from tests.hosts.golden import PROMPT, answered_ids, golden_ids, make_store
 from tests.hosts.wheels import bring_wheels
+from tests.testbed.card import CardSettings
 from tests.testbed.systemd_host import SystemdHost
 
 HOSTS = """
@@ -20,6 +21,7 @@ host = "pi2.local"
 user = "pi"
 role = "coordinator"
 """
+SMALL = CardSettings(shown_memory_bytes=700 << 20)
 UNIT = "pi-cluster-default.service"
 
 pytestmark = [pytest.mark.hosts, pytest.mark.thorough, pytest.mark.timeout(900)]
@@ -39,7 +41,7 @@ def pair(operator, store, tmp_path_factory):
     assert operator.run("pi-cluster", "init").code == 0
     (operator.home / "cluster.toml").write_text(HOSTS)
     with (
-        SystemdHost(operator, 1, folder / "pi1") as worker,
+        SystemdHost(operator, 1, folder / "pi1", SMALL) as worker,
         SystemdHost(operator, 2, folder / "pi2") as asking,
     ):
         worker.wait_for_ssh()
@@ -56,6 +58,13 @@ def test_what_the_file_says_of_a_worker_holds(pair):
     assert limit.strip() == str(1 << 30)
     assert "--threads 1 --memory 1073741824" in worker.run("systemctl", "cat", UNIT).out
     assert "node.json" in worker.sudo("ls", "/srv/ssd/default").out
+
+
+def test_a_worker_of_little_memory_is_told_of(pair, operator, store):
+    again = operator.run("pi-cluster", "up", str(store), "--hosts", "cluster.toml")
+    assert again.code == 0, again
+    assert "warning: pi1.local has 700.0 MiB of memory, which hold only few layers" in again.err
+    assert "less than the 1.0 GiB that `memory` in cluster.toml lets its worker use" in again.err
 
 
 def test_the_coordinators_user_asks_and_runs_no_service(pair):

@@ -6,9 +6,12 @@ import pytest
 
 from cluster.errors import HostError
 from deploy.fitness import Facts, check_disk, check_fitness
+from deploy.hosts import Host, Role
 from deploy.service import WorkerCommand, worker_unit
 from deploy.wheelhouse import Target, Wheel, Wheelhouse
 
+WORKER = Host("pi1")
+COORDINATOR = Host("pi1", role=Role.COORDINATOR)
 NOW = 1_800_000_000.0
 MIB = 1 << 20
 PI = {
@@ -25,6 +28,7 @@ PI = {
     },
     "clock_unix_s": NOW + 3,
     "throttled": 0,
+    "memory_bytes": 3_900 * MIB,
     "has_systemd": True,
     "other_services": [],
 }
@@ -46,7 +50,7 @@ def house(tmp_path):
 
 
 def test_a_pi_of_today_is_fit():
-    assert check_fitness(facts(), NOW, needs_service=True) == []
+    assert check_fitness(facts(), WORKER, NOW) == []
     assert facts().target == Target((3, 11), "aarch64", 36)
 
 
@@ -72,21 +76,21 @@ def test_a_pi_of_today_is_fit():
 )
 def test_what_is_not_fit_is_refused_with_the_reason(changes, reason):
     with pytest.raises(HostError, match=reason):
-        check_fitness(facts(**changes), NOW, needs_service=True)
+        check_fitness(facts(**changes), WORKER, NOW)
 
 
 def test_a_coordinator_needs_no_systemd():
-    assert check_fitness(facts(has_systemd=False), NOW, needs_service=False) == []
+    assert check_fitness(facts(has_systemd=False), COORDINATOR, NOW) == []
 
 
 def test_a_service_on_another_port_is_in_nobodys_way():
     others = [listening("attic", "0.0.0.0:7712"), listening("cellar", "192.168.1.4:17711")]
-    assert check_fitness(facts(other_services=others), NOW, needs_service=True) == []
+    assert check_fitness(facts(other_services=others), WORKER, NOW) == []
 
 
 def test_a_coordinator_needs_no_port():
     others = [listening("attic", "0.0.0.0:7711")]
-    assert check_fitness(facts(other_services=others), NOW, needs_service=False) == []
+    assert check_fitness(facts(other_services=others), COORDINATOR, NOW) == []
 
 
 @pytest.mark.parametrize(
@@ -99,7 +103,21 @@ def test_a_coordinator_needs_no_port():
     ],
 )
 def test_a_weak_power_supply_is_told_and_no_obstacle(flags, said):
-    assert said in check_fitness(facts(throttled=flags), NOW, needs_service=True)[0]
+    assert said in check_fitness(facts(throttled=flags), WORKER, NOW)[0]
+
+
+def test_little_memory_is_told_and_no_obstacle():
+    [said] = check_fitness(facts(memory_bytes=425 * MIB), WORKER, NOW)
+    assert said == ("pi1 has 425.0 MiB of memory, which hold only few layers: 2 GB or more do well")
+    assert check_fitness(facts(memory_bytes=425 * MIB), COORDINATOR, NOW) == []
+    assert check_fitness(facts(memory_bytes=None), WORKER, NOW) == []
+
+
+def test_a_limit_beyond_the_memory_is_told():
+    limited = Host("pi1", memory_bytes=6_000 * MIB)
+    [said] = check_fitness(facts(), limited, NOW)
+    assert "has 3.8 GiB of memory, less than the 5.9 GiB that `memory` in cluster.toml" in said
+    assert check_fitness(facts(memory_bytes=8_000 * MIB), limited, NOW) == []
 
 
 def test_a_system_without_glibc_has_no_wheels():
