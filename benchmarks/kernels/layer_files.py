@@ -37,9 +37,6 @@ def q4_bytes(rows: int, columns: int) -> int:
     return rows // _GROUP_ROWS * (columns // _BLOCK_COLUMNS) * _BLOCK_BYTES
 
 
-LAYER_BYTES = sum(q4_bytes(*sides) for sides in MATRICES.values())
-
-
 def random_q4(rows: int, columns: int, seed: int) -> Bytes:
     """Random quants, with scales that keep the size of what is multiplied."""
     generator = np.random.default_rng(seed)

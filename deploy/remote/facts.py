@@ -26,7 +26,6 @@ def facts(cluster: str, data_parent: str) -> dict[str, Any]:
     """Everything that decides whether and how this host is set up."""
     data = layout.data(cluster, data_parent)
     return {
-        "host_name": platform.node(),
         "system": _system(),
         "machine": platform.machine(),
         "pointer_bits": 8 * struct.calcsize("P"),
