@@ -8,7 +8,7 @@ import hashlib
 import json
 import shutil
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -53,6 +53,12 @@ PI_OS_LITE = Recipe(
         *("ca-certificates", "avahi-daemon", "libnss-mdns"),
     ),
     hooks=('chroot "$1" useradd --create-home --shell /bin/bash --groups sudo pi',),
+)
+
+# As Raspberry Pi OS Lite from Trixie on, with what `docs/getting-started.md` has installed there.
+PI_OS_WITH_CLOUD_INIT = replace(
+    PI_OS_LITE,
+    packages=(*PI_OS_LITE.packages, "cloud-init", "python3-venv", "gcc", "libc6-dev"),
 )
 
 

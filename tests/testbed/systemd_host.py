@@ -18,7 +18,7 @@ from tests.testbed.card import USER, CardSettings, host_key, write_card
 from tests.testbed.control_groups import control_groups
 from tests.testbed.errors import TestbedError, need_tools
 from tests.testbed.operator_host import Operator
-from tests.testbed.rootfs import PI_OS_LITE, made
+from tests.testbed.rootfs import PI_OS_LITE, Recipe, made
 from tests.testbed.sandbox import Sandbox
 
 _BOOT_S = 60.0
@@ -33,7 +33,12 @@ class SystemdHost:
     """
 
     def __init__(
-        self, operator: Operator, host: int, folder: Path, settings: CardSettings | None = None
+        self,
+        operator: Operator,
+        host: int,
+        folder: Path,
+        settings: CardSettings | None = None,
+        recipe: Recipe = PI_OS_LITE,
     ) -> None:
         """``folder`` is its card. Raises ``TestbedError`` when something needed is missing."""
         need_tools("systemd-nspawn")
@@ -42,7 +47,7 @@ class SystemdHost:
         self.address = operator.network.address(host)
         self._operator = operator
         self._settings = settings or CardSettings()
-        self._base = made(PI_OS_LITE)
+        self._base = made(recipe)
         self._folder = folder
         self._stack = ExitStack()
         self._card = ExitStack()
