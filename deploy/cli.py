@@ -20,6 +20,7 @@ from deploy.commands.doctor import doctor
 from deploy.commands.grant import accept, grant
 from deploy.commands.init import init
 from deploy.commands.join import join
+from deploy.commands.leave import leave
 from deploy.commands.node import node
 from deploy.commands.node_certificate import node_certificate
 from deploy.commands.plan import plan
@@ -45,7 +46,8 @@ def cli(debug: bool) -> None:
 
 _COMMANDS = (
     *(init, up, plan, prompt, chat, status, doctor, down, bench),
-    *(shard, verify, worker, token, join, node, authority, grant, accept, node_certificate),
+    *(shard, verify, worker, token, join, leave, node, authority, grant, accept),
+    node_certificate,
 )
 for _command in _COMMANDS:
     cli.add_command(_command)

@@ -5,22 +5,25 @@ import shlex
 
 from cluster import settings
 from cluster.tokens import Token
+from deploy.local_service import PROGRAM
+from deploy.remote import coordinator
 
-_VENV = "/opt/pi-cluster/join"
 _TOKEN_FILE = "/root/pi-cluster.token"  # noqa: S105  a path
 
 
 def user_data(token: Token, cluster: str, source: str) -> str:
     """cloud-init user-data: install pi-cluster with pip, and join by a token.
 
-    The token lies in a file for root alone until it was read, since command lines can be seen by
-    everybody.
+    The token lies in a file for root alone until the node waits, since command lines can be seen
+    by everybody. A command that fails is the last one: cloud-init tells of it, and begins anew
+    with the same token when it is told to.
     """
     name = [] if cluster == settings.DEFAULT_CLUSTER else ["--cluster", cluster]
     commands = [
-        shlex.join(["python3", "-m", "venv", _VENV]),
-        shlex.join([f"{_VENV}/bin/pip", "install", "--only-binary", ":all:", source]),
-        f"{shlex.join([f'{_VENV}/bin/pi-cluster', 'join', '-', *name])} < {_TOKEN_FILE}",
+        shlex.join(["python3", "-m", "venv", str(PROGRAM)]),
+        shlex.join([f"{PROGRAM}/bin/pip", "install", "--only-binary", ":all:", source]),
+        shlex.join(["ln", "-sf", f"{PROGRAM}/bin/pi-cluster", str(coordinator.COMMAND)]),
+        f"{shlex.join([f'{PROGRAM}/bin/pi-cluster', 'join', '-', *name])} < {_TOKEN_FILE}",
         f"rm -f {_TOKEN_FILE}",
     ]
     # JSON's strings are YAML's too, whatever stands in them.
@@ -32,6 +35,6 @@ def user_data(token: Token, cluster: str, source: str) -> str:
         '    permissions: "0600"',
         f"    content: {json.dumps(token.text)}",
         "runcmd:",
-        *(f"  - {json.dumps(command)}" for command in commands),
+        f"  - {json.dumps(' && '.join(commands))}",
     ]
     return "\n".join(lines) + "\n"

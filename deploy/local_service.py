@@ -1,14 +1,29 @@
-"""The worker's service on this machine, from the program that runs now: what `join` installs."""
+"""The worker's service on this machine, from the program that runs now.
 
+`join` installs it, `leave` removes it.
+"""
+
+import hashlib
+import json
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from cluster.errors import HostError
 from deploy.hosts import DEFAULT_DATA_DIR
-from deploy.remote import layout, service
+from deploy.remote import files, layout, purge, service
 from deploy.service import WorkerCommand, worker_unit
+
+PROGRAM = Path("/opt/pi-cluster-program")
+"""Where a person, or cloud-init, installs the program that joins.
+
+Not in ``layout.PROGRAMS``, whose folders are named after clusters, and which goes with the last of
+them: whoever leaves still runs this program, and may join again.
+"""
+
+_MAX_RECEIPT_BYTES = 1 << 16
 
 
 def data_folder(cluster: str) -> str:
@@ -39,12 +54,51 @@ def install(worker: WorkerCommand) -> str:
         raise HostError(
             f"the service runs as the user {layout.SYSTEM_USER}, who cannot run {sys.executable}: "
             "install pi-cluster where everybody can read it, as in `sudo python3 -m venv "
-            "/opt/pi-cluster-program`, and run `pi-cluster join` from there"
+            f"{PROGRAM}`, and run `pi-cluster join` from there"
         )
     unit = worker_unit(replace(worker, python=sys.executable))
     _checked(lambda: service.write_unit(cluster, unit))
     _checked(lambda: service.start(cluster, anew=True))
     return layout.unit_name(cluster)
+
+
+def is_installed(cluster: str) -> bool:
+    """Whether there is a service of this cluster, or something of it is left."""
+    return layout.unit_file(cluster).exists() or Path(data_folder(cluster)).exists()
+
+
+def remove(cluster: str) -> None:
+    """Remove the service and what it kept; with the last cluster, the system user too.
+
+    The program stays. Raises ``HostError``, also for a service that was set up over SSH.
+    """
+    if _is_set_up_over_ssh(cluster):
+        raise HostError(
+            f"{layout.unit_name(cluster)} was set up over SSH, by an operator who would set it up "
+            "again: have this node revoked there (`pi-cluster node revoke`) and flash this card, "
+            "or all hosts cleared (`pi-cluster down --purge`)"
+        )
+    _checked(lambda: purge.remove_worker(cluster, DEFAULT_DATA_DIR))
+    _checked(purge.remove_shared)
+
+
+def is_last() -> bool:
+    """Whether no cluster has a service here."""
+    return not any(layout.UNITS.glob("pi-cluster-*.service"))
+
+
+def _is_set_up_over_ssh(cluster: str) -> bool:
+    """Whether the unit is the one that `pi-cluster up --hosts` has left a receipt of."""
+    unit = files.read(layout.unit_file(cluster), _MAX_RECEIPT_BYTES)
+    receipt = files.read(layout.receipt(cluster), _MAX_RECEIPT_BYTES)
+    if unit is None or receipt is None:
+        return False
+    try:
+        values = json.loads(receipt)
+    except ValueError:
+        return False
+    digest = hashlib.sha256(unit.encode()).hexdigest()
+    return isinstance(values, dict) and values.get("unit") == digest
 
 
 def _checked(operation: Callable[[], object]) -> None:

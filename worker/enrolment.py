@@ -46,8 +46,8 @@ def save_token(data_dir: Path, text: str) -> Token:
     token = Token.parse(text)
     if is_certified(data_dir):
         raise AccessError(
-            f"this node is part of a cluster already: remove {credentials_folder(data_dir)} first "
-            "if it is to join another one"
+            "this node is part of a cluster already: run `pi-cluster leave` first if it is to join "
+            f"another one, or remove {credentials_folder(data_dir)}, which keeps its shards"
         )
     make_private_folder(credentials_folder(data_dir))
     write_bytes(_token_path(data_dir), token.text.encode() + b"\n", private=True)

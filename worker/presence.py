@@ -75,3 +75,8 @@ def find_presence(data_dir: Path) -> Presence | None:
             words = file.read(_MAX_LINE).split()
             return Presence(int(words[0]), *words[1:3]) if words else Presence(0)
     return None
+
+
+def forget_presence(data_dir: Path) -> None:
+    """Remove the file, by whoever holds the directory and removes what else is in it."""
+    (data_dir / _LOCK_NAME).unlink(missing_ok=True)

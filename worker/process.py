@@ -37,7 +37,7 @@ from worker.presence import Presence, present
 from worker.service import WorkerService
 from worker.serving import server_credentials
 from worker.speed import ProfileKeeper
-from worker.vault import ShardVault
+from worker.vault import ShardVault, shards_folder
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def _serve(
     membership = _membership(options)
     credentials = membership.credentials if membership else None
     dialer = SecureDialer(credentials) if credentials else PlainDialer(options.insecure)
-    shards = options.data_dir / "shards"
+    shards = shards_folder(options.data_dir)
     vault = ShardVault(shards)
     load = functools.partial(load_stage, vault=vault, engine=engine)
     host = StageHost(vault, load, dialer, LastAssignment(options.data_dir))

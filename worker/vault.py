@@ -34,6 +34,11 @@ class Outgoing:
     parts: Iterator[bytes]
 
 
+def shards_folder(data_dir: Path) -> Path:
+    """Where a worker keeps its shards."""
+    return data_dir / "shards"
+
+
 class ShardVault:
     """A folder of verified shards, ``<sha256>.safetensors``, and of the beginnings of others.
 

@@ -42,7 +42,8 @@ def join(
     """Join a cluster by a TOKEN of `pi-cluster token create`; "-" reads it from standard input.
 
     As root this installs and starts a systemd service, which runs this very installation. The
-    node waits until `pi-cluster up` on the operator's machine admits it.
+    node waits until `pi-cluster up` on the operator's machine admits it; `pi-cluster leave` takes
+    all of this back.
     """
     settings.check_cluster_name(cluster)
     host, port = split_address(listen, settings.DEFAULT_PORT)

@@ -1,14 +1,10 @@
 """The four lines of the README, as they stand there, on three fresh hosts."""
 
-import re
-import shutil
-from pathlib import Path
-
 import pytest
 
+from tests.hosts.clone import make_clone, printed_lines
 from tests.testbed.systemd_host import SystemdHost
 
-ROOT = Path(__file__).parents[2]
 GET_WHEELS = """
 from deploy.wheelhouse import Target, wheelhouse
 wheelhouse(Target((3, 11), "x86_64", 36), None)
@@ -18,10 +14,7 @@ pytestmark = [pytest.mark.hosts, pytest.mark.thorough, pytest.mark.timeout(1200)
 
 
 def four_lines():
-    section = (ROOT / "README.md").read_text().partition("## On three Pis")[2]
-    block = re.search(r"```sh\n(.*?)```", section, re.DOTALL)
-    assert block is not None
-    lines = block[1].splitlines()
+    lines = printed_lines("README.md", "On three Pis")[0]
     assert len(lines) == 4
     return lines
 
@@ -29,19 +22,7 @@ def four_lines():
 @pytest.fixture(scope="module")
 def clone(operator):
     """A clone of this repository in the operator's home."""
-    folder = operator.home / "pi-cluster"
-    made = (
-        "*.egg-info",
-        ".venv",
-        ".git",
-        "build",
-        "dist",
-        ".*_cache",
-        "__pycache__",
-        ".hypothesis",
-    )
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*made))
-    return folder
+    return make_clone(operator.home / "pi-cluster")
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from tests.authorities import certify_node, live
 from tests.cluster_process import eventually
 from tests.stores import shard
 from worker.enrolment import Enrolment, enrolment_server, save_token
-from worker.membership import credentials_folder
+from worker.membership import credentials_folder, is_certified
 
 
 class Home:
@@ -185,6 +185,55 @@ def test_a_node_that_is_part_of_a_cluster_does_not_join_another(home, waiting):
     assert home.admit(peer) is None
     again = home.cluster.call("join", home.token().text, "--data-dir", str(home.data_dir(peer)))
     assert again.code == 1 and "part of a cluster already" in again.err
+
+
+def test_a_node_leaves_once_its_worker_has_ended_and_takes_only_its_own_along(home, waiting):
+    node, peer, _ = waiting
+    folder = home.data_dir(peer)
+    assert home.admit(peer) is None
+    assert node.read_lines(2)[1].startswith("ready ")
+    leave = ("leave", "--data-dir", str(folder))
+    running = home.cluster.call(*leave)
+    assert running.code == 1 and f"`kill {node.process.pid}`" in running.err
+    assert is_certified(folder)
+    node.stop()
+    (folder / "notes.txt").write_text("mine")
+    left = home.cluster.call(*leave)
+    assert left.code == 0, left
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+    revoke = re.search(r"pi-cluster (node revoke \w+) --cluster", left.err)
+    assert revoke is not None and peer.node_id in revoke[1]
+    assert home.cluster.call(*revoke[1].split(), "--nodes", "127.0.0.1:1").code == 0
+    again = home.cluster.call(*leave)
+    assert again.code == 1 and f"no node in {folder} has joined" in again.err
+
+
+def test_of_a_node_that_served_nothing_is_left(home, waiting, tmp_path):
+    node, peer, _ = waiting
+    shard(storyteller.checkpoint_path(), tmp_path / "store", "q4")
+    up = home.cluster.call("up", str(tmp_path / "store"), "--nodes", peer.address)
+    assert up.code == 0, up
+    assert (home.data_dir(peer) / "stage.pb").exists()
+    node.stop()
+    assert home.cluster.call("leave", "--data-dir", str(home.data_dir(peer))).code == 0
+    assert not home.data_dir(peer).exists()
+    home.cluster.call("down")
+
+
+def test_a_node_that_was_never_admitted_leaves_and_its_token_is_spoken_of(home, waiting):
+    node, peer, _ = waiting
+    node.stop()
+    left = home.cluster.call("leave", "--data-dir", str(home.data_dir(peer)))
+    assert left.code == 0 and "never admitted" in left.err and "token list" in left.err
+    assert not home.data_dir(peer).exists()
+
+
+def test_where_nothing_has_joined_there_is_nothing_to_leave_and_nothing_is_removed(home, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        outcome = home.cluster.call("leave", "--data-dir", str(folder))
+        assert outcome.code == 1 and "has joined cluster" in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_a_guessed_secret_does_not_get_in(home):

@@ -2,7 +2,8 @@
 
 import os
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.testbed.sandbox import Sandbox
@@ -35,6 +36,8 @@ class CardSettings:
     """Room on the card beyond the system; 0 for as much as this machine has."""
     shown_memory_bytes: int = 0
     """What ``/proc/meminfo`` tells, half of it available; 0 tells what this machine has."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Texts to write on it, by their paths, as in ``etc/pip.conf``."""
 
 
 def write_card(
@@ -80,6 +83,9 @@ def _personalise(sandbox: Sandbox, root: Path, settings: CardSettings, public_ke
         rule = root / "etc/sudoers.d/010_pi-nopasswd"
         rule.write_text(f"{USER} ALL=(ALL) NOPASSWD: ALL\n")
         rule.chmod(0o440)
+    for name, text in settings.files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
     if settings.shown_memory_bytes:
         (root / "usr/local/share/meminfo").write_text(_meminfo(settings.shown_memory_bytes))
         units = root / "etc/systemd/system"

@@ -67,6 +67,12 @@ BOOKWORM_32_BIT = _pi_os_lite("bookworm", "i386")
 WITH_FAKETIME = replace(PI_OS_LITE, packages=(*PI_OS_LITE.packages, "faketime"))
 """With a library that shows programs another time than the kernel's."""
 
+# As Raspberry Pi OS Lite from Trixie on, with what `docs/getting-started.md` has installed there.
+PI_OS_WITH_CLOUD_INIT = replace(
+    PI_OS_LITE,
+    packages=(*PI_OS_LITE.packages, "cloud-init", "python3-venv", "gcc", "libc6-dev"),
+)
+
 
 def emulated(suite: str) -> Recipe:
     """Debian for aarch64, enough to run Python in.

@@ -1,0 +1,49 @@
+"""What `join` is taken back by: a data directory without its node."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.errors import StateError
+from worker.enrolment import waits_to_join
+from worker.identity import forget_identity, load_identity
+from worker.last_assignment import LastAssignment
+from worker.membership import credentials_folder, is_certified
+from worker.presence import find_presence, forget_presence, present
+from worker.vault import shards_folder
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A node that has joined a cluster, or waits to."""
+
+    node_id: str
+    """Empty while it waits."""
+
+
+def find_joined(data_dir: Path) -> Joined | None:
+    """Who has joined from a data directory. Raises ``StateError`` when it is torn."""
+    if is_certified(data_dir):
+        return Joined(load_identity(data_dir).node_id)
+    return Joined("") if waits_to_join(data_dir) else None
+
+
+def forget_node(data_dir: Path) -> None:
+    """Remove all that a worker keeps, and the data directory unless something else is in it.
+
+    Raises ``StateError`` while a worker runs there.
+    """
+    if running := find_presence(data_dir):
+        raise StateError(
+            f"a worker runs in {data_dir}: end it first, as with `kill {running.process_id}`"
+        )
+    with present(data_dir):
+        LastAssignment(data_dir).forget()
+        if (shards := shards_folder(data_dir)).exists():
+            shutil.rmtree(shards)
+        forget_identity(data_dir)
+        # Last, since by them it is known that there is something to take back.
+        shutil.rmtree(credentials_folder(data_dir))
+        forget_presence(data_dir)
+    if not any(data_dir.iterdir()):
+        data_dir.rmdir()
