@@ -1,6 +1,5 @@
 """Whether a host is fit to be a node: pure judgement over what `deploy/remote/facts.py` tells."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,14 +8,15 @@ from typing import Any
 from cluster import settings
 from cluster.errors import HostError
 from deploy.hosts import Host, Role
+from deploy.remote import layout
 from deploy.rules.memory import LEAST_BYTES
 from deploy.screen import size
+from deploy.service import cluster_on_port
 from deploy.wheelhouse import Target, Wheelhouse
 
 MACHINES = ("aarch64", "x86_64")
 OLDEST_PYTHON = (3, 11)
 
-_SERVICE = re.compile(r"pi-cluster-([A-Za-z0-9][A-Za-z0-9_-]{0,31})\.service")
 _DAY_S = 86_400.0
 _MARGIN_BYTES = 128 << 20  # a system whose disk is full does strange things
 _NO_GLIBC = "its C library is not glibc, and there are no wheels for it: use Raspberry Pi OS"
@@ -90,16 +90,13 @@ def _check_systemd(label: str, has_systemd: bool) -> None:
 
 
 def _check_port(label: str, services: Sequence[Mapping[str, str]]) -> None:
-    """Raise ``HostError`` where the worker of another cluster listens on the port of ours."""
     port = settings.DEFAULT_PORT
-    for service in services:
-        name = _SERVICE.fullmatch(service["name"])
-        if name and re.search(rf"--listen \S+:{port}\b", service["unit"]):
-            raise HostError(
-                f"{label}: port {port} is taken there by {name[0]}, the worker of another cluster: "
-                "use another Pi, or clear that cluster from all its hosts with "
-                f"`pi-cluster down --purge --cluster {name[1]}`; nothing was changed there"
-            )
+    if other := cluster_on_port(services, port):
+        raise HostError(
+            f"{label}: port {port} is taken there by {layout.unit_name(other)}, the worker of "
+            "another cluster: use another Pi, or clear that cluster from all its hosts with "
+            f"`pi-cluster down --purge --cluster {other}`; nothing was changed there"
+        )
 
 
 def _check_clock(label: str, ahead_s: float) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from cluster.errors import HostError
 from deploy.hosts import DEFAULT_DATA_DIR
 from deploy.remote import files, layout, purge, service
-from deploy.service import WorkerCommand, worker_unit
+from deploy.service import WorkerCommand, cluster_on_port, worker_unit
 
 PROGRAM = Path("/opt/pi-cluster-program")
 """Where a person, or cloud-init, installs the program that joins.
@@ -34,6 +34,16 @@ def data_folder(cluster: str) -> str:
 def can_install() -> bool:
     """Whether this user may install services, and this machine has them."""
     return os.geteuid() == 0 and os.path.isdir("/run/systemd/system")  # noqa: PTH112
+
+
+def check_port(cluster: str, port: int) -> None:
+    """Raise ``HostError`` where the worker of another cluster listens on this port."""
+    if other := cluster_on_port(service.others(cluster), port):
+        raise HostError(
+            f"port {port} is taken here by {layout.unit_name(other)}, the worker of another "
+            f"cluster: take that back with `sudo pi-cluster leave --cluster {other}`, or choose "
+            "another port, as with --listen 0.0.0.0:7712; nothing was changed"
+        )
 
 
 def prepare(cluster: str) -> None:

@@ -1,6 +1,7 @@
 """The systemd unit of a worker: `templates/worker.service.jinja`, filled in."""
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 
@@ -11,6 +12,7 @@ from cluster.errors import HostError
 from deploy.remote import layout
 
 _PLAIN = re.compile(r"[A-Za-z0-9@,._/:=-]+")
+_NAME = re.compile(r"pi-cluster-([A-Za-z0-9][A-Za-z0-9_-]{0,31})\.service")
 _HOMES = ("/home/", "/root/")
 _TEMPLATE = "templates/worker.service.jinja"
 
@@ -74,3 +76,12 @@ def worker_unit(worker: WorkerCommand) -> str:
         data_dir=worker.data_dir,
         memory_bytes=worker.memory_bytes,
     )
+
+
+def cluster_on_port(services: Iterable[Mapping[str, str]], port: int) -> str | None:
+    """The cluster whose worker listens there; ``services`` as `deploy/remote/service.py` tells."""
+    for service in services:
+        name = _NAME.fullmatch(service["name"])
+        if name and re.search(rf"--listen \S+:{port}\b", service["unit"]):
+            return name[1]
+    return None

@@ -54,6 +54,7 @@ def join(
                 "--data-dir goes with --foreground: the service keeps its shards in "
                 f"{local_service.data_folder(cluster)}"
             )
+        local_service.check_port(cluster, port)
         worker = WorkerCommand(
             cluster=cluster,
             python=sys.executable,

@@ -14,12 +14,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from deploy.remote import files, layout
+from deploy.remote import files, layout, service
 
 _MAX_TEXT = 1 << 16
 _THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
 _SUDO_TIMEOUT_S = 30
-_MAX_SERVICES = 32
 
 
 def facts(cluster: str, data_parent: str) -> dict[str, Any]:
@@ -44,7 +43,7 @@ def facts(cluster: str, data_parent: str) -> dict[str, Any]:
         "is_root": os.geteuid() == 0,
         "addresses": _addresses(),
         "installed": _installed(cluster),
-        "other_services": _other_services(cluster),
+        "other_services": service.others(cluster),
     }
 
 
@@ -136,24 +135,6 @@ def _installed(cluster: str) -> dict[str, Any]:
         # Path.readlink is newer than the oldest Python that must get here.
         "environment": os.readlink(current) if current.is_symlink() else "",  # noqa: PTH115
         "unit": files.read(layout.unit_file(cluster), _MAX_TEXT) or "",
-        "is_active": _says(unit, "is-active", "active"),
-        "is_enabled": _says(unit, "is-enabled", "enabled"),
+        "is_active": service.is_active(unit),
+        "is_enabled": service.is_enabled(unit),
     }
-
-
-def _other_services(cluster: str) -> list[dict[str, Any]]:
-    """Workers of other clusters that run here, or will after the next boot."""
-    own, found = layout.unit_file(cluster), []
-    for path in sorted(layout.UNITS.glob("pi-cluster-*.service"))[:_MAX_SERVICES]:
-        if path == own:
-            continue
-        if _says(path.name, "is-active", "active") or _says(path.name, "is-enabled", "enabled"):
-            found.append({"name": path.name, "unit": files.read(path, _MAX_TEXT) or ""})
-    return found
-
-
-def _says(unit: str, question: str, answer: str) -> bool:
-    with contextlib.suppress(layout.Failure):
-        said = layout.run(["systemctl", question, unit], timeout_s=10)
-        return said.stdout.strip() == answer
-    return False

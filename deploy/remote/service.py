@@ -13,6 +13,8 @@ from deploy.remote.layout import Failure, command
 
 _JOURNAL_LINES = 12
 _MAX_TEXT = 1 << 16
+_MAX_SERVICES = 32
+_QUESTION_S = 10
 
 
 def prepare_user() -> None:
@@ -98,6 +100,33 @@ def health(cluster: str) -> dict[str, Any]:
         "restarts": int(values.get("NRestarts") or 0),
         "state": f"{values.get('ActiveState')} ({values.get('SubState')})",
     }
+
+
+def others(cluster: str) -> list[dict[str, str]]:
+    """Workers of other clusters that run here, or will after the next boot: name and unit."""
+    units = sorted(layout.UNITS.glob("pi-cluster-*.service"))[:_MAX_SERVICES]
+    return [
+        {"name": unit.name, "unit": files.read(unit, _MAX_TEXT) or ""}
+        for unit in units
+        if unit != layout.unit_file(cluster) and (is_active(unit.name) or is_enabled(unit.name))
+    ]
+
+
+def is_active(unit: str) -> bool:
+    """Whether it runs."""
+    return _says("is-active", unit) == "active"
+
+
+def is_enabled(unit: str) -> bool:
+    """Whether it will run after the next boot."""
+    return _says("is-enabled", unit) == "enabled"
+
+
+def _says(question: str, unit: str) -> str:
+    try:
+        return layout.run(["systemctl", question, unit], timeout_s=_QUESTION_S).stdout.strip()
+    except Failure:
+        return ""
 
 
 def journal(cluster: str) -> list[str]:

@@ -165,6 +165,16 @@ def test_the_lines_of_the_document_make_a_node_of_the_other(pair, operator, stor
     assert "admitted pi2" in up_with(operator, store, "2 stages")
 
 
+def test_a_second_cluster_is_not_joined_on_the_same_port(pair, operator):
+    host, token = pair[1], operator.run("pi-cluster", "token", "create").out.split()[-1]
+    words = ("sudo", "pi-cluster", "join", "-", "--cluster", "other")
+    refused = host.run(*words, stdin=f"{token}\n")
+    assert refused.code == 1, refused
+    assert f"port 7711 is taken here by {UNIT}" in refused.err
+    assert "sudo pi-cluster leave --cluster default" in refused.err
+    assert host.sudo("ls", "/var/lib/pi-cluster").out == "default\n"
+
+
 def test_the_lines_for_an_upgrade_leave_it_a_node(pair, operator, in_clone, lines):
     _, upgrade, _ = lines
     marked = "sed -i 's/Pi, be a node/Pi: be a node/' deploy/commands/leave.py"
