@@ -40,7 +40,7 @@ def test_a_root_that_cannot_be_made_leaves_nothing_in_the_cache(monkeypatch, tmp
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(rootfs, "need_root", lambda: None)
     monkeypatch.setattr(rootfs, "need_tools", lambda *names: None)
-    failing = subprocess.CompletedProcess([], 1, stderr="E: no mirror\n")
+    failing = subprocess.CompletedProcess([], 1, stdout="", stderr="E: no mirror\n")
     monkeypatch.setattr(subprocess, "run", lambda *words, **options: failing)
     with pytest.raises(TestbedError, match=r"could not make Debian bookworm.*E: no mirror"):
         made(PI_OS_LITE)
