@@ -47,7 +47,7 @@ class ClusterAuthority:
                 f"cluster {cluster!r} has no certificates on this machine: make them with "
                 "`pi-cluster init`"
             )
-        if not (folder / _KEY).exists():
+        if not can_sign(folder):
             raise AccessError(
                 f"this machine may ask cluster {cluster!r} but not change it: its authority's key "
                 f"is not in {folder}. Run this where `pi-cluster init` was run"
@@ -281,6 +281,11 @@ class ClusterAuthority:
 def is_initialised(folder: Path) -> bool:
     """Whether a cluster has certificates on this machine, made or granted."""
     return (folder / AUTHORITIES).exists()
+
+
+def can_sign(folder: Path) -> bool:
+    """Whether the authority itself is here: this user is the cluster's operator."""
+    return is_initialised(folder) and (folder / _KEY).exists()
 
 
 def _make_authority(folder: Path, cluster: str, suffix: str) -> None:

@@ -1,7 +1,5 @@
 """How this user may call the nodes of a cluster."""
 
-import datetime
-
 from cluster import settings
 from cluster.authority import ClusterAuthority, is_initialised
 from cluster.certificates import Role, utc_now
@@ -10,8 +8,6 @@ from cluster.dialing import Dialer, PlainDialer, SecureDialer
 from cluster.errors import AccessError
 from cluster.signing import CERTIFICATE_LIFE
 from deploy import screen
-
-_HALF_LIFE = CERTIFICATE_LIFE / 2
 
 
 def dialer_for(cluster: str, insecure: bool = False, role: Role = Role.OPERATOR) -> Dialer:
@@ -40,15 +36,15 @@ def dialer_for(cluster: str, insecure: bool = False, role: Role = Role.OPERATOR)
     return SecureDialer(LiveCredentials(folder, role))
 
 
-def wants_renewal(expires: datetime.datetime) -> bool:
+def wants_renewal(expires_unix_s: float) -> bool:
     """Whether a certificate is past half of its life."""
-    return expires - utc_now() < _HALF_LIFE
+    return expires_unix_s - utc_now().timestamp() < CERTIFICATE_LIFE.total_seconds() / 2
 
 
 def _renew_own(cluster: str, role: Role) -> None:
     """Renew this user's own certificates in time, where the authority is."""
     folder = settings.cluster_config(cluster)
-    if wants_renewal(load_credentials(folder, role).certificate.not_valid_after_utc):
+    if wants_renewal(load_credentials(folder, role).certificate.not_valid_after_utc.timestamp()):
         if has_credentials(folder, Role.OPERATOR):
             ClusterAuthority(folder, cluster).renew_own()
         else:

@@ -1,4 +1,4 @@
-"""What the operator tells nodes that take part: new certificates, who is out, whom to trust."""
+"""What the operator tells nodes that take part: who is out, whom to trust."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from cluster import settings
-from cluster.authority import ClusterAuthority, is_initialised
-from cluster.certificates import Identity, Role, utc_now
+from cluster.authority import ClusterAuthority
+from cluster.certificates import Identity, Role
 from cluster.certification import Certification
 from cluster.dialing import Dialer
 from cluster.discovery import discover
@@ -15,9 +15,7 @@ from cluster.errors import AccessError, ClusterError, StateError
 from cluster.ledger import Issued
 from cluster.node import NodeClient
 from cluster.peer import Peer, parse_nodes
-from cluster.signing import CERTIFICATE_LIFE
-from deploy import screen
-from deploy.nodes import Node
+from deploy.nodes import Node, ask_all
 from deploy.record import load_record
 
 
@@ -37,11 +35,9 @@ def find_members(
     """All nodes with good certificates; addresses from the pipeline, from mDNS, and ``nodes``."""
     newest = {one.id: one for one in authority.good if one.role is Role.NODE}
     peers = _known_peers(authority.cluster, nodes)
-    with ThreadPoolExecutor(max_workers=min(32, len(peers) + 1)) as pool:
-        answers = list(pool.map(lambda peer: _ask(peer, dialer), peers))
     reached: dict[str, Node] = {}
     problems: dict[str, str] = {}
-    for peer, answer in zip(peers, answers, strict=True):
+    for peer, answer in zip(peers, ask_all(peers, dialer), strict=True):
         if isinstance(answer, Node):
             reached[answer.about.node_id] = answer
         elif peer.node_id:
@@ -78,38 +74,6 @@ def reissue(authority: ClusterAuthority, client: NodeClient, node: Node) -> None
     """
     identity = Identity(authority.cluster, Role.NODE, node.about.node_id)
     client.certify(authority.issue(client.request_certificate(), identity, node.about.name))
-
-
-def bring_up_to_date(
-    authority: ClusterAuthority, nodes: Sequence[Node], dialer: Dialer
-) -> list[str]:
-    """Renew certificates past half of their life, and push newer revocation lists.
-
-    Returns warnings about nodes where that failed.
-    """
-    half = CERTIFICATE_LIFE.total_seconds() / 2
-
-    def act(client: NodeClient, node: Node) -> None:
-        if node.about.certificate_expires_unix_s - utc_now().timestamp() < half:
-            reissue(authority, client, node)
-        elif node.about.revocations_number < authority.revocations_number:
-            client.certify(authority.news)
-
-    by_id = {one.id: one for one in authority.issued}
-    members = [
-        Member(by_id[node.about.node_id], node) for node in nodes if node.about.node_id in by_id
-    ]
-    return [
-        f"{one.issued.name} did not get its new certificate or revocation list: {one.problem}"
-        for one in tell(members, act, dialer)
-    ]
-
-
-def renew_certificates(cluster: str, nodes: Sequence[Node], dialer: Dialer) -> None:
-    """:func:`bring_up_to_date` where the cluster has certificates; failures become warnings."""
-    folder = settings.cluster_config(cluster)
-    if is_initialised(folder):
-        screen.warn(bring_up_to_date(ClusterAuthority(folder, cluster), nodes, dialer))
 
 
 def rotate(
@@ -169,11 +133,3 @@ def _known_peers(cluster: str, nodes: str | None) -> list[Peer]:
     known = {(peer.node_id, peer.address): peer for peer in found}
     named = parse_nodes(nodes) if nodes else []
     return [*known.values(), *named]
-
-
-def _ask(peer: Peer, dialer: Dialer) -> Node | ClusterError:
-    try:
-        with NodeClient(peer, dialer) as client:
-            return Node(peer.address, client.describe())
-    except ClusterError as error:
-        return error

@@ -56,7 +56,7 @@ def answering_nodes(
 ) -> tuple[list[Node], list[str]]:
     """Those of some workers that answer, and warnings about the others."""
     nodes, warnings = [], []
-    for peer, answer in zip(peers, _ask_all(peers, dialer), strict=True):
+    for peer, answer in zip(peers, ask_all(peers, dialer), strict=True):
         if isinstance(answer, ClusterError):
             warnings.append(f"leaving out {peer.name or peer.address}: {answer}")
         else:
@@ -69,7 +69,7 @@ def answering_nodes(
 def ask_nodes(peers: Sequence[Peer], cluster: str, dialer: Dialer) -> list[Node]:
     """The workers at these addresses, all of which must answer."""
     nodes = []
-    for answer in _ask_all(peers, dialer):
+    for answer in ask_all(peers, dialer):
         if isinstance(answer, ClusterError):
             raise answer
         nodes.append(answer)
@@ -83,8 +83,9 @@ def named_or_found(nodes: str | None, cluster: str, dialer: Dialer) -> tuple[lis
     return find_nodes(cluster, dialer)
 
 
-def _ask_all(peers: Sequence[Peer], dialer: Dialer) -> list[Node | ClusterError]:
-    with ThreadPoolExecutor(max_workers=min(32, len(peers))) as pool:
+def ask_all(peers: Sequence[Peer], dialer: Dialer) -> list[Node | ClusterError]:
+    """What each tells about itself, or why it does not."""
+    with ThreadPoolExecutor(max_workers=min(32, len(peers) + 1)) as pool:
         return list(pool.map(lambda peer: _ask(peer, dialer), peers))
 
 

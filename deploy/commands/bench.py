@@ -7,18 +7,17 @@ import click
 
 from cluster import settings
 from cluster.atomic_file import write_bytes
-from cluster.certificates import Role
 from cluster.dialing import Dialer
 from coordinator.bench import BenchOptions, BenchRun, check_room, planned_tests, run_bench
 from coordinator.bench_rows import BenchRow, summarise
 from coordinator.pipeline import Session
 from coordinator.scheduler import Scheduler, SchedulerSettings, StepRecord
-from deploy.access import dialer_for
 from deploy.bench_table import print_csv, print_json, print_markdown
 from deploy.chrome_trace import chrome_trace
 from deploy.commands.options import cluster_option, draft_option
 from deploy.gantt import gantt
 from deploy.record import PipelineRecord, load_record
+from deploy.renewal import dialer_to_ask
 from deploy.screen import notes
 
 _PRINTERS = {"md": print_markdown, "json": print_json, "csv": print_csv}
@@ -95,7 +94,7 @@ def bench(
         prompt_tokens, gen_tokens, repeat, chunk_size, draft == "on", users, depth
     )
     check_room(planned_tests(options), record.model, record.cache_limits)
-    rows, runs = _measure(record, options, dialer_for(cluster, record.insecure, Role.COORDINATOR))
+    rows, runs = _measure(record, options, dialer_to_ask(cluster, record))
     _PRINTERS[style](rows)
     if trace:
         _write_trace(trace, runs, record)

@@ -5,14 +5,13 @@ import sys
 
 import click
 
-from cluster.certificates import Role
 from cluster.errors import ClusterError, StateError
 from coordinator.generation import GenerationOptions
 from coordinator.text_model import Message
-from deploy.access import dialer_for
 from deploy.answering import Pipeline, answer, print_timings
 from deploy.commands.options import cluster_option, generation_options, stop_option
 from deploy.record import PipelineRecord, load_record
+from deploy.renewal import dialer_to_ask
 from deploy.screen import notes, stream
 from transformer.errors import ModelError
 
@@ -37,8 +36,7 @@ def chat(
     cluster: str,
 ) -> None:
     """Talk with the model; it remembers what was said."""
-    insecure = load_record(cluster).insecure
-    with Pipeline(dialer_for(cluster, insecure, Role.COORDINATOR)) as pipeline:
+    with Pipeline(dialer_to_ask(cluster, load_record(cluster))) as pipeline:
         _talk(_Conversation(pipeline, cluster, options, stop, system, verbose))
 
 

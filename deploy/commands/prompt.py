@@ -6,13 +6,12 @@ from typing import Any
 
 import click
 
-from cluster.certificates import Role
 from coordinator.generation import GenerationOptions
 from coordinator.text_model import TextModel
-from deploy.access import dialer_for
 from deploy.answering import Answered, Pipeline, answer, print_timings
 from deploy.commands.options import cluster_option, generation_options, stop_option
 from deploy.record import load_record
+from deploy.renewal import dialer_to_ask
 from deploy.screen import INTERRUPTED, notes, stream
 from transformer.errors import PromptError
 
@@ -50,7 +49,7 @@ def prompt(
     else:
         prompt_ids, raw = _encode(model, text or "", raw)
     show = _discard if as_json else stream
-    dialer = dialer_for(cluster, record.insecure, Role.COORDINATOR)
+    dialer = dialer_to_ask(cluster, record)
     with Pipeline(dialer) as pipeline:
         answered = answer(pipeline, record, prompt_ids, options, model.answer(stop, raw=raw), show)
     if as_json:

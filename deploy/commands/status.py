@@ -11,7 +11,6 @@ from typing import Any
 import click
 from rich.live import Live
 
-from cluster.certificates import Role
 from cluster.dialing import Dialer
 from cluster.errors import ClusterError, StateError
 from cluster.node import NodeClient
@@ -23,6 +22,7 @@ from deploy.fleet import purge_hosts
 from deploy.host_record import load_hosts
 from deploy.local_workers import stop_local_workers
 from deploy.record import PipelineRecord, changing, forget_record, load_record
+from deploy.renewal import dialer_to_ask
 from deploy.status_view import pipeline_rate, status_json, status_line, status_table
 from deploy.watching import PipelineWatch, StageLook
 
@@ -47,7 +47,7 @@ def status(
 ) -> None:
     """Show the pipeline and how its nodes are. Exit code 1 when one is not well."""
     record = load_record(cluster)
-    dialer = dialer_for(cluster, record.insecure, Role.COORDINATOR)
+    dialer = dialer_to_ask(cluster, record)
     if watch:
         _watch(cluster, record, dialer, interval, as_json)
         return

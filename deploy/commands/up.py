@@ -33,10 +33,10 @@ from deploy.footprint import choose_limits
 from deploy.host_record import load_hosts
 from deploy.hosts import read_hosts
 from deploy.local_workers import ensure_local_workers
-from deploy.membership import renew_certificates
 from deploy.nodes import Node, answering_nodes, ask_nodes, find_nodes
 from deploy.plan_table import context_note, expected, plan_table
 from deploy.record import PipelineRecord, changing, load_record, save_record
+from deploy.renewal import renew_certificates
 from deploy.rollout import (
     Rollout,
     is_running,

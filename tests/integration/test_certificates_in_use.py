@@ -1,5 +1,6 @@
 """A cluster with certificates at work: the same answers, and changes under a running session."""
 
+import datetime
 import re
 import signal
 
@@ -8,7 +9,7 @@ import pytest
 import storyteller
 from cluster import settings
 from cluster.authority import ClusterAuthority
-from cluster.certificates import Role
+from cluster.certificates import Role, utc_now
 from cluster.credentials import load_credentials
 from cluster.dialing import SecureDialer
 from cluster.errors import AccessError
@@ -109,6 +110,32 @@ def test_certificates_are_renewed_under_a_running_session(home, endless):
     # A new connection meets the new certificates.
     again = home.run("prompt", *endless, *MANY, timeout_s=PATIENCE_S)
     assert again.code == 0 and again.out == said
+
+
+@pytest.mark.parametrize("command", ["prompt", "status", "up"])
+def test_whatever_is_called_renews_certificates_past_half_of_their_life(home, monkeypatch, command):
+    def days_left():
+        ends = (home.held_by(name).certificate.not_valid_after_utc for name in WORKERS)
+        return [(end - utc_now()).days for end in ends]
+
+    with home.environment(), monkeypatch.context() as earlier:
+        long_ago = utc_now() - datetime.timedelta(days=200)
+        earlier.setattr("cluster.authority.utc_now", lambda: long_ago)
+        authority, dialer = home.authority, home.dialer
+        members = find_members(authority, dialer)
+        assert tell(members, lambda c, node: reissue(authority, c, node), dialer) == []
+    assert days_left() == [164] * 3
+    words = {
+        "prompt": ("prompt", "--ids", "1,3", "--max-tokens", "2"),
+        "status": ("status",),
+        "up": ("up", str(home.store), "--local", "3"),
+    }
+    called = home.run(*words[command])
+    assert called.code == 0 and "warning" not in called.err, called
+    assert days_left() == [364] * 3
+    renewed = [home.held_by(name).certificate for name in WORKERS]
+    assert home.run(*words[command]).code == 0
+    assert [home.held_by(name).certificate for name in WORKERS] == renewed
 
 
 def test_the_authority_is_replaced_under_a_running_session(home, endless, asked):

@@ -1,0 +1,70 @@
+"""Certificates of nodes, renewed past half of their life by whatever command comes along."""
+
+from collections.abc import Sequence
+
+from cluster import settings
+from cluster.authority import ClusterAuthority, can_sign, is_initialised
+from cluster.certificates import Role
+from cluster.dialing import Dialer
+from cluster.node import NodeClient
+from deploy import screen
+from deploy.access import dialer_for, wants_renewal
+from deploy.membership import Member, reissue, tell
+from deploy.nodes import Node, ask_all
+from deploy.record import PipelineRecord
+
+
+def dialer_to_ask(cluster: str, record: PipelineRecord) -> Dialer:
+    """What opens channels to the pipeline that is up, as a coordinator.
+
+    Raises as :func:`dialer_for`. Where the authority is, nodes whose certificates are past half of
+    their life get new ones first: a cluster that is asked now and then never stops.
+    """
+    dialer = dialer_for(cluster, record.insecure, Role.COORDINATOR)
+    folder = settings.cluster_config(cluster)
+    if can_sign(folder):
+        _renew_due(ClusterAuthority(folder, cluster), record)
+    return dialer
+
+
+def _renew_due(authority: ClusterAuthority, record: PipelineRecord) -> None:
+    """Renew for the nodes of a pipeline, of whom nobody is asked while none is due."""
+    ends = {one.id: one.expires_unix_s for one in authority.good}  # the newest come last
+    held = [stage for stage in record.addresses if stage.node_id in ends]
+    due = [stage.peer for stage in held if wants_renewal(ends[stage.node_id])]
+    if due:
+        dialer = dialer_for(authority.cluster)
+        # Who does not answer is named by the command itself.
+        nodes = [one for one in ask_all(due, dialer) if isinstance(one, Node)]
+        screen.warn(bring_up_to_date(authority, nodes, dialer))
+
+
+def renew_certificates(cluster: str, nodes: Sequence[Node], dialer: Dialer) -> None:
+    """:func:`bring_up_to_date` where the cluster has certificates; failures become warnings."""
+    folder = settings.cluster_config(cluster)
+    if is_initialised(folder):
+        screen.warn(bring_up_to_date(ClusterAuthority(folder, cluster), nodes, dialer))
+
+
+def bring_up_to_date(
+    authority: ClusterAuthority, nodes: Sequence[Node], dialer: Dialer
+) -> list[str]:
+    """Renew certificates past half of their life, and push newer revocation lists.
+
+    Returns warnings about nodes where that failed.
+    """
+
+    def act(client: NodeClient, node: Node) -> None:
+        if wants_renewal(node.about.certificate_expires_unix_s):
+            reissue(authority, client, node)
+        elif node.about.revocations_number < authority.revocations_number:
+            client.certify(authority.news)
+
+    by_id = {one.id: one for one in authority.issued}
+    members = [
+        Member(by_id[node.about.node_id], node) for node in nodes if node.about.node_id in by_id
+    ]
+    return [
+        f"{one.issued.name} did not get its new certificate or revocation list: {one.problem}"
+        for one in tell(members, act, dialer)
+    ]
