@@ -2,7 +2,9 @@
 
 import pytest
 
+import storyteller
 from benchmarks.virtual.network import Network
+from tests.stores import shard
 from tests.testbed.operator_host import Operator
 
 
@@ -18,3 +20,11 @@ def operator(network, tmp_path_factory):
     """Somebody at host 0."""
     with Operator(network, tmp_path_factory.mktemp("operator")) as person:
         yield person
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """The embedded model with the weights as they were trained, with which the ids are golden."""
+    path = tmp_path_factory.mktemp("golden") / "store"
+    shard(storyteller.checkpoint_path(), path, "f32")
+    return path

@@ -5,19 +5,13 @@ import json
 import pytest
 
 from tests.cluster_process import eventually
-from tests.hosts.golden import answered_ids, golden_ids, make_store
+from tests.hosts.golden import answered_ids, golden_ids
 from tests.hosts.wheels import bring_wheels
 from tests.testbed.systemd_host import SystemdHost
 
 HOSTS = "pi@pi1.local,pi@pi2.local"
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """A store whose answers are golden."""
-    return make_store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")

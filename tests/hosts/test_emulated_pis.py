@@ -11,17 +11,13 @@ from pathlib import Path
 
 import pytest
 
-import storyteller
-from tests.stores import shard
+from tests.hosts.golden import IDS, PROMPT, golden_ids
 from tests.testbed.arm_wheels import build_wheel, install
 from tests.testbed.binfmt import aarch64_programs
 from tests.testbed.emulated_pi import DEBIAN_12, DEBIAN_13, PI_4, PI_5, PI_CLUSTER, EmulatedPi
 
 ROOT = Path(__file__).parents[2]
-GOLDENS = ROOT / "tests" / "parity" / "goldens" / "storyteller.json"
-PROMPT = "Tell me a story about a brave fox and a lost kite."
 SYSTEMS = {system.suite: system for system in (DEBIAN_12, DEBIAN_13)}
-IDS = 24
 PORT = 7711
 EMULATED_S = 240.0  # for what this machine does in a second or two
 
@@ -101,13 +97,9 @@ def answer(operator, *words):
     return operator.run("pi-cluster", "prompt", PROMPT, *asked, timeout_s=EMULATED_S).json()
 
 
-def test_two_emulated_pis_answer_with_the_golden_ids(pair, operator, tmp_path):
-    """The weights as they were trained, as they were when transformers computed the ids."""
-    store = tmp_path / "store"
-    shard(storyteller.checkpoint_path(), store, "f32")
-    golden = next(case for case in json.loads(GOLDENS.read_text()) if PROMPT in case["prompt"])
+def test_two_emulated_pis_answer_with_the_golden_ids(pair, operator, store):
     said = answer(operator, str(store), "--nodes", pair)
-    assert said["ids"] == golden["greedy_ids"][:IDS]
+    assert said["ids"] == golden_ids()
     assert [stage["node"] for stage in said["stages"]] == ["pi1", "pi2"]
 
 

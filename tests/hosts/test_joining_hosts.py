@@ -13,7 +13,7 @@ import pytest
 from deploy.wheelhouse import wheelhouse
 from tests.cluster_process import eventually
 from tests.hosts.clone import make_clone, printed_lines
-from tests.hosts.golden import answered_ids, golden_ids, make_store
+from tests.hosts.golden import answered_ids, golden_ids
 from tests.hosts.wheels import PI_OS_LITE as TARGET
 from tests.testbed.card import CardSettings
 from tests.testbed.rootfs import PI_OS_WITH_CLOUD_INIT
@@ -41,12 +41,6 @@ UNIT = "pi-cluster-default.service"
 DOCUMENT, SECTION = "docs/getting-started.md", "A Pi that joins by itself"
 
 pytestmark = [pytest.mark.hosts, pytest.mark.thorough, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """A store whose answers are golden."""
-    return make_store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.cluster_process import eventually
-from tests.hosts.golden import PROMPT, answered_ids, golden_ids, make_store
+from tests.hosts.golden import PROMPT, answered_ids, golden_ids
 from tests.hosts.wheels import bring_wheels
 from tests.testbed.card import CardSettings
 from tests.testbed.systemd_host import SystemdHost
@@ -25,12 +25,6 @@ SMALL = CardSettings(shown_memory_bytes=700 << 20)
 UNIT = "pi-cluster-default.service"
 
 pytestmark = [pytest.mark.hosts, pytest.mark.thorough, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """A store whose answers are golden."""
-    return make_store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.hosts.golden import answered_ids, golden_ids, make_store
+from tests.hosts.golden import answered_ids, golden_ids
 from tests.hosts.wheels import bring_wheels
 from tests.testbed.rootfs import BOOKWORM_32_BIT, BULLSEYE, WITH_FAKETIME
 from tests.testbed.systemd_host import SystemdHost
@@ -13,12 +13,6 @@ MONTH_BEHIND = (
 )
 
 pytestmark = [pytest.mark.hosts, pytest.mark.thorough, pytest.mark.timeout(1200)]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """A store whose answers are golden."""
-    return make_store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")

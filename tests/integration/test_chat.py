@@ -1,13 +1,10 @@
 """``chat`` as a program reads it (a pipe) and as a person types it (a terminal)."""
 
-import os
-import pty
-import select
-import signal
-import subprocess
-import time
+import contextlib
 
 import pytest
+
+from tests.terminal import Terminal
 
 GREEDY = ("--temperature", "0")
 WHO = "Who are you?"
@@ -55,68 +52,11 @@ def test_text_that_is_not_utf_8_is_refused_and_the_chat_goes_on(story):
     assert story.prompt(WHO, *GREEDY)["text"] in outcome.out
 
 
-class Terminal:
-    """A person's terminal with a chat in it."""
-
-    def __init__(self, cluster, *words):
-        self._ours, theirs = pty.openpty()
-        self.process = subprocess.Popen(
-            cluster.words("chat", *words),
-            env=cluster.env | {"TERM": "dumb"},
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-        )
-        os.close(theirs)
-        self._shown = ""
-
-    def until(self, words, within_s=30):
-        """What is shown up to these words, which are then behind us."""
-        deadline = time.monotonic() + within_s
-        while words not in self._shown:
-            readable, _, _ = select.select(
-                [self._ours], [], [], max(0, deadline - time.monotonic())
-            )
-            if not readable:
-                raise TimeoutError(f"{words!r} did not come after {self._shown!r}")
-            self._shown += os.read(self._ours, 4096).decode()
-        before, _, self._shown = self._shown.partition(words)
-        return before
-
-    def press_ctrl_c_until(self, words):
-        """Press it again if need be, as people do.
-
-        Python's readline misses one that comes while it takes in a key, until the next key.
-        """
-        for _ in range(10):
-            os.killpg(self.process.pid, signal.SIGINT)
-            try:
-                return self.until(words, within_s=2)
-            except TimeoutError:
-                continue
-        raise TimeoutError(f"{words!r} did not come")
-
-    def type(self, text):
-        os.write(self._ours, text.encode())
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
-        os.close(self._ours)
-
-
 @pytest.fixture
 def terminal(story):
-    opened = []
-
-    def open_terminal(*words):
-        opened.append(Terminal(story, *words))
-        return opened[-1]
-
-    yield open_terminal
-    for one in opened:
-        one.close()
+    with contextlib.ExitStack() as opened:
+        env = story.env | {"TERM": "dumb"}
+        yield lambda *words: opened.enter_context(Terminal(story.words("chat", *words), env))
 
 
 def test_a_person_chats_interrupts_an_answer_and_leaves_with_ctrl_d(terminal):
@@ -130,7 +70,7 @@ def test_a_person_chats_interrupts_an_answer_and_leaves_with_ctrl_d(terminal):
     chat.type("Tell me a long story about a curious owl.\r")
     chat.until("owl.")
     chat.until("e")  # the answer has begun
-    os.killpg(chat.process.pid, signal.SIGINT)
+    chat.press_ctrl_c()
     chat.until("(interrupted)")
     chat.until(">>> ")
     chat.type("half a li")

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 
 import pytest
 
@@ -10,14 +9,6 @@ from cluster.errors import NodeError
 from cluster.node import NodeClient
 from cluster.peer import Peer
 from tests.worker_servers import PLAIN
-
-
-@pytest.fixture
-def closed_port():
-    """A port on which nobody listens, held so that nobody else gets it."""
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        yield holder.getsockname()[1]
 
 
 def examined(cluster, *words):

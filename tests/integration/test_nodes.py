@@ -1,7 +1,6 @@
 """Workers started by hand and named by address; and nodes that cannot be used, with the reason."""
 
 import signal
-import socket
 import sys
 
 import pytest
@@ -24,14 +23,6 @@ from tests.worker_servers import PLAIN, serving
 from transformer.config import ModelConfig
 
 ASKED = ("--ids", "1,3,558,355,4", "--seed", "3", "--max-tokens", "20")
-
-
-@pytest.fixture
-def closed_port():
-    """A port on which nobody listens, held so that nobody else gets it."""
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        yield holder.getsockname()[1]
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import ipaddress
 import json
 import queue
 import re
-import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import product
@@ -283,13 +282,6 @@ def test_a_connection_that_fails_is_explained(secured, closed_port):
     _, plain = secured.cluster.start_worker("plain")
     with pytest.raises(AccessError, match=r"does not speak TLS.*token create"):
         calling(Peer(plain))
-
-
-@pytest.fixture
-def closed_port():
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        yield holder.getsockname()[1]
 
 
 def test_a_node_that_holds_calls_open_leaves_room_for_the_operator(secured):

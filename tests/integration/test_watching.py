@@ -1,16 +1,10 @@
 """``status --watch``: look after look, at a terminal and in a pipe, until Ctrl-C."""
 
 import json
-import os
-import pty
-import select
 import signal
-import subprocess
-import time
-
-import pytest
 
 from tests.cluster_process import eventually
+from tests.terminal import Terminal
 
 LOOK = ("status", "--watch", "--interval", "0.1")
 
@@ -69,73 +63,28 @@ def test_a_busy_pipeline_shows_its_rate_without_watching(story, endless):
     asking.stop()
 
 
-class Screen:
-    """A terminal with a watch in it."""
-
-    def __init__(self, cluster):
-        self._ours, theirs = pty.openpty()
-        env = {key: value for key, value in cluster.env.items() if key != "NO_COLOR"}
-        self.process = subprocess.Popen(
-            cluster.words(*LOOK),
-            env=env | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"},
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-        )
-        os.close(theirs)
-        self._shown = ""
-
-    def until(self, words, within_s=20):
-        """Wait until words are shown; what came before them is then behind us."""
-        deadline = time.monotonic() + within_s
-        while words not in self._shown:
-            left_s = max(0, deadline - time.monotonic())
-            readable, _, _ = select.select([self._ours], [], [], left_s)
-            assert readable, f"{words!r} did not come after {self._shown[-2000:]!r}"
-            self._shown += os.read(self._ours, 1 << 16).decode(errors="replace")
-        before, _, self._shown = self._shown.partition(words)
-        return before
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
-        os.close(self._ours)
-
-
-@pytest.fixture
-def screen_of():
-    screens = []
-
-    def make(cluster):
-        screens.append(Screen(cluster))
-        return screens[-1]
-
-    yield make
-    for screen in screens:
-        screen.close()
-
-
-def test_at_a_terminal_the_table_is_drawn_again_and_a_lost_node_does_not_end_it(cluster, screen_of):
+def test_at_a_terminal_the_table_is_drawn_again_and_a_lost_node_does_not_end_it(cluster):
     cluster.up("--local", "2")
-    screen = screen_of(cluster)
+    env = {key: value for key, value in cluster.env.items() if key != "NO_COLOR"}
+    env |= {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+    with Terminal(cluster.words(*LOOK), env) as screen:
 
-    def row_of_local_2():
-        screen.until("local-2")
-        return screen.until("held by")
+        def row_of_local_2():
+            screen.until("local-2")
+            return screen.until("held by")
 
-    for words in ("node", "local-1", "ready", "held by nobody", "tokens/s through the last stage"):
-        screen.until(words)
-    cluster.signal_worker("local-2", signal.SIGKILL)
-    screen.until("lost")
-    screen.until("local-1")  # and again
-    screen.until("lost")
-    cluster.up("--local", "2")
-    eventually(row_of_local_2, lambda row: "ready" in row and "lost" not in row)
-    screen.process.send_signal(signal.SIGINT)
-    screen.until("\x1b[?25h")  # the cursor is back
-    screen.until("interrupted")
-    assert screen.process.wait(10) == 130
+        for words in ("node", "local-1", "ready", "held by nobody", "through the last stage"):
+            screen.until(words)
+        cluster.signal_worker("local-2", signal.SIGKILL)
+        screen.until("lost")
+        screen.until("local-1")  # and again
+        screen.until("lost")
+        cluster.up("--local", "2")
+        eventually(row_of_local_2, lambda row: "ready" in row and "lost" not in row)
+        screen.press_ctrl_c()
+        screen.until("\x1b[?25h")  # the cursor is back
+        screen.until("interrupted")
+        assert screen.process.wait(10) == 130
 
 
 def test_interrupts_without_pause_end_it_as_one_does(story):

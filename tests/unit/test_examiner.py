@@ -15,14 +15,6 @@ from worker.examination import MOST_ADDRESSES, Examiner
 
 
 @pytest.fixture
-def closed_port():
-    """A port on which nobody listens, held so that nobody else gets it."""
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        yield holder.getsockname()[1]
-
-
-@pytest.fixture
 def open_port():
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
