@@ -126,6 +126,30 @@ class NodeClient:
                     call.cancel()
                     raise NodeError(f"{source.label} has sent {self.label} nothing for too long")
 
+    def verify_shards(
+        self, on_progress: Callable[[pb.VerifyShardsReply], None]
+    ) -> pb.VerifyShardsReply:
+        """Have the node read all of its shards again; returns the last reply, with what is damaged.
+
+        Raises ``NodeError`` while it does so for somebody else, or when its disk gives nothing.
+        """
+        last = pb.VerifyShardsReply()
+        done, since = -1, time.monotonic()
+        with wire.restored_errors(self.label, self._explain):
+            call = self._stub.VerifyShards(pb.VerifyShardsRequest())
+            for last in call:
+                if last.done_bytes != done:
+                    done, since = last.done_bytes, time.monotonic()
+                elif time.monotonic() - since > settings.TRANSFER_STALL_S:
+                    call.cancel()
+                    raise NodeError(
+                        f"the disk of {self.label} has given nothing of "
+                        f"{last.name or 'a shard'} for {settings.TRANSFER_STALL_S:.0f} s: its card "
+                        "may be failing"
+                    )
+                on_progress(last)
+        return last
+
     def load_stage(self, request: pb.LoadStageRequest) -> int:
         """Replace what the node serves; returns the bytes of mapped weights."""
         with wire.restored_errors(self.label, self._explain):

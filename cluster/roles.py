@@ -37,6 +37,7 @@ WORKER_RULES = {
         "PutShard": Rule(_OPERATOR, large_field=(3,), max_large_bytes=MAX_SHARD_PART_BYTES),
         "GetShard": Rule(_FETCHING),
         "FetchShard": Rule(_OPERATOR),
+        "VerifyShards": Rule(_OPERATOR),
         "LoadStage": Rule(_OPERATOR, MAX_MANIFEST_BYTES + _SMALL_BYTES),
         "UnloadStage": Rule(_OPERATOR),
         "RunSteps": Rule(_ALL, 256 << 10, (2, 4), MAX_REQUEST_BYTES),

@@ -25,10 +25,11 @@ from deploy.commands.node import node
 from deploy.commands.node_certificate import node_certificate
 from deploy.commands.plan import plan
 from deploy.commands.prompt import prompt
-from deploy.commands.shard import shard, verify
+from deploy.commands.shard import shard
 from deploy.commands.status import down, status
 from deploy.commands.token import token
 from deploy.commands.up import up
+from deploy.commands.verify import verify
 from deploy.screen import INTERRUPTED, notes
 from kernels import KernelsError
 from transformer.errors import ModelError

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from deploy.facts import ClusterFacts, Examined, OperatorFacts
 from deploy.findings import Finding, Severity
-from deploy.screen import count, plain, size
+from deploy.screen import ago, count, plain, size
 from protos import pi_cluster_pb2 as pb
 
 _SIDE_BY_SIDE = 4  # more columns than that are too narrow to read
@@ -91,6 +91,14 @@ def _disk(node: Examined, _: ClusterFacts) -> str:
     return f"{size(node.about.free_disk_bytes)} free of {size(told.disk_bytes)}{rate}"
 
 
+def _weights(node: Examined, _: ClusterFacts) -> str:
+    if not node.about.HasField("stage"):
+        return "none mapped"
+    stage = node.about.stage
+    told = stage.HasField("verified_ago_s")
+    return f"found right {ago(stage.verified_ago_s)}" if told else "not verified"
+
+
 def _temperature(node: Examined, _: ClusterFacts) -> str:
     degrees, told = node.about.temperature_c, node.examination
     flags = f"flags {told.throttled:#x}" if told.HasField("throttled") else "flags not told"
@@ -146,6 +154,7 @@ _ROWS: tuple[tuple[str, Callable[[Examined, ClusterFacts], str]], ...] = (
     ("memory", _memory),
     ("swap in use", _swap),
     ("disk", _disk),
+    ("weights", _weights),
     ("temperature", _temperature),
     ("clock", _clock),
     ("load", _load),

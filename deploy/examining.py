@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from cluster import discovery, settings
@@ -23,19 +23,26 @@ _MOST_ADDRESSES = 64  # that a node tries to reach
 _AT_ONCE = 32
 
 
-def gather_facts(cluster: str, named: str | None, dialer: Dialer) -> ClusterFacts:
+def gather_facts(
+    cluster: str,
+    named: str | None,
+    dialer: Dialer,
+    first: Callable[[Sequence[Peer]], object] = lambda _: None,
+) -> ClusterFacts:
     """Everything that can be found out about a cluster, in about ten seconds.
 
     Asks the nodes that ``named`` lists, or else those of the pipeline that is up and those that
-    mDNS finds. Nodes that do not answer are part of the answer; ``ClusterError`` is raised only
-    for a list that is none.
+    mDNS finds; ``first`` is done to them before. Nodes that do not answer are part of the answer;
+    ``ClusterError`` is raised only for a list that is none.
     """
     listed = parse_nodes(named) if named else []
     record, record_error = _record(cluster)
     heard, mdns_error = _listen(cluster)
     hosts, hosts_error = _hosts(cluster)
     examiner = _Examining(cluster, dialer, record, hosts)
-    nodes, silent = examiner.examine(listed or _known(record, hosts, heard))
+    peers = listed or _known(record, hosts, heard)
+    first(peers)
+    nodes, silent = examiner.examine(peers)
     return ClusterFacts(
         cluster=cluster,
         operator=own_facts(cluster, tuple(peer.node_id for peer in heard), mdns_error),

@@ -11,6 +11,7 @@ from deploy.rules import (
     multicast,
     network,
     operator,
+    shards,
     silence,
     software,
 )
@@ -20,6 +21,8 @@ _OF_A_NODE: tuple[Callable[[Examined], Iterable[Finding]], ...] = (
     hardware.temperature,
     hardware.disk,
     hardware.clock_service,
+    shards.damaged,
+    shards.unverified,
     memory.room_for_stage,
     memory.size_of_memory,
     memory.swap,

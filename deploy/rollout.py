@@ -21,6 +21,7 @@ from deploy.record import PipelineRecord, RecordedStage
 from protos import pi_cluster_pb2 as pb
 from transformer.config import ModelConfig
 from transformer.stage import Limits
+from worker.assignment import MOST_NEIGHBOURS
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,11 @@ def load_stage(rollout: Rollout, index: int, epoch: int) -> None:
         max_sequences=limits.max_sequences,
         context=limits.context,
         cache_positions=limits.cache_positions,
+        neighbours=[
+            pb.Neighbour(name=one.about.name, address=one.address, node_id=one.about.node_id)
+            for one in rollout.nodes.values()
+            if one is not node
+        ][:MOST_NEIGHBOURS],
     )
     with NodeClient(node.peer, rollout.dialer) as client:
         client.load_stage(request)

@@ -64,6 +64,14 @@ def plain(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
+def ago(seconds: float) -> str:
+    """How long ago something was, as people say it."""
+    for length, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= length:
+            return f"{count(int(seconds // length), unit)} ago"
+    return "just now"
+
+
 def count(number: int, thing: str) -> str:
     """``1 stage``, ``2 stages``."""
     return f"{number} {thing}{'' if number == 1 else 's'}"

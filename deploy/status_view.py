@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy import screen
+from deploy.message_json import to_json
 from deploy.watching import StageLook
 
 
@@ -58,10 +59,20 @@ def _caption(looks: Sequence[StageLook]) -> str:
     holders = sorted({look.coordinator for look in looks if look.coordinator})
     texts = screen.count(max(_texts(look) for look in looks), "text")
     held = f"held by {', '.join(holders)} with {texts}" if holders else "held by nobody"
+    held += _verified(looks)
     rate = pipeline_rate(looks)
     if rate is None:
         return held
     return f"{held}\n{_rate(rate)} tokens/s through the last stage, prompts and guesses included"
+
+
+def _verified(looks: Sequence[StageLook]) -> str:
+    """Since when all weights have been found right; empty where some node does not tell."""
+    stages = [look.about.stage for look in looks if look.about]
+    if len(stages) < len(looks) or not all(stage.HasField("verified_ago_s") for stage in stages):
+        return ""
+    longest_s = max(stage.verified_ago_s for stage in stages)
+    return f", weights found right {screen.ago(longest_s)}"
 
 
 def _figures(look: StageLook) -> str:
@@ -121,5 +132,7 @@ def _to_json(look: StageLook) -> dict[str, Any]:
         "steps": about.stage.steps,
         "rows": about.stage.rows,
         "rows_ps": look.rows_ps,
+        "verified_ago_s": to_json(about.stage)["verified_ago_s"],
+        "damaged_shards": [to_json(shard) for shard in about.damaged_shards],
         "version": about.version,
     }

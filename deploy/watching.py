@@ -108,7 +108,7 @@ def _state(about: pb.NodeDescription, stage: StageAddress, record: PipelineRecor
     if about.node_id != stage.node_id:
         return "another node answers here"
     if not about.HasField("stage"):
-        return "nothing loaded"
+        return about.stage_problem or "nothing loaded"
     if about.stage.epoch != record.epoch:
         return "replaced by another up"
     return "busy" if about.stage.coordinator else "ready"

@@ -11,7 +11,7 @@ class DescribeRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class NodeDescription(_message.Message):
-    __slots__ = ("node_id", "name", "cluster", "version", "wire_version", "machine_id", "memory_bytes", "free_memory_bytes", "free_disk_bytes", "resident_bytes", "stage", "kernels", "threads", "speed", "temperature_c", "certificate_expires_unix_s", "revocations_number")
+    __slots__ = ("node_id", "name", "cluster", "version", "wire_version", "machine_id", "memory_bytes", "free_memory_bytes", "free_disk_bytes", "resident_bytes", "stage", "kernels", "threads", "speed", "temperature_c", "certificate_expires_unix_s", "revocations_number", "stage_problem", "damaged_shards")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +29,8 @@ class NodeDescription(_message.Message):
     TEMPERATURE_C_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATE_EXPIRES_UNIX_S_FIELD_NUMBER: _ClassVar[int]
     REVOCATIONS_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    STAGE_PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_SHARDS_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     name: str
     cluster: str
@@ -46,10 +48,22 @@ class NodeDescription(_message.Message):
     temperature_c: float
     certificate_expires_unix_s: int
     revocations_number: int
-    def __init__(self, node_id: _Optional[str] = ..., name: _Optional[str] = ..., cluster: _Optional[str] = ..., version: _Optional[str] = ..., wire_version: _Optional[int] = ..., machine_id: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., free_memory_bytes: _Optional[int] = ..., free_disk_bytes: _Optional[int] = ..., resident_bytes: _Optional[int] = ..., stage: _Optional[_Union[StageStatus, _Mapping]] = ..., kernels: _Optional[str] = ..., threads: _Optional[int] = ..., speed: _Optional[_Union[NodeSpeed, _Mapping]] = ..., temperature_c: _Optional[float] = ..., certificate_expires_unix_s: _Optional[int] = ..., revocations_number: _Optional[int] = ...) -> None: ...
+    stage_problem: str
+    damaged_shards: _containers.RepeatedCompositeFieldContainer[DamagedShard]
+    def __init__(self, node_id: _Optional[str] = ..., name: _Optional[str] = ..., cluster: _Optional[str] = ..., version: _Optional[str] = ..., wire_version: _Optional[int] = ..., machine_id: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., free_memory_bytes: _Optional[int] = ..., free_disk_bytes: _Optional[int] = ..., resident_bytes: _Optional[int] = ..., stage: _Optional[_Union[StageStatus, _Mapping]] = ..., kernels: _Optional[str] = ..., threads: _Optional[int] = ..., speed: _Optional[_Union[NodeSpeed, _Mapping]] = ..., temperature_c: _Optional[float] = ..., certificate_expires_unix_s: _Optional[int] = ..., revocations_number: _Optional[int] = ..., stage_problem: _Optional[str] = ..., damaged_shards: _Optional[_Iterable[_Union[DamagedShard, _Mapping]]] = ...) -> None: ...
+
+class DamagedShard(_message.Message):
+    __slots__ = ("sha256", "name", "problem")
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    sha256: str
+    name: str
+    problem: str
+    def __init__(self, sha256: _Optional[str] = ..., name: _Optional[str] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class StageStatus(_message.Message):
-    __slots__ = ("epoch", "store_digest", "layers", "sequences", "weight_bytes", "cache_bytes", "steps", "coordinator", "rows")
+    __slots__ = ("epoch", "store_digest", "layers", "sequences", "weight_bytes", "cache_bytes", "steps", "coordinator", "rows", "verified_ago_s")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     STORE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
@@ -59,6 +73,7 @@ class StageStatus(_message.Message):
     STEPS_FIELD_NUMBER: _ClassVar[int]
     COORDINATOR_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
+    VERIFIED_AGO_S_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     store_digest: str
     layers: LayerRange
@@ -68,7 +83,8 @@ class StageStatus(_message.Message):
     steps: int
     coordinator: str
     rows: int
-    def __init__(self, epoch: _Optional[int] = ..., store_digest: _Optional[str] = ..., layers: _Optional[_Union[LayerRange, _Mapping]] = ..., sequences: _Optional[int] = ..., weight_bytes: _Optional[int] = ..., cache_bytes: _Optional[int] = ..., steps: _Optional[int] = ..., coordinator: _Optional[str] = ..., rows: _Optional[int] = ...) -> None: ...
+    verified_ago_s: int
+    def __init__(self, epoch: _Optional[int] = ..., store_digest: _Optional[str] = ..., layers: _Optional[_Union[LayerRange, _Mapping]] = ..., sequences: _Optional[int] = ..., weight_bytes: _Optional[int] = ..., cache_bytes: _Optional[int] = ..., steps: _Optional[int] = ..., coordinator: _Optional[str] = ..., rows: _Optional[int] = ..., verified_ago_s: _Optional[int] = ...) -> None: ...
 
 class LayerRange(_message.Message):
     __slots__ = ("start", "stop")
@@ -142,8 +158,26 @@ class FetchShardReply(_message.Message):
     received_bytes: int
     def __init__(self, received_bytes: _Optional[int] = ...) -> None: ...
 
+class VerifyShardsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class VerifyShardsReply(_message.Message):
+    __slots__ = ("done_bytes", "total_bytes", "name", "shards", "damaged")
+    DONE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SHARDS_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_FIELD_NUMBER: _ClassVar[int]
+    done_bytes: int
+    total_bytes: int
+    name: str
+    shards: int
+    damaged: _containers.RepeatedCompositeFieldContainer[DamagedShard]
+    def __init__(self, done_bytes: _Optional[int] = ..., total_bytes: _Optional[int] = ..., name: _Optional[str] = ..., shards: _Optional[int] = ..., damaged: _Optional[_Iterable[_Union[DamagedShard, _Mapping]]] = ...) -> None: ...
+
 class LoadStageRequest(_message.Message):
-    __slots__ = ("epoch", "manifest", "layers", "next_node", "next_address", "max_step_rows", "max_sequences", "context", "cache_positions", "next_node_id", "previous_node_id")
+    __slots__ = ("epoch", "manifest", "layers", "next_node", "next_address", "max_step_rows", "max_sequences", "context", "cache_positions", "next_node_id", "previous_node_id", "neighbours")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
@@ -155,6 +189,7 @@ class LoadStageRequest(_message.Message):
     CACHE_POSITIONS_FIELD_NUMBER: _ClassVar[int]
     NEXT_NODE_ID_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    NEIGHBOURS_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     manifest: str
     layers: LayerRange
@@ -166,7 +201,18 @@ class LoadStageRequest(_message.Message):
     cache_positions: int
     next_node_id: str
     previous_node_id: str
-    def __init__(self, epoch: _Optional[int] = ..., manifest: _Optional[str] = ..., layers: _Optional[_Union[LayerRange, _Mapping]] = ..., next_node: _Optional[str] = ..., next_address: _Optional[str] = ..., max_step_rows: _Optional[int] = ..., max_sequences: _Optional[int] = ..., context: _Optional[int] = ..., cache_positions: _Optional[int] = ..., next_node_id: _Optional[str] = ..., previous_node_id: _Optional[str] = ...) -> None: ...
+    neighbours: _containers.RepeatedCompositeFieldContainer[Neighbour]
+    def __init__(self, epoch: _Optional[int] = ..., manifest: _Optional[str] = ..., layers: _Optional[_Union[LayerRange, _Mapping]] = ..., next_node: _Optional[str] = ..., next_address: _Optional[str] = ..., max_step_rows: _Optional[int] = ..., max_sequences: _Optional[int] = ..., context: _Optional[int] = ..., cache_positions: _Optional[int] = ..., next_node_id: _Optional[str] = ..., previous_node_id: _Optional[str] = ..., neighbours: _Optional[_Iterable[_Union[Neighbour, _Mapping]]] = ...) -> None: ...
+
+class Neighbour(_message.Message):
+    __slots__ = ("name", "address", "node_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    address: str
+    node_id: str
+    def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ..., node_id: _Optional[str] = ...) -> None: ...
 
 class LoadStageReply(_message.Message):
     __slots__ = ("weight_bytes",)

@@ -59,6 +59,11 @@ class WorkerStub(object):
                 request_serializer=protos_dot_pi__cluster__pb2.FetchShardRequest.SerializeToString,
                 response_deserializer=protos_dot_pi__cluster__pb2.FetchShardReply.FromString,
                 _registered_method=True)
+        self.VerifyShards = channel.unary_stream(
+                '/pi_cluster.v1.Worker/VerifyShards',
+                request_serializer=protos_dot_pi__cluster__pb2.VerifyShardsRequest.SerializeToString,
+                response_deserializer=protos_dot_pi__cluster__pb2.VerifyShardsReply.FromString,
+                _registered_method=True)
         self.LoadStage = channel.unary_unary(
                 '/pi_cluster.v1.Worker/LoadStage',
                 request_serializer=protos_dot_pi__cluster__pb2.LoadStageRequest.SerializeToString,
@@ -145,6 +150,14 @@ class WorkerServicer(object):
 
     def FetchShard(self, request, context):
         """Has the node get a shard from another one, and tells how far it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyShards(self, request, context):
+        """Reads all shards that the node holds again, compares them with their digests, and tells how far
+        it is. What is damaged is set aside, and the stage that maps it is let go.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -250,6 +263,11 @@ def add_WorkerServicer_to_server(servicer, server):
                     servicer.FetchShard,
                     request_deserializer=protos_dot_pi__cluster__pb2.FetchShardRequest.FromString,
                     response_serializer=protos_dot_pi__cluster__pb2.FetchShardReply.SerializeToString,
+            ),
+            'VerifyShards': grpc.unary_stream_rpc_method_handler(
+                    servicer.VerifyShards,
+                    request_deserializer=protos_dot_pi__cluster__pb2.VerifyShardsRequest.FromString,
+                    response_serializer=protos_dot_pi__cluster__pb2.VerifyShardsReply.SerializeToString,
             ),
             'LoadStage': grpc.unary_unary_rpc_method_handler(
                     servicer.LoadStage,
@@ -437,6 +455,33 @@ class Worker(object):
             '/pi_cluster.v1.Worker/FetchShard',
             protos_dot_pi__cluster__pb2.FetchShardRequest.SerializeToString,
             protos_dot_pi__cluster__pb2.FetchShardReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyShards(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/pi_cluster.v1.Worker/VerifyShards',
+            protos_dot_pi__cluster__pb2.VerifyShardsRequest.SerializeToString,
+            protos_dot_pi__cluster__pb2.VerifyShardsReply.FromString,
             options,
             channel_credentials,
             insecure,

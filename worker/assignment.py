@@ -9,6 +9,8 @@ from cluster.plan import LayerRange
 from protos import pi_cluster_pb2 as pb
 from transformer.stage import Limits
 
+MOST_NEIGHBOURS = 32
+
 _MOST = {
     "max_step_rows": 4_096,
     "max_sequences": 1_024,
@@ -30,6 +32,8 @@ class Assignment:
     """The next hop; None for the last stage."""
     previous_node_id: str
     """Who may send steps; empty for the first stage, which a coordinator sends them to."""
+    neighbours: tuple[Peer, ...] = ()
+    """Whom to ask for a shard that got damaged."""
 
 
 def _following(request: pb.LoadStageRequest) -> Peer | None:
@@ -37,6 +41,14 @@ def _following(request: pb.LoadStageRequest) -> Peer | None:
         return None
     split_address(request.next_address)
     return Peer(request.next_address, request.next_node_id, request.next_node)
+
+
+def _neighbours(request: pb.LoadStageRequest) -> tuple[Peer, ...]:
+    if len(request.neighbours) > MOST_NEIGHBOURS:
+        raise NodeError(f"at most {MOST_NEIGHBOURS} neighbours are remembered")
+    for one in request.neighbours:
+        split_address(one.address)
+    return tuple(Peer(one.address, one.node_id, one.name) for one in request.neighbours)
 
 
 def assignment_of(request: pb.LoadStageRequest) -> Assignment:
@@ -61,6 +73,7 @@ def assignment_of(request: pb.LoadStageRequest) -> Assignment:
         limits=limits,
         following=_following(request),
         previous_node_id=request.previous_node_id,
+        neighbours=_neighbours(request),
     )
 
 
@@ -79,4 +92,8 @@ def request_for(assignment: Assignment) -> pb.LoadStageRequest:
         max_sequences=limits.max_sequences,
         context=limits.context,
         cache_positions=limits.cache_positions,
+        neighbours=[
+            pb.Neighbour(name=one.name, address=one.address, node_id=one.node_id)
+            for one in assignment.neighbours
+        ],
     )

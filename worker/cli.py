@@ -48,6 +48,14 @@ def node_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Use, and tell of, no more memory.  [default: all of the machine]",
 )
 @click.option(
+    "--verify-every",
+    type=click.FloatRange(0, min_open=True),
+    metavar="DAYS",
+    default=settings.VERIFY_DAYS,
+    show_default=True,
+    help="Compare the loaded shards with their SHA-256; after each start and loading too.",
+)
+@click.option(
     "--insecure", is_flag=True, help="Serve other machines without certificates or encryption."
 )
 def worker(
@@ -57,6 +65,7 @@ def worker(
     name: str,
     threads: int | None,
     memory: int | None,
+    verify_every: float,
     insecure: bool,
     no_mdns: bool,
 ) -> None:
@@ -72,6 +81,7 @@ def worker(
             name=name,
             threads=threads,
             memory_bytes=memory,
+            verify_every_days=verify_every,
             announce=not no_mdns,
             insecure=insecure,
         )

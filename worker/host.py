@@ -9,8 +9,15 @@ from dataclasses import dataclass
 from cluster import settings, wire
 from cluster.certificates import Identity, Role
 from cluster.dialing import Dialer
-from cluster.errors import AccessError, ClusterError, NodeError, PipelineBusy, StaleEpoch
-from cluster.manifest import Manifest
+from cluster.errors import (
+    AccessError,
+    ClusterError,
+    NodeError,
+    PipelineBusy,
+    StaleEpoch,
+    StoreError,
+)
+from cluster.manifest import Manifest, ShardFile
 from cluster.plan import LayerRange
 from kernels import KernelsError
 from protos import pi_cluster_pb2 as pb
@@ -18,6 +25,7 @@ from transformer.errors import ModelError
 from transformer.stage import Limits
 from worker.allocator import return_free_pages
 from worker.assignment import Assignment
+from worker.damaged import DamagedShard
 from worker.last_assignment import LastAssignment
 from worker.loading import LoadedStage
 from worker.outlet import NextHop, Outlet, ResultSink
@@ -50,8 +58,24 @@ def _check_place(caller: Identity, assignment: Assignment) -> None:
 class _Serving:
     assignment: Assignment
     loaded: LoadedStage
+    files: tuple[ShardFile, ...]
+    """That it maps."""
     steps: int = 0
     rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Withdrawn:
+    """What should be served, and cannot be for want of a shard."""
+
+    assignment: Assignment
+    files: tuple[ShardFile, ...]
+    reason: str
+
+
+def _files(assignment: Assignment) -> tuple[ShardFile, ...]:
+    layers = assignment.layers
+    return tuple(assignment.manifest.stage_files(layers.start, layers.stop))
 
 
 class StageHost:
@@ -62,9 +86,15 @@ class StageHost:
     """
 
     def __init__(
-        self, vault: ShardVault, load: Load, dialer: Dialer, last: LastAssignment | None = None
+        self,
+        vault: ShardVault,
+        load: Load,
+        dialer: Dialer,
+        last: LastAssignment | None = None,
+        name: str = "this node",
     ) -> None:
-        """``last`` keeps what is served for the next start; None forgets it."""
+        """``last`` keeps what is served for the next start; None forgets it. ``name`` is ours."""
+        self._name = name
         self._vault = vault
         self._last = last
         self._dialer = dialer
@@ -73,6 +103,7 @@ class StageHost:
         self._changed = threading.Condition(self._lock)
         self._taken = False
         self._serving: _Serving | None = None
+        self._withdrawn: _Withdrawn | None = None
         self._session: Session | None = None
         self._coordinator = ""
         self._sinks: dict[str, ResultSink] = {}
@@ -91,7 +122,8 @@ class StageHost:
     def reload(self) -> None:
         """Serve again what was served before the last start, if it still can be.
 
-        Shards of other stores stay: they may be those of the next one, broken off on their way.
+        For want of a shard it is withdrawn, and loaded once that has come (:meth:`restore`). Shards
+        of other stores stay: they may be those of the next one, broken off on their way.
         """
         assignment = self._last.read() if self._last else None
         if assignment is None:
@@ -99,9 +131,79 @@ class StageHost:
         try:
             with self._replacing(assignment.epoch):
                 self._serve(assignment)
+        except StoreError as error:
+            log.warning("a shard of the stage from before is not fit, starting empty: %s", error)
+            with self._lock:
+                self._withdrawn = _Withdrawn(
+                    assignment, _files(assignment), f"{self._name}: {error}"
+                )
+            if self._last:
+                self._last.keep(assignment)
         except (ClusterError, ModelError, KernelsError) as error:
             log.warning("the stage from before cannot be loaded, starting empty: %s", error)
         return_free_pages()
+
+    @property
+    def files(self) -> tuple[ShardFile, ...]:
+        """The shards that the stage maps, or would: the same object until another one is loaded."""
+        with self._lock:
+            known = self._serving or self._withdrawn
+            return known.files if known else ()
+
+    @property
+    def withdrawn(self) -> Assignment | None:
+        """What should be served, and cannot be for want of a shard."""
+        with self._lock:
+            return self._withdrawn.assignment if self._withdrawn else None
+
+    @property
+    def problem(self) -> str:
+        """Why the stage that should be served is not; empty otherwise."""
+        with self._lock:
+            return self._withdrawn.reason if self._withdrawn else ""
+
+    @property
+    def shard_names(self) -> dict[str, str]:
+        """What the store that is or should be served calls its shards, by digest."""
+        with self._lock:
+            known = self._serving or self._withdrawn
+            return {f.sha256: f.name for f in known.assignment.manifest.files} if known else {}
+
+    def withdraw(self, damaged: DamagedShard) -> None:
+        """Let go of the stage if it maps a shard that was set aside; nothing computes on it then.
+
+        The running session ends with the reason, and those that would follow are refused with it.
+        """
+        with self._lock:
+            serving = self._serving
+            if serving is None:
+                return
+            if damaged.digest not in {file.sha256 for file in serving.files}:
+                return
+            reason = (
+                f"{damaged.label} on {self._name} is damaged, it {damaged.problem}: run "
+                "`pi-cluster up`, which sends it again"
+            )
+            self._withdrawn = _Withdrawn(serving.assignment, serving.files, reason)
+            self._serving = None
+            if self._session:
+                self._session.fail(StoreError(reason))
+        log.error("epoch %d: %s", serving.assignment.epoch, reason)
+
+    def restore(self, assignment: Assignment) -> bool:
+        """Serve what was withdrawn, now that its shards are here; whether it still was to be.
+
+        Raises ``StoreError`` when they are not.
+        """
+        with self._changed:
+            self._await_slot()
+        try:
+            if self.withdrawn is not assignment:
+                return False
+            self._serve(assignment)
+        finally:
+            self._free_slot()
+        return True
 
     def unload(self, epoch: int) -> None:
         """Let go of the stage unless a newer epoch is served."""
@@ -135,6 +237,8 @@ class StageHost:
             outlet = self._outlet(serving.assignment, header, session)
             with self._lock:
                 self._session = session
+                if self._serving is not serving:  # withdrawn since
+                    session.fail(self._nothing_served(header.epoch))
                 self._coordinator = header.coordinator[:_MAX_LABEL]
             try:
                 yield session, outlet
@@ -194,18 +298,22 @@ class StageHost:
                 cache_bytes=loaded.stage.cache_bytes,
                 steps=self._serving.steps + (self._session.steps if self._session else 0),
                 coordinator=self._coordinator,
+                verified_ago_s=self._vault.verified_ago_s(
+                    file.sha256 for file in self._serving.files
+                ),
                 rows=self._serving.rows + (self._session.rows if self._session else 0),
             )
 
     def _serve(self, assignment: Assignment) -> LoadedStage:
         loaded = self._load(assignment.manifest, assignment.layers, assignment.limits)
+        files = _files(assignment)
         with self._lock:
-            self._serving = _Serving(assignment, loaded)
-        manifest, layers = assignment.manifest, assignment.layers
-        self._vault.serve(file.sha256 for file in manifest.stage_files(layers.start, layers.stop))
+            self._vault.check_sound(files)  # it may have been found damaged while it was loaded
+            self._serving, self._withdrawn = _Serving(assignment, loaded, files), None
+        self._vault.serve(file.sha256 for file in files)
         if self._last:
             self._last.keep(assignment)
-        log.info("epoch %d: serving layers %s", assignment.epoch, layers)
+        log.info("epoch %d: serving layers %s", assignment.epoch, assignment.layers)
         return loaded
 
     @contextlib.contextmanager
@@ -219,10 +327,8 @@ class StageHost:
                 )
         self.end_session(StaleEpoch("the pipeline was replaced by another `pi-cluster up`"))
         with self._changed:
-            if not self._changed.wait_for(lambda: not self._taken, settings.STEP_PATIENCE_S):
-                raise NodeError("a step has been running for too long; restart this worker")
-            self._taken = True
-            self._serving = None
+            self._await_slot()
+            self._serving = self._withdrawn = None
         try:
             if self._last:
                 # Before loading: a stage that ends the process must not do so at every start.
@@ -230,6 +336,12 @@ class StageHost:
             yield
         finally:
             self._free_slot()
+
+    def _await_slot(self) -> None:
+        """Take the slot to replace the stage, once a session that was ended has let go of it."""
+        if not self._changed.wait_for(lambda: not self._taken, settings.STEP_PATIENCE_S):
+            raise NodeError("a step has been running for too long; restart this worker")
+        self._taken = True
 
     def _take_turn(self) -> None:
         """Take the slot for a session: a free one, or that of a session which rests."""
@@ -259,14 +371,19 @@ class StageHost:
     def _served(self, epoch: int) -> _Serving:
         with self._lock:
             serving = self._serving
-        if serving is None:
-            raise StaleEpoch("no stage is loaded here: run `pi-cluster up`")
+            if serving is None:
+                raise self._nothing_served(epoch)
         if serving.assignment.epoch != epoch:
             raise StaleEpoch(
                 f"epoch {serving.assignment.epoch} is served here, not {epoch}: another "
                 "`pi-cluster up` replaced the pipeline; ask again"
             )
         return serving
+
+    def _nothing_served(self, epoch: int) -> ClusterError:
+        if self._withdrawn and self._withdrawn.assignment.epoch == epoch:
+            return StoreError(self._withdrawn.reason)
+        return StaleEpoch("no stage is loaded here: run `pi-cluster up`")
 
     def _outlet(self, assignment: Assignment, header: pb.SessionHeader, session: Session) -> Outlet:
         if assignment.following:

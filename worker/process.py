@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 
 _MAX_NAME = 64
 _POLL_S = 0.2
+_DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ class WorkerOptions:
     memory_bytes: int | None = None
     """That it may use; None is all of the machine's."""
     announce: bool = True
+    verify_every_days: float = settings.VERIFY_DAYS
+    """From one check of the loaded shards to the next."""
     insecure: bool = False
     """Serve other machines without certificates."""
 
@@ -82,7 +85,7 @@ def run_worker(options: WorkerOptions) -> None:
             options = _join(options, stopping)
         if not stopping.is_set():
             _serve(options, engine, tell, stopping)
-    log.info("node %s has left", options.name)
+    log.info("node %s has left", options.name[:_MAX_NAME])
 
 
 def _serve(
@@ -99,7 +102,7 @@ def _serve(
     shards = shards_folder(options.data_dir)
     vault = ShardVault(shards)
     load = functools.partial(load_stage, vault=vault, engine=engine)
-    host = StageHost(vault, load, dialer, LastAssignment(options.data_dir))
+    host = StageHost(vault, load, dialer, LastAssignment(options.data_dir), options.name)
     about = pb.NodeDescription(
         node_id=identity.node_id,
         name=options.name[:_MAX_NAME],
@@ -129,7 +132,8 @@ def _serve(
     host.reload()
     server.start()
     peer = Peer(address, identity.node_id, options.name)
-    with _announced(peer, options):
+    watching = service.verifier.watching(options.verify_every_days * _DAY_S)
+    with _announced(peer, options), watching, service.mender:
         tell(Presence(os.getpid(), address, identity.node_id))
         print(f"ready {address} {identity.node_id}", flush=True)
         log.info("node %s (%s) listens on %s", options.name, identity.node_id, address)

@@ -25,9 +25,11 @@ from worker.examination import Examiner
 from worker.guard import Guard
 from worker.host import StageHost
 from worker.membership import Membership
+from worker.mending import Mender
 from worker.speed import ProfileKeeper
 from worker.transfers import ShardTransfers
 from worker.vault import ShardVault
+from worker.verification import Verifier, damaged_to_wire
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +114,8 @@ class WorkerService(rpc.WorkerServicer):
         self._examiner = examiner
         self._dialer = dialer
         self._transfers = ShardTransfers(vault, dialer)
+        self.mender = Mender(host, vault, self._transfers)
+        self.verifier = Verifier(vault, host, self.mender.mend)
         self._memory = memory
         self._guard = guard
         self._membership = membership
@@ -130,6 +134,8 @@ class WorkerService(rpc.WorkerServicer):
         status = self._host.status()
         if status is not None:
             description.stage.CopyFrom(status)
+        description.stage_problem = self._host.problem
+        description.damaged_shards.extend(map(damaged_to_wire, self._vault.damaged))
         if self._membership:
             credentials = self._membership.credentials.current
             expires = credentials.certificate.not_valid_after_utc.timestamp()
@@ -165,11 +171,19 @@ class WorkerService(rpc.WorkerServicer):
         source = _peer(request.address, request.node_id)
         yield from self._transfers.fetch(request, source, context.add_callback)
 
+    @_streaming
+    def VerifyShards(
+        self, request: pb.VerifyShardsRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.VerifyShardsReply]:
+        yield from self.verifier.verify_all(context.add_callback)
+
     @_answering
     def LoadStage(
         self, request: pb.LoadStageRequest, context: grpc.ServicerContext
     ) -> pb.LoadStageReply:
-        return pb.LoadStageReply(weight_bytes=self._host.load(assignment_of(request)))
+        weight_bytes = self._host.load(assignment_of(request))
+        self.verifier.wake()
+        return pb.LoadStageReply(weight_bytes=weight_bytes)
 
     @_answering
     def UnloadStage(

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from cluster import settings
 from cluster.dialing import Dialer
 from cluster.errors import ClusterError, NodeError
-from cluster.manifest import MAX_FILES
+from cluster.manifest import MAX_FILES, ShardFile
 from cluster.node import NodeClient
 from cluster.peer import Peer
 from protos import pi_cluster_pb2 as pb
@@ -84,6 +84,20 @@ class ShardTransfers:
                 yield pb.FetchShardReply(received_bytes=received.bytes)
             fetching.result()
         yield pb.FetchShardReply(received_bytes=request.size_bytes)
+
+    def fetch_from(
+        self, source: Peer, file: ShardFile, on_end: Callable[[Callable[[], None]], bool]
+    ) -> None:
+        """Get a shard, or the rest of one, from another node; ``on_end`` as in :meth:`fetch`.
+
+        Raises ``NodeError`` when the node has none, ``StoreError`` when its bytes are wrong or the
+        disk does not take them.
+        """
+        request = pb.FetchShardRequest(sha256=file.sha256, size_bytes=file.size_bytes)
+        with self._slot(), self._client(source) as client:
+            if not on_end(client.close):
+                raise NodeError("nobody waits for the shard any more")
+            self._fetch(request, client, _Received())
 
     def _client(self, source: Peer) -> NodeClient:
         try:

@@ -2,18 +2,21 @@
 
 import contextlib
 import logging
+import os
 import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 from cluster.atomic_file import PARTIAL_SUFFIX, sync_folder
 from cluster.errors import NodeError, ShardChanged, StoreError
 from cluster.manifest import MAX_FILE_BYTES, ShardFile
 from worker.arrival import Arrival
+from worker.damaged import DamagedShard, DamagedShards
 from worker.machine import free_disk_bytes
 
 log = logging.getLogger(__name__)
@@ -42,12 +45,14 @@ def shards_folder(data_dir: Path) -> Path:
 class ShardVault:
     """A folder of verified shards, ``<sha256>.safetensors``, and of the beginnings of others.
 
-    A file stands under its name only after all of it has been hashed, so holding one means
-    holding the right bytes. Until then it is ``<sha256>.partial``, which outlives broken
-    connections, restarts and power cuts; whether its bytes are right is seen when it is whole.
+    A file stands under its name only after all of it has been hashed; its modification time is
+    when it was found right last, then or later (``worker/verification.py``). One that is found
+    damaged is set aside and not held any more. Until it is whole, a shard is ``<sha256>.partial``,
+    which outlives broken connections, restarts and power cuts; whether its bytes are right is seen
+    at its end.
 
-    When the disk is short, what neither the loaded stage nor the latest question
-    (:meth:`find`) names is removed, oldest first.
+    When the disk is short, what was set aside is removed, and then what neither the loaded stage
+    nor the latest question (:meth:`find`) names, oldest first.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -58,6 +63,7 @@ class ShardVault:
         self._serving: frozenset[str] = frozenset()
         self._wanted: frozenset[str] = frozenset()
         folder.mkdir(parents=True, exist_ok=True)
+        self.damaged = DamagedShards(folder)
         for path in folder.glob("*" + PARTIAL_SUFFIX):
             if not _DIGEST.fullmatch(path.stem):
                 path.unlink()
@@ -72,7 +78,7 @@ class ShardVault:
 
     def held(self, digests: Iterable[str]) -> list[str]:
         """Those of the digests whose files are here."""
-        return [digest for digest in digests if self._path(digest).exists()]
+        return [d for d in digests if self._path(d).exists() and d not in self.damaged]
 
     def find(self, digests: Collection[str]) -> tuple[list[str], dict[str, int]]:
         """Those that are here, and how many bytes there are of others.
@@ -86,14 +92,62 @@ class ShardVault:
         return held, {digest: size for digest, size in partial.items() if size}
 
     def path_of(self, file: ShardFile) -> Path:
-        """Where a shard lies. Raises ``StoreError`` when it is missing or has lost its size."""
+        """Where a shard lies. Raises ``StoreError`` when it is missing or known to be damaged."""
         path = self._path(file.sha256)
+        self.check_sound([file])
         size = _size(path)
         if size == file.size_bytes:
             return path
         path.unlink(missing_ok=True)
         state = "is not on this node" if size is None else f"has {size} bytes and was removed"
         raise StoreError(f"{file.name} {state}: run `pi-cluster up` again")
+
+    def check_sound(self, files: Iterable[ShardFile]) -> None:
+        """Raise ``StoreError`` when one of these shards is known to be damaged."""
+        for file in files:
+            if file.sha256 in self.damaged:
+                problem = self.damaged[file.sha256].problem
+                raise StoreError(
+                    f"{file.name} is damaged, it {problem}: run `pi-cluster up`, which sends it "
+                    "again"
+                )
+
+    def whole(self) -> dict[str, int]:
+        """The shards that are here, with their sizes in bytes."""
+        paths = [path for path in self._files() if path.suffix == _SHARD_SUFFIX]
+        held = self.held(path.stem for path in paths if _DIGEST.fullmatch(path.stem))
+        return {digest: _size(self._path(digest)) or 0 for digest in held}
+
+    def open(self, digest: str) -> FileIO:
+        """A shard's file, to be read; raises ``OSError``."""
+        return FileIO(self._path(digest))
+
+    def found_right(self, digest: str) -> None:
+        """All of a shard has been read again, and is what was sent."""
+        with contextlib.suppress(OSError):  # on a disk that takes no changes
+            os.utime(self._path(digest))
+
+    def verified_ago_s(self, digests: Iterable[str]) -> int | None:
+        """Since when all of these have been found right, in seconds; None where one is missing."""
+        since = min((_written_s(self._path(digest)) for digest in digests), default=0.0)
+        return max(0, int(time.time() - since)) if since else None
+
+    def inode_of(self, digest: str) -> int | None:
+        """Which file holds a shard now; None where none does."""
+        with contextlib.suppress(FileNotFoundError):
+            return self._path(digest).stat().st_ino
+        return None
+
+    def set_aside(self, damaged: DamagedShard, inode: int | None) -> bool:
+        """Hold a shard no more; returns whether it was the file ``inode`` that was here.
+
+        None stands for one that is missing. Another file may have come in the meantime.
+        """
+        with self._changed:
+            if damaged.digest in self.damaged or self.inode_of(damaged.digest) != inode:
+                return False
+            self.damaged.add(damaged, self._path(damaged.digest))
+            return True
 
     def receive(
         self, digest: str, size_bytes: int, offset_bytes: int, parts: Iterable[bytes]
@@ -121,7 +175,7 @@ class ShardVault:
         if not 0 <= size_bytes <= MAX_FILE_BYTES:
             raise NodeError(f"a shard of {size_bytes} bytes is none")
         with self._turn(digest):
-            if path.exists():
+            if self.held([digest]):
                 yield None
                 return
             there = _size(partial) or 0
@@ -142,11 +196,14 @@ class ShardVault:
                 raise
             partial.replace(path)
             sync_folder(self._folder)
+            self.damaged.forget(digest)
 
     @contextlib.contextmanager
     def reading(self, digest: str, offset_bytes: int, part_bytes: int) -> Iterator[Outgoing]:
         """A shard that is here, to be sent. Raises ``NodeError`` when it is not."""
         path = self._path(digest)
+        if digest in self.damaged:
+            raise NodeError(f"shard {digest[:12]} is damaged on this node")
         with self._changed:
             self._reading[digest] += 1
         try:
@@ -174,6 +231,9 @@ class ShardVault:
                 if path.stem not in keep and path.stem not in self._arriving:
                     path.unlink(missing_ok=True)
                     log.info("removed shard %s of another store", path.stem[:12])
+            for one in self.damaged:
+                if one.digest not in keep:
+                    self.damaged.forget(one.digest)
 
     @contextlib.contextmanager
     def _turn(self, digest: str) -> Iterator[None]:
@@ -232,7 +292,8 @@ class ShardVault:
     def _removable(self) -> list[Path]:
         """What may go to make room, oldest first."""
         needed = self._serving | self._wanted | self._arriving.keys() | self._reading.keys()
-        return sorted((p for p in self._files() if p.stem not in needed), key=_written_s)
+        others = sorted((p for p in self._files() if p.stem not in needed), key=_written_s)
+        return [*self.damaged.files(), *others]
 
     def _drop_partials(self) -> None:
         """Remove beginnings that are too old or too many; who wants one at this moment keeps it."""

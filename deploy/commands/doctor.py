@@ -8,25 +8,38 @@ from typing import Any
 import click
 
 from cluster import settings
+from cluster.dialing import Dialer
+from cluster.errors import NodeError, NodeLost
+from cluster.peer import Peer
 from deploy import screen
 from deploy.access import dialer_for
 from deploy.commands.options import cluster_option, insecure_option, nodes_option
+from deploy.commands.verify import node_bars
 from deploy.doctor_table import fact_tables, findings_text, own_line
 from deploy.examining import gather_facts, was_insecure
 from deploy.facts import ClusterFacts, Examined, Silent
 from deploy.findings import Finding, Severity
 from deploy.judgement import judge
 from deploy.message_json import to_json
+from deploy.verifying import verify_nodes
 
 
 @click.command()
 @nodes_option
 @insecure_option
+@click.option(
+    "--verify", is_flag=True, help="Have each node read all of its shards again, which takes long."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @cluster_option
 @click.pass_context
 def doctor(
-    context: click.Context, nodes: str | None, insecure: bool, as_json: bool, cluster: str
+    context: click.Context,
+    nodes: str | None,
+    insecure: bool,
+    verify: bool,
+    as_json: bool,
+    cluster: str,
 ) -> None:
     """Examine the nodes and this machine, and say what to do. Exit code 1 when there is a problem.
 
@@ -34,8 +47,12 @@ def doctor(
     its disk; beside that nothing changes on them.
     """
     settings.check_cluster_name(cluster)
-    with screen.notes.status("asking the nodes"):
-        facts = gather_facts(cluster, nodes, dialer_for(cluster, insecure or was_insecure(cluster)))
+    dialer = dialer_for(cluster, insecure or was_insecure(cluster))
+    if verify:
+        facts = _verified_facts(cluster, nodes, dialer)
+    else:
+        with screen.notes.status("asking the nodes"):
+            facts = gather_facts(cluster, nodes, dialer)
     findings = judge(facts)
     if as_json:
         click.echo(json.dumps(_report(facts, findings)))
@@ -46,6 +63,21 @@ def doctor(
         screen.answers.print(findings_text(findings), soft_wrap=True)
     if any(finding.severity is Severity.PROBLEM for finding in findings):
         context.exit(1)
+
+
+def _verified_facts(cluster: str, nodes: str | None, dialer: Dialer) -> ClusterFacts:
+    """The facts after each node has read its shards again; who does not answer is silent later."""
+    with screen.bars() as progress:
+
+        def verify(peers: Sequence[Peer]) -> None:
+            found = verify_nodes(peers, dialer, node_bars(progress))
+            screen.warn(
+                screen.plain(f"{one.peer.label}: not verified: {one.error}")
+                for one in found
+                if isinstance(one.error, NodeError) and not isinstance(one.error, NodeLost)
+            )
+
+        return gather_facts(cluster, nodes, dialer, verify)
 
 
 def _report(facts: ClusterFacts, findings: Sequence[Finding]) -> dict[str, Any]:

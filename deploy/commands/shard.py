@@ -1,13 +1,11 @@
-"""``pi-cluster shard`` and ``pi-cluster verify``."""
+"""``pi-cluster shard``."""
 
 from pathlib import Path
 
 import click
 
 from cluster import settings
-from cluster.errors import StoreError
 from cluster.manifest import WEIGHTS
-from cluster.store import Store
 from deploy import screen
 from kernels import Engine
 from shard_tool.convert import shard as shard_checkpoint
@@ -44,15 +42,3 @@ def shard(checkpoint: Path, out: Path, weights: str, outer_weights: str | None) 
         f"{len(manifest.files)} files, {weights}. Next: pi-cluster up {out}",
         soft_wrap=True,
     )
-
-
-@click.command()
-@click.argument("store", type=click.Path(path_type=Path))
-def verify(store: Path) -> None:
-    """Compare every file of a store with its manifest, and name those that are damaged."""
-    with screen.bars() as progress:
-        opened = Store(store)
-        damage = opened.verify(screen.FileBar(progress))
-    if damage:
-        raise StoreError("\n".join([f"{store} is damaged:", *(f"  {one}" for one in damage)]))
-    screen.notes.print(f"{store}: all {len(opened.manifest.files)} files are as written")

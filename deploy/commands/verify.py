@@ -1,0 +1,112 @@
+"""``pi-cluster verify``: whether a store, or what nodes hold of one, is as it was written."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+from rich.markup import escape
+from rich.progress import Progress
+
+from cluster.dialing import Dialer
+from cluster.errors import StoreError
+from cluster.peer import Peer
+from cluster.store import Store
+from deploy import screen
+from deploy.access import dialer_for
+from deploy.commands.options import cluster_option, insecure_option
+from deploy.examining import was_insecure
+from deploy.nodes import named_or_found
+from deploy.record import has_record, load_record
+from deploy.verifying import OnProgress, Verified, verify_nodes
+from protos import pi_cluster_pb2 as pb
+
+_ALL = "all"
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--nodes",
+    is_flag=False,
+    flag_value=_ALL,
+    metavar="[HOST:PORT,...]",
+    help="Verify what nodes hold: these, or else those of the pipeline, or that mDNS finds.",
+)
+@insecure_option
+@cluster_option
+def verify(store: Path | None, nodes: str | None, insecure: bool, cluster: str) -> None:
+    """Compare every file of a store with its manifest, and name those that are damaged.
+
+    With --nodes, each node reads all of its shards again. One that is damaged is set aside, and
+    nothing computes on it any more; `pi-cluster up` sends it again.
+    """
+    if (store is None) == (nodes is None):
+        raise click.UsageError("name a STORE, or give --nodes to verify what the nodes hold")
+    if store is not None:
+        _verify_store(store)
+        return
+    dialer = dialer_for(cluster, insecure or was_insecure(cluster))
+    peers = _peers(None if nodes == _ALL else nodes, cluster, dialer)
+    with screen.bars() as progress:
+        found = verify_nodes(peers, dialer, node_bars(progress))
+    _tell(found)
+
+
+def node_bars(progress: Progress) -> OnProgress:
+    """A bar for each node."""
+    bars: dict[Peer, Callable[[int, int, str], None]] = {}
+
+    def show(peer: Peer, reply: pb.VerifyShardsReply) -> None:
+        bar = bars.setdefault(peer, screen.FileBar(progress)) if peer not in bars else bars[peer]
+        what = f"{peer.name or peer.address} {reply.name}"
+        bar(reply.done_bytes, reply.total_bytes, escape(screen.plain(what)))
+
+    return show
+
+
+def _verify_store(path: Path) -> None:
+    with screen.bars() as progress:
+        opened = Store(path)
+        damage = opened.verify(screen.FileBar(progress))
+    if damage:
+        raise StoreError("\n".join([f"{path} is damaged:", *(f"  {one}" for one in damage)]))
+    screen.notes.print(f"{path}: all {len(opened.manifest.files)} files are as written")
+
+
+def _peers(named: str | None, cluster: str, dialer: Dialer) -> list[Peer]:
+    if not named and has_record(cluster):
+        return [stage.peer for stage in load_record(cluster).addresses]
+    nodes, warnings = named_or_found(named, cluster, dialer)
+    screen.warn(warnings)
+    return [node.peer for node in nodes]
+
+
+def _tell(found: Sequence[Verified]) -> None:
+    """A line for each node that is right; raises ``StoreError`` about the others."""
+    for one in found:
+        if one.is_right:
+            line = f"{one.peer.label}: {_shards(one.shards)} as sent"
+            screen.notes.print(screen.plain(line), markup=False, soft_wrap=True)
+    wrong = [line for one in found for line in _problems(one)]
+    if wrong:
+        advice = "`pi-cluster up` sends damaged shards again"
+        is_damage = any(one.damaged for one in found)
+        text = ["not all nodes are right:", *wrong, *([advice] if is_damage else [])]
+        raise StoreError("\n".join(text))
+
+
+def _problems(one: Verified) -> list[str]:
+    if one.error:
+        return [screen.plain(f"  {one.peer.label}: not verified: {one.error}")]
+    return [
+        screen.plain(f"  {one.peer.label}: {label(shard)} {shard.problem}") for shard in one.damaged
+    ]
+
+
+def label(shard: pb.DamagedShard) -> str:
+    """What people call it."""
+    return shard.name or f"shard {shard.sha256[:12]}"
+
+
+def _shards(number: int) -> str:
+    return f"all {number} shards are" if number != 1 else "its one shard is"
