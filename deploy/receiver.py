@@ -13,6 +13,7 @@ from cluster.manifest import ShardFile
 from cluster.node import FoundShards, NodeClient
 from cluster.peer import Peer
 from deploy.nodes import Node
+from deploy.open_clients import OpenClients
 
 PATIENCE_S = 30.0  # a node that does not answer for longer is lost
 _RETRY_S = 0.5
@@ -72,13 +73,12 @@ class Receiver:
         self.sent_bytes = 0
         self.fetched_bytes = 0
         self._files = files
-        self._dialer = dialer
         self._progress = progress
         self._lock = threading.Lock()
         self._received: dict[str, int] = {}
         self._lacking: list[ShardFile] = []
         self._stopped = threading.Event()
-        self._clients: set[NodeClient] = set()
+        self._clients = OpenClients(dialer)
 
     def held_of(self, files: Sequence[ShardFile]) -> frozenset[str]:
         """Digests of those of ``files`` that the node holds."""
@@ -139,9 +139,7 @@ class Receiver:
     def stop(self) -> None:
         """Break off what is under way."""
         self._stopped.set()
-        with self._lock:
-            for client in self._clients:
-                client.close()
+        self._clients.stop()
 
     def _bring(self, file: ShardFile, attempt: Callable[[NodeClient, int], None]) -> None:
         """Try until the node has the shard, from where it stands."""
@@ -164,27 +162,13 @@ class Receiver:
         patience = _Patience()
         while True:
             try:
-                with self._client() as client:
+                with self._clients.client(self.node.peer) as client:
                     return work(client, patience)
             except (NodeLost, AccessError):
                 if patience.is_over:
                     raise
             if self._stopped.wait(_RETRY_S):
                 raise NodeError("the transfer was broken off")
-
-    @contextlib.contextmanager
-    def _client(self) -> Iterator[NodeClient]:
-        """A client that :meth:`stop` closes."""
-        with NodeClient(self.node.peer, self._dialer) as client:
-            with self._lock:
-                if self._stopped.is_set():
-                    raise NodeError("the transfer was broken off")
-                self._clients.add(client)
-            try:
-                yield client
-            finally:
-                with self._lock:
-                    self._clients.remove(client)
 
     def _look(self, client: NodeClient, file: ShardFile) -> int | None:
         """How many bytes of the file the node has; None when it has all, and has checked them."""

@@ -64,6 +64,14 @@ def test_the_service_may_do_little(up):
     assert login[-1] == "/usr/sbin/nologin"
 
 
+def test_what_verifies_shards_gives_way_to_what_computes(up):
+    _, (host, _) = up
+    unit = "pi-cluster-default.service"
+    process_id = host.run("systemctl", "show", "--property=MainPID", "--value", unit).out.strip()
+    niceness = host.run("ps", "-L", "-o", "ni=", "-p", process_id).out.split()
+    assert niceness.count("19") == 1 and set(niceness) == {"0", "19"}
+
+
 def test_nobody_else_reads_the_nodes_folder(up):
     _, (host, _) = up
     assert host.run("ls", "/var/lib/pi-cluster/default").code != 0

@@ -134,6 +134,27 @@ def test_a_slow_disk_is_a_warning_and_one_not_measured_is_not():
     assert nothing(with_first(disk_read_bytes_ps=0.0))
 
 
+def test_each_damaged_shard_is_a_problem_with_its_name_or_its_digest():
+    damaged = [
+        pb.DamagedShard(sha256="a" * 64, name="layer-07.safetensors", problem="is missing"),
+        pb.DamagedShard(sha256="b" * 64, problem="cannot be read: Input/output error"),
+    ]
+    facts = with_first()
+    facts.nodes[0].about.damaged_shards.extend(damaged)
+    words = [words for severity, words in found(facts) if severity is PROBLEM]
+    assert len(words) == 2 and all("pi-cluster up" in one for one in words)
+    assert "layer-07.safetensors is missing" in words[0]
+    assert f"shard {'b' * 12} cannot be read: Input/output error" in words[1]
+
+
+def test_weights_that_two_rounds_have_missed_are_a_warning():
+    facts = with_first()
+    facts.nodes[0].about.stage.verified_ago_s = 14 * 86_400
+    assert nothing(facts)
+    facts.nodes[0].about.stage.verified_ago_s += 1
+    assert the_only(facts, WARNING, "14 days ago", "verify --nodes")
+
+
 def test_heat_is_a_warning_from_80_degrees_and_a_problem_from_85():
     assert nothing(with_first(temperature_c=79.9))
     assert the_only(with_first(temperature_c=80.0), WARNING, "80 °C", "fan")
