@@ -36,7 +36,9 @@ CALL_TIMEOUT_S = 10.0
 MEASURE_TIMEOUT_S = 60.0  # two seconds on a Pi, more on one that has other things to do
 EXAMINE_TIMEOUT_S = 45.0  # another one's examination first, and a slow disk
 TRANSFER_STALL_S = 30.0  # a shard that has not come on for so long will not
-VERIFY_BYTES_PS = 10e6  # an eighth or so of what a microSD card reads, 5 % of a core of a Pi 4
+# An eighth to a quarter of what a microSD card reads; and hashing it takes less than a tenth of one
+# core, also of a Pi 4, which has no instructions for SHA-256.
+VERIFY_BYTES_PS = 10e6
 VERIFY_DAYS = 7.0  # from one check of the loaded shards to the next
 LOAD_TIMEOUT_S = 120.0  # a quarter of a 7B is read from a microSD card in about 25 s
 KEEPALIVE_TIME_MS = 2_000  # an unplugged cable is noticed after this and the next

@@ -133,8 +133,8 @@ class ShardVault:
         return max(0, int(time.time() - since)) if since else None
 
     def inode_of(self, digest: str) -> int | None:
-        """Which file holds a shard now; None where none does."""
-        with contextlib.suppress(FileNotFoundError):
+        """Which file holds a shard now; None where none does, or its folder cannot be read."""
+        with contextlib.suppress(OSError):
             return self._path(digest).stat().st_ino
         return None
 
@@ -326,7 +326,7 @@ def _size(path: Path) -> int | None:
 
 
 def _written_s(path: Path) -> float:
-    """When it was last written, in seconds since 1970."""
-    with contextlib.suppress(FileNotFoundError):
+    """When it was last written, in seconds since 1970; 0 where nothing tells."""
+    with contextlib.suppress(OSError):
         return path.stat().st_mtime
     return 0.0
