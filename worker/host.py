@@ -181,8 +181,8 @@ class StageHost:
             if damaged.digest not in {file.sha256 for file in serving.files}:
                 return
             reason = (
-                f"{damaged.label} on {self._name} is damaged, it {damaged.problem}: run "
-                "`pi-cluster up`, which sends it again"
+                f"{damaged.label} on {self._name} is damaged, it {damaged.problem}: "
+                "the next `up` sends it again"
             )
             self._withdrawn = _Withdrawn(serving.assignment, serving.files, reason)
             self._serving = None

@@ -108,8 +108,7 @@ class ShardVault:
             if file.sha256 in self.damaged:
                 problem = self.damaged[file.sha256].problem
                 raise StoreError(
-                    f"{file.name} is damaged, it {problem}: run `pi-cluster up`, which sends it "
-                    "again"
+                    f"{file.name} is damaged, it {problem}: the next `up` sends it again"
                 )
 
     def whole(self) -> dict[str, int]:
@@ -118,9 +117,14 @@ class ShardVault:
         held = self.held(path.stem for path in paths if _DIGEST.fullmatch(path.stem))
         return {digest: _size(self._path(digest)) or 0 for digest in held}
 
-    def open(self, digest: str) -> FileIO:
-        """A shard's file, to be read; raises ``OSError``."""
-        return FileIO(self._path(digest))
+    def open(self, digest: str, past_cache: bool = False) -> FileIO:
+        """A shard's file, to be read; raises ``OSError``.
+
+        Past the page cache it comes from the disk itself, into buffers and from offsets that are
+        aligned; ``EINVAL`` tells that the file system knows no such thing.
+        """
+        flags = os.O_RDONLY | (os.O_DIRECT if past_cache else 0)
+        return FileIO(os.open(self._path(digest), flags))
 
     def found_right(self, digest: str) -> None:
         """All of a shard has been read again, and is what was sent."""

@@ -7,6 +7,7 @@ import click
 from rich.markup import escape
 from rich.progress import Progress
 
+from cluster import settings
 from cluster.dialing import Dialer
 from cluster.errors import StoreError
 from cluster.peer import Peer
@@ -49,7 +50,7 @@ def verify(store: Path | None, nodes: str | None, insecure: bool, cluster: str) 
     peers = _peers(None if nodes == _ALL else nodes, cluster, dialer)
     with screen.bars() as progress:
         found = verify_nodes(peers, dialer, node_bars(progress))
-    _tell(found)
+    _tell(found, cluster)
 
 
 def node_bars(progress: Progress) -> OnProgress:
@@ -81,7 +82,7 @@ def _peers(named: str | None, cluster: str, dialer: Dialer) -> list[Peer]:
     return [node.peer for node in nodes]
 
 
-def _tell(found: Sequence[Verified]) -> None:
+def _tell(found: Sequence[Verified], cluster: str) -> None:
     """A line for each node that is right; raises ``StoreError`` about the others."""
     for one in found:
         if one.is_right:
@@ -89,7 +90,8 @@ def _tell(found: Sequence[Verified]) -> None:
             screen.notes.print(screen.plain(line), markup=False, soft_wrap=True)
     wrong = [line for one in found for line in _problems(one)]
     if wrong:
-        advice = "`pi-cluster up` sends damaged shards again"
+        named = "" if cluster == settings.DEFAULT_CLUSTER else f" --cluster {cluster}"
+        advice = f"`pi-cluster up{named}` sends damaged shards again"
         is_damage = any(one.damaged for one in found)
         text = ["not all nodes are right:", *wrong, *([advice] if is_damage else [])]
         raise StoreError("\n".join(text))

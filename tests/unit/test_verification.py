@@ -1,7 +1,10 @@
 """Shards on a disk that loses bits: what is found, what is set aside, and what is served then."""
 
 import functools
+import mmap
 import os
+import shutil
+import subprocess
 import threading
 from contextlib import closing
 from dataclasses import replace
@@ -90,7 +93,9 @@ def test_what_is_right_is_told_and_remembered_as_found_right_now(worker):
     assert worker.host.status().verified_ago_s > 5e8
     reply = worker.verify()
     assert (reply.shards, list(reply.damaged)) == (len(worker.manifest.files), [])
-    assert reply.done_bytes == reply.total_bytes == worker.manifest.size_bytes
+    # Those of the stage are read from memory and from the disk.
+    mapped_bytes = sum(file.size_bytes for file in worker.files)
+    assert reply.done_bytes == reply.total_bytes == worker.manifest.size_bytes + mapped_bytes
     assert worker.host.status().verified_ago_s < 1e6
 
 
@@ -141,6 +146,43 @@ def test_a_card_that_answers_with_an_error_is_named(worker):
     assert worker.host.status() is not None
 
 
+@pytest.fixture
+def card(tmp_path):
+    """A file system in a file, mounted: its bytes can be changed behind the system's back."""
+    if os.geteuid() or not all(map(shutil.which, ("mkfs.ext4", "mount"))):
+        pytest.skip("mounting a file system needs root, mount and mkfs.ext4")
+    image, folder = tmp_path / "card.img", tmp_path / "card"
+    folder.mkdir()
+    with image.open("wb") as file:
+        file.truncate(120 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+    words = ["mount", "-o", "loop", image, folder]
+    mounted = subprocess.run(words, capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"mounting is not allowed here: {mounted.stderr}")
+    yield image, folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_card_that_lost_a_bit_behind_what_is_in_memory_is_found(store, card):
+    image, folder = card
+    worker = Worker(store, folder)
+    worker.receive_all()
+    worker.host.load(worker.assignment)
+    assert list(worker.verify().damaged) == []
+    file = worker.files[1]
+    right = worker.path(file).read_bytes()
+    os.sync()
+    with image.open("rb") as opened, mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+        place = mapped.find(right[4096:8192])
+    change(image, place + 7)
+    assert worker.path(file).read_bytes() == right  # from memory
+    [damaged] = worker.verify().damaged
+    assert damaged.name == file.name
+    assert damaged.problem.endswith("on the disk, though still in memory")
+    assert worker.host.status() is None
+
+
 def test_nothing_is_served_from_a_damaged_shard_and_the_reason_names_it_and_the_node(worker):
     file = worker.files[2]
     change(worker.path(file), 1000)
@@ -148,7 +190,7 @@ def test_nothing_is_served_from_a_damaged_shard_and_the_reason_names_it_and_the_
     assert worker.host.status() is None and worker.vault.held([file.sha256]) == []
     header = pb.SessionHeader(wire_version=1, epoch=EPOCH, session="s")
     with (
-        pytest.raises(StoreError, match=rf"{file.name} on pi2 is damaged.*pi-cluster up"),
+        pytest.raises(StoreError, match=rf"{file.name} on pi2 is damaged.*next `up` sends"),
         worker.host.session(header),
     ):
         pass
