@@ -9,6 +9,7 @@
     + NodeLost         a node stopped answering            look at that node, then `pi-cluster up`
     + PipelineBusy     another coordinator holds it        wait, or end the other one
     + QueueFull        too many requests wait for it       try again later
+    + ShardDamaged     a node's shard has lost its bytes   `pi-cluster up` sends it again
     + StaleEpoch       a newer `up` replaced the pipeline  ask again
   + SessionYielded     another took a resting pipeline     ask again, the session begins anew
   + AccessError        a certificate is not good enough  the message names the way in
@@ -54,6 +55,10 @@ class PipelineBusy(NodeError):
 
 class QueueFull(NodeError):
     """More requests wait for the pipeline than the coordinator remembers."""
+
+
+class ShardDamaged(NodeError):
+    """A node let go of its stage, since a shard that it maps is not what was sent."""
 
 
 class StaleEpoch(NodeError):

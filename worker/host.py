@@ -14,6 +14,7 @@ from cluster.errors import (
     ClusterError,
     NodeError,
     PipelineBusy,
+    ShardDamaged,
     StaleEpoch,
     StoreError,
 )
@@ -187,7 +188,7 @@ class StageHost:
             self._withdrawn = _Withdrawn(serving.assignment, serving.files, reason)
             self._serving = None
             if self._session:
-                self._session.fail(StoreError(reason))
+                self._session.fail(ShardDamaged(reason))
         log.error("epoch %d: %s", serving.assignment.epoch, reason)
 
     def restore(self, assignment: Assignment) -> bool:
@@ -382,7 +383,7 @@ class StageHost:
 
     def _nothing_served(self, epoch: int) -> ClusterError:
         if self._withdrawn and self._withdrawn.assignment.epoch == epoch:
-            return StoreError(self._withdrawn.reason)
+            return ShardDamaged(self._withdrawn.reason)
         return StaleEpoch("no stage is loaded here: run `pi-cluster up`")
 
     def _outlet(self, assignment: Assignment, header: pb.SessionHeader, session: Session) -> Outlet:

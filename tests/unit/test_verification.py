@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cluster.dialing import PlainDialer
-from cluster.errors import NodeError, StaleEpoch, StoreError
+from cluster.errors import NodeError, ShardDamaged, StaleEpoch, StoreError
 from cluster.peer import Peer
 from cluster.plan import LayerRange
 from protos import pi_cluster_pb2 as pb
@@ -190,7 +190,7 @@ def test_nothing_is_served_from_a_damaged_shard_and_the_reason_names_it_and_the_
     assert worker.host.status() is None and worker.vault.held([file.sha256]) == []
     header = pb.SessionHeader(wire_version=1, epoch=EPOCH, session="s")
     with (
-        pytest.raises(StoreError, match=rf"{file.name} on pi2 is damaged.*next `up` sends"),
+        pytest.raises(ShardDamaged, match=rf"{file.name} on pi2 is damaged.*next `up` sends"),
         worker.host.session(header),
     ):
         pass
