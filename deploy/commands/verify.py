@@ -58,9 +58,10 @@ def node_bars(progress: Progress) -> OnProgress:
     bars: dict[Peer, Callable[[int, int, str], None]] = {}
 
     def show(peer: Peer, reply: pb.VerifyShardsReply) -> None:
-        bar = bars.setdefault(peer, screen.FileBar(progress)) if peer not in bars else bars[peer]
+        if peer not in bars:
+            bars[peer] = screen.FileBar(progress)
         what = f"{peer.name or peer.address} {reply.name}"
-        bar(reply.done_bytes, reply.total_bytes, escape(screen.plain(what)))
+        bars[peer](reply.done_bytes, reply.total_bytes, escape(screen.plain(what)))
 
     return show
 
