@@ -7,7 +7,7 @@ PACKAGES := cluster coordinator deploy kernels protos shard_tool storyteller tra
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz test-arm test-hosts test-hosts-quick check lock format protos bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality bench-transfer test-sanitized wheels clean
+.PHONY: help demo test fuzz test-avx2 test-arm test-hosts test-hosts-quick check lock format protos bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality bench-transfer test-sanitized wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -22,6 +22,13 @@ test: .venv/developing ## run all tests, two at a time: unit, parity and integra
 
 fuzz: .venv/developing ## send 10 000 random messages to every method of a worker, with and without certificates: ten minutes
 	$(BIN)/python -m pytest tests/integration/test_fuzz.py --fuzz-messages 10000
+
+# The emulator gives no memory back (MADV_REMOVE), which one test asks for.
+test-avx2: .venv/developing ## run the tests of the arithmetic on an emulated x86 without AVX-512: needs qemu-user, ten minutes
+	qemu-x86_64 -cpu Haswell,-pcid,-x2apic,-tsc-deadline,-hle,-invpcid,-rtm $(BIN)/python -m pytest --timeout 600 \
+		--deselect tests/unit/test_kernels_attention.py::test_memory_is_provided_as_texts_grow_and_taken_back_when_they_are_shortened \
+		tests/unit/test_kernel*.py tests/unit/test_stage.py tests/unit/test_arithmetic.py tests/unit/test_attention.py \
+		tests/unit/test_rope.py tests/unit/test_loading.py tests/parity
 
 test-arm: .venv/developing ## cross-compile the kernels and compare their bits on an emulated Pi 4 and Pi 5
 	$(BIN)/python -m pytest -m arm
