@@ -75,5 +75,7 @@ class DamagedShards:
                 path.unlink()
 
     def files(self) -> list[Path]:
-        """What is set aside."""
-        return list(self._folder.glob("*" + DAMAGED_SUFFIX))
+        """What is set aside; nothing where the folder is missing or cannot be read."""
+        with contextlib.suppress(OSError):
+            return list(self._folder.glob("*" + DAMAGED_SUFFIX))
+        return []

@@ -140,7 +140,7 @@ class StageHost:
                 )
             if self._last:
                 self._last.keep(assignment)
-        except (ClusterError, ModelError, KernelsError) as error:
+        except (ClusterError, ModelError, KernelsError, OSError) as error:
             log.warning("the stage from before cannot be loaded, starting empty: %s", error)
         return_free_pages()
 

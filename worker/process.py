@@ -41,7 +41,6 @@ from worker.vault import ShardVault, shards_folder
 
 log = logging.getLogger(__name__)
 
-_MAX_NAME = 64
 _POLL_S = 0.2
 _DAY_S = 86_400
 
@@ -85,7 +84,7 @@ def run_worker(options: WorkerOptions) -> None:
             options = _join(options, stopping)
         if not stopping.is_set():
             _serve(options, engine, tell, stopping)
-    log.info("node %s has left", options.name[:_MAX_NAME])
+    log.info("node %s has left", options.name)
 
 
 def _serve(
@@ -105,7 +104,7 @@ def _serve(
     host = StageHost(vault, load, dialer, LastAssignment(options.data_dir), options.name)
     about = pb.NodeDescription(
         node_id=identity.node_id,
-        name=options.name[:_MAX_NAME],
+        name=options.name,
         cluster=options.cluster,
         version=VERSION,
         wire_version=wire.WIRE_VERSION,
@@ -144,7 +143,7 @@ def _serve(
 
 def _join(options: WorkerOptions, stopping: threading.Event) -> WorkerOptions:
     """Wait to be admitted, or stopped; returns the options with the port that was chosen."""
-    enrolment = Enrolment(options.data_dir, options.cluster, options.name[:_MAX_NAME])
+    enrolment = Enrolment(options.data_dir, options.cluster, options.name)
     node_id, token_id = enrolment.identity.id, enrolment.token.id
     with enrolment_server(enrolment) as server:
         port = _bind(server, options, enrolment.server_credentials)
