@@ -163,8 +163,10 @@ class Verifier:
     def _watch(self, every_s: float) -> None:
         with contextlib.suppress(OSError):  # of this thread alone, so that decoding does not wait
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
-        while not self._stopping.is_set():
+        while True:
             self._woken.clear()
+            if self._stopping.is_set():  # looked at last, or its waking could be slept through
+                return
             withdrawn = self._look()
             file, due_s = self._next(math.inf if withdrawn else every_s)
             if file and due_s <= 0:
