@@ -93,14 +93,17 @@ def test_one_bit_in_each_of_many_shards_is_found_and_up_moves_exactly_those(clus
     assert "already up" in cluster.up("--nodes", ",".join(addresses)).err
 
 
-def test_an_answer_in_flight_ends_with_the_name_of_the_shard_and_of_its_node(cluster, endless):
+@pytest.mark.parametrize("node", ["one", "two"], ids=["the first stage", "the last stage"])
+def test_an_answer_in_flight_ends_with_the_name_of_the_shard_and_of_its_node(
+    cluster, endless, node
+):
     start_pair(cluster, *OFTEN)
     asking = cluster.start("prompt", *endless, "--max-tokens", "100000")
     asking.read(1)
-    file = files_of(cluster, "two")[3]
-    flip_a_bit(path_of(cluster, "two", file))
+    file = files_of(cluster, node)[3]
+    flip_a_bit(path_of(cluster, node, file))
     ended = asking.end()
-    assert ended.code == 1 and f"{file.name} on two is damaged" in ended.err, ended.err[-500:]
+    assert ended.code == 1 and f"{file.name} on {node} is damaged" in ended.err, ended.err[-500:]
 
 
 @pytest.mark.parametrize("number", [0, -1], ids=["the embedding", "the last layer"])
