@@ -16,7 +16,7 @@ NAMING = Naming(lambda name: name, has_half_split_rows=False)
 def weight_files(folder: Path) -> list[Path]:
     """The folder's files of weights: one, or the parts of a large model."""
     single = folder / SINGLE_NAME
-    return [single] if single.exists() else sorted(folder.glob("consolidated*.safetensors"))
+    return [single] if single.is_file() else sorted(folder.glob("consolidated*.safetensors"))
 
 
 def open_files(folder: Path, stack: ExitStack) -> dict[str, TensorFile]:

@@ -6,6 +6,7 @@ Mistral does (``consolidated*.safetensors``), and the configuration as ``config.
 configuration describes either weights.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -72,4 +73,6 @@ def _config_path(folder: Path, weights: ModuleType) -> Path:
 
 
 def _is_there(path: Path) -> bool:
-    return path.is_file() and not is_lfs_pointer(path)
+    with suppress(OSError):
+        return path.is_file() and not is_lfs_pointer(path)
+    return True  # opening it says why it cannot be read

@@ -20,9 +20,9 @@ def weight_files(folder: Path) -> list[Path]:
 
     Raises ``CheckpointError`` for an index that cannot be read.
     """
-    if (folder / SINGLE_NAME).exists():
+    if (folder / SINGLE_NAME).is_file():
         return [folder / SINGLE_NAME]
-    if not (folder / INDEX_NAME).exists():
+    if not (folder / INDEX_NAME).is_file():
         return []
     return [folder / name for name in sorted(set(_weight_map(folder / INDEX_NAME).values()))]
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from shard_tool.source_files import read_json
+from transformer.config import as_json
 
 ADAPTER_CONFIG_NAME = "adapter_config.json"
 _ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin", "adapter_model.pt")
@@ -52,7 +53,7 @@ def _adapter(folder: Path) -> str | None:
         return None
     base = read_json(folder / ADAPTER_CONFIG_NAME) if has_config else {}
     name = base.get("base_model_name_or_path")
-    of = f" {name}" if isinstance(name, str) and name else ""
+    of = f" {as_json(name)}" if isinstance(name, str) and name else ""
     return (
         f"{folder} holds an adapter (LoRA), not a model: merge it into its base model{of} first "
         "(peft: merge_and_unload, then save_pretrained), and shard the result"

@@ -6,6 +6,8 @@ has beside or instead; ``...`` takes a key away.
 
 from typing import Any
 
+from transformer.config import ModelConfig
+
 Values = dict[str, Any]
 
 
@@ -35,6 +37,21 @@ MISTRAL_V1: Values = {
     "use_cache": True,
     "vocab_size": 32000,
 }
+MISTRAL_7B = ModelConfig(
+    dim=4096,
+    n_layers=32,
+    n_heads=32,
+    n_kv_heads=8,
+    head_dim=128,
+    hidden_dim=14336,
+    vocab_size=32000,
+    norm_eps=1e-5,
+    rope_theta=10_000.0,
+    window=4096,
+    max_positions=32768,
+)
+"""What both of version 0.1's files say."""
+
 _MISTRAL = _changed(MISTRAL_V1, attention_dropout=0.0)
 LLAMA_2_7B: Values = {
     "_name_or_path": "meta-llama/Llama-2-7b-hf",

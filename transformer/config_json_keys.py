@@ -70,5 +70,6 @@ HARMLESS_VALUES: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("norm_type", "normalization"), ("rms_norm", "rmsnorm", "RMSNorm")),
     **dict.fromkeys(("activation", "activation_function", "hidden_activation"), ("silu", "swish")),
     "mlp_activation": ("silu", "swish"),
+    **dict.fromkeys(("is_causal", "causal"), (True,)),
     "output_router_logits": (False,),
 }

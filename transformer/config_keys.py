@@ -6,12 +6,15 @@ is left in the end is *refused*, by its name and with its value: it may be what 
 another one. ``null`` says that there is nothing, and is not refused whatever the key.
 """
 
+import re
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
 from transformer.config import MAX_SIZES, ModelConfig, as_json, find_fault, finite
 from transformer.errors import UnsupportedModel
+
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,7 @@ class ConfigKeys:
 
     def refusal(self, key: str, why: str) -> UnsupportedModel:
         """The error for a key with a value that is not read here."""
+        shown = key if _PLAIN_KEY.fullmatch(key) else as_json(key)
         return UnsupportedModel(
-            f"{self.file_name}: {key} is {as_json(self._values.get(key))}; {why}"
+            f"{self.file_name}: {shown} is {as_json(self._values.get(key))}; {why}"
         )

@@ -2,22 +2,9 @@ import json
 
 import pytest
 
+from tests.published_configurations import MISTRAL_7B
 from transformer.config import ModelConfig
 from transformer.errors import UnsupportedModel
-
-MISTRAL_7B = ModelConfig(
-    dim=4096,
-    n_layers=32,
-    n_heads=32,
-    n_kv_heads=8,
-    head_dim=128,
-    hidden_dim=14336,
-    vocab_size=32000,
-    norm_eps=1e-5,
-    rope_theta=10_000.0,
-    window=4096,
-    max_positions=32768,
-)
 
 
 def test_mistral_7b_has_the_published_number_of_weights():

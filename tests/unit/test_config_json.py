@@ -162,6 +162,9 @@ def test_keys_that_leave_the_arithmetic_alone_change_nothing(changes):
         ({"_sliding_window": [None, 4096]}, ["_sliding_window is [null, 4096]"]),
         ({"no_such_key": 1}, ["no_such_key is 1", "not known here"]),
         ({"no_such_key": "x" * 10_000}, ["no_such_key", "..."]),
+        ({"x" * 10_000: 1}, ["xxx", "..."]),
+        ({"\x1b[2J\u202e": "\x1b[2J"}, [r"\u001b[2J\u202e", r"\u001b[2J"]),
+        ({"is_causal": False}, ["is_causal is false"]),
         ({"hidden_size": 32768, "head_dim": 128, "intermediate_size": 524288}, ["billion weights"]),
         ({"head_dim": 258}, ["head_dim is 258"]),
     ],
@@ -173,6 +176,7 @@ def test_what_is_not_computed_is_refused_by_its_key_and_file(changes, said):
     assert message.startswith("config.json")
     assert all(words in message for words in said), message
     assert len(message) < 500
+    assert message.isprintable()
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -2,6 +2,7 @@ import pytest
 
 from tests.published_configurations import (
     LLAMA_2_7B,
+    MISTRAL_7B,
     MISTRAL_V1,
     MISTRAL_V1_PARAMS,
     MISTRAL_V2_PARAMS,
@@ -10,24 +11,10 @@ from tests.published_configurations import (
     SHARDED_CONFIG_JSON,
     SHARDED_PARAMS_JSON,
 )
-from transformer.config import ModelConfig
 from transformer.config_json import read_config_json
 from transformer.errors import UnsupportedModel
 from transformer.params_json import read_params_json
 
-VERSION_1 = ModelConfig(
-    dim=4096,
-    n_layers=32,
-    n_heads=32,
-    n_kv_heads=8,
-    head_dim=128,
-    hidden_dim=14336,
-    vocab_size=32000,
-    norm_eps=1e-5,
-    rope_theta=10_000.0,
-    window=4096,
-    max_positions=32768,
-)
 NO_THETA = {name for name, values in SHARDED_CONFIG_JSON.items() if "rope_theta" not in values}
 
 
@@ -75,8 +62,8 @@ def test_a_published_params_json_that_says_something_else_is_refused_by_its_key(
 
 
 def test_mistral_7b_reads_the_same_from_both_families_of_files():
-    assert read_config_json(MISTRAL_V1).config == VERSION_1
-    assert read_params_json(MISTRAL_V1_PARAMS).config == VERSION_1
+    assert read_config_json(MISTRAL_V1).config == MISTRAL_7B
+    assert read_params_json(MISTRAL_V1_PARAMS).config == MISTRAL_7B
     newer = read_config_json(SHARDED_CONFIG_JSON["Mistral-7B-Instruct-v0.2"]).config
     assert read_params_json(MISTRAL_V2_PARAMS).config == newer
     assert (newer.rope_theta, newer.window) == (1e6, None)
