@@ -14,8 +14,9 @@ from shard_tool.source_files import SourceTensor, read_json
 from shard_tool.tensors import find_tensors
 from shard_tool.tokenizer_files import find_special_ids, find_tokenizer_files
 from transformer import config_json, params_json
-from transformer.config import ModelConfig
+from transformer.config import ModelConfig, as_json
 from transformer.config_json import read_config_json
+from transformer.errors import UnsupportedModel
 from transformer.params_json import read_params_json
 
 _NAMES_OF_IDS = ("generation_config.json", config_json.FILE_NAME)
@@ -23,6 +24,7 @@ _READERS = {
     config_json.FILE_NAME: read_config_json,
     params_json.FILE_NAME: read_params_json,
 }
+_KEYS = {config_json.FILE_NAME: config_json.KEYS, params_json.FILE_NAME: params_json.KEYS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     form = choose_form(path)
     values = read_json(form.config_path)
     read = _READERS[form.config_path.name](values)
-    notes = [*form.notes, *read.notes]
+    notes = [*form.notes, *read.notes, *_disagreements(form.config_path, read.config)]
     with ExitStack() as stack:
         files = form.weights.open_files(path, stack)
         tensors, more_notes = find_tensors(files, read, form.weights.NAMING, form.config_path.name)
@@ -102,3 +104,23 @@ def open_checkpoint(path: Path) -> Checkpoint:
             eos_ids=eos_ids,
             _files=stack.pop_all(),
         )
+
+
+def _disagreements(used: Path, config: ModelConfig) -> list[str]:
+    """What the other family's configuration, if it is there too, says differently of the model.
+
+    A file of that name that cannot be read is not this model's configuration, and is not used.
+    """
+    (name,) = _READERS.keys() - {used.name}
+    try:
+        other = _READERS[name](read_json(used.with_name(name))).config
+    except (CheckpointError, UnsupportedModel):
+        return []
+    ours, theirs = config.to_dict(), other.to_dict()
+    differing = [field for field in ours if ours[field] != theirs[field]]
+    return [
+        f"{used.name} is used, but {name} differs: by it, {_KEYS[name][field]} is "
+        f"{as_json(theirs[field])}, not {as_json(ours[field])}"
+        for field in differing
+        if field != "max_positions"  # a length of texts, which changes no arithmetic
+    ]

@@ -14,7 +14,7 @@ from transformer.errors import UnsupportedModel
 
 FILE_NAME = "config.json"
 
-_KEYS = {
+KEYS = {
     "dim": "hidden_size",
     "n_layers": "num_hidden_layers",
     "n_heads": "num_attention_heads",
@@ -27,6 +27,8 @@ _KEYS = {
     "window": "sliding_window",
     "max_positions": "max_position_embeddings",
 }
+"""The name that each field of a ``ModelConfig`` has in ``config.json``."""
+
 _TYPES = {"MistralForCausalLM": "mistral", "LlamaForCausalLM": "llama"}
 # What transformers takes where the key is not there at all; null means something else.
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -80,7 +82,7 @@ def read_config_json(values: Mapping[str, Any]) -> ReadConfig:
     }
     tied = keys.flag("tie_word_embeddings")
     keys.refuse_rest(HARMLESS, HARMLESS_VALUES)
-    return ReadConfig(keys.build(fields, _KEYS), tied, tuple(keys.notes))
+    return ReadConfig(keys.build(fields, KEYS), tied, tuple(keys.notes))
 
 
 def _default(keys: ConfigKeys, architecture: str, key: str) -> Any:

@@ -13,7 +13,7 @@ from transformer.errors import UnsupportedModel
 
 FILE_NAME = "params.json"
 
-_KEYS = {
+KEYS = {
     "dim": "dim",
     "n_layers": "n_layers",
     "n_heads": "n_heads",
@@ -26,6 +26,8 @@ _KEYS = {
     "window": "sliding_window",
     "max_positions": "max_position_embeddings",
 }
+"""The name that each field of a ``ModelConfig`` has in ``params.json``."""
+
 _MAX_POSITIONS = 32_768  # of all releases of Mistral 7B
 
 _HARMLESS = frozenset(
@@ -79,7 +81,7 @@ def read_params_json(values: Mapping[str, Any]) -> ReadConfig:
     }
     tied = keys.flag("tied_embeddings")
     keys.refuse_rest(_HARMLESS, _HARMLESS_VALUES)
-    return ReadConfig(keys.build(fields, _KEYS), tied, tuple(keys.notes))
+    return ReadConfig(keys.build(fields, KEYS), tied, tuple(keys.notes))
 
 
 def _window(keys: ConfigKeys, n_layers: int) -> int | None:

@@ -89,6 +89,27 @@ def test_the_weights_that_are_there_are_read_with_whichever_configuration(tmp_pa
     assert shard(tmp_path / "c", tmp_path / "s").digest == expected
 
 
+def test_two_configurations_that_differ_are_noted_with_the_one_that_is_used(tmp_path):
+    write_both(tmp_path / "c")
+    write_consolidated_checkpoint(
+        tmp_path / "c", params_overrides={"sliding_window": ..., "max_seq_len": 9}
+    )
+    notes = []
+    shard(tmp_path / "c", tmp_path / "s", on_note=notes.append)
+    assert notes == [
+        "config.json is used, but params.json differs: by it, sliding_window is null, not 32"
+    ]
+
+
+@pytest.mark.parametrize("text", ["{}", '{"lr": 0.1}', "[", '{"dim": {}}'])
+def test_a_params_json_of_something_else_is_not_worth_a_note(tmp_path, text):
+    write_hugging_face_checkpoint(tmp_path / "c")
+    (tmp_path / "c" / "params.json").write_text(text)
+    notes = []
+    shard(tmp_path / "c", tmp_path / "s", on_note=notes.append)
+    assert notes == []
+
+
 def test_the_ids_of_config_json_hold_for_mistrals_weights_too(tmp_path):
     write_both(tmp_path / "c")
     drop(*PARTS)(tmp_path / "c")
