@@ -7,6 +7,7 @@ from transformer.config import as_json
 
 ADAPTER_CONFIG_NAME = "adapter_config.json"
 _ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin", "adapter_model.pt")
+_OF_QUANTISED = ("quantize_config.json", "quant_config.json")  # GPTQ; AWQ
 _PICKLES = ("*.bin", "*.pth", "*.pt")
 # What a training run leaves beside the weights; none of them is one.
 _OF_TRAINING = ("optimizer", "scheduler", "rng_state", "training_args", "scaler", "random_states")
@@ -36,6 +37,12 @@ def why_no_weights(folder: Path, indexed: list[Path]) -> str:
             "is where: fetch it"
         )
     others = sorted(folder.glob("*.safetensors"))
+    quantised = next((name for name in _OF_QUANTISED if (folder / name).is_file()), None)
+    if others and quantised:
+        return (
+            f"{folder} has quantised weights in {others[0].name} (it has {quantised}): use the "
+            "checkpoint that they were made from, in bfloat16, float16 or float32"
+        )
     if others:
         return (
             f"{folder} has {others[0].name}, and weights of this name are not read: if it holds "

@@ -115,12 +115,7 @@ def _refuse_other_arithmetic(keys: ConfigKeys) -> None:
     if keys.ask("hidden_act") not in (None, "silu", "swish"):
         raise keys.refusal("hidden_act", "only 'silu' is computed here: choose another checkpoint")
     for key in _QUANTIZED:
-        if keys.ask(key):
-            raise keys.refusal(
-                key,
-                "its weights are quantised. Use the checkpoint that it was made from, in bfloat16, "
-                "float16 or float32",
-            )
+        keys.refuse_quantised(key)
     own_code = keys.ask("auto_map")
     classes = own_code if isinstance(own_code, dict) else {}
     if own_code and (

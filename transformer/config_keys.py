@@ -87,6 +87,15 @@ class ConfigKeys:
             return int(value)
         return value
 
+    def refuse_quantised(self, key: str) -> None:
+        """Raise ``UnsupportedModel`` if the key says how the weights were quantised."""
+        if self.ask(key):
+            raise self.refusal(
+                key,
+                "its weights are quantised. Use the checkpoint that it was made from, in bfloat16, "
+                "float16 or float32",
+            )
+
     def refuse_rest(
         self, harmless: Set[str], harmless_values: Mapping[str, tuple[Any, ...]]
     ) -> None:

@@ -57,12 +57,7 @@ def read_params_json(values: Mapping[str, Any]) -> ReadConfig:
     Raises ``UnsupportedModel`` naming the key for all that is not computed here, or not known.
     """
     keys = ConfigKeys(FILE_NAME, values)
-    if keys.ask("quantization"):
-        raise keys.refusal(
-            "quantization",
-            "its weights are quantised. Use the checkpoint that it was made from, in bfloat16, "
-            "float16 or float32",
-        )
+    keys.refuse_quantised("quantization")
     n_heads = keys.size("n_heads", "n_heads")
     n_layers = keys.size("n_layers", "n_layers")
     window = _window(keys, n_layers)

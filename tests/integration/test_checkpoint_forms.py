@@ -187,6 +187,14 @@ WITHOUT_WEIGHTS = {
         ["consolidated.00.pth", "pickle"],
     ),
     "GGUF": ({"mistral__gguf": ""}, ["GGUF"]),
+    "GPTQ under its own name": (
+        {
+            "config__json": "{}",
+            "quantize_config__json": "{}",
+            "gptq_model-4bit-128g__safetensors": "",
+        },
+        ["quantised", "gptq_model-4bit-128g.safetensors", "quantize_config.json"],
+    ),
     "another name": (
         {"config__json": "{}", "mistral-7b__safetensors": ""},
         ["mistral-7b.safetensors", "rename it to model.safetensors"],
