@@ -21,11 +21,13 @@ GENERATION_CONFIG_NAME = "generation_config.json"
 class Checkpoint:
     """Every tensor of a model by Mistral's name, known to be there, whole and of the right shape.
 
-    Close it, or use it as a context manager: its files of weights are open.
+    ``notes`` are sentences for whoever shards it: what was assumed, and what is left out. Close it,
+    or use it as a context manager: its files of weights are open.
     """
 
     path: Path
     config: ModelConfig
+    notes: tuple[str, ...]
     tensors: Mapping[str, SourceTensor]
     tokenizer_files: Mapping[str, Path]
     tokenizer_name: str | None
@@ -66,6 +68,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.is_dir():
         raise CheckpointError(f"there is no checkpoint folder {path}")
+    notes: list[str] = []
     with ExitStack() as stack:
         if (path / hugging_face.CONFIG_NAME).exists() and hugging_face.has_weights(path):
             values = read_json(path / hugging_face.CONFIG_NAME)
@@ -88,6 +91,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(
             path=path,
             config=config,
+            notes=tuple(notes),
             tensors=tensors,
             tokenizer_files=tokenizer_files,
             tokenizer_name=tokenizer_name,
