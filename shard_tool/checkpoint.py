@@ -71,30 +71,32 @@ def open_checkpoint(path: Path) -> Checkpoint:
     notes: list[str] = []
     with ExitStack() as stack:
         if (path / hugging_face.CONFIG_NAME).exists() and hugging_face.has_weights(path):
-            values = read_json(path / hugging_face.CONFIG_NAME)
+            config_path = path / hugging_face.CONFIG_NAME
+            values = read_json(config_path)
             config = ModelConfig.from_hugging_face(values)
             files = hugging_face.open_files(path, stack)
             tensors = hugging_face.find_tensors(files, config, values)
         elif (path / consolidated.PARAMS_NAME).exists() and consolidated.weight_files(path):
-            values = read_json(path / consolidated.PARAMS_NAME)
+            config_path = path / consolidated.PARAMS_NAME
+            values = read_json(config_path)
             config = ModelConfig.from_params(values)
             files = consolidated.open_files(path, stack)
             tensors = consolidated.find_tensors(files, config, values)
         else:
             raise CheckpointError(_why_none(path))
-        tokenizer_files, tokenizer_name = find_tokenizer_files(path)
+        text = find_tokenizer_files(path, config.vocab_size)
         generation = path / GENERATION_CONFIG_NAME
-        configs = [read_json(generation), values] if generation.exists() else [values]
-        bos_id, eos_ids = find_special_ids(
-            configs, tokenizer_files.get("tokenizer.model"), config.vocab_size
-        )
+        configs = [(generation, read_json(generation))] if generation.exists() else []
+        configs.append((config_path, values))
+        bos_id, eos_ids, end_notes = find_special_ids(configs, text.trial, config.vocab_size)
+        notes += [*text.trial.notes, *end_notes]
         return Checkpoint(
             path=path,
             config=config,
             notes=tuple(notes),
             tensors=tensors,
-            tokenizer_files=tokenizer_files,
-            tokenizer_name=tokenizer_name,
+            tokenizer_files=text.paths,
+            tokenizer_name=text.model_name,
             bos_id=bos_id,
             eos_ids=eos_ids,
             _files=stack.pop_all(),

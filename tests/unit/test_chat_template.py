@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from transformer.added_tokens import special_tokens
 from transformer.chat_template import ChatTemplate, builtin_template, template_for_tokenizer
 from transformer.errors import PromptError
 from transformer.tokenizer import Tokenizer
@@ -15,7 +16,7 @@ from transformer.tokenizer import Tokenizer
 CHECKPOINT = Path(__file__).parents[2] / "storyteller" / "checkpoint"
 CONFIG = json.loads((CHECKPOINT / "tokenizer_config.json").read_text(encoding="utf-8"))
 TOKENIZER = Tokenizer.from_file(CHECKPOINT / "tokenizer.model")
-STORYTELLER = ChatTemplate.from_tokenizer_config(CONFIG, TOKENIZER)
+STORYTELLER = ChatTemplate(CONFIG["chat_template"], TOKENIZER, special_tokens(CONFIG, {}))
 CONTROL = set(TOKENIZER.control_ids.values())
 SPACE = TOKENIZER.piece_to_id("▁")
 
@@ -24,8 +25,8 @@ def user(content):
     return {"role": "user", "content": content}
 
 
-def encode_with(source, *contents, **options):
-    return ChatTemplate(source, TOKENIZER, **options).encode([user(c) for c in contents])
+def encode_with(source, *contents, tokenizer=TOKENIZER):
+    return ChatTemplate(source, tokenizer).encode([user(c) for c in contents])
 
 
 def rest(text):
@@ -87,20 +88,19 @@ def test_control_tokens_are_what_the_template_writes():
 def test_legacy_checkpoints_get_a_dummy_prefix_after_control_tokens_too():
     source = "[INST]{{ messages[0].content }}"
     assert encode_with(source, "fox") == [3, *rest("fox")]
-    assert encode_with(source, "fox", legacy=True) == [3, *TOKENIZER.encode("fox")]
-    config = {"chat_template": source, "legacy": True}
-    template = ChatTemplate.from_tokenizer_config(config, TOKENIZER)
-    assert template.encode([user("fox")]) == [3, *TOKENIZER.encode("fox")]
+    legacy = Tokenizer.from_file(CHECKPOINT / "tokenizer.model", legacy=True)
+    assert encode_with(source, "fox", tokenizer=legacy) == [3, *TOKENIZER.encode("fox")]
 
 
 def test_special_tokens_may_be_given_as_objects_and_unk_becomes_one():
     config = {
-        "chat_template": "{{ bos_token }}<unk>{{ eos_token }}",
         "bos_token": {"content": "</s>"},
         "eos_token": "<s>",
         "unk_token": {"content": "<unk>"},
     }
-    assert ChatTemplate.from_tokenizer_config(config, TOKENIZER).encode([user("x")]) == [2, 0, 1]
+    source = "{{ bos_token }}<unk>{{ eos_token }}"
+    template = ChatTemplate(source, TOKENIZER, special_tokens(config, {}))
+    assert template.encode([user("x")]) == [2, 0, 1]
 
 
 def test_of_several_templates_the_default_is_taken():
@@ -163,11 +163,13 @@ def test_a_chat_without_messages_is_refused():
         STORYTELLER.encode([])
 
 
-def test_a_control_token_the_tokenizer_lacks_is_refused_by_name():
-    with pytest.raises(PromptError, match=r"'<\|im_end\|>' is not in the tokenizer's vocabulary"):
-        ChatTemplate("x", TOKENIZER, eos_token="<|im_end|>")
-    with pytest.raises(PromptError, match="no chat_template"):
-        ChatTemplate.from_tokenizer_config({}, TOKENIZER)
+def test_a_control_token_the_tokenizer_lacks_is_refused_by_name_where_it_is_written():
+    special = {"eos_token": "<|im_end|>"}
+    written = ChatTemplate("{{ messages[0].content }}{{ eos_token }}", TOKENIZER, special)
+    with pytest.raises(PromptError, match=r"'<\|im_end\|>', which is not in the tokenizer's"):
+        written.encode([user("x")])
+    unwritten = ChatTemplate("{{ messages[0].content }}", TOKENIZER, special)
+    assert unwritten.encode([user("<|im_end|>")]) == TOKENIZER.encode("<|im_end|>")
 
 
 @pytest.mark.parametrize("version", ["v1", "v3"])
