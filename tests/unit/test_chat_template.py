@@ -122,8 +122,74 @@ def test_templates_find_what_transformers_gives_them():
     assert encode_with(source, "<é>", "not this") == TOKENIZER.encode(text)
 
 
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("a{% generation %}{{ messages[0].content }}{% endgeneration %}b", "axb"),
+        (
+            "{% set c = messages[0].content %}{%- generation -%} {{ c }} {%- endgeneration -%}",
+            "x",
+        ),
+        ("{% generation %}{% set y = 'z' %}{{ y }}{% endgeneration %}{{ y }}", "z"),
+        (
+            "{{ unk_token is defined }}{{ pad_token is defined }}{{ date_string is defined }}",
+            "TrueFalseFalse",
+        ),
+        ("{{ 'é\"' | tojson }}{{ 'é' | tojson(true) }}", '"é\\""' + '"\\u00e9"'),
+        ("{{ {'b': 1, 'a': 2} | tojson(indent=2, sort_keys=true) }}", '{\n  "a": 2,\n  "b": 1\n}'),
+        ("{{ [1, 2] | tojson(separators=(',', ':')) }}", "[1,2]"),
+        ("{{ documents is none }}{{ tools is none }}", "TrueTrue"),
+        ("{% if messages[0].name is defined %}a{% else %}b{% endif %}", "b"),
+    ],
+)
+def test_templates_are_rendered_as_transformers_does(source, text):
+    message = {**user("x"), "name": None}
+    assert ChatTemplate(source, TOKENIZER).encode([message]) == TOKENIZER.encode(text)
+
+
+def test_a_template_gets_the_special_tokens_by_their_names():
+    special = {"pad_token": "</s>", "sep_token": "[INST]", "image_token": "<img>"}
+    source = "{{ unk_token }}{{ pad_token }}{{ sep_token }}{{ image_token == '<img>' }}"
+    ids = ChatTemplate(source, TOKENIZER, special).encode([user("x")])
+    assert ids == [0, 2, 3, *rest("True")]
+
+
+def test_templates_may_be_given_as_an_object_by_name():
+    assert encode_with({"tool_use": "a", "default": "b"}, "x") == TOKENIZER.encode("b")
+    with pytest.raises(PromptError, match="default"):
+        encode_with({"tool_use": "a"}, "x")
+
+
+@pytest.mark.parametrize("source", [5, True, {"default": 5}, [{"name": "default", "template": []}]])
+def test_what_can_be_no_template_is_refused(source):
+    with pytest.raises(PromptError, match="neither text nor"):
+        encode_with(source, "x")
+
+
+@pytest.mark.parametrize(
+    ("source", "end"),
+    [
+        ("{% for m in messages %}{{ m.content }}[INST]{% endfor %}", 3),
+        ("{% for m in messages %}[INST]{{ m.content | trim }}\n </s>{% endfor %}", 2),
+        ("{% for m in messages %}[INST]{{ m.content }}{% endfor %}", None),
+        ("{% for m in messages %}{{ m.content }} and[INST]{% endfor %}", None),
+        ("{% for m in messages %}{{ m.content }}<s>{% endfor %}", None),
+        ("{% for m in messages %}{{ m.content }}{{ pad_token }}{% endfor %}", None),
+        ("[INST]", None),
+        ("{{ raise_exception('no answers') }}", None),
+    ],
+)
+def test_the_token_behind_an_answer_ends_a_turn(source, end):
+    assert ChatTemplate(source, TOKENIZER, {"pad_token": "<pad>"}).end_of_turn() == end
+
+
+def test_the_built_in_templates_end_a_turn_as_a_text():
+    for version in ("v1", "v2", "v3"):
+        assert ChatTemplate(builtin_template(version), TOKENIZER).end_of_turn() == 2
+
+
 def test_a_template_that_is_not_jinja_is_refused():
-    with pytest.raises(PromptError, match=r"not valid Jinja: .*endfor"):
+    with pytest.raises(PromptError, match=r"not valid Jinja: line 1: .*endfor"):
         encode_with("{% for m in messages %}", "x")
 
 
