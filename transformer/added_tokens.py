@@ -10,6 +10,7 @@ and its older Python side ignore it for SentencePiece, or ``<|im_start|>`` behin
 be no token.
 """
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,8 @@ _NAMED = (
 )
 _LISTED = ("additional_special_tokens", "extra_special_tokens")
 _FLAGS = ("special", "lstrip", "rstrip", "single_word")
-_MAX_CONTENT_CHARS = 1_000
+_MAX_CONTENT_CHARS = 250
+_JOINERS = "\u200c\u200d"  # within words of Persian and of Indian languages
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class AddedToken:
         Finetunes also add the words of a language, which people must be able to type. Those hold
         letters, digits and spaces alone; ``<|im_start|>`` is often not marked as special.
         """
-        return self.special or not all(c.isalnum() or c.isspace() for c in self.content)
+        return self.special or not all(map(_is_of_words, self.content))
 
 
 def special_tokens(config: Mapping[str, Any], special_map: Mapping[str, Any]) -> dict[str, str]:
@@ -100,6 +102,11 @@ def read_added_tokens(
         token_id = _id(flags.get("id") if isinstance(flags, Mapping) else None, key)
         by_id[token_id] = _token(token_id, flags, special, key)
     return list(by_id.values())
+
+
+def _is_of_words(character: str) -> bool:
+    is_letter = unicodedata.category(character)[0] in "LMN"  # with the marks on letters
+    return is_letter or character.isspace() or character in _JOINERS
 
 
 def _token(token_id: int, flags: Any, special: Iterable[str], key: str) -> AddedToken:

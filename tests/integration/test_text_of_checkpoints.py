@@ -61,6 +61,7 @@ def notes_of(folder):
         ("special_tokens_map", LFS_POINTER, r"special_tokens_map\.json is only a Git LFS"),
         ("tokenizer", "{", r"tokenizer\.json is not JSON"),
         ("chat_template__jinja", LFS_POINTER, r"chat_template\.jinja is only a Git LFS pointer"),
+        ("generation_config", LFS_POINTER, r"generation_config\.json is only a Git LFS pointer"),
         ("generation_config", {"eos_token_id": 2052}, r"generation_config\.json is 2052"),
         ("generation_config", {"bos_token_id": "1"}, r"bos_token_id .*generation_config\.json"),
     ],

@@ -110,6 +110,17 @@ def test_words_can_be_typed_with_the_flags_that_they_have():
     assert template.encode([user("a  fox")]) == tokenizer.encode("a  fox")
 
 
+@pytest.mark.parametrize("word", ["Füchsin", "हिन्दी", "می\u200cروم", "狐狸", "x1", "  ", "\n"])
+def test_words_of_any_language_can_be_typed(word):
+    assert tokenizer_with(AddedToken(2048, word, special=False)).encode(word) == [2048]
+    assert 2048 not in tokenizer_with(AddedToken(2048, word)).encode(word)
+
+
+@pytest.mark.parametrize("tag", ["<x>", "[x]", "|", "### User", "user:", "<0x0A>"])
+def test_what_looks_like_a_tag_is_a_templates_alone_special_or_not(tag):
+    assert 2048 not in tokenizer_with(AddedToken(2048, tag, special=False)).encode(tag)
+
+
 def test_a_legacy_tokenizer_puts_a_dummy_prefix_behind_words_too():
     tokenizer = tokenizer_with(AddedToken(2048, "Füchsin", special=False), legacy=True)
     assert tokenizer.encode("Füchsinfox") == [2048, FOX]
