@@ -16,7 +16,14 @@ WEIGHTS = ("f32", "f16", "q8", "q4")
 
 EMBEDDING_NAME = "embedding.safetensors"
 HEAD_NAME = "head.safetensors"
-TOKENIZER_NAMES = ("tokenizer.model", "tokenizer_config.json", "chat_template.jinja")
+TOKENIZER_NAMES = (
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+)
 
 MAX_MANIFEST_BYTES = 2_000_000
 MAX_FILES = 4_096

@@ -4,6 +4,8 @@
     tokenizer.model          SentencePiece, if the checkpoint has one
     tokenizer_config.json    chat template and special tokens, if the checkpoint has one
     chat_template.jinja      the same template as newer checkpoints keep it, if there is one
+    added_tokens.json, special_tokens_map.json, tokenizer.json
+                             where tokenizer_config.json does not list the added tokens
     embedding.safetensors    tok_embeddings.weight
     layer-00.safetensors ... attention_norm.weight, attention.wq.weight, ... of one layer each
     head.safetensors         norm.weight, output.weight (where tied, a copy of the embedding)

@@ -86,20 +86,20 @@ def open_checkpoint(path: Path) -> Checkpoint:
         files = form.weights.open_files(path, stack)
         tensors, more_notes = find_tensors(files, read, form.weights.NAMING, form.config_path.name)
         notes += more_notes
-        tokenizer_files, tokenizer_name = find_tokenizer_files(path)
+        vocab_size = read.config.vocab_size
+        text = find_tokenizer_files(path, vocab_size)
         other_paths = [path / name for name in _NAMES_OF_IDS if (path / name).exists()]
-        bos_id, eos_ids = find_special_ids(
-            [*(read_json(other) for other in other_paths if other != form.config_path), values],
-            tokenizer_files.get("tokenizer.model"),
-            read.config.vocab_size,
-        )
+        configs = [(other, read_json(other)) for other in other_paths if other != form.config_path]
+        configs.append((form.config_path, values))
+        bos_id, eos_ids, end_notes = find_special_ids(configs, text.trial, vocab_size)
+        notes += [*text.trial.notes, *end_notes]
         return Checkpoint(
             path=path,
             config=read.config,
             notes=tuple(notes),
             tensors=tensors,
-            tokenizer_files=tokenizer_files,
-            tokenizer_name=tokenizer_name,
+            tokenizer_files=text.paths,
+            tokenizer_name=text.model_name,
             bos_id=bos_id,
             eos_ids=eos_ids,
             _files=stack.pop_all(),

@@ -73,6 +73,8 @@ def read_json(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
     if len(text) > MAX_JSON_BYTES:
         raise CheckpointError(f"{path} is longer than {MAX_JSON_BYTES} bytes")
+    if text.startswith(_LFS_POINTER):
+        raise _only_a_pointer(path)
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -88,11 +90,15 @@ def is_lfs_pointer(path: Path) -> bool:
         return file.read(len(_LFS_POINTER)) == _LFS_POINTER
 
 
+def _only_a_pointer(path: Path) -> CheckpointError:
+    return CheckpointError(f"{path} is only a Git LFS pointer: run `git lfs pull` there")
+
+
 def open_weights(path: Path) -> TensorFile:
     """Open one file of weights; raises ``CheckpointError`` if it is missing or torn."""
     try:
         if is_lfs_pointer(path):
-            raise CheckpointError(f"{path} is only a Git LFS pointer: run `git lfs pull` there")
+            raise _only_a_pointer(path)
         return TensorFile(path)
     except OSError as error:
         raise CheckpointError(f"cannot open {path}: {error.strerror}. Fetch it") from error

@@ -2,70 +2,112 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from filecmp import cmp
 from pathlib import Path
 from typing import Any
 
-import sentencepiece
-
 from cluster.errors import CheckpointError
 from cluster.manifest import MAX_EOS_IDS, TOKENIZER_NAMES
+from shard_tool.text_trial import TextTrial, try_text
+from transformer import text_files
+from transformer.errors import ModelError
+from transformer.text_files import TextFiles
 
-MAX_TOKENIZER_BYTES = 64_000_000
 _VERSIONED_NAME = re.compile(r"tokenizer\.model\.v\d{1,3}")
-_DEFAULT_BOS_ID, _DEFAULT_EOS_IDS = 1, (2,)
+_DEFAULT_BOS_ID, _DEFAULT_EOS_ID = 1, 2
+# Where transformers 5 puts the template named "default" if it stands beside others.
+_DEFAULT_TEMPLATE = Path("additional_chat_templates", "default.jinja")
 
 
-def find_tokenizer_files(folder: Path) -> tuple[dict[str, Path], str | None]:
-    """Return the files by their names in a store, and the checkpoint's name of the model.
+@dataclass(frozen=True, slots=True)
+class TokenizerFiles:
+    """A checkpoint's text files, found and tried.
 
-    Mistral's own folders call it ``tokenizer.model.v3`` or the like, some beside a
-    ``tokenizer.model`` of the same content; the versioned name says more, so it is the one kept.
-    Raises ``CheckpointError`` if a file is too large to be one.
+    ``paths`` are those of use, by their names in a store; ``model_name`` is what the checkpoint
+    calls its SentencePiece file.
     """
-    files = {name: folder / name for name in TOKENIZER_NAMES if (folder / name).is_file()}
+
+    paths: Mapping[str, Path]
+    model_name: str | None
+    trial: TextTrial
+
+
+def find_tokenizer_files(folder: Path, vocab_size: int) -> TokenizerFiles:
+    """Find the files in ``folder`` and try them with a model of ``vocab_size`` ids.
+
+    Mistral's own folders call the model ``tokenizer.model.v3`` or the like, some beside a
+    ``tokenizer.model`` of the same content; the versioned name says more, so it is the one kept.
+    Raises ``CheckpointError`` for a file that is torn, of another kind, or of another model.
+    """
+    paths = {name: folder / name for name in TOKENIZER_NAMES}
     versioned = sorted(path for path in folder.iterdir() if _VERSIONED_NAME.fullmatch(path.name))
-    for path in (*files.values(), *versioned):
-        if path.stat().st_size > MAX_TOKENIZER_BYTES:
-            raise CheckpointError(f"{path} is larger than {MAX_TOKENIZER_BYTES} bytes")
-    if "tokenizer.model" not in files:
-        if not versioned:
-            return files, None
-        files = {"tokenizer.model": versioned[-1]} | files
-    model = files["tokenizer.model"]
-    same = [path for path in versioned if path.read_bytes() == model.read_bytes()]
-    return files, (same[-1] if same else model).name
+    if not paths[text_files.MODEL].is_file() and versioned:
+        paths[text_files.MODEL] = versioned[-1]
+    if not paths[text_files.TEMPLATE].is_file():
+        paths[text_files.TEMPLATE] = folder / _DEFAULT_TEMPLATE
+    paths = {name: path for name, path in paths.items() if path.is_file()}
+    try:
+        model_name = _model_name(paths.get(text_files.MODEL), versioned)
+        text = TextFiles(paths, vocab_size, model_name)
+        trial = try_text(text, folder)
+        used = {name: path for name, path in paths.items() if name in text.used_names}
+    except ModelError as error:
+        raise CheckpointError(str(error)) from error
+    return TokenizerFiles(used, model_name, trial)
+
+
+def _model_name(model: Path | None, versioned: list[Path]) -> str | None:
+    if model is None:
+        return None
+    try:
+        same = [path for path in versioned if cmp(path, model, shallow=False)]
+    except OSError as error:
+        raise CheckpointError(f"cannot read {error.filename}: {error.strerror}") from error
+    return (same[-1] if same else model).name
 
 
 def find_special_ids(
-    configs: Iterable[Mapping[str, Any]], tokenizer: Path | None, vocab_size: int
-) -> tuple[int, tuple[int, ...]]:
-    """Return the id that begins a text and those that end one.
+    configs: Iterable[tuple[Path, Mapping[str, Any]]], trial: TextTrial, vocab_size: int
+) -> tuple[int, tuple[int, ...], tuple[str, ...]]:
+    """Return the id that begins a text, those that end one, and notes on the latter.
 
-    The first of ``configs`` that has them wins, then the SentencePiece model, then Mistral's
-    ids 1 and 2. Raises ``CheckpointError`` for an id that is not in the vocabulary.
+    The first of ``configs``, each with its path, that has them wins, then the SentencePiece model,
+    then Mistral's ids 1 and 2. Where the text files say that an answer ends is added: vLLM ends it
+    there too, and else many a finetune would go on to ask itself the next question. Raises
+    ``CheckpointError`` for an id that is not in the vocabulary.
     """
-    bos_id: Any = None
-    eos_ids: Any = None
-    for config in configs:
-        bos_id = config.get("bos_token_id") if bos_id is None else bos_id
-        eos_ids = config.get("eos_token_id") if eos_ids is None else eos_ids
-    if tokenizer is not None and (bos_id is None or eos_ids is None):
-        pieces = _load(tokenizer)
-        bos_id = pieces.bos_id() if bos_id is None and pieces.bos_id() >= 0 else bos_id
-        eos_ids = pieces.eos_id() if eos_ids is None and pieces.eos_id() >= 0 else eos_ids
-    bos_id = _DEFAULT_BOS_ID if bos_id is None else bos_id
-    eos_ids = _DEFAULT_EOS_IDS if eos_ids is None else eos_ids
-    eos_ids = tuple(eos_ids) if isinstance(eos_ids, list | tuple) else (eos_ids,)
+    tokenizer, own = trial.tokenizer, "tokenizer.model" if trial.tokenizer else "Mistral"
+    bos_id, bos_source = (tokenizer.bos_id if tokenizer else _DEFAULT_BOS_ID), own
+    eos_id, eos_source = (tokenizer.eos_id if tokenizer else _DEFAULT_EOS_ID), own
+    for path, config in reversed(list(configs)):
+        if config.get("bos_token_id") is not None:
+            bos_id, bos_source = config["bos_token_id"], str(path)
+        if config.get("eos_token_id") is not None:
+            eos_id, eos_source = config["eos_token_id"], str(path)
+    eos_ids = tuple(eos_id) if isinstance(eos_id, list | tuple) else (eos_id,)
     if len(eos_ids) > MAX_EOS_IDS:
-        raise CheckpointError(f"eos_token_id lists {len(eos_ids)} ids; at most {MAX_EOS_IDS} fit")
-    for name, value in (("bos_token_id", bos_id), *(("eos_token_id", eos) for eos in eos_ids)):
-        if type(value) is not int or not 0 <= value < vocab_size:
-            raise CheckpointError(f"{name} is {value!r}; the vocabulary has 0 to {vocab_size - 1}")
-    return bos_id, eos_ids
+        raise CheckpointError(
+            f"eos_token_id of {eos_source} lists {len(eos_ids)} ids; at most {MAX_EOS_IDS} fit"
+        )
+    _check_id("bos_token_id", bos_id, bos_source, vocab_size)
+    for eos_id in eos_ids:
+        _check_id("eos_token_id", eos_id, eos_source, vocab_size)
+    more = [end for end in trial.ends if end not in eos_ids][: MAX_EOS_IDS - len(eos_ids)]
+    notes = [_of_another_end(end, trial, eos_ids, eos_source) for end in more]
+    return bos_id, (*eos_ids, *more), tuple(notes)
 
 
-def _load(path: Path) -> Any:
-    try:
-        return sentencepiece.SentencePieceProcessor(model_file=str(path))
-    except (RuntimeError, OSError) as error:
-        raise CheckpointError(f"{path} is not a SentencePiece model. Fetch it again") from error
+def _of_another_end(end: int, trial: TextTrial, eos_ids: tuple[int, ...], eos_source: str) -> str:
+    spelling = trial.tokenizer.id_to_piece(end) if trial.tokenizer else ""
+    return (
+        f"an answer ends at {spelling!r} (id {end}) too, because {trial.ends[end]}; "
+        f"{eos_source} names {', '.join(map(str, eos_ids))} alone"
+    )
+
+
+def _check_id(name: str, value: Any, source: str, vocab_size: int) -> None:
+    if type(value) is not int or not 0 <= value < vocab_size:
+        raise CheckpointError(
+            f"{name} of {source} is {value!r}; the model's vocabulary has 0 to {vocab_size - 1}"
+        )

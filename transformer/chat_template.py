@@ -4,17 +4,17 @@ Templates and what they may call are those of Hugging Face transformers (its gui
 template"). A template is a program from a stranger: it runs in Jinja's immutable sandbox.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from jinja2 import TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError, TemplateSyntaxError
 
+from transformer.added_tokens import AddedToken
 from transformer.control_text import ControlText
 from transformer.errors import PromptError
+from transformer.template_environment import make_environment
 from transformer.tokenizer import Tokenizer
 
 _MAX_RENDERED_CHARS = 1_000_000  # several times the longest window; a template's loops may not end
@@ -22,59 +22,43 @@ _MAX_RENDERED_CHARS = 1_000_000  # several times the longest window; a template'
 # v2 and v3 differ in how they write tool calls, which our templates leave out.
 _BUILTIN_FILES = {"v1": "mistral-v1.jinja", "v2": "mistral-v3.jinja", "v3": "mistral-v3.jinja"}
 
+# Names that templates compare and spell tags with, as in '<|' + message.role + '|>'.
+_ROLES = frozenset({"system", "user", "assistant", "tool"})
+_NO_ID = -1
+_SOME_ANSWER = "an answer"
+
 
 class ChatTemplate:
     """One chat template and the tokenizer that its control spellings belong to."""
 
     def __init__(
         self,
-        source: str | Sequence[Mapping[str, str]],
+        source: Any,
         tokenizer: Tokenizer,
-        *,
-        bos_token: str | None = None,
-        eos_token: str | None = None,
-        unk_token: str | None = None,
-        legacy: bool = False,
+        special: Mapping[str, str] | None = None,
     ) -> None:
-        """Compile ``source``: Jinja, or a list of ``{"name", "template"}`` with a "default".
+        """Compile ``source``: Jinja, an object ``{"default": Jinja, ...}``, or a list of
+        ``{"name": "default", "template": Jinja}`` and others.
 
-        ``bos_token`` and ``eos_token`` are the spellings the template gets to write, the
-        tokenizer's own unless given. ``legacy`` is tokenizer_config.json's entry of that name: text
-        after a control token then gets SentencePiece's dummy prefix, as the text at the start of
-        a prompt always does. Raises `PromptError` where the template is not valid.
+        ``special`` are spellings that the template may use by name, such as ``eos_token``;
+        ``bos_token``, ``eos_token`` and ``unk_token`` are the tokenizer's own unless given. Raises
+        `PromptError` where the template is not valid.
         """
         self._tokenizer = tokenizer
-        self._legacy = legacy
-        self._variables = {
-            "bos_token": bos_token or tokenizer.id_to_piece(tokenizer.bos_id),
-            "eos_token": eos_token or tokenizer.id_to_piece(tokenizer.eos_id),
-        }
-        named = [*self._variables.values(), *([unk_token] if unk_token else [])]
-        ids = {spelling: _known_id(spelling, tokenizer) for spelling in named}
-        self._control_text = ControlText({**tokenizer.control_ids, **ids})
+        ids = {"bos_token": tokenizer.bos_id, "eos_token": tokenizer.eos_id}
+        if tokenizer.unk_id >= 0:
+            ids["unk_token"] = tokenizer.unk_id
+        own = {name: tokenizer.id_to_piece(token_id) for name, token_id in ids.items()}
+        self._variables = {**own, **(special or {})}
+        named = (s for s in self._variables.values() if s not in tokenizer.tokens)
+        tokens = [_named_token(spelling, tokenizer) for spelling in named]
+        self._control_text = ControlText([*tokenizer.tokens.values(), *tokens])
+        text = _default_source(source)
         try:
-            self._template = _environment().from_string(_default_source(source))
-        except TemplateError as error:
-            raise PromptError(f"the chat template is not valid Jinja: {error}") from error
-
-    @classmethod
-    def from_tokenizer_config(
-        cls, config: Mapping[str, Any], tokenizer: Tokenizer
-    ) -> "ChatTemplate":
-        """The template of a ``tokenizer_config.json``, with the special tokens it names.
-
-        Raises `PromptError` where it has none, or a template that is not valid.
-        """
-        if not config.get("chat_template"):
-            raise PromptError("tokenizer_config.json has no chat_template")
-        return cls(
-            config["chat_template"],
-            tokenizer,
-            bos_token=_spelling(config.get("bos_token")),
-            eos_token=_spelling(config.get("eos_token")),
-            unk_token=_spelling(config.get("unk_token")),
-            legacy=config.get("legacy", True) is not False,
-        )
+            self._template = make_environment().from_string(text)
+        # Compiling computes constants and may fail in any way a program can.
+        except Exception as error:
+            raise PromptError(f"the chat template is not valid Jinja: {_reason(error)}") from error
 
     def encode(
         self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True
@@ -86,14 +70,37 @@ class ChatTemplate:
         """
         if not messages:
             raise PromptError("a chat needs at least one message")
-        guarded = [self._guard(message) for message in messages]
-        rendered = self._render(messages=guarded, add_generation_prompt=add_generation_prompt)
-        ids: list[int] = []
-        for text, control_id in self._control_text.split(rendered):
-            ids += self._tokenizer.encode(text, continuation=bool(ids) and not self._legacy)
-            if control_id is not None:
-                ids.append(control_id)
-        return ids
+        parts = list(self._control_text.split(self._rendered(messages, add_generation_prompt)))
+        for _, token in parts:
+            if token and token.id == _NO_ID:
+                raise PromptError(
+                    f"the chat template writes {token.content!r}, which is not in the tokenizer's "
+                    "vocabulary, nor among the added tokens that the model has ids for"
+                )
+        return self._tokenizer.encode_parts(parts)
+
+    def end_of_turn(self) -> int | None:
+        """The id that the template writes right behind an answer, if it is a control token.
+
+        A model that says it has ended its turn, whatever the checkpoint's end of a text is.
+        """
+        chat = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _SOME_ANSWER}]
+        with suppress(PromptError):
+            rendered = self._rendered(chat, add_generation_prompt=False)
+            _, answered, rest = rendered.rpartition(_SOME_ANSWER)
+            text, token = next(self._control_text.split(rest))
+            if answered and not text.strip() and token and token.is_control and token.id != _NO_ID:
+                return token.id if token.id != self._tokenizer.bos_id else None
+        return None
+
+    def _rendered(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool) -> str:
+        guarded = [self._guard_message(message) for message in messages]
+        return self._render(messages=guarded, add_generation_prompt=add_generation_prompt)
+
+    def _guard_message(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        guarded = {key: self._guard(value) for key, value in message.items() if value is not None}
+        role = message.get("role")
+        return {**guarded, "role": role} if role in _ROLES else guarded
 
     def _guard(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -117,7 +124,7 @@ class ChatTemplate:
                     break
         # A template is a foreign program and may fail in any way a program can.
         except Exception as error:
-            reason = self._control_text.unguard(str(error))
+            reason = self._control_text.unguard(_reason(error))
             raise PromptError(f"the chat template refuses this chat: {reason}") from error
         if length > _MAX_RENDERED_CHARS:
             raise PromptError(
@@ -156,48 +163,26 @@ def template_for_tokenizer(file_name: str, tokenizer: Tokenizer) -> str | None:
     return None
 
 
-def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = _strftime_now
-    return environment
+def _default_source(source: Any) -> str:
+    if isinstance(source, Sequence) and not isinstance(source, str):
+        entries = [entry for entry in source if isinstance(entry, Mapping)]
+        source = {entry.get("name"): entry.get("template") for entry in entries}
+    if isinstance(source, Mapping):
+        source = source.get("default")
+        if source is None:
+            raise PromptError("none of the chat templates is named 'default'")
+    if not isinstance(source, str):
+        raise PromptError("the chat template is neither text nor an object or list of templates")
+    return source
 
 
-def _to_json(value: Any, indent: int | None = None, **options: Any) -> str:
-    # Jinja's own filter escapes <, > and & for HTML, which no model was trained on.
-    return json.dumps(value, ensure_ascii=False, indent=indent, **options)
+def _reason(error: Exception) -> str:
+    if isinstance(error, TemplateSyntaxError):
+        return f"line {error.lineno}: {error.message}"
+    # A template's own refusal is a sentence; of another failure the sort says more.
+    return str(error) if isinstance(error, TemplateError) else f"{type(error).__name__}: {error}"
 
 
-def _raise_exception(message: str) -> NoReturn:
-    raise TemplateError(message)
-
-
-def _strftime_now(pattern: str) -> str:
-    return datetime.now().strftime(pattern)
-
-
-def _default_source(source: str | Sequence[Mapping[str, str]]) -> str:
-    if isinstance(source, str):
-        return source
-    for entry in source:
-        if entry.get("name") == "default":
-            return entry["template"]
-    raise PromptError("none of the chat templates is named 'default'")
-
-
-def _spelling(token: str | Mapping[str, Any] | None) -> str | None:
-    """The spelling of a special token, which tokenizer_config.json gives alone or in an object."""
-    return token["content"] if isinstance(token, Mapping) else token
-
-
-def _known_id(spelling: str, tokenizer: Tokenizer) -> int:
+def _named_token(spelling: str, tokenizer: Tokenizer) -> AddedToken:
     token_id = tokenizer.piece_to_id(spelling)
-    if token_id is None:
-        raise PromptError(
-            f"the chat template's control token {spelling!r} is not in the tokenizer's vocabulary; "
-            f"tokens added outside tokenizer.model are not supported"
-        )
-    return token_id
+    return AddedToken(_NO_ID if token_id is None else token_id, spelling)

@@ -27,13 +27,17 @@ class IncrementalDetokenizer:
         self._bytes = codecs.getincrementaldecoder("utf-8")("surrogateescape")
 
     def push(self, token_id: int) -> str:
-        """The text that ``token_id`` completes; empty for control pieces and within a character.
+        """The text that ``token_id`` completes; empty for control tokens and within a character.
 
         An id without a piece gives U+FFFD: the embedding of many models has more rows than their
         tokenizer has pieces.
         """
-        if token_id >= self._tokenizer.vocab_size:
+        if token_id not in self._tokenizer:
             return self.finish() + "\ufffd"
+        added = self._tokenizer.added_text(token_id)
+        if added is not None:
+            self._continuation |= bool(added)
+            return self.finish() + added
         byte = self._tokenizer.byte_value(token_id)
         if byte is not None:
             self._continuation = True

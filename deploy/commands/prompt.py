@@ -12,7 +12,7 @@ from deploy.answering import Answered, Pipeline, answer, print_timings
 from deploy.commands.options import cluster_option, generation_options, stop_option
 from deploy.record import load_record
 from deploy.renewal import dialer_to_ask
-from deploy.screen import INTERRUPTED, notes, stream
+from deploy.screen import INTERRUPTED, note, notes, stream
 from transformer.errors import PromptError
 
 _MAX_PROMPT_BYTES = 16 << 20
@@ -46,6 +46,8 @@ def prompt(
     model = record.text_model()
     if ids is not None:
         prompt_ids, raw = _parse_ids(ids), True
+        if model.fault:
+            note(f"{model.fault}; the answer comes as ids")
     else:
         prompt_ids, raw = _encode(model, text or "", raw)
     show = _discard if as_json else stream

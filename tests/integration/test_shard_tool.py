@@ -21,6 +21,7 @@ from transformer.config import ModelConfig
 from transformer.errors import UnsupportedModel
 
 SMALL = small_config()
+TOKENIZER = Path(__file__).parents[2] / "storyteller" / "checkpoint" / "tokenizer.model"
 NARROW_HEADS = small_config(head_dim=8)
 
 
@@ -152,20 +153,21 @@ def test_special_ids_come_from_the_configurations(tmp_path, generation, config, 
     ],
 )
 def test_the_tokenizer_is_copied_and_its_first_name_kept(tmp_path, names, kept):
-    write_hugging_face_checkpoint(tmp_path / "c")
+    write_hugging_face_checkpoint(tmp_path / "c", small_config(vocab_size=2048))
+    pieces = TOKENIZER.read_bytes()
     for name in names:
-        (tmp_path / "c" / name).write_bytes(b"pieces")
+        (tmp_path / "c" / name).write_bytes(pieces)
     (tmp_path / "c" / "tokenizer_config.json").write_text("{}")
     manifest = shard(tmp_path / "c", tmp_path / "s")
     assert manifest.tokenizer_name == kept
-    assert (tmp_path / "s" / "tokenizer.model").read_bytes() == b"pieces"
+    assert (tmp_path / "s" / "tokenizer.model").read_bytes() == pieces
     files = [file.name for file in manifest.tokenizer_files]
     assert files == ["tokenizer.model", "tokenizer_config.json"]
 
 
 def test_special_ids_come_from_the_sentencepiece_model_where_there_is_no_configuration(tmp_path):
     data = Path(mistral_common.__file__).parent / "data" / "tokenizer.model.v1"
-    write_consolidated_checkpoint(tmp_path / "c")
+    write_consolidated_checkpoint(tmp_path / "c", small_config(vocab_size=32_000))
     (tmp_path / "c" / "tokenizer.model.v1").write_bytes(data.read_bytes())
     manifest = shard(tmp_path / "c", tmp_path / "s")
     assert (manifest.bos_id, manifest.eos_ids) == (1, (2,))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from transformer.added_tokens import special_tokens
 from transformer.chat_template import ChatTemplate, builtin_template, template_for_tokenizer
 from transformer.errors import PromptError
 from transformer.tokenizer import Tokenizer
@@ -15,7 +16,7 @@ from transformer.tokenizer import Tokenizer
 CHECKPOINT = Path(__file__).parents[2] / "storyteller" / "checkpoint"
 CONFIG = json.loads((CHECKPOINT / "tokenizer_config.json").read_text(encoding="utf-8"))
 TOKENIZER = Tokenizer.from_file(CHECKPOINT / "tokenizer.model")
-STORYTELLER = ChatTemplate.from_tokenizer_config(CONFIG, TOKENIZER)
+STORYTELLER = ChatTemplate(CONFIG["chat_template"], TOKENIZER, special_tokens(CONFIG, {}))
 CONTROL = set(TOKENIZER.control_ids.values())
 SPACE = TOKENIZER.piece_to_id("▁")
 
@@ -24,8 +25,8 @@ def user(content):
     return {"role": "user", "content": content}
 
 
-def encode_with(source, *contents, **options):
-    return ChatTemplate(source, TOKENIZER, **options).encode([user(c) for c in contents])
+def encode_with(source, *contents, tokenizer=TOKENIZER):
+    return ChatTemplate(source, tokenizer).encode([user(c) for c in contents])
 
 
 def rest(text):
@@ -87,20 +88,19 @@ def test_control_tokens_are_what_the_template_writes():
 def test_legacy_checkpoints_get_a_dummy_prefix_after_control_tokens_too():
     source = "[INST]{{ messages[0].content }}"
     assert encode_with(source, "fox") == [3, *rest("fox")]
-    assert encode_with(source, "fox", legacy=True) == [3, *TOKENIZER.encode("fox")]
-    config = {"chat_template": source, "legacy": True}
-    template = ChatTemplate.from_tokenizer_config(config, TOKENIZER)
-    assert template.encode([user("fox")]) == [3, *TOKENIZER.encode("fox")]
+    legacy = Tokenizer.from_file(CHECKPOINT / "tokenizer.model", legacy=True)
+    assert encode_with(source, "fox", tokenizer=legacy) == [3, *TOKENIZER.encode("fox")]
 
 
 def test_special_tokens_may_be_given_as_objects_and_unk_becomes_one():
     config = {
-        "chat_template": "{{ bos_token }}<unk>{{ eos_token }}",
         "bos_token": {"content": "</s>"},
         "eos_token": "<s>",
         "unk_token": {"content": "<unk>"},
     }
-    assert ChatTemplate.from_tokenizer_config(config, TOKENIZER).encode([user("x")]) == [2, 0, 1]
+    source = "{{ bos_token }}<unk>{{ eos_token }}"
+    template = ChatTemplate(source, TOKENIZER, special_tokens(config, {}))
+    assert template.encode([user("x")]) == [2, 0, 1]
 
 
 def test_of_several_templates_the_default_is_taken():
@@ -122,8 +122,74 @@ def test_templates_find_what_transformers_gives_them():
     assert encode_with(source, "<é>", "not this") == TOKENIZER.encode(text)
 
 
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("a{% generation %}{{ messages[0].content }}{% endgeneration %}b", "axb"),
+        (
+            "{% set c = messages[0].content %}{%- generation -%} {{ c }} {%- endgeneration -%}",
+            "x",
+        ),
+        ("{% generation %}{% set y = 'z' %}{{ y }}{% endgeneration %}{{ y }}", "z"),
+        (
+            "{{ unk_token is defined }}{{ pad_token is defined }}{{ date_string is defined }}",
+            "TrueFalseFalse",
+        ),
+        ("{{ 'é\"' | tojson }}{{ 'é' | tojson(true) }}", '"é\\""' + '"\\u00e9"'),
+        ("{{ {'b': 1, 'a': 2} | tojson(indent=2, sort_keys=true) }}", '{\n  "a": 2,\n  "b": 1\n}'),
+        ("{{ [1, 2] | tojson(separators=(',', ':')) }}", "[1,2]"),
+        ("{{ documents is none }}{{ tools is none }}", "TrueTrue"),
+        ("{% if messages[0].name is defined %}a{% else %}b{% endif %}", "b"),
+    ],
+)
+def test_templates_are_rendered_as_transformers_does(source, text):
+    message = {**user("x"), "name": None}
+    assert ChatTemplate(source, TOKENIZER).encode([message]) == TOKENIZER.encode(text)
+
+
+def test_a_template_gets_the_special_tokens_by_their_names():
+    special = {"pad_token": "</s>", "sep_token": "[INST]", "image_token": "<img>"}
+    source = "{{ unk_token }}{{ pad_token }}{{ sep_token }}{{ image_token == '<img>' }}"
+    ids = ChatTemplate(source, TOKENIZER, special).encode([user("x")])
+    assert ids == [0, 2, 3, *rest("True")]
+
+
+def test_templates_may_be_given_as_an_object_by_name():
+    assert encode_with({"tool_use": "a", "default": "b"}, "x") == TOKENIZER.encode("b")
+    with pytest.raises(PromptError, match="default"):
+        encode_with({"tool_use": "a"}, "x")
+
+
+@pytest.mark.parametrize("source", [5, True, {"default": 5}, [{"name": "default", "template": []}]])
+def test_what_can_be_no_template_is_refused(source):
+    with pytest.raises(PromptError, match="neither text nor"):
+        encode_with(source, "x")
+
+
+@pytest.mark.parametrize(
+    ("source", "end"),
+    [
+        ("{% for m in messages %}{{ m.content }}[INST]{% endfor %}", 3),
+        ("{% for m in messages %}[INST]{{ m.content | trim }}\n </s>{% endfor %}", 2),
+        ("{% for m in messages %}[INST]{{ m.content }}{% endfor %}", None),
+        ("{% for m in messages %}{{ m.content }} and[INST]{% endfor %}", None),
+        ("{% for m in messages %}{{ m.content }}<s>{% endfor %}", None),
+        ("{% for m in messages %}{{ m.content }}{{ pad_token }}{% endfor %}", None),
+        ("[INST]", None),
+        ("{{ raise_exception('no answers') }}", None),
+    ],
+)
+def test_the_token_behind_an_answer_ends_a_turn(source, end):
+    assert ChatTemplate(source, TOKENIZER, {"pad_token": "<pad>"}).end_of_turn() == end
+
+
+def test_the_built_in_templates_end_a_turn_as_a_text():
+    for version in ("v1", "v2", "v3"):
+        assert ChatTemplate(builtin_template(version), TOKENIZER).end_of_turn() == 2
+
+
 def test_a_template_that_is_not_jinja_is_refused():
-    with pytest.raises(PromptError, match=r"not valid Jinja: .*endfor"):
+    with pytest.raises(PromptError, match=r"not valid Jinja: line 1: .*endfor"):
         encode_with("{% for m in messages %}", "x")
 
 
@@ -163,11 +229,13 @@ def test_a_chat_without_messages_is_refused():
         STORYTELLER.encode([])
 
 
-def test_a_control_token_the_tokenizer_lacks_is_refused_by_name():
-    with pytest.raises(PromptError, match=r"'<\|im_end\|>' is not in the tokenizer's vocabulary"):
-        ChatTemplate("x", TOKENIZER, eos_token="<|im_end|>")
-    with pytest.raises(PromptError, match="no chat_template"):
-        ChatTemplate.from_tokenizer_config({}, TOKENIZER)
+def test_a_control_token_the_tokenizer_lacks_is_refused_by_name_where_it_is_written():
+    special = {"eos_token": "<|im_end|>"}
+    written = ChatTemplate("{{ messages[0].content }}{{ eos_token }}", TOKENIZER, special)
+    with pytest.raises(PromptError, match=r"'<\|im_end\|>', which is not in the tokenizer's"):
+        written.encode([user("x")])
+    unwritten = ChatTemplate("{{ messages[0].content }}", TOKENIZER, special)
+    assert unwritten.encode([user("<|im_end|>")]) == TOKENIZER.encode("<|im_end|>")
 
 
 @pytest.mark.parametrize("version", ["v1", "v3"])
