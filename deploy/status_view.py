@@ -59,11 +59,19 @@ def _caption(looks: Sequence[StageLook]) -> str:
     holders = sorted({look.coordinator for look in looks if look.coordinator})
     texts = screen.count(max(_texts(look) for look in looks), "text")
     held = f"held by {', '.join(holders)} with {texts}" if holders else "held by nobody"
-    held += _verified(looks)
+    lines = [held + _verified(looks)]
     rate = pipeline_rate(looks)
-    if rate is None:
-        return held
-    return f"{held}\n{_rate(rate)} tokens/s through the last stage, prompts and guesses included"
+    if rate is not None:
+        lines.append(f"{_rate(rate)} tokens/s through the last stage, prompts and guesses included")
+    return "\n".join([*lines, *_disk_problems(looks)])
+
+
+def _disk_problems(looks: Sequence[StageLook]) -> list[str]:
+    return [
+        f"{look.stage.name}: {look.about.disk_problem}; what is loaded goes on, but not for long"
+        for look in looks
+        if look.about and look.about.disk_problem
+    ]
 
 
 def _verified(looks: Sequence[StageLook]) -> str:
@@ -129,6 +137,7 @@ def _to_json(look: StageLook) -> dict[str, Any]:
         "memory_bytes": about.memory_bytes,
         "free_memory_bytes": about.free_memory_bytes,
         "temperature_c": about.temperature_c or None,
+        "disk_problem": about.disk_problem or None,
         "steps": about.stage.steps,
         "rows": about.stage.rows,
         "rows_ps": look.rows_ps,

@@ -11,7 +11,7 @@ class DescribeRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class NodeDescription(_message.Message):
-    __slots__ = ("node_id", "name", "cluster", "version", "wire_version", "machine_id", "memory_bytes", "free_memory_bytes", "free_disk_bytes", "resident_bytes", "stage", "kernels", "threads", "speed", "temperature_c", "certificate_expires_unix_s", "revocations_number", "stage_problem", "damaged_shards")
+    __slots__ = ("node_id", "name", "cluster", "version", "wire_version", "machine_id", "memory_bytes", "free_memory_bytes", "free_disk_bytes", "resident_bytes", "stage", "kernels", "threads", "speed", "temperature_c", "certificate_expires_unix_s", "revocations_number", "disk_problem", "stage_problem", "damaged_shards")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +29,7 @@ class NodeDescription(_message.Message):
     TEMPERATURE_C_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATE_EXPIRES_UNIX_S_FIELD_NUMBER: _ClassVar[int]
     REVOCATIONS_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    DISK_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     STAGE_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     DAMAGED_SHARDS_FIELD_NUMBER: _ClassVar[int]
     node_id: str
@@ -48,9 +49,10 @@ class NodeDescription(_message.Message):
     temperature_c: float
     certificate_expires_unix_s: int
     revocations_number: int
+    disk_problem: str
     stage_problem: str
     damaged_shards: _containers.RepeatedCompositeFieldContainer[DamagedShard]
-    def __init__(self, node_id: _Optional[str] = ..., name: _Optional[str] = ..., cluster: _Optional[str] = ..., version: _Optional[str] = ..., wire_version: _Optional[int] = ..., machine_id: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., free_memory_bytes: _Optional[int] = ..., free_disk_bytes: _Optional[int] = ..., resident_bytes: _Optional[int] = ..., stage: _Optional[_Union[StageStatus, _Mapping]] = ..., kernels: _Optional[str] = ..., threads: _Optional[int] = ..., speed: _Optional[_Union[NodeSpeed, _Mapping]] = ..., temperature_c: _Optional[float] = ..., certificate_expires_unix_s: _Optional[int] = ..., revocations_number: _Optional[int] = ..., stage_problem: _Optional[str] = ..., damaged_shards: _Optional[_Iterable[_Union[DamagedShard, _Mapping]]] = ...) -> None: ...
+    def __init__(self, node_id: _Optional[str] = ..., name: _Optional[str] = ..., cluster: _Optional[str] = ..., version: _Optional[str] = ..., wire_version: _Optional[int] = ..., machine_id: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., free_memory_bytes: _Optional[int] = ..., free_disk_bytes: _Optional[int] = ..., resident_bytes: _Optional[int] = ..., stage: _Optional[_Union[StageStatus, _Mapping]] = ..., kernels: _Optional[str] = ..., threads: _Optional[int] = ..., speed: _Optional[_Union[NodeSpeed, _Mapping]] = ..., temperature_c: _Optional[float] = ..., certificate_expires_unix_s: _Optional[int] = ..., revocations_number: _Optional[int] = ..., disk_problem: _Optional[str] = ..., stage_problem: _Optional[str] = ..., damaged_shards: _Optional[_Iterable[_Union[DamagedShard, _Mapping]]] = ...) -> None: ...
 
 class DamagedShard(_message.Message):
     __slots__ = ("sha256", "name", "problem")

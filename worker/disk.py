@@ -21,6 +21,15 @@ def size_bytes(folder: Path) -> int:
         return 0
 
 
+def problem(folder: Path) -> str:
+    """What keeps anybody from writing to the disk of a folder; empty if nothing does."""
+    try:
+        is_read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+    except OSError as error:
+        return f"{folder} cannot be read: {error.strerror}"
+    return f"the disk of {folder} is mounted read-only" if is_read_only else ""
+
+
 def read_rate_bytes_ps(file: Path | None) -> float:
     """Bytes per second that come from the disk itself, past the page cache.
 

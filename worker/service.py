@@ -144,6 +144,7 @@ class WorkerService(rpc.WorkerServicer):
         description.memory_bytes = self._memory.total_bytes
         description.free_memory_bytes = self._memory.free_bytes
         description.free_disk_bytes = self._vault.free_bytes
+        description.disk_problem = self._vault.disk_problem
         description.resident_bytes = machine.resident_bytes()
         description.temperature_c = board.temperature_c()
         status = self._host.status()

@@ -16,6 +16,7 @@ from cluster.atomic_file import PARTIAL_SUFFIX, sync_folder
 from cluster.errors import NodeError, ShardChanged, StoreError
 from cluster.manifest import MAX_FILE_BYTES, ShardFile
 from cluster.system_failure import system_failure
+from worker import disk
 from worker.arrival import Arrival
 from worker.damaged import DamagedShard, DamagedShards
 from worker.machine import free_disk_bytes
@@ -76,6 +77,11 @@ class ShardVault:
             if not _DIGEST.fullmatch(path.stem):
                 path.unlink()
         self._drop_partials()
+
+    @property
+    def disk_problem(self) -> str:
+        """What keeps this node from writing shards; empty if nothing does."""
+        return disk.problem(self._folder)
 
     @property
     def free_bytes(self) -> int:

@@ -21,6 +21,7 @@ _SUPPLY = (
     "take USB disks to a powered hub"
 )
 _COOLING = "give it a heat sink or a fan, and air around the case"
+_FAILING_CARD = "look at `dmesg` there and start it anew; a card that does it again is failing"
 _FLAGS = {
     0: (Severity.PROBLEM, "under-voltage: the supply gives less than 4.63 V", _SUPPLY),
     1: (Severity.WARNING, "the processor's frequency is capped", f"{_SUPPLY}; {_COOLING}"),
@@ -33,8 +34,10 @@ _TIME_SERVICE = "sudo timedatectl set-ntp true"
 
 
 def disk(node: Examined) -> Iterator[Finding]:
-    """A disk that is nearly full, or slow."""
+    """A disk that cannot be written, is nearly full, or slow."""
     free, rate = node.about.free_disk_bytes, node.examination.disk_read_bytes_ps
+    if node.about.disk_problem:
+        yield problem(node.name, f"{node.about.disk_problem}: no shard can be kept", _FAILING_CARD)
     if free < LOW_DISK_BYTES:
         say = problem if free < LEAST_FREE_DISK_BYTES else warning
         yield say(

@@ -161,6 +161,9 @@ def test_a_node_whose_card_turned_read_only_starts_and_every_command_names_it(cl
     outcome = cluster.run("up", "--nodes", address)
     assert outcome.code == 1 and "Traceback" not in running.error_text, outcome
     assert "pi7: " in outcome.err and "mounted read-only on pi7" in outcome.err, outcome
+    with NodeClient(Peer(address), PLAIN) as node:
+        about = node.describe()
+    assert about.disk_problem == f"the disk of {folder}/worker/shards is mounted read-only"
     in_use = cluster.run("worker", "--no-mdns", "--data-dir", str(folder / "worker"))
     assert_told_in_log(in_use, "is in use by another worker")
 

@@ -128,6 +128,11 @@ def test_a_full_disk_is_a_problem_and_a_filling_one_a_warning():
     assert nothing(with_first(free_disk_bytes=1024 * MIB))
 
 
+def test_a_disk_that_cannot_be_written_is_a_problem():
+    told = "the disk of /var/lib/pi-cluster is mounted read-only"
+    assert the_only(with_first(disk_problem=told), PROBLEM, told, "dmesg", "failing")
+
+
 def test_a_slow_disk_is_a_warning_and_one_not_measured_is_not():
     assert the_only(with_first(disk_read_bytes_ps=19.9e6), WARNING, "19.9 MB/s", "A2 microSD")
     assert nothing(with_first(disk_read_bytes_ps=20e6))
