@@ -77,10 +77,7 @@ def _of_useless_tokens(files: TextFiles) -> list[str]:
     if not useless:
         return []
     named = ", ".join(useless[:_MAX_NAMED]) + (", ..." if len(useless) > _MAX_NAMED else "")
-    return [
-        f"{len(useless)} added tokens ({named}) have ids that the model, with {files.vocab_size}, "
-        "lacks: they are left out"
-    ]
+    return [f"added tokens beyond the model's {files.vocab_size} ids are left out: {named}"]
 
 
 def _of_other_vocabulary(files: TextFiles, tokenizer: Tokenizer) -> list[str]:

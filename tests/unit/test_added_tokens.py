@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+import mistral_common
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -162,6 +163,17 @@ def test_a_control_piece_that_is_renamed_has_its_new_spelling_alone():
     tokenizer = tokenizer_with(AddedToken(2, "<|im_end|>"))
     template = ChatTemplate("<|im_end|></s>", tokenizer)
     assert template.encode([user("x")]) == [2, *PLAIN.encode("</s>", continuation=True)]
+
+
+def test_a_piece_that_any_text_may_write_is_a_templates_alone_once_it_is_special():
+    data = Path(mistral_common.__file__).parent / "data"
+    model = data / "mistral_instruct_tokenizer_240323.model.v3"
+    spelling, i = "[REFERENCE_DOC_1]", 769  # "user-defined" there
+    assert i in Tokenizer.from_file(model).encode(f"see {spelling}")
+    tokenizer = Tokenizer.from_file(model, [AddedToken(i, spelling)])
+    assert tokenizer.decode(tokenizer.encode(f"see {spelling}")) == f"see {spelling}"
+    assert i not in tokenizer.encode(f"see {spelling}")
+    assert ChatTemplate(spelling, tokenizer).encode([user("x")]) == [i]
 
 
 def test_a_byte_that_became_a_control_token_cannot_be_typed():
