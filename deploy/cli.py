@@ -29,6 +29,7 @@ from deploy.commands.shard import shard, verify
 from deploy.commands.status import down, status
 from deploy.commands.token import token
 from deploy.commands.up import up
+from deploy.console import guard_terminals
 from deploy.screen import INTERRUPTED, notes
 from kernels import KernelsError
 from transformer.errors import ModelError
@@ -56,6 +57,7 @@ for _command in _COMMANDS:
 def main() -> None:
     """Entry point of the ``pi-cluster`` script."""
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # terminals without UTF-8
+    guard_terminals()
     sys.exit(run(sys.argv[1:]))
 
 
