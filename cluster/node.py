@@ -47,6 +47,7 @@ class NodeClient:
                 pb.DescribeRequest(), timeout=timeout_s
             )
         wire.check_wire_version(description.wire_version, self.label)
+        wire.readable(description)
         return description
 
     def find_shards(self, files: Iterable[ShardFile]) -> FoundShards:
@@ -190,6 +191,7 @@ class NodeClient:
             examination: pb.Examination = self._stub.Examine(
                 request, timeout=settings.EXAMINE_TIMEOUT_S
             )
+        wire.readable(examination)
         return examination
 
     def echo(
