@@ -1,6 +1,5 @@
 """The command ``pi-cluster worker``."""
 
-import logging
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ import click
 
 from cluster import settings
 from cluster.peer import split_address
+from worker.log_limit import limited_log
 from worker.process import WorkerOptions, run_worker
 
 _NODE = (
@@ -80,7 +80,5 @@ def worker(
 
 def serve(options: WorkerOptions) -> None:
     """Run a worker with its log on standard error."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    run_worker(options)
+    with limited_log():
+        run_worker(options)
