@@ -129,21 +129,12 @@ class Admitter:
                     "stand between"
                 )
             identity = Identity(self._authority.cluster, Role.NODE, introduction.node_id)
-            self._check_new(identity, key)
+            # Before the token is used up: it lets somebody in, but not as one who is in already.
+            self._authority.check_claim(identity, key)
             self._tokens.use(introduction, nonce, key)
         except AccessError as error:
             raise AccessError(f"{peer.label} was not admitted: {error}") from None
         return identity
-
-    def _check_new(self, identity: Identity, key: bytes) -> None:
-        """A token lets somebody in, but not as a node that is in already."""
-        for one in self._authority.good:
-            if one.id == identity.id and one.key != key.hex():
-                raise AccessError(
-                    f"node {identity.id} ({one.name}) has a certificate already: if that card was "
-                    "copied or set up anew, remove node.json from its data directory so that it "
-                    "gets an id of its own"
-                )
 
     def _await_start(self, peer: Peer) -> None:
         """Until the node, which has its certificate now, answers as a worker."""

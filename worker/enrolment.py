@@ -59,7 +59,8 @@ def save_token(data_dir: Path, text: str) -> Token:
     if is_certified(data_dir):
         raise AccessError(
             "this node is part of a cluster already: run `pi-cluster leave` first if it is to join "
-            f"another one, or remove {credentials_folder(data_dir)}, which keeps its shards"
+            f"another one, or remove {credentials_folder(data_dir)} and {data_dir / 'node.json'}, "
+            "which keeps its shards"
         )
     make_private_folder(credentials_folder(data_dir))
     write_bytes(_token_path(data_dir), token.text.encode() + b"\n", private=True)
