@@ -1,10 +1,14 @@
 """The authority in its folder: issuing, revoking, replacing it, and crashes between the steps."""
 
+import contextlib
 import datetime
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cluster import signing
 from cluster.authority import ClusterAuthority
@@ -156,6 +160,17 @@ def test_a_proof_survives_its_way_as_json_and_what_is_none_is_refused():
     for text in ("", "{}", "[]", '["a"]', '["!", "!"]', "[1, 2, 3]", "[" * 5_000):
         with pytest.raises(ValueError):
             KeyProof.from_json(text)
+
+
+@given(st.text(max_size=200) | st.recursive(st.none() | st.text(), st.lists).map(json.dumps))
+def test_no_text_at_all_is_a_proof_that_was_not_made(text):
+    with contextlib.suppress(ValueError):
+        assert KeyProof.from_json(text).held_key(b"request") is None
+
+
+@given(st.binary(max_size=300), st.binary(max_size=100))
+def test_no_bytes_at_all_prove_a_key(public_key, signature):
+    assert KeyProof(public_key, signature).held_key(b"request") is None
 
 
 def test_an_unknown_id_and_one_of_another_role_are_refused(authority):

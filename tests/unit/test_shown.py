@@ -5,8 +5,11 @@ import sys
 import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cluster.shown import shown_line, shown_text
+from tests.hostile import steering
 
 HARMLESS_FORMATTING = {
     *"\xad\u200b\u200c\u200d\u2060",  # where words may break, and emoji are joined
@@ -78,3 +81,16 @@ def test_line_breaks_and_tabs_stay_in_a_text_and_not_in_a_line():
 def test_what_was_written_out_is_not_written_out_again():
     shown = shown_text("\x1b[2J\u202e\n")
     assert shown_text(shown) == shown
+
+
+@given(st.text())
+def test_whatever_comes_steers_nothing_and_the_rest_of_it_stays(text):
+    for shown in (shown_line(text), shown_text(text)):
+        assert steering(shown) == [] and shown_text(shown) == shown
+    assert "\n" not in shown_line(text)
+    assert [c for c in text if c.isprintable()] == [c for c in _unwritten(text) if c.isprintable()]
+
+
+def _unwritten(text):
+    """What is left of a text when all that is written out is taken out again."""
+    return "".join(letter for letter in text if shown_line(letter) == letter)
