@@ -5,6 +5,7 @@ What gRPC itself writes, which is C and knows nothing of Python's logging, goes 
 """
 
 import contextlib
+import io
 import logging
 import os
 import re
@@ -136,8 +137,9 @@ def _standard_error() -> Iterator[tuple[TextIO, BinaryIO]]:
     # A log that nobody keeps up with loses lines. If writing blocked instead, whoever writes while
     # it keeps Python from running would wait for ever for the thread that reads.
     os.set_blocking(write, False)
+    raw = io.BufferedWriter(_Dropping(_duplicate(2), "w"))
     with (
-        open(os.dup(2), "w", encoding="utf-8", errors="replace", buffering=1) as error,  # noqa: PTH123
+        io.TextIOWrapper(raw, "utf-8", errors="replace", line_buffering=True) as error,
         open(read, "rb") as pipe,  # noqa: PTH123
     ):
         os.dup2(write, 2)
@@ -150,6 +152,23 @@ def _record(text: str) -> logging.LogRecord:
     return logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, None, None)
 
 
+class _Dropping(io.FileIO):
+    """What the log does not take, as on a full disk, is gone: a worker does not end over that."""
+
+    def write(self, data: object, /) -> int:
+        try:
+            return super().write(data)  # type: ignore[arg-type]
+        except OSError:
+            return len(data)  # type: ignore[arg-type]
+
+
+def _duplicate(descriptor: int) -> int:
+    try:
+        return os.dup(descriptor)
+    except OSError:  # it was closed
+        return os.open(os.devnull, os.O_WRONLY)
+
+
 def _pump(pipe: BinaryIO, error: TextIO, limit: LineLimit) -> None:
     while line := pipe.readline(_MAX_LINE_BYTES):
         text = line.decode(errors="replace").rstrip("\n")
@@ -159,5 +178,4 @@ def _pump(pipe: BinaryIO, error: TextIO, limit: LineLimit) -> None:
 
 
 def _write(error: TextIO, text: str) -> None:
-    with contextlib.suppress(OSError):  # nobody reads the log
-        error.write(shown_line(text) + "\n")
+    error.write(shown_line(text) + "\n")

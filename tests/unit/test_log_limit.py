@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.hostile import HOSTILE, steering
 from worker.log_limit import LineLimit
 
@@ -99,3 +101,11 @@ raise RuntimeError("the end")
 """)
     assert "the last of C\n" in text and "the last of Python\n" in text
     assert text.rstrip().endswith("RuntimeError: the end")
+
+
+@pytest.mark.parametrize("to", ["2>/dev/full", "2>&-"])
+def test_a_log_that_nobody_takes_ends_nothing(to):
+    source = LOGGING + "    logging.warning('one')\n    os.write(2, b'two' + bytes([10]))\n"
+    words = ["sh", "-c", f'"$0" -c "$1" {to}', sys.executable, source + "print('done')\n"]
+    done = subprocess.run(words, stdout=subprocess.PIPE, timeout=60)
+    assert (done.returncode, done.stdout) == (0, b"done\n")
