@@ -31,6 +31,7 @@ from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
 from tests.authorities import certify_node, live
 from tests.checkpoints import small_config, write_hugging_face_checkpoint
+from tests.cluster_process import eventually
 from tests.hostile import HOSTILE, steering
 from tests.secure_calls import METHODS, secure_channel
 from tests.stores import shard
@@ -323,8 +324,9 @@ def test_bytes_that_are_no_call_at_all_are_survived_and_leave_few_lines(
                 silent.enter_context(plain)
             else:
                 plain.close()
+        # While so many come at once, it may have no room for one more.
+        eventually(lambda: shown_certificate(peer, 5.0), bool, within_s=30)
     assert len(running.error_text) - told < 40_000
-    assert shown_certificate(peer, 5.0) is not None
 
 
 def _client_hello():
