@@ -12,8 +12,10 @@ import pytest
 from cluster import settings, wire
 from cluster.authority import ClusterAuthority
 from cluster.certificates import Role
+from cluster.credentials import load_credentials
 from cluster.dialing import SecureDialer
-from cluster.handshake import shown_certificate
+from cluster.errors import NodeLost
+from cluster.handshake import shown_certificate, who_answers
 from cluster.node import NodeClient
 from cluster.peer import Peer, split_address
 from cluster.roles import Rule
@@ -110,6 +112,25 @@ def test_connections_that_say_nothing_do_not_keep_a_node_from_joining_either(hom
 def test_connections_that_say_nothing_do_not_keep_the_operator_from_a_worker(home):
     with silent_connections(home.peer.address, SILENT), NodeClient(home.peer, home.dialer) as node:
         assert node.describe().node_id == home.peer.node_id
+
+
+def test_who_holds_every_connection_is_spoken_of_and_calls_that_are_open_go_on(home):
+    with NodeClient(home.peer, home.dialer) as node:
+        assert node.describe().node_id == home.peer.node_id
+        with silent_connections(home.peer.address, settings.MAX_CONNECTIONS + 20):
+            told = eventually(lambda: _failure(home), bool)
+            assert node.describe().node_id == home.peer.node_id
+    assert "hangs up before it says anything" in told
+    eventually(lambda: _failure(home), lambda failure: not failure)
+
+
+def _failure(home):
+    """Why the operator cannot call the worker over a new connection; empty if that goes well."""
+    try:
+        who_answers(home.peer, load_credentials(home.config, Role.OPERATOR), 5.0)
+    except NodeLost as error:
+        return str(error)
+    return ""
 
 
 def test_callers_that_say_nothing_do_not_keep_others_from_a_worker_without_certificates(home):
