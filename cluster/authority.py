@@ -23,6 +23,7 @@ from cluster.certificates import Identity, Revocations, Role, key_hash, utc_now
 from cluster.certification import Certification
 from cluster.credentials import AUTHORITIES, REVOCATIONS
 from cluster.errors import AccessError, StateError
+from cluster.key_proof import KeyProof
 from cluster.ledger import Issued, Ledger
 from cluster.private_files import make_private_folder, read_file, read_private
 
@@ -142,24 +143,69 @@ class ClusterAuthority:
         """What everybody is to know: the authorities and the revocation list."""
         return Certification(b"", self.authorities_pem, self.revocations_pem)
 
-    def issue(self, signing_request: bytes, identity: Identity, name: str) -> Certification:
+    def issue(
+        self,
+        signing_request: bytes,
+        identity: Identity,
+        name: str,
+        proof: KeyProof | None = None,
+    ) -> Certification:
         """A certificate for the key of a request (PKCS #10, DER), and what goes with it.
 
-        Whether the request is from whom it says is for the caller to know. Raises ``AccessError``
-        for a request that is none, and for an id that was revoked.
+        Raises ``AccessError`` for a request that is none, for an id that was revoked, and for one
+        that is another node's, as :meth:`check_claim` says.
         """
+        key = key_hash(certificates.read_signing_request(signing_request))
+        held = proof.held_key(signing_request) if proof else None
+        return self._issue(signing_request, identity, name, [key, held] if held else [key])
+
+    def renew(self, signing_request: bytes, identity: Identity, name: str) -> Certification:
+        """As :meth:`issue`, for a request that came over TLS from who has the id's certificate."""
+        return self._issue(signing_request, identity, name, None)
+
+    def check_claim(self, identity: Identity, key: bytes) -> None:
+        """Raise ``AccessError`` when the holder of a key, given by its hash, must not get an id."""
+        self._check_claim(self.issued, identity, [key])
+
+    def _check_claim(
+        self, issued: Sequence[Issued], identity: Identity, keys: Sequence[bytes] | None
+    ) -> None:
+        """A node's id belongs to the key that first had it, and to those that one led to.
+
+        None for ``keys`` stands for a connection on which they were proven. Coordinators are
+        called as the operator calls them, who makes their keys.
+        """
+        earlier = [one for one in issued if one.id == identity.id]
+        if any(one.revoked for one in earlier):
+            raise AccessError(
+                f"{identity.label} was revoked, which is for ever: let it take part under a "
+                "new id (remove node.json and credentials/ from its data directory)"
+            )
+        if any(one.role is not identity.role for one in earlier):
+            raise AccessError(f"{identity.id!r} is taken already: choose another name")
+        if identity.role is not Role.NODE or keys is None or not earlier:
+            return
+        if not {one.key for one in earlier} & {key.hex() for key in keys}:
+            raise AccessError(
+                f"node {identity.id} ({earlier[-1].name}) has a certificate already, and this one "
+                "cannot show that it has that node's key: if its card was copied or set up anew, "
+                "or its key was lost, remove node.json and credentials/ from its data directory, "
+                "so that it gets an id of its own; its shards stay"
+            )
+
+    def _issue(
+        self,
+        signing_request: bytes,
+        identity: Identity,
+        name: str,
+        keys: Sequence[bytes] | None,
+    ) -> Certification:
         public_key = certificates.read_signing_request(signing_request)
         if identity.cluster != self.cluster:
             raise AccessError(f"this is the authority of {self.cluster!r}, not {identity.cluster}")
         with locked(self.folder):
             number, issued = self._ledger.read()
-            if any(one.revoked and one.id == identity.id for one in issued):
-                raise AccessError(
-                    f"{identity.label} was revoked, which is for ever: let it take part under a "
-                    "new id (remove node.json and credentials/ from its data directory)"
-                )
-            if any(one.role is not identity.role and one.id == identity.id for one in issued):
-                raise AccessError(f"{identity.id!r} is taken already: choose another name")
+            self._check_claim(issued, identity, keys)
             certificate = signing.make_certificate(
                 self._certificate, self._key, public_key, identity, utc_now()
             )

@@ -35,8 +35,12 @@ def who_answers(peer: Peer, credentials: Credentials, timeout_s: float) -> Ident
                 _await_acceptance(peer, connection)
         except TimeoutError:
             raise _lost(peer, "it accepts the connection and says nothing") from None
+        except ssl.SSLEOFError:
+            raise _hung_up(peer) from None
         except ssl.SSLError as error:
             raise _not_tls(peer, error) from None
+        except ConnectionError:
+            raise _hung_up(peer) from None
         except OSError as error:
             raise _lost(peer, error.strerror or str(error)) from None
     return identity
@@ -151,6 +155,14 @@ def _await_acceptance(peer: Peer, connection: ssl.SSLSocket) -> None:
         f"{peer.label} hung up when it saw our certificate. Either its clock is so far off that "
         "ours has expired for it or is not valid yet (see `timedatectl` there), or it trusts "
         "another authority and has to join again; its log tells which"
+    )
+
+
+def _hung_up(peer: Peer) -> NodeLost:
+    return NodeLost(
+        f"{peer.label} hangs up before it says anything: somebody may be holding all connections "
+        "that it takes, or another program has that port. Run the same command again in a moment, "
+        "and see its log"
     )
 
 

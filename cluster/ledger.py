@@ -54,9 +54,15 @@ class Ledger:
 
     def write(self, number: int, issued: Sequence[Issued]) -> None:
         """Keep the list, without what has expired long ago."""
-        # What was revoked stays for ever: a node whose clock is behind would believe it again.
+        # What was revoked stays for ever: a node whose clock is behind would believe it again. So
+        # does the last certificate of each id: nobody else may have that id afterwards.
         expired = utc_now().timestamp() - _FORGET_AFTER_S
-        kept = [one for one in issued if one.revoked or one.expires_unix_s > expired]
+        last = {one.id: one.serial for one in issued}
+        kept = [
+            one
+            for one in issued
+            if one.revoked or one.expires_unix_s > expired or last[one.id] == one.serial
+        ]
         entries = [asdict(one) | {"serial": f"{one.serial:x}"} for one in kept]
         text = json.dumps({"revocations": number, "issued": entries}, indent=1)
         write_bytes(self._path, text.encode() + b"\n", private=True)

@@ -47,6 +47,7 @@ class NodeClient:
                 pb.DescribeRequest(), timeout=timeout_s
             )
         wire.check_wire_version(description.wire_version, self.label)
+        wire.readable(description)
         return description
 
     def find_shards(self, files: Iterable[ShardFile]) -> FoundShards:
@@ -138,6 +139,7 @@ class NodeClient:
         with wire.restored_errors(self.label, self._explain):
             call = self._stub.VerifyShards(pb.VerifyShardsRequest())
             for last in call:
+                wire.readable(last)
                 if last.done_bytes != done:
                     done, since = last.done_bytes, time.monotonic()
                 elif time.monotonic() - since > settings.TRANSFER_STALL_S:
@@ -214,6 +216,7 @@ class NodeClient:
             examination: pb.Examination = self._stub.Examine(
                 request, timeout=settings.EXAMINE_TIMEOUT_S
             )
+        wire.readable(examination)
         return examination
 
     def echo(

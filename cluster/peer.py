@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from cluster import settings
 from cluster.errors import ClusterError
+from cluster.shown import shown_line
 
+_MAX_CHARACTERS = 300  # a host name of 255, brackets and a port
 _PORT_DIGITS = 5
 
 
@@ -20,6 +22,11 @@ class Peer:
     name: str = ""
     joining: str = ""
     """Id of the token by which it waits to join; empty for a node that has joined."""
+
+    def __post_init__(self) -> None:
+        # Anybody may announce anything, and all of it ends up in messages.
+        for field in ("address", "node_id", "name", "joining"):
+            object.__setattr__(self, field, shown_line(getattr(self, field))[:_MAX_CHARACTERS])
 
     @property
     def label(self) -> str:

@@ -29,9 +29,12 @@ MAX_QUEUED_STEPS = 64  # a peer that sends more is held back by flow control
 
 CONNECT_TIMEOUT_S = 5.0
 EXPLAIN_TIMEOUT_S = 1.0  # a failed call is looked into again; what is silent stays so
-HANDSHAKE_TIMEOUT_MS = 10_000  # whoever connects and says nothing is let go
+HANDSHAKE_TIMEOUT_MS = 5_000  # whoever connects and says nothing is let go; ours wait no longer
+FIRST_MESSAGE_TIMEOUT_S = 20.0  # of a call, a megabyte over slow Wi-Fi; ours follow at once
 IDLE_TIMEOUT_MS = 600_000  # a connection without calls; sessions are calls, and may rest
-MAX_CONNECTIONS = 128  # of one worker; some ten are in use
+# Of one worker; some ten are in use. gRPC counts strangers that say nothing too, at 20 KiB each,
+# and half of the 1024 files that a process may have open must be left.
+MAX_CONNECTIONS = 512
 CALL_TIMEOUT_S = 10.0
 MEASURE_TIMEOUT_S = 60.0  # two seconds on a Pi, more on one that has other things to do
 EXAMINE_TIMEOUT_S = 45.0  # another one's examination first, and a slow disk

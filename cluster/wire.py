@@ -6,16 +6,19 @@ from typing import Any, NoReturn
 
 import grpc
 import numpy as np
+from google.protobuf.message import Message
 from numpy.typing import NDArray
 
 from cluster import errors, settings
 from cluster.errors import ClusterError, NodeError, NodeLost, VersionError
+from cluster.shown import shown_line
 
 WIRE_VERSION = 1
 
 _ERROR_KEY = "pi-cluster-error"
 # gRPC carries the reason in a header of at most 8 KiB, where a byte may take three.
 _MAX_REASON_BYTES = 2_000
+_MAX_TEXT = 1_000  # characters of what a node tells of itself; the longest is an error's reason
 _CARRIED = {
     name: kind
     for name, kind in vars(errors).items()
@@ -98,16 +101,32 @@ def refuse(
 
 def carried_error(error: grpc.RpcError | grpc.Call, peer: str) -> ClusterError:
     """The error a peer gave as its reason, or what the failure of the call itself means."""
-    code = error.code()
+    code, details = error.code(), shown_line(error.details() or "")[:_MAX_REASON_BYTES]
     trailing: Iterable[Any] = error.trailing_metadata() or ()
     kind = next((_CARRIED.get(value) for key, value in trailing if key == _ERROR_KEY), None)
     if kind is not None:
-        return kind(error.details())
+        return kind(details)
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
         # gRPC tells the whole story of the attempt; the reason stands at its end.
-        reason = (error.details() or code.name).rsplit(": ", 1)[-1]
+        reason = (details or code.name).rsplit(": ", 1)[-1]
         return NodeLost(f"{peer} does not answer ({reason}): see whether its worker runs")
-    return NodeError(f"{peer}: {error.details()} ({code.name})")
+    return NodeError(f"{peer}: {details} ({code.name})")
+
+
+def readable(message: Message) -> None:
+    """Make every text in an answer, which the node may have chosen freely, fit to be shown."""
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_MESSAGE:
+            for inner in value if field.is_repeated else [value]:
+                readable(inner)
+        elif field.type == field.TYPE_STRING and field.is_repeated:
+            value[:] = [_readable(text) for text in value]
+        elif field.type == field.TYPE_STRING:
+            setattr(message, field.name, _readable(value))
+
+
+def _readable(text: str) -> str:
+    return shown_line(text[:_MAX_TEXT])
 
 
 @contextlib.contextmanager

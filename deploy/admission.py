@@ -22,6 +22,7 @@ from cluster.errors import AccessError, ClusterError, NodeError
 from cluster.handshake import shown_certificate
 from cluster.node import NodeClient
 from cluster.peer import Peer, parse_nodes
+from cluster.shown import shown_line
 from cluster.tokens import NONCE_BYTES, TokenBook
 from deploy import screen
 from protos import pi_cluster_pb2 as pb
@@ -105,7 +106,7 @@ class Admitter:
                     pb.Challenge(nonce=nonce), timeout=settings.CALL_TIMEOUT_S
                 )
             identity = self._proven(peer, shown, nonce, introduction)
-            name = _printable(introduction.name) or identity.id
+            name = shown_line(introduction.name[:_MAX_NAME]) or identity.id
             given = self._authority.issue(introduction.signing_request, identity, name)
             try:
                 with wire.restored_errors(peer.label):
@@ -128,21 +129,12 @@ class Admitter:
                     "stand between"
                 )
             identity = Identity(self._authority.cluster, Role.NODE, introduction.node_id)
-            self._check_new(identity, key)
+            # Before the token is used up: it lets somebody in, but not as one who is in already.
+            self._authority.check_claim(identity, key)
             self._tokens.use(introduction, nonce, key)
         except AccessError as error:
             raise AccessError(f"{peer.label} was not admitted: {error}") from None
         return identity
-
-    def _check_new(self, identity: Identity, key: bytes) -> None:
-        """A token lets somebody in, but not as a node that is in already."""
-        for one in self._authority.good:
-            if one.id == identity.id and one.key != key.hex():
-                raise AccessError(
-                    f"node {identity.id} ({one.name}) has a certificate already: if that card was "
-                    "copied or set up anew, remove node.json from its data directory so that it "
-                    "gets an id of its own"
-                )
 
     def _await_start(self, peer: Peer) -> None:
         """Until the node, which has its certificate now, answers as a worker."""
@@ -168,10 +160,6 @@ def pinned_channel(peer: Peer, shown: x509.Certificate) -> grpc.Channel:
     credentials = grpc.ssl_channel_credentials(certificates.certificate_pem(shown))
     override = ("grpc.ssl_target_name_override", name)
     return grpc.secure_channel(peer.address, credentials, options=[*_OPTIONS, override])
-
-
-def _printable(name: str) -> str:
-    return "".join(filter(str.isprintable, name))[:_MAX_NAME]
 
 
 def admit_waiting(cluster: str, nodes: str | None, dialer: Dialer) -> None:

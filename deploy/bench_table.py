@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import click
 
+from cluster.shown import shown_line
 from coordinator.bench_rows import BenchRow, Percentiles, Spread
 
 
@@ -68,7 +69,13 @@ def print_csv(rows: Sequence[BenchRow]) -> None:
                     *(row.user_tokens_per_second.mean, ttft.p50, ttft.p95),
                     *((itl.p50, itl.p95) if itl else ("", "")),
                     row.hop_ms.mean if row.hop_ms else "",
-                    *(stage.node, stage.layers, stage.compute_ms, stage.wait_ms, stage.busy),
+                    *(
+                        shown_line(stage.node),
+                        stage.layers,
+                        stage.compute_ms,
+                        stage.wait_ms,
+                        stage.busy,
+                    ),
                 ]
             )
 
@@ -77,7 +84,8 @@ def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]], texts: int
     """A Markdown table whose first columns are ``texts`` and whose others are figures."""
     rules = ["---" if column < texts else "---:" for column in range(len(names))]
     for cells in (names, rules, *rows):
-        click.echo(f"| {' | '.join(cells)} |")
+        shown = [shown_line(cell).replace("|", r"\|") for cell in cells]
+        click.echo(f"| {' | '.join(shown)} |")
 
 
 def _spread(spread: Spread | None, digits: int) -> str:

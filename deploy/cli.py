@@ -31,6 +31,7 @@ from deploy.commands.status import down, status
 from deploy.commands.token import token
 from deploy.commands.up import up
 from deploy.commands.verify import verify
+from deploy.console import guard_terminals
 from deploy.screen import INTERRUPTED, notes
 from deploy.standard_streams import prepare_standard_streams
 from kernels import KernelsError
@@ -59,6 +60,7 @@ for _command in _COMMANDS:
 def main() -> None:
     """Entry point of the ``pi-cluster`` script."""
     prepare_standard_streams()
+    guard_terminals()
     sys.exit(run(sys.argv[1:]))
 
 

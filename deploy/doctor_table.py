@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from cluster.shown import shown_line
 from deploy.facts import ClusterFacts, Examined, OperatorFacts
 from deploy.findings import Finding, Severity
-from deploy.screen import ago, count, plain, size
+from deploy.screen import ago, count, size
 from protos import pi_cluster_pb2 as pb
 
 _SIDE_BY_SIDE = 4  # more columns than that are too narrow to read
@@ -23,15 +24,15 @@ def fact_tables(facts: ClusterFacts) -> Iterator[Table]:
         table = Table(title_justify="left")
         table.add_column("", no_wrap=True)
         for node in some:
-            table.add_column(Text(plain(node.name)), overflow="fold")
+            table.add_column(Text(shown_line(node.name)), overflow="fold")
         for label, tell in _ROWS:
-            table.add_row(label, *(Text(plain(tell(node, facts))) for node in some))
+            table.add_row(label, *(Text(shown_line(tell(node, facts))) for node in some))
         yield table
 
 
 def own_line(own: OperatorFacts) -> str:
     """The machine that the command runs on, in a line."""
-    return plain(
+    return shown_line(
         f"this machine: pi-cluster {own.version}, Python {own.python}, "
         f"{f'ssh at {own.ssh}' if own.ssh else 'no ssh'}, {size(own.free_disk_bytes)} free on the "
         f"disk, mDNS {'cannot be used' if own.mdns_error else f'hears {len(own.heard)}'}"
@@ -43,8 +44,8 @@ def findings_text(findings: Sequence[Finding]) -> Text:
     text = Text()
     for finding in findings:
         text.append(f"{finding.severity.name.lower()}: ", _STYLES[finding.severity])
-        text.append(plain(f"{', '.join(finding.nodes)}: {finding.what}") + "\n")
-        text.append(plain(f"    -> {finding.to_do}") + "\n")
+        text.append(shown_line(f"{', '.join(finding.nodes)}: {finding.what}") + "\n")
+        text.append(shown_line(f"    -> {finding.to_do}") + "\n")
     return text.append(summary(findings))
 
 

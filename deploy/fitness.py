@@ -7,6 +7,7 @@ from typing import Any
 
 from cluster import settings
 from cluster.errors import HostError
+from cluster.shown import shown_line
 from deploy.hosts import Host, Role
 from deploy.remote import layout
 from deploy.rules.memory import LEAST_BYTES
@@ -60,7 +61,7 @@ def check_fitness(facts: Facts, host: Host, now_unix_s: float) -> list[str]:
 
 
 def _check_system(label: str, values: Mapping[str, Any]) -> None:
-    system, machine = values["system"], values["machine"]
+    system, machine = (shown_line(str(values[name])) for name in ("system", "machine"))
     if values["pointer_bits"] != 64:
         # Its kernel may have 64 all the same, as that of a Pi 4 does: `uname -m` says aarch64.
         raise HostError(
@@ -74,9 +75,9 @@ def _check_system(label: str, values: Mapping[str, Any]) -> None:
         )
     python = tuple(values["python"])
     if python[:2] < OLDEST_PYTHON or values["implementation"] != "CPython":
-        found = ".".join(map(str, python))
+        found = shown_line(f"{values['implementation']} {'.'.join(map(str, python))}")
         raise HostError(
-            f"{label}: it has {values['implementation']} {found} ({values['system']}), and "
+            f"{label}: it has {found} ({system}), and "
             "pi-cluster needs Python 3.11: flash a newer Raspberry Pi OS (64-bit)"
         )
 

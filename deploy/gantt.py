@@ -9,6 +9,7 @@ import html
 import math
 from collections.abc import Iterator, Sequence
 
+from cluster.shown import shown_line
 from coordinator.bench import BenchRun
 from coordinator.pipeline import StageAddress
 from coordinator.scheduler import StepRecord
@@ -139,7 +140,7 @@ def _text(x: float, y: float, text: str, kind: str) -> str:
 
 def _short(name: str) -> str:
     """A name that fits beside its row, without what XML cannot hold."""
-    shown = "".join(letter if letter.isprintable() else "?" for letter in name)
+    shown = shown_line(name)
     return shown if len(shown) <= _NAME_CHARACTERS else shown[: _NAME_CHARACTERS - 1] + "…"
 
 

@@ -15,12 +15,19 @@ import psutil
 
 from cluster import settings
 from cluster.authority import ClusterAuthority, is_initialised
-from cluster.certificates import Identity, Role, check_certificate, utc_now
+from cluster.certificates import Identity, Role, check_certificate, key_hash, utc_now
 from cluster.credentials import load_credentials
 from cluster.errors import AccessError, ClusterError, NodeError
+from cluster.key_proof import KeyProof
 from cluster.peer import Peer
-from worker.identity import forget_identity, load_identity
-from worker.membership import credentials_folder, install_certification, request_certificate
+from worker.identity import forget_identity
+from worker.membership import (
+    credentials_folder,
+    held_key,
+    install_certification,
+    node_identity,
+    request_certificate,
+)
 from worker.presence import find_presence
 
 log = logging.getLogger(__name__)
@@ -63,18 +70,22 @@ def _certify(data_dirs: Sequence[Path], cluster: str) -> None:
     if not is_initialised(config):
         return
     authority = ClusterAuthority(config, cluster)
-    revoked = {one.id for one in authority.issued if one.revoked}
     for data_dir in data_dirs:
         folder = credentials_folder(data_dir)
         if not _is_certified_by(authority, folder):
             data_dir.mkdir(parents=True, exist_ok=True)
             _stop([data_dir])  # it serves in the clear, or with what nobody believes
+            held = held_key(data_dir)
             shutil.rmtree(folder, ignore_errors=True)
-            if load_identity(data_dir).node_id in revoked:
-                forget_identity(data_dir)
+            try:
+                key = key_hash(held) if held else b""
+                authority.check_claim(node_identity(data_dir, cluster), key)
+            except AccessError:
+                forget_identity(data_dir)  # it was revoked, or its key is lost
             node_id, request = request_certificate(data_dir)
             identity = Identity(cluster, Role.NODE, node_id)
-            given = authority.issue(request, identity, data_dir.name)
+            proof = KeyProof.make(held, request) if held else None
+            given = authority.issue(request, identity, data_dir.name, proof)
             install_certification(data_dir, cluster, given)
 
 

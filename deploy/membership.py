@@ -70,10 +70,11 @@ def tell(
 def reissue(authority: ClusterAuthority, client: NodeClient, node: Node) -> None:
     """A new key and certificate for a node, and what goes with it.
 
-    The connection is to who has the node's present certificate, whatever it tells of itself.
+    The connection is to who has the node's present certificate: that of the id that it told of
+    itself, or there would be none.
     """
     identity = Identity(authority.cluster, Role.NODE, node.about.node_id)
-    client.certify(authority.issue(client.request_certificate(), identity, node.about.name))
+    client.certify(authority.renew(client.request_certificate(), identity, node.about.name))
 
 
 def rotate(

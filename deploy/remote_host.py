@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self, cast
 
 from cluster.errors import HostError
+from cluster.shown import shown_line, shown_text
 from deploy import ssh
 from deploy.hosts import Host
 from deploy.remote import MODULES, framing
@@ -35,6 +36,7 @@ parent.program.main([sys.executable, "-I", "-c", {_STUB!r}])
 _PATIENCE_S = 1200.0  # the longest operation is an installation on a slow card
 _START_PATIENCE_S = 60.0
 _MAX_STDERR = 1 << 16
+_MAX_REASON = 2_000
 
 
 class RemoteHost:
@@ -124,8 +126,10 @@ class RemoteHost:
             write()
         answer = self._receive()
         if "failure" in answer:
-            raise HostError(f"{self.host.label}: {answer['failure']}")
-        return answer.get("done")
+            raise HostError(
+                f"{self.host.label}: {shown_line(str(answer['failure'])[:_MAX_REASON])}"
+            )
+        return _readable(answer.get("done"))
 
     def _receive(self) -> dict[str, Any]:
         return framing.receive(cast(BinaryIO, self._process.stdout))
@@ -155,10 +159,21 @@ class RemoteHost:
         if code == ssh.NOT_FOUND:
             return f"{label}: it has no Python: `sudo apt install python3` there"
         if "too old: Python" in said:
-            version = said.partition("too old: ")[2].split("\n")[0]
+            version = shown_line(said.partition("too old: ")[2].split("\n")[0])
             return f"{label}: it has {version}, and pi-cluster needs 3.11: flash a newer system"
         last = said.strip().splitlines()[-1:] or [problem]
-        return f"{label}: the program there ended ({last[0].strip()})"
+        return f"{label}: the program there ended ({shown_line(last[0].strip())})"
+
+
+def _readable(value: Any) -> Any:
+    """An answer whose texts, which the host may have chosen freely, are fit to be shown."""
+    if isinstance(value, str):
+        return shown_text(value)
+    if isinstance(value, list):
+        return [_readable(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _readable(one) for key, one in value.items()}
+    return value
 
 
 def _modules() -> bytes:

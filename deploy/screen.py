@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -20,9 +19,11 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster.peer import Peer
+from cluster.shown import shown_line
+from deploy.console import HarmlessConsole
 
-notes = Console(stderr=True, highlight=False)
-answers = Console(highlight=False)
+notes = HarmlessConsole(stderr=True)
+answers = HarmlessConsole()
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the signal's number, as shells have it."""
@@ -64,11 +65,6 @@ def size(count: int) -> str:
     return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
 
 
-def plain(text: str) -> str:
-    """What a stranger tells, without characters that could steer the terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
 def ago(seconds: float) -> str:
     """How long ago something was, as people say it."""
     for length, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
@@ -91,7 +87,7 @@ def table(*columns: str, rows: Sequence[Sequence[str]], title: str | None = None
     for index, column in enumerate(columns):
         drawn.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
     for row in rows:
-        drawn.add_row(*(Text(plain(cell)) for cell in row))
+        drawn.add_row(*(Text(shown_line(cell)) for cell in row))
     return drawn
 
 
@@ -151,7 +147,7 @@ class FileBar:
 def bars() -> Iterator[Progress]:
     """Progress bars for bytes, gone when the block ends."""
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),

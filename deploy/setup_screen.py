@@ -4,7 +4,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -34,7 +33,7 @@ class SetupLines:
         """A host begins with something, in which so many bytes travel."""
         with self._lock:
             if label not in self._tasks:
-                self._tasks[label] = self._progress.add_task(escape(label), step="", sends=False)
+                self._tasks[label] = self._progress.add_task(label, step="", sends=False)
             # To rich, a total of None leaves the one before.
             sends = total_bytes is not None
             self._progress.reset(self._tasks[label], total=total_bytes, step=step, sends=sends)
@@ -52,8 +51,8 @@ def setup_lines() -> Iterator[SetupLines]:
     """Live lines, gone when the block ends."""
     with Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TextColumn("{task.fields[step]}", table_column=Column(min_width=24)),
+        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.fields[step]}", markup=False, table_column=Column(min_width=24)),
         WhileSending(BarColumn(bar_width=24)),
         WhileSending(DownloadColumn()),
         WhileSending(TransferSpeedColumn()),

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cluster.errors import HostError
+from cluster.shown import shown_line
 from deploy.hosts import Host
 
 FAILED = 255
@@ -68,7 +69,7 @@ def _configured(words: Sequence[str], host: Host, keyword: str) -> str:
     except subprocess.TimeoutExpired:
         raise HostError(f"`ssh -G {host.destination}` does not end: see ~/.ssh/config") from None
     if done.returncode:
-        reason = done.stderr.decode(errors="replace").strip()
+        reason = shown_line(done.stderr.decode(errors="replace").strip())
         raise HostError(f"ssh does not accept its configuration for {host.label}: {reason}")
     for line in done.stdout[:_MAX_CONFIG].decode(errors="replace").splitlines():
         name, _, value = line.partition(" ")
@@ -81,8 +82,8 @@ def explain(host: Host, stderr: str) -> str:
     """A sentence for what SSH wrote when a connection failed, with the next step."""
     for pattern, sentence in _EXPLANATIONS:
         if match := re.search(pattern, stderr, re.IGNORECASE):
-            return sentence(host, match)
-    last = _last_line(stderr)
+            return shown_line(sentence(host, match))
+    last = shown_line(_last_line(stderr))
     return f"{host.label}: ssh failed{f' ({last})' if last else ''}: try `{_by_hand(host)}`"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from cluster.shown import shown_line
 from deploy import screen
 from deploy.message_json import to_json
 from deploy.watching import StageLook
@@ -29,7 +30,7 @@ def status_table(looks: Sequence[StageLook]) -> Table:
         *("node", "layers", "state", "stage", "memory used", "°C", "tokens/s"), rows=rows
     )
     table.columns[2].no_wrap = False  # of a stage that is not well, it is a sentence
-    table.caption = Text("\n".join(map(screen.plain, _caption(looks).splitlines())))
+    table.caption = Text("\n".join(map(shown_line, _caption(looks).splitlines())))
     table.caption_justify = "left"
     return table
 
@@ -42,7 +43,7 @@ def status_line(looks: Sequence[StageLook]) -> str:
         )
         for look in looks
     ]
-    return screen.plain(" | ".join([*stages, *_caption(looks).splitlines()]))
+    return shown_line(" | ".join([*stages, *_caption(looks).splitlines()]))
 
 
 def status_json(looks: Sequence[StageLook]) -> list[dict[str, Any]]:

@@ -8,16 +8,17 @@ from cluster.atomic_file import write_bytes
 from cluster.authority import ClusterAuthority
 from cluster.certificates import Identity, Role, utc_now
 from cluster.credentials import LiveCredentials
-from worker.membership import install_certification, request_certificate
+from worker.membership import install_certification, request_with_proof
 
 CLUSTER = "home"
 
 
 def certify_node(authority: ClusterAuthority, data_dir: Path, name: str = "pi") -> str:
     """Give a data directory a node's certificate, as `up` does over SSH; returns the node's id."""
-    node_id, request = request_certificate(data_dir)
+    node_id, request, proof = request_with_proof(data_dir)
     identity = Identity(authority.cluster, Role.NODE, node_id)
-    install_certification(data_dir, authority.cluster, authority.issue(request, identity, name))
+    given = authority.issue(request, identity, name, proof)
+    install_certification(data_dir, authority.cluster, given)
     return node_id
 
 

@@ -47,6 +47,19 @@ class Terminal:
         before, _, self._shown = self._shown.partition(words)
         return before
 
+    def to_end(self, within_s: float = _PATIENCE_S) -> str:
+        """All that is shown until the command has ended. Raises ``TimeoutError`` if it does not."""
+        deadline = time.monotonic() + within_s
+        while True:
+            readable, _, _ = select.select([self._ours], [], [], deadline - time.monotonic())
+            if not readable:
+                raise TimeoutError(f"it goes on after {self._shown[-2000:]!r}")
+            try:
+                self._shown += os.read(self._ours, 1 << 16).decode(errors="replace")
+            except OSError:  # nobody holds the other end any more
+                self.process.wait(max(0.1, deadline - time.monotonic()))
+                return self._shown
+
     def type(self, text: str) -> None:
         """Press keys."""
         os.write(self._ours, text.encode())

@@ -1,6 +1,5 @@
 """The command ``pi-cluster worker``."""
 
-import logging
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from cluster.errors import ClusterError
 from cluster.peer import split_address
 from cluster.system_failure import system_failure
 from kernels import KernelsError
+from worker.log_limit import limited_log
 from worker.process import WorkerOptions, run_worker
 
 _MAX_NAME_BYTES = 64  # as long as Linux lets a host name be
@@ -112,10 +112,8 @@ def worker(
 
 def serve(options: WorkerOptions) -> None:
     """Run a worker with its log on standard error."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    run_worker(options)
+    with limited_log():
+        run_worker(options)
 
 
 def main() -> int:

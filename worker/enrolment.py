@@ -14,7 +14,7 @@ from pathlib import Path
 
 import grpc
 
-from cluster import certificates, signing, wire
+from cluster import certificates, settings, signing, wire
 from cluster.atomic_file import write_bytes
 from cluster.certificates import Identity, Role, key_hash, utc_now
 from cluster.certification import Certification
@@ -32,13 +32,25 @@ from worker.membership import (
     node_identity,
     request_certificate,
 )
+from worker.silence import SilentCalls
 
 log = logging.getLogger(__name__)
 
 _TOKEN = "token"  # noqa: S105  a file's name
 _CALLS_AT_ONCE = 8
+_SILENT_AT_ONCE = 16
+_THREADS = 64  # beyond these, made when needed, for whoever is about to be sent away
 _LAST_ANSWER_S = 2.0
 _MAX_MESSAGE_BYTES = 4 << 20
+_OPTIONS = [
+    *wire.SERVER_OPTIONS,
+    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.max_concurrent_streams", 8),
+    # Everybody on the network may connect, and an admission takes a second: none stays for long.
+    ("grpc.max_connection_idle_ms", 10_000),
+    ("grpc.max_connection_age_ms", 60_000),
+    ("grpc.max_connection_age_grace_ms", 5_000),
+]
 
 
 def save_token(data_dir: Path, text: str) -> Token:
@@ -47,7 +59,8 @@ def save_token(data_dir: Path, text: str) -> Token:
     if is_certified(data_dir):
         raise AccessError(
             "this node is part of a cluster already: run `pi-cluster leave` first if it is to join "
-            f"another one, or remove {credentials_folder(data_dir)}, which keeps its shards"
+            f"another one, or remove {credentials_folder(data_dir)} and {data_dir / 'node.json'}, "
+            "which keeps its shards"
         )
     make_private_folder(credentials_folder(data_dir))
     write_bytes(_token_path(data_dir), token.text.encode() + b"\n", private=True)
@@ -129,11 +142,12 @@ class Enrolment(rpc.EnrolmentServicer):
 @contextlib.contextmanager
 def enrolment_server(enrolment: Enrolment) -> Iterator[grpc.Server]:
     """A server that is not bound to a port yet; it gives its last answer before it stops."""
+    silent = SilentCalls(_SILENT_AT_ONCE, settings.FIRST_MESSAGE_TIMEOUT_S)
     server = grpc.server(
-        ThreadPoolExecutor(_CALLS_AT_ONCE, "enrol"),
-        interceptors=[Guard(ENROLMENT_RULES, None)],
-        options=[*wire.SERVER_OPTIONS, ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES)],
-        maximum_concurrent_rpcs=_CALLS_AT_ONCE,
+        ThreadPoolExecutor(_THREADS, "enrol"),
+        interceptors=[Guard(ENROLMENT_RULES, None, _CALLS_AT_ONCE, silent)],
+        options=_OPTIONS,
+        maximum_concurrent_rpcs=_THREADS,
     )
     rpc.add_EnrolmentServicer_to_server(enrolment, server)
     try:

@@ -1,8 +1,8 @@
 """Stands before every method: who calls, may they, is there room, is the message small enough.
 
-Nothing of a message is read before its caller was let in. Refusals are logged with caller, method
-and reason. Without credentials (on loopback, or with ``--insecure``) anybody may call, and only
-rooms and sizes are kept.
+Of a message nothing is read before its caller's certificate was found good. Refusals are logged
+with caller, method and reason. Without credentials (on loopback, with ``--insecure``, while a node
+joins) anybody may call: a caller is then a connection, and has no place until it has spoken.
 """
 
 import contextlib
@@ -24,6 +24,7 @@ from cluster.credentials import Credentials, LiveCredentials
 from cluster.errors import AccessError, ClusterError, NodeError, PipelineBusy
 from cluster.message_size import bytes_beside
 from cluster.roles import Rule
+from worker.silence import SilentCalls
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ MAX_CALLS_OF = {Role.NODE: 8, Role.COORDINATOR: 16, Role.OPERATOR: 32}
 """At once, for one caller. A node sends steps of one session and fetches a few shards."""
 _KEPT_FOR_OPERATORS = 16
 """Of all calls: those of others leave so many free, however many they are."""
+MAX_SILENT_STRANGERS = 32
 _MAX_KNOWN = 256
 
 
@@ -47,14 +49,23 @@ class Caller:
 class Guard(grpc.ServerInterceptor):
     """Lets calls in by the rules of ``cluster/roles.py``."""
 
-    def __init__(self, rules: Mapping[str, Rule], credentials: LiveCredentials | None) -> None:
+    def __init__(
+        self,
+        rules: Mapping[str, Rule],
+        credentials: LiveCredentials | None,
+        places: int = settings.MAX_CALLS,
+        silent: SilentCalls | None = None,
+    ) -> None:
+        """``places`` are calls at once that have spoken; ``silent`` holds those that have not."""
         self._rules = rules
         self._live = credentials
+        self._places = places
+        self._silent = silent or SilentCalls(MAX_SILENT_STRANGERS, settings.FIRST_MESSAGE_TIMEOUT_S)
         self._lock = threading.Lock()
         self._known_with: Credentials | None = None
         self._known: dict[bytes, tuple[Caller, x509.Certificate]] = {}
         self._open: dict[grpc.ServicerContext, Caller | None] = {}
-        self._calls_of: Counter[Identity | None] = Counter()
+        self._calls_of: Counter[Identity | str] = Counter()
 
     def intercept_service(
         self, continuation: Callable[[Any], Any], details: grpc.HandlerCallDetails
@@ -116,12 +127,12 @@ class Guard(grpc.ServerInterceptor):
             raise NodeError("a call came without a message")
 
         def answer(messages: Iterator[bytes], context: grpc.ServicerContext) -> Any:
-            with self._let_in(context, rule, method):
-                return act(request(messages), context)
+            with self._let_in(context, rule, method, messages) as spoken:
+                return act(request(spoken), context)
 
         def answers(messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[Any]:
-            with self._let_in(context, rule, method):
-                yield from act(request(messages), context)
+            with self._let_in(context, rule, method, messages) as spoken:
+                yield from act(request(spoken), context)
 
         encode = handler.response_serializer
         if handler.response_streaming:
@@ -129,23 +140,45 @@ class Guard(grpc.ServerInterceptor):
         return grpc.stream_unary_rpc_method_handler(answer, None, encode)
 
     @contextlib.contextmanager
-    def _let_in(self, context: grpc.ServicerContext, rule: Rule, method: str) -> Iterator[None]:
-        """The call counts as open within; a caller that must not call is refused."""
-        try:
-            caller = self._allowed(context, rule)
-            self._begin(context, caller)
-        except ClusterError as error:
-            self._refuse(context, method, error)
+    def _let_in(
+        self, context: grpc.ServicerContext, rule: Rule, method: str, messages: Iterator[bytes]
+    ) -> Iterator[Iterator[bytes]]:
+        """The call counts as open within, where its messages are; one that must not be is refused.
+
+        Who has a certificate takes a place of its own few at once. A stranger takes one only with
+        its first message in hand: those that are silent must not use up what others need.
+        """
+        with contextlib.ExitStack() as held:
+            try:
+                caller = self._allowed(context, rule)
+                if caller:
+                    held.enter_context(self._place(context, caller))
+                with self._silent.waiting(context, is_stranger=caller is None):
+                    first = next(messages, None)
+                if not caller:
+                    held.enter_context(self._place(context, None))
+            except ClusterError as error:
+                self._refuse(context, method, error)
+            beginning = [] if first is None else [first]
+            del first
+            try:
+                yield _spoken(beginning, messages)
+            except ClusterError as error:  # of the message itself; methods answer for their own
+                self._refuse(context, method, error)
+            except NotImplementedError:  # in the protocol, but not in this program
+                self._refuse_unknown(context, method)
+
+    @contextlib.contextmanager
+    def _place(self, context: grpc.ServicerContext, caller: Caller | None) -> Iterator[None]:
+        """One of the caller's places. Raises ``PipelineBusy`` when it has none left."""
+        who = caller.identity if caller else context.peer()
+        self._begin(context, caller, who)
         try:
             yield
-        except ClusterError as error:  # of the message itself; methods answer for their own
-            self._refuse(context, method, error)
-        except NotImplementedError:  # in the protocol, but not in this program
-            self._refuse_unknown(context, method)
         finally:
             with self._lock:
                 self._open.pop(context, None)
-                self._calls_of[caller.identity if caller else None] -= 1
+                self._calls_of[who] -= 1
                 self._calls_of += Counter()  # drops those at zero
             self.recheck()
 
@@ -186,15 +219,18 @@ class Guard(grpc.ServerInterceptor):
             raise AccessError(f"your certificate {error}") from None
         return caller
 
-    def _begin(self, context: grpc.ServicerContext, caller: Caller | None) -> None:
-        who = caller.identity if caller else None
-        role = who.role if who else Role.OPERATOR
+    def _begin(
+        self, context: grpc.ServicerContext, caller: Caller | None, who: Identity | str
+    ) -> None:
+        role = caller.identity.role if caller else Role.OPERATOR
         with self._lock:
             if self._calls_of[who] >= MAX_CALLS_OF[role]:
                 raise PipelineBusy(f"{MAX_CALLS_OF[role]} calls of yours are open: end some first")
-            others = settings.MAX_CALLS - _KEPT_FOR_OPERATORS
-            if role is not Role.OPERATOR and len(self._open) >= others:
-                raise PipelineBusy(f"{others} calls are open on this node: try again later")
+            kept = 0 if role is Role.OPERATOR else _KEPT_FOR_OPERATORS
+            if len(self._open) >= self._places - kept:
+                raise PipelineBusy(
+                    f"{len(self._open)} calls are open on this node: try again later"
+                )
             self._open[context] = caller
             self._calls_of[who] += 1
 
@@ -216,6 +252,12 @@ class Guard(grpc.ServerInterceptor):
             if self._live is not None:
                 return f"{self._authenticated(context).identity} at {who}"
         return who
+
+
+def _spoken(beginning: list[bytes], messages: Iterator[bytes]) -> Iterator[bytes]:
+    while beginning:
+        yield beginning.pop()  # nothing here keeps it while the next one is waited for
+    yield from messages
 
 
 def _decoded(data: bytes, decode: Callable[[bytes], Any], rule: Rule) -> Any:

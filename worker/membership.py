@@ -1,16 +1,21 @@
 """What a node keeps in ``DATA_DIR/credentials/`` to take part in a cluster with certificates."""
 
+import contextlib
 import threading
 from pathlib import Path
 
-from cluster import credentials
-from cluster.certificates import Identity, Role
+from cluster import certificates, credentials, signing
+from cluster.certificates import Identity, Key, Role
 from cluster.certification import Certification
 from cluster.credentials import LiveCredentials, has_credentials
 from cluster.errors import AccessError
+from cluster.key_proof import KeyProof
+from cluster.private_files import read_private
 from worker.identity import load_identity
 
 _FOLDER = "credentials"
+_KEY = f"{Role.NODE}.key"
+_NEXT_KEY = f"{_KEY}.next"
 
 
 def credentials_folder(data_dir: Path) -> Path:
@@ -34,6 +39,29 @@ def request_certificate(data_dir: Path) -> tuple[str, bytes]:
     node_id = load_identity(data_dir).node_id
     folder = credentials_folder(data_dir)
     return node_id, credentials.request_certificate(folder, Role.NODE, node_id)
+
+
+def held_key(data_dir: Path) -> Key | None:
+    """The key that the node has been known by until now; None where it has none that is whole."""
+    with contextlib.suppress(AccessError):
+        return certificates.read_key(read_private(credentials_folder(data_dir) / _KEY))
+    return None
+
+
+def request_with_proof(data_dir: Path) -> tuple[str, bytes, KeyProof | None]:
+    """As :func:`request_certificate`, with what proves to the authority who asks.
+
+    A node without a certificate asks for the key of its last request again: the authority may
+    have signed for that one, and only the answer got lost.
+    """
+    held, folder = held_key(data_dir), credentials_folder(data_dir)
+    if held is None and (folder / _NEXT_KEY).exists():
+        with contextlib.suppress(AccessError):
+            key = certificates.read_key(read_private(folder / _NEXT_KEY))
+            node_id = load_identity(data_dir).node_id
+            return node_id, signing.make_signing_request(key, node_id), None
+    node_id, request = request_certificate(data_dir)
+    return node_id, request, KeyProof.make(held, request) if held else None
 
 
 def install_certification(data_dir: Path, cluster: str, given: Certification) -> None:

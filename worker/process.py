@@ -27,7 +27,7 @@ from worker import machine
 from worker.allocator import map_large_blocks
 from worker.enrolment import Enrolment, enrolment_server, waits_to_join
 from worker.examination import Examiner
-from worker.guard import Guard
+from worker.guard import MAX_SILENT_STRANGERS, Guard
 from worker.host import StageHost
 from worker.identity import load_identity
 from worker.last_assignment import LastAssignment
@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 
 _POLL_S = 0.2
 _DAY_S = 86_400
+# Beyond all places some, made when they are needed, for whoever is about to be sent away.
+_THREADS = settings.MAX_CALLS + 2 * MAX_SILENT_STRANGERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +122,10 @@ def _serve(
         about, vault, host, profile, examiner, dialer, memory, guard, membership
     )
     server = grpc.server(
-        ThreadPoolExecutor(settings.MAX_CALLS, "call"),
+        ThreadPoolExecutor(_THREADS, "call"),
         interceptors=[guard],
         options=wire.SERVER_OPTIONS,
-        maximum_concurrent_rpcs=settings.MAX_CALLS,
+        maximum_concurrent_rpcs=_THREADS,
     )
     rpc.add_WorkerServicer_to_server(service, server)
     shown = server_credentials(credentials) if credentials else None

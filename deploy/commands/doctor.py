@@ -11,6 +11,7 @@ from cluster import settings
 from cluster.dialing import Dialer
 from cluster.errors import NodeError, NodeLost
 from cluster.peer import Peer
+from cluster.shown import shown_line
 from deploy import screen
 from deploy.access import dialer_for
 from deploy.commands.options import cluster_option, insecure_option, nodes_option
@@ -72,7 +73,7 @@ def _verified_facts(cluster: str, nodes: str | None, dialer: Dialer) -> ClusterF
         def verify(peers: Sequence[Peer]) -> None:
             found = verify_nodes(peers, dialer, node_bars(progress))
             screen.warn(
-                screen.plain(f"{one.peer.label}: not verified: {one.error}")
+                shown_line(f"{one.peer.label}: not verified: {one.error}")
                 for one in found
                 if isinstance(one.error, NodeError) and not isinstance(one.error, NodeLost)
             )

@@ -10,7 +10,7 @@ import click
 from cluster.certificates import MAX_PEM_BYTES
 from cluster.certification import Certification
 from deploy.commands.options import cluster_option
-from worker.membership import install_certification, request_certificate
+from worker.membership import install_certification, request_with_proof
 
 _data_dir = click.option(
     "--data-dir", type=click.Path(path_type=Path), required=True, help="Of the worker."
@@ -28,10 +28,16 @@ def node_certificate() -> None:
 @node_certificate.command()
 @_data_dir
 def request(data_dir: Path) -> None:
-    """Print a JSON object: the node's id, and its signing request (PKCS #10, DER, base64)."""
-    node_id, signing_request = request_certificate(data_dir)
+    """Print a JSON object: the node's id, and its signing request (PKCS #10, DER, base64).
+
+    Where it has a key already, a proof of that goes along: its id belongs to that key.
+    """
+    node_id, signing_request, proof = request_with_proof(data_dir)
     encoded = base64.b64encode(signing_request).decode()
-    click.echo(json.dumps({"node_id": node_id, "signing_request": encoded}))
+    values = {"node_id": node_id, "signing_request": encoded}
+    if proof:
+        values["proof"] = proof.to_json()
+    click.echo(json.dumps(values))
 
 
 @node_certificate.command()

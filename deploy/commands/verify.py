@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
-from rich.markup import escape
 from rich.progress import Progress
 
 from cluster import settings
@@ -61,7 +60,7 @@ def node_bars(progress: Progress) -> OnProgress:
         if peer not in bars:
             bars[peer] = screen.FileBar(progress)
         what = f"{peer.name or peer.address} {reply.name}"
-        bars[peer](reply.done_bytes, reply.total_bytes, escape(screen.plain(what)))
+        bars[peer](reply.done_bytes, reply.total_bytes, what)
 
     return show
 
@@ -88,7 +87,7 @@ def _tell(found: Sequence[Verified], cluster: str) -> None:
     for one in found:
         if one.is_right:
             line = f"{one.peer.label}: {_shards(one.shards)} as sent"
-            screen.notes.print(screen.plain(line), markup=False, soft_wrap=True)
+            screen.notes.print(line, soft_wrap=True)
     wrong = [line for one in found for line in _problems(one)]
     if wrong:
         named = "" if cluster == settings.DEFAULT_CLUSTER else f" --cluster {cluster}"
@@ -100,10 +99,8 @@ def _tell(found: Sequence[Verified], cluster: str) -> None:
 
 def _problems(one: Verified) -> list[str]:
     if one.error:
-        return [screen.plain(f"  {one.peer.label}: not verified: {one.error}")]
-    return [
-        screen.plain(f"  {one.peer.label}: {label(shard)} {shard.problem}") for shard in one.damaged
-    ]
+        return [f"  {one.peer.label}: not verified: {one.error}"]
+    return [f"  {one.peer.label}: {label(shard)} {shard.problem}" for shard in one.damaged]
 
 
 def label(shard: pb.DamagedShard) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -43,6 +44,37 @@ def link(path: Path, target: str) -> None:
     unfinished.symlink_to(target)
     unfinished.replace(path)
     sync_folder(path.parent)
+
+
+def open_own(folder: Path, name: str) -> int:
+    """A file to lock, in a folder that this user alone may change; both are made if need be.
+
+    Raises ``PermissionError`` when either is somebody else's or a link: whoever can make or open
+    the file beforehand could hold its lock for ever, or have another file opened in its place.
+    """
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    parent = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        _check_own(parent, folder)
+        flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(name, flags, 0o600, dir_fd=parent)
+    finally:
+        os.close(parent)
+    try:
+        _check_own(descriptor, folder / name)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_own(descriptor: int, path: Path) -> None:
+    found = os.fstat(descriptor)
+    if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise PermissionError(
+            errno.EPERM, "other users can change it: remove it, nothing is lost", str(path)
+        )
 
 
 def sync_folder(folder: Path) -> None:

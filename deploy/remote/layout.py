@@ -11,7 +11,8 @@ from typing import NamedTuple
 PROGRAMS = Path("/opt/pi-cluster")
 WHEELS = Path("/var/cache/pi-cluster/wheels")
 DEFAULT_DATA = Path("/var/lib/pi-cluster")
-LOCK = Path("/run/lock/pi-cluster.lock")
+# Not in /run/lock, where everybody may make files: root alone may make this folder.
+LOCKS = Path("/run/pi-cluster")
 UNITS = Path("/etc/systemd/system")
 SYSTEM_USER = "pi-cluster"
 

@@ -54,7 +54,7 @@ def _answer(question: dict[str, Any], pipe: BinaryIO) -> dict[str, Any]:
 
 def _lock() -> None:
     """Keep others from setting up this host at the same time, until this program ends."""
-    descriptor = os.open(layout.LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+    descriptor = files.open_own(layout.LOCKS, "setup.lock")
     # A run that was broken off goes on here until the end of its step.
     deadline = time.monotonic() + _LOCK_PATIENCE_S
     while True:

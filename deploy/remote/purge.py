@@ -34,7 +34,7 @@ def remove_shared() -> None:
     """Remove what clusters share, unless one of them has a service or a program here."""
     if any(layout.UNITS.glob("pi-cluster-*.service")) or any(layout.PROGRAMS.glob("*/current")):
         return
-    files.remove(layout.LOCK)
+    files.remove(layout.LOCKS)
     files.remove(layout.PROGRAMS)
     files.remove(layout.WHEELS.parent)
     files.remove_if_empty(layout.DEFAULT_DATA)

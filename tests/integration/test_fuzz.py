@@ -3,7 +3,10 @@
 `make fuzz` sends 10 000 to each; by default it is a few hundred.
 """
 
+import contextlib
 import random
+import socket
+import ssl
 import string
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -20,7 +23,7 @@ from cluster.certificates import Role
 from cluster.dialing import SecureDialer
 from cluster.handshake import shown_certificate
 from cluster.node import NodeClient
-from cluster.peer import Peer
+from cluster.peer import Peer, split_address
 from cluster.store import Store
 from cluster.tokens import TokenBook
 from deploy.admission import pinned_channel
@@ -28,6 +31,8 @@ from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
 from tests.authorities import certify_node, live
 from tests.checkpoints import small_config, write_hugging_face_checkpoint
+from tests.cluster_process import eventually
+from tests.hostile import HOSTILE, steering
 from tests.secure_calls import METHODS, secure_channel
 from tests.stores import shard
 
@@ -133,6 +138,8 @@ class Fuzz:
                 "[" * 5_000,
                 "\0",
                 "%s%n",
+                HOSTILE,
+                "pi\nready: 3 stages",
                 "".join(self._random.choices(string.printable, k=40)),
             ]
         )
@@ -195,7 +202,10 @@ def another(home, tmp_path_factory):
 
 @contextmanager
 def unharmed(running):
-    """It is alive after the block, not much larger, and met nothing that it did not foresee."""
+    """It is alive after the block, not much larger, and met nothing that it did not foresee.
+
+    Its log holds nothing that would steer the terminal of whoever reads it.
+    """
     process, told = psutil.Process(running.process.pid), len(running.error_text)
     before = process.memory_info().rss
     yield
@@ -203,6 +213,7 @@ def unharmed(running):
     assert process.memory_info().rss - before < MAX_GROWTH_BYTES
     log = running.error_text[told:]
     assert "Traceback" not in log, log[log.index("Traceback") :][:3_000]
+    assert steering(log) == []
 
 
 @pytest.fixture(scope="module")
@@ -293,6 +304,54 @@ def waiting(home):
         *("--data-dir", str(cluster.folder / "waits")),
     )
     return node, Peer(node.read_line().split()[1])
+
+
+@pytest.mark.timeout(3_600)
+@pytest.mark.parametrize("place", ["worker", "waiting"])
+def test_bytes_that_are_no_call_at_all_are_survived_and_leave_few_lines(
+    place, request, pytestconfig
+):
+    """Noise, other protocols, TLS broken off anywhere; some say nothing and wait."""
+    running, peer = request.getfixturevalue(place)
+    drawn, told = random.Random(place), len(running.error_text)
+    hello = _client_hello()
+    with unharmed(running), contextlib.ExitStack() as silent:
+        for _ in range(10 * pytestconfig.getoption("--fuzz-messages")):
+            plain = socket.create_connection(split_address(peer.address), 10)
+            with contextlib.suppress(OSError):
+                plain.sendall(_opening(drawn, hello))
+            if drawn.random() < 0.02:
+                silent.enter_context(plain)
+            else:
+                plain.close()
+        # While so many come at once, it may have no room for one more.
+        eventually(lambda: shown_certificate(peer, 5.0), bool, within_s=30)
+    assert len(running.error_text) - told < 40_000
+
+
+def _client_hello():
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(incoming, outgoing).do_handshake()
+    return outgoing.read()
+
+
+def _opening(drawn, hello):
+    match drawn.randrange(5):
+        case 0:
+            return drawn.randbytes(drawn.choice([1, 5, 300, 20_000]))
+        case 1:
+            return b"GET /" + HOSTILE.encode() + b" HTTP/1.1\r\n\r\n"
+        case 2:
+            return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + drawn.randbytes(60)
+        case 3:
+            return hello[: drawn.randrange(len(hello))]
+        case _:
+            changed = bytearray(hello)
+            changed[drawn.randrange(len(hello))] ^= 1 << drawn.randrange(8)
+            return bytes(changed)
 
 
 @pytest.mark.timeout(3_600)

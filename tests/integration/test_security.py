@@ -6,6 +6,7 @@ import ipaddress
 import json
 import queue
 import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import product
@@ -20,10 +21,12 @@ from cluster.certificates import Identity, Role
 from cluster.certification import Certification
 from cluster.credentials import load_credentials
 from cluster.dialing import PlainDialer, SecureDialer
-from cluster.errors import AccessError, NodeError, NodeLost
+from cluster.errors import AccessError, HostError, NodeError, NodeLost
 from cluster.node import NodeClient
 from cluster.peer import Peer
 from cluster.roles import WORKER_RULES
+from deploy.certifying import certify
+from deploy.hosts import Host
 from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
 from tests.authorities import certify_node, credentials_of, dated_credentials, live
@@ -393,3 +396,35 @@ def test_a_worker_without_certificates_has_none_to_renew(secured):
         for attempt in (client.request_certificate, lambda: client.certify(Certification())):
             with pytest.raises(NodeError, match="started without certificates"):
                 attempt()
+
+
+class HostWithoutSsh:
+    """What `certify` asks of a host over SSH, done by the same command in a folder here."""
+
+    def __init__(self, cluster, name):
+        self._cluster, self.host = cluster, Host(name)
+
+    def ask(self, operation, cluster, words, stdin):
+        assert operation == "as_service" and words[:3] == ["-m", "deploy", "node-certificate"]
+        outcome = self._cluster.run(*words[2:], stdin=stdin.encode())
+        assert outcome.code == 0, outcome
+        return outcome.out
+
+
+def test_a_host_that_is_set_up_over_ssh_does_not_get_the_certificate_of_another(secured, tmp_path):
+    name, authority = secured.cluster.name, secured.authority
+    honest = HostWithoutSsh(secured.cluster, "pi1.local")
+    victim = certify(honest, name, str(tmp_path / "pi1"), authority)
+    hacked = tmp_path / "pi2"
+    hacked.mkdir()
+    (hacked / "node.json").write_text(json.dumps({"node_id": victim}))
+    before = authority.issued
+    with pytest.raises(HostError, match=rf"pi2.local: node {victim} \(pi1.local\).*sudo rm -r"):
+        certify(HostWithoutSsh(secured.cluster, "pi2.local"), name, str(hacked), authority)
+    assert authority.issued == before and not (hacked / "credentials" / "node.pem").exists()
+    # The one whose id it is gets another certificate whenever it is set up anew.
+    assert certify(honest, name, str(tmp_path / "pi1"), authority) == victim
+    # And what the message says helps.
+    shutil.rmtree(hacked)
+    own = certify(HostWithoutSsh(secured.cluster, "pi2.local"), name, str(hacked), authority)
+    assert own != victim

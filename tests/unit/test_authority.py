@@ -1,17 +1,30 @@
 """The authority in its folder: issuing, revoking, replacing it, and crashes between the steps."""
 
+import contextlib
+import datetime
+import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cluster import signing
 from cluster.authority import ClusterAuthority
-from cluster.certificates import Identity, Role
+from cluster.certificates import Identity, Role, key_hash, utc_now
 from cluster.certification import Certification
 from cluster.credentials import load_credentials
 from cluster.errors import AccessError, StateError
+from cluster.key_proof import KeyProof
 from tests.authorities import CLUSTER, certify_node, credentials_of
-from worker.membership import credentials_folder, install_certification, request_certificate
+from worker.membership import (
+    credentials_folder,
+    held_key,
+    install_certification,
+    request_certificate,
+    request_with_proof,
+)
 
 
 @pytest.fixture
@@ -89,6 +102,75 @@ def test_a_revoked_id_is_never_certified_again(authority):
     authority.revoke("f00d")
     with pytest.raises(AccessError, match="was revoked"):
         authority.issue(request(), node(), "pi")
+
+
+def test_an_id_belongs_to_the_key_that_first_had_it(authority, tmp_path):
+    node_id = certify_node(authority, tmp_path / "victim", "victim")
+    own_key = held_key(tmp_path / "victim")
+    thiefs_key, thiefs_request = signing.new_key(), request(node_id)
+    worthless = [
+        None,
+        KeyProof.make(thiefs_key, thiefs_request),  # by another key
+        KeyProof.make(own_key, request(node_id)),  # seen somewhere, and of another request
+        replace(KeyProof.make(own_key, thiefs_request), public_key=b"none"),
+        replace(KeyProof.make(own_key, thiefs_request), signature=bytes(70)),
+        KeyProof(bytes(1 << 20), bytes(1 << 20)),
+    ]
+    before = authority.issued
+    for proof in worthless:
+        with pytest.raises(AccessError, match=r"\(victim\) has a certificate.*node\.json"):
+            authority.issue(thiefs_request, node(node_id), "thief", proof)
+    with pytest.raises(AccessError, match="has a certificate already"):
+        authority.check_claim(node(node_id), key_hash(thiefs_key))
+    assert authority.issued == before
+
+
+def test_whoever_proves_the_key_gets_a_certificate_for_a_new_one_and_so_on(authority, tmp_path):
+    for _ in range(3):
+        node_id = certify_node(authority, tmp_path, "pi")  # each time by the key of the time before
+    assert len({one.key for one in authority.issued}) == 3
+    assert {one.id for one in authority.issued} == {node_id}
+    authority.check_claim(node(node_id), key_hash(held_key(tmp_path)))
+
+
+def test_an_id_stays_its_keys_when_its_certificate_has_expired_long_ago(authority, monkeypatch):
+    authority.issue(request(), node(), "pi")
+    later = utc_now() + datetime.timedelta(days=900)
+    monkeypatch.setattr("cluster.ledger.utc_now", lambda: later)
+    authority.issue(request("beef"), node("beef"), "another")
+    assert {one.id for one in authority.issued} == {"f00d", "beef"}
+    with pytest.raises(AccessError, match="has a certificate already"):
+        authority.issue(request(), node(), "thief")
+
+
+def test_a_certificate_that_got_lost_on_its_way_is_given_again(authority, tmp_path):
+    """The host lost power, twice, after its request was signed and before the answer came."""
+    node_id, first, _ = request_with_proof(tmp_path)
+    authority.issue(first, node(node_id), "pi")
+    request_with_proof(tmp_path)
+    _, again, proof = request_with_proof(tmp_path)
+    given = authority.issue(again, node(node_id), "pi", proof)
+    assert give(authority, tmp_path, given).identity == node(node_id)
+
+
+def test_a_proof_survives_its_way_as_json_and_what_is_none_is_refused():
+    key, asked = signing.new_key(), request()
+    proof = KeyProof.from_json(KeyProof.make(key, asked).to_json())
+    assert proof.held_key(asked) == key_hash(key) and proof.held_key(request()) is None
+    for text in ("", "{}", "[]", '["a"]', '["!", "!"]', "[1, 2, 3]", "[" * 5_000):
+        with pytest.raises(ValueError):
+            KeyProof.from_json(text)
+
+
+@given(st.text(max_size=200) | st.recursive(st.none() | st.text(), st.lists).map(json.dumps))
+def test_no_text_at_all_is_a_proof_that_was_not_made(text):
+    with contextlib.suppress(ValueError):
+        assert KeyProof.from_json(text).held_key(b"request") is None
+
+
+@given(st.binary(max_size=300), st.binary(max_size=100))
+def test_no_bytes_at_all_prove_a_key(public_key, signature):
+    assert KeyProof(public_key, signature).held_key(b"request") is None
 
 
 def test_an_unknown_id_and_one_of_another_role_are_refused(authority):

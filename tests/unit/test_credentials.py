@@ -77,7 +77,7 @@ def test_a_power_cut_between_certificate_and_key_is_mended(authority, folder):
     node_id = load_credentials(folder, Role.NODE).identity.id
     identity = Identity(CLUSTER, Role.NODE, node_id)
     request = credentials.request_certificate(folder, Role.NODE, node_id)
-    given = authority.issue(request, identity, "pi")
+    given = authority.renew(request, identity, "pi")
     (folder / "node.pem").write_bytes(given.certificate)  # and then the power went
     assert load_credentials(folder, Role.NODE).certificate_pem == given.certificate
     assert not (folder / "node.key.next").exists()
@@ -85,7 +85,7 @@ def test_a_power_cut_between_certificate_and_key_is_mended(authority, folder):
 
 def given_to(authority, folder, identity, key_folder=None):
     request = credentials.request_certificate(key_folder or folder, Role.NODE, identity.id)
-    return authority.issue(request, identity, "pi")
+    return authority.renew(request, identity, "pi")
 
 
 def test_what_is_wrong_with_a_certificate_is_found_before_anything_changes(

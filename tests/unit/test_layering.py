@@ -125,6 +125,15 @@ def test_only_discovery_speaks_mdns():
     assert files_importing("zeroconf", WRITTEN) == FILES_THAT_SPEAK_MDNS
 
 
+def test_there_is_one_console_and_it_knows_no_markup():
+    assert files_importing("rich.console.Console", INSTALLED) == {"deploy/console.py"}
+    assert files_importing("rich.markup", INSTALLED) == set()
+    for file in INSTALLED:
+        for node in ast.walk(tree_of(file)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("TextColumn"):
+                assert "markup=False" in ast.unparse(node), f"{file}:{node.lineno}"
+
+
 def test_only_settings_read_the_environment():
     def touches(file: str) -> bool:
         names = ("environ", "environb", "getenv", "getenvb", "putenv", "unsetenv")

@@ -18,12 +18,12 @@ def host(tmp_path, monkeypatch):
     def inside(path):
         return tmp_path / path.relative_to("/")
 
-    for name in ("PROGRAMS", "WHEELS", "DEFAULT_DATA", "LOCK", "UNITS"):
+    for name in ("PROGRAMS", "WHEELS", "DEFAULT_DATA", "LOCKS", "UNITS"):
         monkeypatch.setattr(layout, name, inside(getattr(layout, name)))
     monkeypatch.setattr(layout, "SYSTEM_USER", "nobody-of-this-name")
     monkeypatch.setattr(coordinator, "COMMAND", inside(coordinator.COMMAND))
     monkeypatch.setattr(local_service, "PROGRAM", inside(local_service.PROGRAM))
-    for folder in (layout.UNITS, layout.LOCK.parent, coordinator.COMMAND.parent):
+    for folder in (layout.UNITS, layout.LOCKS.parent, coordinator.COMMAND.parent):
         folder.mkdir(parents=True)
     return tmp_path
 

@@ -1,7 +1,10 @@
 """The program that is sent to hosts: what it may use, and what it refuses."""
 
 import ast
+import fcntl
 import io
+import os
+import stat
 import struct
 import subprocess
 import sys
@@ -106,6 +109,45 @@ def test_a_file_that_is_broken_off_leaves_the_one_before(tmp_path):
     files.write(path, b"after")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
     assert path.read_bytes() == b"after"
+
+
+def test_the_lock_lies_where_nobody_else_can_make_it_first():
+    # Of the folders above it, none may be open to all as /run/lock is.
+    for folder in layout.LOCKS.parents:
+        assert not folder.stat().st_mode & stat.S_IWOTH, folder
+
+
+def test_a_lock_is_made_once_and_held_by_one(tmp_path):
+    one, two = (files.open_own(tmp_path / "locks", "setup.lock") for _ in range(2))
+    assert (tmp_path / "locks").stat().st_mode & 0o777 == 0o700
+    fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(two, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    for descriptor in (one, two):
+        os.close(descriptor)
+
+
+def test_a_lock_that_somebody_else_prepared_is_refused(tmp_path):
+    locks, elsewhere = tmp_path / "locks", tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    locks.symlink_to(elsewhere)
+    with pytest.raises(OSError, match="locks"):
+        files.open_own(locks, "setup.lock")
+    locks.unlink()
+    locks.mkdir()
+    locks.chmod(0o777)
+    with pytest.raises(PermissionError, match=r"other users can change it.*locks"):
+        files.open_own(locks, "setup.lock")
+    locks.chmod(0o700)
+    (elsewhere / "shadow").write_text("precious")
+    (locks / "setup.lock").symlink_to(elsewhere / "shadow")
+    with pytest.raises(OSError, match=r"setup\.lock"):
+        files.open_own(locks, "setup.lock")
+    (locks / "setup.lock").unlink()
+    (locks / "setup.lock").touch(0o666)
+    (locks / "setup.lock").chmod(0o666)
+    with pytest.raises(PermissionError, match=r"setup\.lock"):
+        files.open_own(locks, "setup.lock")
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_the_picture_has_a_row_for_each_node_and_colours_for_what_steps_carry():
     text, root = drawn(20)
     assert "\x00" not in text and "all steps, " in text
     labels = [element.text for element in root.iter(f"{SVG}text")]
-    assert "pi<1> & ? a name …" in labels and "pi2" in labels
+    assert r"pi<1> & \u0000 a …" in labels and "pi2" in labels
     assert any(label.startswith("3:5, ") and label.endswith(" % busy") for label in labels)
     assert "pp8+tg4, 2 users" in labels
     assert len(boxes(root, "flight")) == 20
