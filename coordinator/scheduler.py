@@ -97,6 +97,7 @@ class Scheduler:
         self._sent: dict[int, _Sent] = {}
         self._untold: list[tuple[Generation, int | FinishReason | Exception]] = []
         self._is_resting = True
+        self._has_served = False
         self._lock = threading.Lock()  # of what other threads see: the four below
         self._waiting: collections.deque[Generation] = collections.deque()
         self._cancelled: set[Generation] = set()
@@ -115,6 +116,11 @@ class Scheduler:
         self._thread.join()
         if kind is None and self._listener_failure:
             raise self._listener_failure
+
+    @property
+    def has_served(self) -> bool:
+        """Whether a step has come back, so that the session had begun."""
+        return self._has_served
 
     @property
     def failure(self) -> Exception | None:
@@ -261,6 +267,7 @@ class Scheduler:
 
     def _take(self, result: StepResult) -> None:
         """Use what a step brought back."""
+        self._has_served = True
         now = time.perf_counter()
         # Steps that were superseded as a whole lie before this one and do not come back.
         for step in [step for step in self._sent if step < result.step]:
