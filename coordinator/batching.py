@@ -10,6 +10,8 @@ from coordinator.pace import Pace
 from coordinator.pipeline import StepChunk
 from coordinator.sequence import SequenceState
 
+_MOST_CANDIDATES = 1000
+
 
 class Running:
     """A request whose sequence has its place in the caches."""
@@ -21,8 +23,8 @@ class Running:
         self._prompt_length = len(state.text)
         self._depth = DraftDepth()
         self._drafter: Drafter | None = None
-        # All logits of every guess would cost more to send than a guess is worth.
-        if generation.options.draft and state.candidates:
+        # Many logits of every guess would cost more to send than a guess is worth.
+        if generation.options.draft and 0 < state.candidates <= _MOST_CANDIDATES:
             self._drafter = NgramDrafter()
             self._drafter.add(state.text)
 

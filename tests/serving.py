@@ -2,10 +2,11 @@
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from coordinator.generation import GenerationOptions
+from coordinator.generation import Generation, GenerationOptions
 from coordinator.model import ServedModel
 from coordinator.pipeline import Session, StageAddress, StepChunk
 from coordinator.residents import CacheLimits
@@ -68,6 +69,46 @@ class Line:
                     candidates = result.rows[0].candidates
                     text.append(sample(candidates, sampling, position + 1, set(text)))
         return text[len(prompt) :]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request, and after how many ids whoever asked has seen enough; 0 cancels it at once."""
+
+    prompt: Sequence[int]
+    options: GenerationOptions
+    enough: int
+
+
+def traffic(
+    scheduler: Scheduler,
+    next_request: Callable[[random.Random], Asked],
+    on_text: Callable[[list[int]], None],
+    *,
+    seed: int,
+    requests: int,
+) -> list[tuple[Asked, Generation]]:
+    """Eight users who each ask so many times; ``on_text`` is given every text with its prompt."""
+    done = []
+
+    def one_user(number: int) -> None:
+        draw = random.Random(seed * 100 + number)
+        for _ in range(requests):
+            asked = next_request(draw)
+            generation = scheduler.submit(asked.prompt, asked.options)
+            if not asked.enough:
+                generation.cancel()
+            for _ in generation:
+                if len(generation.ids) == asked.enough:
+                    break
+            done.append((asked, generation))
+            on_text([*asked.prompt, *generation.ids])
+
+    with ThreadPoolExecutor(8) as pool:
+        for user in [pool.submit(one_user, number) for number in range(8)]:
+            user.result(timeout=100)
+    assert len(done) == 8 * requests
+    return done
 
 
 def prompt_of(seed: int, length: int, vocab_size: int = 130) -> list[int]:

@@ -4,7 +4,6 @@ Guesses are right there more often than elsewhere, so chunks go as far as they m
 """
 
 import random
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -16,7 +15,7 @@ from coordinator.residents import CacheLimits
 from coordinator.scheduler import SchedulerSettings
 from coordinator.sequence import SequenceState
 from tests.checkpoints import random_weights, small_config, write_hugging_face_checkpoint
-from tests.serving import GREEDY, Line, answer, prompt_of
+from tests.serving import GREEDY, Asked, Line, answer, prompt_of, traffic
 from tests.stores import shard
 from tests.worker_servers import pipeline
 from transformer.errors import PromptError, StepError
@@ -146,44 +145,27 @@ def test_random_traffic_in_crowded_caches_gives_each_the_text_it_gets_alone(line
     """Requests fill the context, share beginnings, go on with each other, and are cancelled at any
     moment, also before anything has come back.
     """
-    settings = SchedulerSettings(reuse_prefixes=seed != 0)
-    longest = line.model.context or 200
+    context = line.model.context or 1 << 30
     texts = [[1, *LOOP * 4], *(prompt_of(n, 15 + 20 * n, 64) for n in range(4))]
-    answers = []
 
-    def one_user(number):
-        draw = random.Random(seed * 100 + number)
-        for _ in range(6):
-            base = draw.choice(texts)
-            prompt = base[: draw.randrange(1, len(base) + 1)]
-            prompt += [draw.randrange(64) for _ in range(draw.choice([0, 1, 8]))]
-            prompt = prompt[: longest - 1]
-            sampling = draw.choice([GREEDY, GREEDY, replace(SEEDED, seed=draw.randrange(3))])
-            chunk_size, draft = draw.choice([None, None, 1, 5, 40]), draw.random() < 0.8
-            count = draw.choice([1, 10, 60, 150])
-            generation = scheduler.submit(
-                prompt, GenerationOptions(sampling, count, chunk_size, draft=draft)
-            )
-            stop = draw.choice([0, 1, 30, 1000, 1000])
-            if stop == 0:
-                generation.cancel()
-            for _ in generation:
-                if len(generation.ids) == stop:
-                    break
-            else:
-                if stop:
-                    whole = min(count, (line.model.context or 1 << 30) - len(prompt))
-                    assert len(generation.ids) == whole
-            answers.append((prompt, sampling, generation.ids))
-            texts.append(prompt + generation.ids)
+    def next_request(draw):
+        base = draw.choice(texts)
+        prompt = base[: draw.randrange(1, len(base) + 1)]
+        prompt += [draw.randrange(64) for _ in range(draw.choice([0, 1, 8]))]
+        sampling = draw.choice([GREEDY, GREEDY, replace(SEEDED, seed=draw.randrange(3))])
+        chunk_size, draft = draw.choice([None, None, 1, 5, 40]), draw.random() < 0.8
+        count, enough = draw.choice([1, 10, 60, 150]), draw.choice([0, 1, 30, 1000, 1000])
+        options = GenerationOptions(sampling, count, chunk_size, draft=draft)
+        return Asked(prompt[: min(200, context - 1)], options, enough)
 
-    with line.served(settings) as scheduler, ThreadPoolExecutor(8) as pool:
-        for done in [pool.submit(one_user, number) for number in range(8)]:
-            done.result(timeout=100)
-    assert len(answers) == 48
-    for prompt, sampling, ids in answers:
-        if ids:
-            assert ids == line.alone(prompt, sampling, len(ids))
+    with line.served(SchedulerSettings(reuse_prefixes=seed != 0)) as scheduler:
+        answers = traffic(scheduler, next_request, texts.append, seed=seed, requests=6)
+    for asked, given in answers:
+        if given.ids:
+            assert given.ids == line.alone(asked.prompt, asked.options.sampling, len(given.ids))
+        if asked.enough == 1000:
+            whole = min(asked.options.max_tokens, context - len(asked.prompt))
+            assert len(given.ids) == whole
 
 
 def test_a_request_that_breaks_a_stages_rule_ends_alone_and_before_it_is_sent(looping, monkeypatch):

@@ -1,7 +1,5 @@
 """Many texts at once through real stages: each is what it would be alone, whatever happens."""
 
-import random
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -13,7 +11,7 @@ from coordinator.model import ServedModel
 from coordinator.residents import CacheLimits
 from coordinator.scheduler import SchedulerSettings
 from tests.cluster_process import eventually
-from tests.serving import GREEDY, Line, answer, prompt_of
+from tests.serving import GREEDY, Asked, Line, answer, prompt_of, traffic
 from tests.worker_servers import EPOCH, PLAIN, pipeline
 from transformer.sampling import SamplingSettings
 from transformer.stage import Limits
@@ -74,30 +72,20 @@ def test_random_traffic_gives_each_the_text_it_gets_alone(line, seed):
     """Requests come, share beginnings, go on with each other, and are cancelled at any moment."""
     settings = SchedulerSettings(reuse_prefixes=seed % 3 != 0)
     texts = [prompt_of(n, 20 + 35 * n) for n in range(4)]
-    answers = []
 
-    def one_user(number):
-        draw = random.Random(seed * 100 + number)
-        for _ in range(4):
-            base = draw.choice(texts)
-            prompt = base[: draw.randrange(1, len(base) + 1)]
-            prompt += [draw.randrange(VOCAB) for _ in range(draw.randrange(20))]
-            sampling = draw.choice([GREEDY, replace(SEEDED, seed=draw.randrange(3))])
-            chunk_size, draft = draw.choice([None, None, 1, 5, 40]), draw.random() < 0.8
-            options = GenerationOptions(sampling, draw.randrange(1, 50), chunk_size, draft=draft)
-            generation, stop = scheduler.submit(prompt, options), draw.randrange(1, 70)
-            for _ in generation:
-                if len(generation.ids) == stop:
-                    break
-            answers.append((prompt, sampling, generation.ids))
-            texts.append(prompt + generation.ids)
+    def next_request(draw):
+        base = draw.choice(texts)
+        prompt = base[: draw.randrange(1, len(base) + 1)]
+        prompt += [draw.randrange(VOCAB) for _ in range(draw.randrange(20))]
+        sampling = draw.choice([GREEDY, replace(SEEDED, seed=draw.randrange(3))])
+        chunk_size, draft = draw.choice([None, None, 1, 5, 40]), draw.random() < 0.8
+        options = GenerationOptions(sampling, draw.randrange(1, 50), chunk_size, draft=draft)
+        return Asked(prompt, options, enough=draw.randrange(1, 70))
 
-    with line.served(settings) as scheduler, ThreadPoolExecutor(8) as pool:
-        for done in [pool.submit(one_user, number) for number in range(8)]:
-            done.result(timeout=100)
-    assert len(answers) == 32
-    for prompt, sampling, ids in answers:
-        assert ids == line.alone(prompt, sampling, len(ids))
+    with line.served(settings) as scheduler:
+        answers = traffic(scheduler, next_request, texts.append, seed=seed, requests=4)
+    for asked, given in answers:
+        assert given.ids == line.alone(asked.prompt, asked.options.sampling, len(given.ids))
 
 
 def prompt_rows(steps):

@@ -7,6 +7,7 @@ import pytest
 from cluster import settings
 from cluster.node import NodeClient
 from tests.cluster_process import describe_all, eventually
+from tests.terminal import Terminal
 from tests.worker_servers import PLAIN
 from transformer.config import ModelConfig
 from transformer.kernel_arithmetic import layer_shape
@@ -72,6 +73,21 @@ def test_ctrl_c_ends_the_wait_at_once(story, busy):
     second.send(signal.SIGINT)
     assert second.end().code == 130
     assert busy.process.poll() is None
+
+
+def test_ctrl_c_in_a_chat_ends_the_wait_and_not_the_chat(story, busy):
+    words = story.words("chat", "--temperature", "0")
+    with Terminal(words, story.env | {"TERM": "dumb"}) as chat:
+        chat.until(">>> ")
+        chat.type("Who are you?\r")
+        chat.until("waiting up to 30 s")
+        chat.press_ctrl_c()
+        chat.until("(interrupted)")
+        chat.until(">>> ")
+        busy.send(signal.SIGINT)
+        busy.end()
+        chat.type("What is your name?\r")
+        chat.until("called Storyteller")
 
 
 def test_six_prompts_at_once_are_all_answered(story):

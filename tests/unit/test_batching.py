@@ -144,6 +144,18 @@ def test_no_guess_goes_beyond_the_positions_that_are_reserved():
     assert sum(step[1] for step in Pipeline([text]).fill()) == 3
 
 
+@pytest.mark.parametrize(("candidates", "guesses"), [(40, 3), (100_000, 0), (0, 0)])
+def test_nothing_is_guessed_where_most_logits_of_each_guess_would_have_to_travel(
+    candidates, guesses
+):
+    options = GenerationOptions(SamplingSettings(top_k=candidates), 1000)
+    generation = Generation([5, 6] * 30, options, Measurement(()), lambda _: None)
+    text = Running(generation, SequenceState(1, [5, 6] * 30, candidates=candidates))
+    text.take(60)
+    text.accept(5)
+    assert text.pick_certain(3).rows == 1 + guesses
+
+
 def test_no_more_is_guessed_than_the_caches_can_take_back():
     text = sure_of_itself(1, [5, 6] * 30)
     text.state.most_guesses = 3
