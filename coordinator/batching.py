@@ -10,6 +10,8 @@ from coordinator.pace import Pace
 from coordinator.pipeline import StepChunk
 from coordinator.sequence import SequenceState
 
+_MOST_CANDIDATES = 1000
+
 
 class Running:
     """A request whose sequence has its place in the caches."""
@@ -19,11 +21,10 @@ class Running:
         self.state = state
         self.seen = set(state.text)
         self._prompt_length = len(state.text)
-        self._limit = self._prompt_length + generation.options.max_tokens
         self._depth = DraftDepth()
         self._drafter: Drafter | None = None
-        # All logits of every guess would cost more to send than a guess is worth.
-        if generation.options.draft and state.candidates:
+        # Many logits of every guess would cost more to send than a guess is worth.
+        if generation.options.draft and 0 < state.candidates <= _MOST_CANDIDATES:
             self._drafter = NgramDrafter()
             self._drafter.add(state.text)
 
@@ -88,18 +89,17 @@ class Running:
 
     def end_after(self, model: ServedModel) -> FinishReason | None:
         """Whether the text is complete."""
-        if len(self.state.text) == self._limit:
+        text_length = len(self.state.text)
+        if text_length == self._prompt_length + self.generation.options.max_tokens:
             return FinishReason.LENGTH
-        return FinishReason.CONTEXT if len(self.state.text) == model.context else None
+        return FinishReason.CONTEXT if text_length == model.context else None
 
     def _guess(self, most: int) -> int:
         """Make sure of up to ``most`` unsent guesses; returns how many there are."""
         state = self.state
         if self._drafter is None or most <= 0:
             return 0
-        # The last id of the text is never sent.
-        room = self._limit - 1 - len(state.text) - len(state.guesses)
-        wanted = min(most - state.unsent_guesses, room)
+        wanted = min(most - state.unsent_guesses, state.guess_room)
         if wanted > 0:
             wanted = min(wanted, self._depth.allowed() - len(state.guesses))
         if wanted > 0:

@@ -16,6 +16,11 @@ class ServedModel:
     context: int | None
     """Most positions of one text; None with a window, where texts grow without end."""
 
+    def longest(self, prompt_tokens: int, max_tokens: int) -> int:
+        """Tokens of a text at its end. The last of them is sampled and never sent."""
+        asked = prompt_tokens + max_tokens
+        return asked if self.context is None else min(asked, self.context)
+
     def check_prompt(self, ids: Sequence[int]) -> None:
         """Raise ``PromptError`` unless the pipeline can take these ids as a prompt."""
         if not ids:

@@ -7,9 +7,9 @@ import contextlib
 import queue
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import grpc
@@ -88,6 +88,8 @@ class StepResult:
     step: int
     rows: tuple[RowLogits, ...]
     stages: tuple[StageTime, ...]
+    faults: Mapping[int, NodeError] = field(default_factory=dict)
+    """Sequences with a row that is worth nothing, and why."""
 
 
 class Session:
@@ -201,16 +203,35 @@ class Session:
             message = self._receive()
             if message is None:
                 return None
-            if (wanted := self._wanted.pop(message.step, None)) is not None:
-                return self._result(message, wanted)
+            if message.step not in self._wanted:
+                continue
+            oldest = next(iter(self._wanted))
+            if message.step != oldest:
+                raise NodeError(
+                    f"{self.stages[-1].name} answered step {message.step} before step {oldest}: "
+                    "run `pi-cluster up` again"
+                )
+            return self._result(message, self._wanted.pop(oldest))
 
     def wake(self) -> None:
         """Let the thread in `wait`, or the next one to enter it, return; from any thread."""
         self._inbox.put(None)
 
     def _result(self, message: pb.StepResult, wanted: set[int]) -> StepResult:
-        rows = tuple(_row(r, self._vocab_size) for r in message.rows if r.sequence in wanted)
-        return StepResult(message.step, rows, tuple(_stage_time(t) for t in message.timings))
+        if len(message.timings) != len(self.stages):
+            raise NodeError(
+                f"{len(message.timings)} of {len(self.stages)} stages reported on a step: "
+                "run `pi-cluster up` again"
+            )
+        rows, faults = list[RowLogits](), dict[int, NodeError]()
+        for row in message.rows:
+            if row.sequence in wanted:
+                try:
+                    rows.append(_row(row, self._vocab_size))
+                except NodeError as error:
+                    faults[row.sequence] = error
+        times = tuple(_stage_time(timing) for timing in message.timings)
+        return StepResult(message.step, tuple(rows), times, faults)
 
     def _messages(self) -> Iterator[pb.StepMessage]:
         while (message := self._outbox.get()) is not None:

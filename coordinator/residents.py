@@ -10,6 +10,7 @@ from typing import Self
 from coordinator.sequence import SequenceState
 from transformer.cache import KEY_TILE, cache_capacity
 from transformer.config import ModelConfig
+from transformer.errors import PromptError, StepError
 from transformer.stage import Limits
 
 LEAST_SHARED = 16  # positions: fewer are as soon computed again
@@ -44,7 +45,21 @@ class CacheLimits:
     def can_shorten(self, length: int, to: int) -> bool:
         """Whether a cache of ``length`` still holds all that position ``to`` will see."""
         has_wrapped = self.window is not None and length > self.capacity
-        return not has_wrapped or length - to <= self.capacity - (self.window or 0)
+        return not has_wrapped or length - to <= self.most_guesses
+
+    @property
+    def most_guesses(self) -> int:
+        """Positions by which any cache can go back; without a window, as far as one likes."""
+        return self.capacity - (self.window or 0)
+
+    def check_room(self, positions: int) -> None:
+        """Raise ``PromptError`` for a text that could never be let in, however long it waits."""
+        if self.tiles(positions) > self.cache_positions:
+            raise PromptError(
+                f"the text may take {self.tiles(positions)} positions and the caches have "
+                f"{self.cache_positions}: ask for fewer tokens, or run `pi-cluster up` with a "
+                "larger --texts"
+            )
 
 
 @dataclass(slots=True)
@@ -84,26 +99,49 @@ class Residents:
         needed = self._limits.tiles(most_positions)
         source, shared = self._longest_shared(prompt)
         if source and not source.is_active and shared == source.state.confirmed:
-            return self._take_over(source, prompt, shared, needed, candidates)
+            return self._take_over(source, prompt, shared, most_positions, candidates)
         evicted = self._make_room(needed, source)
         if evicted is None and source and not source.is_active:
-            return self._take_over(source, prompt, shared, needed, candidates)
+            return self._take_over(source, prompt, shared, most_positions, candidates)
         if evicted is None:
             return None
         self._last_number += 1
-        origin = source.state.number if source else 0
-        state = SequenceState(self._last_number, list(prompt), candidates, origin, shared)
-        state.confirmed = shared
-        if source:
-            # A copy lacks what was overwritten in its source.
-            state.most_sent = source.state.most_sent
+        # A copy is not confirmed before its first chunk is back: while that is on its way it may
+        # be superseded, and some stages then hold nothing under this number.
+        state = SequenceState(
+            self._last_number,
+            list(prompt),
+            candidates,
+            prefix_of=source.state.number if source else 0,
+            sent=shared,
+            most_positions=most_positions,
+            most_guesses=self._limits.most_guesses,
+            inherited=source.state.reached if source else 0,
+        )
         self._all[state.number] = _Resident(state, needed)
         return Placement(state, evicted)
+
+    def check(self, state: SequenceState, rows: int) -> None:
+        """Raise ``StepError`` if the stages would refuse the sequence's next ``rows`` ids.
+
+        They refuse a step as a whole, and with it the session: what is wrong with one text must be
+        found before it travels with others.
+        """
+        start, stop = state.sent, state.sent + rows
+        if stop > state.most_positions:
+            raise StepError(
+                f"the text would reach {stop} positions; {state.most_positions} are reserved for it"
+            )
+        if not self._limits.can_shorten(state.reached, start):
+            raise StepError(
+                f"the text cannot go on at position {start}: its caches have held "
+                f"{state.reached}, and some that it must see there have been overwritten"
+            )
 
     def finish(self, state: SequenceState) -> bool:
         """A text has ended; whether its caches are kept for one that goes on with it."""
         if not self._reuse or state.confirmed < LEAST_SHARED:
-            del self._all[state.number]
+            self.drop(state)
             return False
         resident = self._all.pop(state.number)
         del state.text[state.confirmed :]
@@ -112,17 +150,38 @@ class Residents:
         self._all[state.number] = resident
         return True
 
+    def drop(self, state: SequenceState) -> None:
+        """A text has ended, and the stages are told to free its caches."""
+        del self._all[state.number]
+
     def _take_over(
-        self, source: _Resident, prompt: Sequence[int], shared: int, needed: int, candidates: int
+        self,
+        source: _Resident,
+        prompt: Sequence[int],
+        shared: int,
+        most_positions: int,
+        candidates: int,
     ) -> Placement | None:
+        # The stages hold all of the old text until a chunk of the new one has reached each of
+        # them, so what it takes up is not free before.
+        needed = max(self._limits.tiles(most_positions), source.positions)
         evicted = self._make_room(needed - source.positions, source, sequences=0)
         if evicted is None:
             return None
-        number, most_sent = source.state.number, source.state.most_sent
-        state = SequenceState(number, list(prompt), candidates, sent=shared, confirmed=shared)
-        state.most_sent = most_sent
-        del self._all[number]
-        self._all[number] = _Resident(state, needed)
+        old = source.state
+        state = SequenceState(
+            old.number,
+            list(prompt),
+            candidates,
+            sent=shared,
+            confirmed=shared,
+            most_positions=most_positions,
+            most_guesses=self._limits.most_guesses,
+            inherited=old.inherited,
+        )
+        state.most_sent = old.most_sent
+        self.drop(old)
+        self._all[state.number] = _Resident(state, needed)
         return Placement(state, evicted)
 
     def _longest_shared(self, prompt: Sequence[int]) -> tuple[_Resident | None, int]:
@@ -132,7 +191,7 @@ class Residents:
             state = resident.state
             reach = min(state.confirmed, len(prompt) - 1)
             shared = _common_length(state.text, prompt, reach)
-            if shared > most and self._limits.can_shorten(state.most_sent, shared):
+            if shared > most and self._limits.can_shorten(state.reached, shared):
                 best, most = resident, shared
         return best, most if best else 0
 

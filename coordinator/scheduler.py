@@ -3,13 +3,18 @@
 One thread decides, whenever a step has come back or a request has come in, what the next steps
 carry. Rows that extend texts go first, in as many micro-batches as keep all stages busy; prompts
 fill up what is left of a step; where nothing certain is left to send, guesses are.
+
+What goes wrong with one request ends that request alone. The stages refuse a step as a whole, and
+with it the session, so each chunk is checked by their rules before it is sent; only the session's
+own end, which ``Session.wait`` tells, ends all requests.
 """
 
 import collections
 import contextlib
+import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -23,6 +28,8 @@ from coordinator.pipeline import RowLogits, Session, StepChunk, StepResult
 from coordinator.residents import CacheLimits, Residents
 from transformer.errors import ModelError
 from transformer.sampling import candidates_needed, sample
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +71,9 @@ class _Sent:
 class Scheduler:
     """Serves requests from any thread, from ``with`` to its end.
 
-    The session belongs to it meanwhile. When the pipeline fails, every request that is not done
-    raises that failure, and so does each later :meth:`submit`.
+    The session belongs to it meanwhile. When the session is lost, every request that is not done
+    raises that failure, and so does each later :meth:`submit`: whoever holds the scheduler then
+    begins anew with another session.
     """
 
     def __init__(
@@ -76,16 +84,20 @@ class Scheduler:
         settings: SchedulerSettings | None = None,
         on_step: Callable[[StepRecord], None] | None = None,
     ) -> None:
+        """``on_step`` is told of each step that came back; what it raises, ``with`` ends with."""
         self._session = session
         self._model = model
+        self._limits = limits
         self._settings = settings or SchedulerSettings()
         self._on_step = on_step
+        self._listener_failure: Exception | None = None
         self._pace = Pace(len(session.stages), limits.max_step_rows)
         self._residents = Residents(limits, reuse=self._settings.reuse_prefixes)
         self._running: list[Running] = []
         self._sent: dict[int, _Sent] = {}
-        self._untold: list[tuple[Generation, int | FinishReason | ModelError]] = []
+        self._untold: list[tuple[Generation, int | FinishReason | Exception]] = []
         self._is_resting = True
+        self._has_served = False
         self._lock = threading.Lock()  # of what other threads see: the four below
         self._waiting: collections.deque[Generation] = collections.deque()
         self._cancelled: set[Generation] = set()
@@ -97,11 +109,24 @@ class Scheduler:
         self._thread.start()
         return self
 
-    def __exit__(self, *failure: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *failure: object) -> None:
         with self._lock:
             self._is_closing = True
         self._session.wake()
         self._thread.join()
+        if kind is None and self._listener_failure:
+            raise self._listener_failure
+
+    @property
+    def has_served(self) -> bool:
+        """Whether a step has come back, so that the session had begun."""
+        return self._has_served
+
+    @property
+    def failure(self) -> Exception | None:
+        """What ended the session; None while requests are served."""
+        with self._lock:
+            return self._failure
 
     def submit(
         self,
@@ -111,10 +136,11 @@ class Scheduler:
     ) -> Generation:
         """Ask for a text; returns at once.
 
-        Raises ``PromptError`` for ids that the model cannot take, ``QueueFull`` when too many
-        requests wait already, and what made the pipeline fail.
+        Raises ``PromptError`` for ids that the model cannot take or that the caches have no room
+        for, ``QueueFull`` when too many requests wait already, and what ended the session.
         """
         self._model.check_prompt(prompt_ids)
+        self._limits.check_room(self._most_positions(prompt_ids, options))
         measurement = measurement or Measurement(self._session.stages)
         generation = Generation(prompt_ids, options, measurement, self._cancel)
         with self._lock:
@@ -128,6 +154,10 @@ class Scheduler:
             self._waiting.append(generation)
         self._session.wake()
         return generation
+
+    def _most_positions(self, prompt_ids: Sequence[int], options: GenerationOptions) -> int:
+        """Positions of a text at its end: all but the last token, which is never sent."""
+        return self._model.longest(len(prompt_ids), options.max_tokens) - 1
 
     def _cancel(self, generation: Generation) -> None:
         with self._lock:
@@ -179,8 +209,7 @@ class Scheduler:
         while self._waiting:
             generation = self._waiting[0]
             options, prompt = generation.options, generation.prompt_ids
-            # The last id is sampled and never sent.
-            most = len(prompt) + options.max_tokens - 1
+            most = self._most_positions(prompt, options)
             placement = self._residents.place(prompt, most, candidates_needed(options.sampling))
             if placement is None:
                 break
@@ -202,7 +231,10 @@ class Scheduler:
         while picks := next_picks(self._running, self._pace, self._session.in_flight):
             self._send(picks)
 
-    def _send(self, picks: list[Pick]) -> None:
+    def _send(self, picks: Sequence[Pick]) -> None:
+        picks = [pick for pick in picks if self._may_go(pick)]
+        if not picks:
+            return
         chunks = [pick.running.take(pick.rows) for pick in picks]
         is_alone = not self._session.in_flight
         now = time.perf_counter()
@@ -211,6 +243,15 @@ class Scheduler:
         self._is_resting = False
         for pick in picks:
             pick.running.sent(step, now)
+
+    def _may_go(self, pick: Pick) -> bool:
+        """Whether the stages will take a chunk; a request that would break their rules ends."""
+        try:
+            self._residents.check(pick.running.state, pick.rows)
+        except ModelError as error:
+            self._fail(pick.running, error)
+            return False
+        return True
 
     def _tell(self) -> None:
         """Hand out what was sampled, after sending: each listener that wakes up takes its time."""
@@ -226,34 +267,49 @@ class Scheduler:
 
     def _take(self, result: StepResult) -> None:
         """Use what a step brought back."""
+        self._has_served = True
         now = time.perf_counter()
         # Steps that were superseded as a whole lie before this one and do not come back.
         for step in [step for step in self._sent if step < result.step]:
             del self._sent[step]
         sent = self._sent.pop(result.step)
         self._pace.add(sent.rows, result, now - sent.at)
-        if self._on_step:
-            self._report(sent, result, now)
+        self._report(sent, result, now)
         rows = collections.defaultdict(list)
         for row in result.rows:
             rows[row.sequence].append(row)
         alone_s = now - sent.at if sent.is_alone and not self._session.in_flight else None
         for pick, chunk in zip(sent.picks, sent.chunks, strict=True):
             running = pick.running
-            if result.step in running.state.in_flight:
-                running.state.in_flight.remove(result.step)
+            if result.step not in running.state.in_flight:
+                continue
+            running.state.in_flight.remove(result.step)
+            with self._ending_alone(running):
                 running.generation.measurement.add_step(result, alone_s, bool(pick.prompt_rows))
-                try:
-                    self._extend(running, chunk, rows[chunk.sequence])
-                except ModelError as error:
-                    self._finish(running, error)  # the other texts may be well
+                if chunk.sequence in result.faults:
+                    raise result.faults[chunk.sequence]
+                self._extend(running, chunk, rows[chunk.sequence])
+
+    @contextlib.contextmanager
+    def _ending_alone(self, running: Running) -> Iterator[None]:
+        """What goes wrong within ends one request; the other texts may be well."""
+        try:
+            yield
+        except (ModelError, ClusterError) as error:
+            self._fail(running, error)
+        except Exception as error:
+            log.exception("a request failed")
+            self._fail(running, NodeError(f"the coordinator failed at this request: {error!r}"))
 
     def _extend(self, running: Running, chunk: StepChunk, rows: list[RowLogits]) -> None:
         """Sample from a chunk's rows, one after the other, up to the first wrong guess."""
         state, generation = running.state, running.generation
+        last = self._session.stages[-1].name
+        if len(rows) != chunk.logit_rows:
+            raise NodeError(f"{last} answered with {len(rows)} rows of {chunk.logit_rows}")
         for row in rows:
             if row.position != len(state.text) - 1:
-                raise NodeError(f"the last stage answered for position {row.position} out of turn")
+                raise NodeError(f"{last} answered for position {row.position} out of turn")
             sampling = generation.options.sampling
             token = sample(row.candidates, sampling, row.position + 1, running.seen)
             state.confirmed = row.position + 1
@@ -272,16 +328,29 @@ class Scheduler:
                 return
         state.confirmed = chunk.start + len(chunk.ids)
 
-    def _finish(self, running: Running, reason: FinishReason | ModelError) -> None:
-        state = running.state
+    def _finish(self, running: Running, reason: FinishReason) -> None:
+        self._leave(running, reason)
+        if not self._residents.finish(running.state):
+            self._session.end_sequence(running.state.number)
+
+    def _fail(self, running: Running, error: Exception) -> None:
+        """End a request with its error. Its caches are not kept: who knows what they hold."""
+        self._leave(running, error)
+        self._residents.drop(running.state)
+        self._session.end_sequence(running.state.number)
+
+    def _leave(self, running: Running, news: FinishReason | Exception) -> None:
         self._running.remove(running)
-        self._session.supersede(state.number)
-        if not self._residents.finish(state):
-            self._session.end_sequence(state.number)
-        self._untold.append((running.generation, reason))
+        self._session.supersede(running.state.number)
+        running.state.in_flight.clear()
+        self._untold.append((running.generation, news))
 
     def _report(self, sent: _Sent, result: StepResult, now: float) -> None:
-        assert self._on_step
+        if self._on_step is None or self._listener_failure:
+            return
         guessed = sum(pick.guessed_rows for pick in sent.picks)
         prompt = sum(pick.prompt_rows for pick in sent.picks)
-        self._on_step(StepRecord(sent.at, now, sent.rows, guessed, prompt, result))
+        try:
+            self._on_step(StepRecord(sent.at, now, sent.rows, guessed, prompt, result))
+        except Exception as error:
+            self._listener_failure = error  # of whoever made the scheduler, not of a request

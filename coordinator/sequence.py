@@ -1,5 +1,6 @@
 """One sequence as its steps are made: what is known of it, what is guessed, what was sent."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +23,12 @@ class SequenceState:
     """Whose first ``sent`` positions this one begins with, until its first chunk is made."""
     sent: int = 0
     confirmed: int = 0
+    most_positions: int = sys.maxsize
+    """Positions that are reserved for it in the caches, and that no chunk may pass."""
+    most_guesses: int = sys.maxsize
+    """Positions by which the caches can surely go back."""
+    inherited: int = 0
+    """Positions that the caches it was copied from have held: a copy lacks what they overwrote."""
     most_sent: int = field(init=False)
     """Positions that its caches have held, of which guesses may since have been given up."""
     guesses: list[int] = field(default_factory=list)
@@ -35,6 +42,17 @@ class SequenceState:
     def unsent(self) -> int:
         """Certain ids that no step has taken yet."""
         return max(0, len(self.text) - self.sent)
+
+    @property
+    def reached(self) -> int:
+        """Positions of which the earliest may have been overwritten in its caches."""
+        return max(self.most_sent, self.inherited)
+
+    @property
+    def guess_room(self) -> int:
+        """Ids that may still be guessed: they have their places, and wrong ones can be undone."""
+        free = min(self.most_positions - len(self.text), self.most_guesses)
+        return free - len(self.guesses)
 
     @property
     def unsent_guesses(self) -> int:

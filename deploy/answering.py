@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import Self
 
 from cluster.dialing import Dialer
-from cluster.errors import ClusterError, SessionYielded
+from cluster.errors import ClusterError, NodeLost, SessionYielded, StaleEpoch, StateError
 from coordinator.answer import AnswerText
 from coordinator.generation import FinishReason, Generation, GenerationOptions
 from coordinator.measurement import Measurement
 from coordinator.pipeline import Session
 from coordinator.scheduler import Scheduler
-from deploy.record import PipelineRecord
-from deploy.screen import notes
+from deploy.patience import DEFAULT_WAIT_S, Patience
+from deploy.record import PipelineRecord, is_changing, load_record
+from deploy.screen import end_line, notes
+from transformer.errors import ModelError
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,32 +32,71 @@ class Answered:
         return self.generation.finish_reason is FinishReason.INTERRUPTED
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, and what takes the answer's tokens."""
+
+    prompt_ids: Sequence[int]
+    options: GenerationOptions
+    new_text: Callable[[], AnswerText | None]
+    """Makes what turns the answer into text; it gives None for a model that has none."""
+
+
 class Pipeline:
     """A hold on the pipeline that is kept from question to question, and with it the caches.
 
     Between questions it makes way for others; the next one then takes hold anew.
     """
 
-    def __init__(self, dialer: Dialer) -> None:
+    def __init__(
+        self, dialer: Dialer, cluster: str, digest: str, wait_s: float = DEFAULT_WAIT_S
+    ) -> None:
+        """``digest`` is that of the store that questions are encoded for.
+
+        ``wait_s`` is how long a question waits while the pipeline answers another.
+        """
         self._dialer = dialer
+        self._cluster = cluster
+        self._digest = digest
+        self.wait_s = wait_s
         self._epoch = 0
         self._held = contextlib.ExitStack()
         self._scheduler: Scheduler | None = None
 
-    def scheduler(self, record: PipelineRecord) -> Scheduler:
-        """What serves requests; raises as ``Session`` does when it cannot take hold."""
-        if self._scheduler is None or self._epoch != record.epoch:
-            self.let_go()
-            with contextlib.ExitStack() as entered:
-                session = Session(
-                    record.addresses, record.epoch, record.model.vocab_size, self._dialer
+    def submit(self, question: Question) -> Generation:
+        """Ask the pipeline that is up now; raises as ``Session`` does when it cannot take hold.
+
+        A session that was lost since the last question is begun anew. ``StateError`` when no
+        pipeline is up, or one with another model.
+        """
+        record = self._load()
+        record.model.check_prompt(question.prompt_ids)
+        measurement = Measurement(record.addresses)
+        scheduler = self._scheduler
+        if scheduler is None or scheduler.failure or self._epoch != record.epoch:
+            scheduler = self._take_hold(record)
+        return scheduler.submit(question.prompt_ids, question.options, measurement)
+
+    def after(self, error: ClusterError, patience: Patience) -> None:
+        """Return when the question may be asked again, else raise what a person should know.
+
+        What the pipeline holds for us is freed if its session was lost.
+        """
+        scheduler, epoch = self._scheduler, self._epoch
+        had_begun = scheduler is not None and scheduler.has_served
+        if scheduler is not None and scheduler.failure is None:
+            raise error  # of this question alone
+        self.let_go()
+        if isinstance(error, NodeLost) and not had_begun:
+            raise error  # asked a moment later, it would not be there either
+        if isinstance(error, StaleEpoch):
+            patience.until_settled(lambda: is_changing(self._cluster))
+            if self._load().epoch == epoch:
+                raise StaleEpoch(
+                    "the nodes have left the pipeline that this machine remembers (epoch "
+                    f"{epoch}): run `pi-cluster up` here, or ask where it was run last"
                 )
-                entered.enter_context(session)
-                scheduler = Scheduler(session, record.model, record.cache_limits)
-                self._scheduler = entered.enter_context(scheduler)
-                self._held = entered.pop_all()
-            self._epoch = record.epoch
-        return self._scheduler
+        patience.after(error)
 
     def let_go(self) -> None:
         """Free all that the pipeline holds for us."""
@@ -63,6 +104,23 @@ class Pipeline:
         # Another coordinator may be taking it at this very moment, which is as well.
         with contextlib.suppress(SessionYielded):
             self._held.close()
+
+    def _load(self) -> PipelineRecord:
+        record = load_record(self._cluster)
+        if record.manifest.digest != self._digest:
+            raise StateError("another model is up now: ask anew, in a chat after /bye")
+        return record
+
+    def _take_hold(self, record: PipelineRecord) -> Scheduler:
+        self.let_go()
+        self._epoch = record.epoch
+        with contextlib.ExitStack() as entered:
+            session = Session(record.addresses, record.epoch, record.model.vocab_size, self._dialer)
+            entered.enter_context(session)
+            scheduler = Scheduler(session, record.model, record.cache_limits)
+            self._scheduler = entered.enter_context(scheduler)
+            self._held = entered.pop_all()
+        return scheduler
 
     def __enter__(self) -> Self:
         return self
@@ -72,42 +130,44 @@ class Pipeline:
 
 
 def answer(
-    pipeline: Pipeline,
-    record: PipelineRecord,
-    prompt_ids: Sequence[int],
-    options: GenerationOptions,
-    text: AnswerText | None,
-    show: Callable[[str], None],
+    pipeline: Pipeline, question: Question, show: Callable[[str], None] | None = None
 ) -> Answered:
     """Generate, showing text as it comes, until it ends or Ctrl-C.
 
-    Without ``text`` (a model that has none) the ids are collected only.
+    As long as nothing has been shown, a question whose session is lost is asked again, and waits
+    while the pipeline answers another; see ``Patience``. An answer that breaks off ends its line.
     """
-    record.model.check_prompt(prompt_ids)
-    try:
-        generation = _generate(pipeline, record, prompt_ids, options, text, show)
-    except SessionYielded:
-        # It was lost before this question; what had been held is computed anew.
-        pipeline.let_go()
-        generation = _generate(pipeline, record, prompt_ids, options, text, show)
-    except ClusterError:
-        pipeline.let_go()
-        raise
-    if text is not None:
-        show(text.finish())
-    return Answered(generation, text.text if text else None)
+    patience = Patience(pipeline.wait_s)
+    while True:
+        text, shown = question.new_text(), _Shown(show)
+        try:
+            generation = pipeline.submit(question)
+            _generate(generation, text, shown)
+        except (ClusterError, ModelError) as error:
+            end_line()
+            if not isinstance(error, ClusterError) or shown.anything:
+                raise
+            pipeline.after(error, patience)
+            continue
+        if text is not None:
+            shown(text.finish())
+        return Answered(generation, text.text if text else None)
 
 
-def _generate(
-    pipeline: Pipeline,
-    record: PipelineRecord,
-    prompt_ids: Sequence[int],
-    options: GenerationOptions,
-    text: AnswerText | None,
-    show: Callable[[str], None],
-) -> Generation:
-    measurement = Measurement(record.addresses)
-    generation = pipeline.scheduler(record).submit(prompt_ids, options, measurement)
+class _Shown:
+    """Passes text on, and knows whether there was any."""
+
+    def __init__(self, show: Callable[[str], None] | None) -> None:
+        self._show = show
+        self.anything = False
+
+    def __call__(self, piece: str) -> None:
+        if self._show and piece:
+            self.anything = True
+            self._show(piece)
+
+
+def _generate(generation: Generation, text: AnswerText | None, show: Callable[[str], None]) -> None:
     with contextlib.closing(iter(generation)) as tokens, contextlib.suppress(KeyboardInterrupt):
         for token in tokens:
             if text is not None:
@@ -115,7 +175,6 @@ def _generate(
                 if text.stopped:
                     generation.finish_reason = FinishReason.STOP
                     break
-    return generation
 
 
 def print_timings(answered: Answered) -> None:

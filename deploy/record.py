@@ -105,6 +105,20 @@ def changing(cluster: str) -> Iterator[Path]:
         yield folder
 
 
+def is_changing(cluster: str) -> bool:
+    """Whether a pipeline is being brought up or down on this machine."""
+    try:
+        lock = (settings.cluster_state(cluster) / "lock").open("rb")
+    except FileNotFoundError:
+        return False
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def save_record(record: PipelineRecord, store: Store) -> None:
     """Remember a pipeline and copy what `prompt` needs of its store."""
     for file in record.manifest.tokenizer_files:

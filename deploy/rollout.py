@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.dialing import Dialer
-from cluster.errors import ClusterError
+from cluster.errors import ClusterError, PipelineBusy
 from cluster.manifest import Manifest
 from cluster.node import NodeClient
 from cluster.objective import Objective
@@ -16,6 +16,7 @@ from cluster.store import Store
 from coordinator.pipeline import Session, StageAddress, StepChunk
 from deploy.footprint import model_footprint
 from deploy.nodes import Node
+from deploy.patience import DEFAULT_WAIT_S, Patience
 from deploy.planning import Planner
 from deploy.record import PipelineRecord, RecordedStage
 from protos import pi_cluster_pb2 as pb
@@ -133,9 +134,17 @@ def load_stage(rollout: Rollout, index: int, epoch: int) -> None:
 
 def try_pipeline(record: PipelineRecord, dialer: Dialer) -> None:
     """Send one token through all stages, which shows that each can reach the next."""
-    with Session(record.addresses, record.epoch, record.model.vocab_size, dialer) as session:
-        session.submit([StepChunk(0, 0, [record.manifest.bos_id])])
-        session.next_result()
+    patience = Patience(DEFAULT_WAIT_S, or_else=", or end it there, then run `pi-cluster up` again")
+    while True:
+        try:
+            with Session(
+                record.addresses, record.epoch, record.model.vocab_size, dialer
+            ) as session:
+                session.submit([StepChunk(0, 0, [record.manifest.bos_id])])
+                session.next_result()
+            return
+        except PipelineBusy as busy:
+            patience.after(busy)
 
 
 def unload_left_out(rollout: Rollout, previous: PipelineRecord | None) -> list[str]:

@@ -1,10 +1,12 @@
 """What people see: tables, bars and notes on standard error; answers go to standard output."""
 
+import contextlib
 import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich.progress import (
     BarColumn,
@@ -22,7 +24,38 @@ from cluster.peer import Peer
 from cluster.shown import shown_line
 from deploy.console import HarmlessConsole
 
-notes = HarmlessConsole(stderr=True)
+
+class _Answer:
+    """The answer on standard output: whether it stands in the middle of a line."""
+
+    is_open = False
+
+    def write(self, piece: str) -> None:
+        """Show a piece at once."""
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+        if piece:
+            self.is_open = not piece.endswith("\n")
+
+    def end_line(self) -> None:
+        """Go to the next line, unless it stands at the beginning of one."""
+        if self.is_open:
+            self.is_open = False
+            with contextlib.suppress(OSError, ValueError):  # what is to be told is told elsewhere
+                self.write("\n")
+
+
+class _Notes(HarmlessConsole):
+    """Standard error. A note begins on its own line where both share a terminal."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        if self.is_terminal and sys.stdout.isatty():
+            _answer.end_line()
+        super().print(*objects, **options)
+
+
+_answer = _Answer()
+notes = _Notes(stderr=True)
 answers = HarmlessConsole()
 
 INTERRUPTED = 130
@@ -31,8 +64,12 @@ INTERRUPTED = 130
 
 def stream(piece: str) -> None:
     """Show a piece of an answer at once."""
-    sys.stdout.write(piece)
-    sys.stdout.flush()
+    _answer.write(piece)
+
+
+def end_line() -> None:
+    """End the line of an answer that breaks off, so that an error begins on its own."""
+    _answer.end_line()
 
 
 def warn(warnings: Iterable[str]) -> None:

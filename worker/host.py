@@ -35,7 +35,7 @@ from worker.vault import ShardVault
 
 log = logging.getLogger(__name__)
 
-_MAX_SINKS = 4  # one session runs; a few more may be about to learn that it is busy
+_MAX_SINKS = 16  # one session runs; the others wait their turn. No caller may call oftener
 _MAX_LABEL = 200
 
 Load = Callable[[Manifest, LayerRange, Limits], LoadedStage]
@@ -275,7 +275,7 @@ class StageHost:
         sink = ResultSink()
         with self._lock:
             if request.session in self._sinks or len(self._sinks) == _MAX_SINKS:
-                raise NodeError("too many coordinators collect results here already")
+                raise PipelineBusy(f"{_MAX_SINKS} coordinators wait for the pipeline already")
             self._sinks[request.session] = sink
         try:
             yield sink
@@ -353,9 +353,7 @@ class StageHost:
                 self._taken = True
                 return
             holder = self._coordinator or "another coordinator"
-        raise PipelineBusy(
-            f"the pipeline is answering {holder}: wait for it to finish, or end it there"
-        )
+        raise PipelineBusy(f"the pipeline is answering {holder}")
 
     def _free_or_yielded(self) -> bool:
         return not self._taken or (self._session is not None and self._session.give_way())

@@ -8,14 +8,16 @@ import click
 from cluster import settings
 from cluster.atomic_file import write_bytes
 from cluster.dialing import Dialer
+from cluster.errors import PipelineBusy
 from coordinator.bench import BenchOptions, BenchRun, check_room, planned_tests, run_bench
 from coordinator.bench_rows import BenchRow, summarise
 from coordinator.pipeline import Session
 from coordinator.scheduler import Scheduler, SchedulerSettings, StepRecord
 from deploy.bench_table import print_csv, print_json, print_markdown
 from deploy.chrome_trace import chrome_trace
-from deploy.commands.options import cluster_option, draft_option
+from deploy.commands.options import cluster_option, draft_option, wait_option
 from deploy.gantt import gantt
+from deploy.patience import Patience
 from deploy.record import PipelineRecord, load_record
 from deploy.renewal import dialer_to_ask
 from deploy.screen import notes
@@ -75,6 +77,7 @@ def _trace_file(
     help="Write who worked when: .json of all runs for Perfetto, or .svg, a picture of the last.",
 )
 @draft_option
+@wait_option
 @cluster_option
 def bench(
     prompt_tokens: int,
@@ -86,6 +89,7 @@ def bench(
     style: str,
     trace: Path | None,
     draft: str,
+    wait_s: float,
     cluster: str,
 ) -> None:
     """Measure prefill and decode of the pipeline that is up, or several users at once."""
@@ -94,10 +98,21 @@ def bench(
         prompt_tokens, gen_tokens, repeat, chunk_size, draft == "on", users, depth
     )
     check_room(planned_tests(options), record.model, record.cache_limits)
-    rows, runs = _measure(record, options, dialer_to_ask(cluster, record))
+    rows, runs = _measure_in_turn(record, options, dialer_to_ask(cluster, record), wait_s)
     _PRINTERS[style](rows)
     if trace:
         _write_trace(trace, runs, record)
+
+
+def _measure_in_turn(
+    record: PipelineRecord, options: BenchOptions, dialer: Dialer, wait_s: float
+) -> tuple[list[BenchRow], list[BenchRun]]:
+    patience = Patience(wait_s)
+    while True:
+        try:
+            return _measure(record, options, dialer)
+        except PipelineBusy as busy:  # nothing has been measured yet
+            patience.after(busy)
 
 
 def _measure(

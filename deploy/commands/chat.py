@@ -2,14 +2,20 @@
 
 import contextlib
 import sys
+from functools import partial
 
 import click
 
-from cluster.errors import ClusterError, StateError
+from cluster.errors import ClusterError
 from coordinator.generation import GenerationOptions
 from coordinator.text_model import Message
-from deploy.answering import Pipeline, answer, print_timings
-from deploy.commands.options import cluster_option, generation_options, stop_option
+from deploy.answering import Pipeline, Question, answer, print_timings
+from deploy.commands.options import (
+    cluster_option,
+    generation_options,
+    stop_option,
+    wait_option,
+)
 from deploy.record import PipelineRecord, load_record
 from deploy.renewal import dialer_to_ask
 from deploy.screen import notes, stream
@@ -27,17 +33,21 @@ Ctrl-C   interrupt an answer"""
 @stop_option
 @click.option("--system", help="Instructions that come before the conversation.")
 @click.option("--verbose", is_flag=True, help="Show durations and rates after each answer.")
+@wait_option
 @cluster_option
 def chat(
     options: GenerationOptions,
     stop: tuple[str, ...],
     system: str | None,
     verbose: bool,
+    wait_s: float,
     cluster: str,
 ) -> None:
     """Talk with the model; it remembers what was said."""
-    with Pipeline(dialer_to_ask(cluster, load_record(cluster))) as pipeline:
-        _talk(_Conversation(pipeline, cluster, options, stop, system, verbose))
+    record = load_record(cluster)
+    digest = record.manifest.digest
+    with Pipeline(dialer_to_ask(cluster, record), cluster, digest, wait_s) as pipeline:
+        _talk(_Conversation(pipeline, record, options, stop, system, verbose))
 
 
 def _talk(conversation: "_Conversation") -> None:
@@ -66,7 +76,8 @@ def _ask() -> str | None:
     """The next line, or None at the end of input. Ctrl-C while typing drops the line."""
     while True:
         try:
-            return input(">>> " if sys.stdin.isatty() else "")
+            line = input(">>> " if sys.stdin.isatty() else "")
+            return line.removeprefix("\ufeff")  # a file's byte order mark is not said
         except EOFError:
             return None
         except KeyboardInterrupt:
@@ -79,21 +90,18 @@ class _Conversation:
     def __init__(
         self,
         pipeline: Pipeline,
-        cluster: str,
+        record: PipelineRecord,
         options: GenerationOptions,
         stops: tuple[str, ...],
         system: str | None,
         verbose: bool,
     ) -> None:
         self._pipeline = pipeline
-        self._cluster = cluster
         self._options = options
         self._stops = stops
         self._verbose = verbose
         self._opening: list[Message] = [{"role": "system", "content": system}] if system else []
         self._turns: list[Message] = []
-        record = load_record(cluster)
-        self._digest = record.manifest.digest
         self._model = record.text_model()
         self._encode("?")  # a model that cannot chat says so now, not after the first question
 
@@ -105,10 +113,13 @@ class _Conversation:
         """Answer one turn. A turn that fails is not remembered, and the others are not lost."""
         try:
             ids = self._encode(said)
-            text = self._model.answer(self._stops, raw=False)
-            answered = answer(self._pipeline, self._record(), ids, self._options, text, stream)
+            new_text = partial(self._model.answer, self._stops, raw=False)
+            answered = answer(self._pipeline, Question(ids, self._options, new_text), stream)
         except (ClusterError, ModelError) as error:
-            notes.print(f"\nerror: {error}", markup=False, soft_wrap=True)
+            notes.print(f"error: {error}", markup=False, soft_wrap=True)
+            return
+        except KeyboardInterrupt:  # while it waited its turn
+            notes.print("(interrupted)")
             return
         stream("\n")
         if answered.was_interrupted:
@@ -120,13 +131,6 @@ class _Conversation:
 
     def _encode(self, said: str) -> list[int]:
         return self._model.chat_ids([*self._opening, *self._turns, _user(said)])
-
-    def _record(self) -> PipelineRecord:
-        """The pipeline as it is now: it may have been brought up anew since the last turn."""
-        record = load_record(self._cluster)
-        if record.manifest.digest != self._digest:
-            raise StateError("another model is up now: /bye, and start a new chat")
-        return record
 
 
 def _user(said: str) -> Message:

@@ -11,6 +11,7 @@ import click
 
 from cluster import settings
 from coordinator.generation import GenerationOptions
+from deploy.patience import DEFAULT_WAIT_S
 from transformer.sampling import SamplingSettings
 
 Command = Callable[..., Any]
@@ -25,6 +26,16 @@ draft_option = click.option(
     default="on",
     show_default=True,
     help="Guess ahead, which never changes the text.",
+)
+
+wait_option = click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0, 86_400),
+    default=DEFAULT_WAIT_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait while the pipeline answers another.",
 )
 
 nodes_option = click.option(

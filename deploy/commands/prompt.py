@@ -2,14 +2,20 @@
 
 import json
 import sys
+from functools import partial
 from typing import Any
 
 import click
 
 from coordinator.generation import GenerationOptions
 from coordinator.text_model import TextModel
-from deploy.answering import Answered, Pipeline, answer, print_timings
-from deploy.commands.options import cluster_option, generation_options, stop_option
+from deploy.answering import Answered, Pipeline, Question, answer, print_timings
+from deploy.commands.options import (
+    cluster_option,
+    generation_options,
+    stop_option,
+    wait_option,
+)
 from deploy.record import load_record
 from deploy.renewal import dialer_to_ask
 from deploy.screen import INTERRUPTED, note, notes, stream
@@ -26,6 +32,7 @@ _MAX_PROMPT_BYTES = 16 << 20
 @click.option("--ids", metavar="1,5,7", help="Token ids instead of text.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 @click.option("--verbose", is_flag=True, help="End with durations and rates.")
+@wait_option
 @cluster_option
 @click.pass_context
 def prompt(
@@ -37,9 +44,14 @@ def prompt(
     ids: str | None,
     as_json: bool,
     verbose: bool,
+    wait_s: float,
     cluster: str,
 ) -> None:
-    """Ask the model. TEXT "-" reads standard input."""
+    """Ask the model.
+
+    TEXT "-" reads standard input, in UTF-8: a byte order mark and the last newline are taken off,
+    and CRLF is read as LF.
+    """
     if (text is None) == (ids is None):
         raise click.UsageError('give either TEXT ("-" reads standard input) or --ids')
     record = load_record(cluster)
@@ -50,14 +62,15 @@ def prompt(
             note(f"{model.fault}; the answer comes as ids")
     else:
         prompt_ids, raw = _encode(model, text or "", raw)
-    show = _discard if as_json else stream
-    dialer = dialer_to_ask(cluster, record)
-    with Pipeline(dialer) as pipeline:
-        answered = answer(pipeline, record, prompt_ids, options, model.answer(stop, raw=raw), show)
+    question = Question(prompt_ids, options, partial(model.answer, stop, raw=raw))
+    question.new_text()  # a stop string that this model cannot have is refused before asking
+    digest = record.manifest.digest
+    with Pipeline(dialer_to_ask(cluster, record), cluster, digest, wait_s) as pipeline:
+        answered = answer(pipeline, question, None if as_json else stream)
     if as_json:
         click.echo(json.dumps(_to_json(answered), ensure_ascii=False))
     else:
-        click.echo("" if model.has_tokenizer else ",".join(map(str, answered.generation.ids)))
+        stream(("" if model.has_tokenizer else ",".join(map(str, answered.generation.ids))) + "\n")
     if verbose:
         print_timings(answered)
     if answered.was_interrupted:
@@ -82,11 +95,13 @@ def _read_standard_input() -> str:
     if len(data) > _MAX_PROMPT_BYTES:
         raise PromptError(f"standard input has more than {_MAX_PROMPT_BYTES} bytes")
     try:
-        return data.decode()
+        text = data.decode()
     except UnicodeDecodeError as error:
         raise PromptError(
             f"standard input is not UTF-8 at byte {error.start}: convert it first"
         ) from None
+    # What editors and shells put around a text is no part of what is asked.
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").removesuffix("\n")
 
 
 def _parse_ids(text: str) -> list[int]:
@@ -96,10 +111,6 @@ def _parse_ids(text: str) -> list[int]:
         raise PromptError(
             f"--ids takes whole numbers and commas, as in 1,5,7; not {text!r}"
         ) from None
-
-
-def _discard(piece: str) -> None:
-    """The text comes with the JSON object."""
 
 
 def _to_json(answered: Answered) -> dict[str, Any]:

@@ -52,6 +52,12 @@ def test_text_that_is_not_utf_8_is_refused_and_the_chat_goes_on(story):
     assert story.prompt(WHO, *GREEDY)["text"] in outcome.out
 
 
+def test_a_file_with_a_byte_order_mark_and_crlf_says_the_same(story):
+    piped = f"\ufeff{WHO}\r\n".encode()
+    outcome = story.run("chat", *GREEDY, stdin=piped)
+    assert outcome.out.splitlines() == answer_to(story, WHO)
+
+
 @pytest.fixture
 def terminal(story):
     with contextlib.ExitStack() as opened:

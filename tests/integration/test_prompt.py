@@ -52,6 +52,36 @@ def test_a_prompt_from_standard_input_is_the_same_as_one_from_the_command_line(s
     assert piped.out == story.prompt(FOX, *SEEDED)["text"] + "\n"
 
 
+LINES = "Tell me a story\nabout a brave fox."
+
+
+@pytest.mark.parametrize(
+    ("piped", "argument"),
+    [
+        (f"{FOX}\n", FOX),
+        (f"{FOX}\r\n", FOX),
+        (f"\ufeff{FOX}\r\n", FOX),
+        (LINES.replace("\n", "\r\n") + "\r\n", LINES),
+        (f"{FOX}\n\n", f"{FOX}\n"),
+        (f"{FOX}\r", f"{FOX}\r"),
+        (f"\n {FOX} \n", f"\n {FOX} "),
+        (f"{FOX}\ufeff\n", f"{FOX}\ufeff"),
+    ],
+    ids=["LF", "CRLF", "BOM", "CRLF within", "one LF only", "CR alone", "spaces", "BOM elsewhere"],
+)
+def test_what_editors_and_shells_put_around_a_text_is_not_asked(story, piped, argument):
+    asked = ("--max-tokens", "1", "--json")
+    outcome = story.run("prompt", "-", *asked, stdin=piped.encode())
+    assert outcome.json()["prompt_ids"] == story.prompt(argument, "--max-tokens", "1")["prompt_ids"]
+
+
+@pytest.mark.parametrize("piped", [b"", b"\n", b"\r\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n"])
+def test_a_file_without_a_text_is_an_empty_prompt(story, piped):
+    outcome = story.run("prompt", "-", stdin=piped)
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "the prompt is empty" in outcome.err
+
+
 def test_verbose_ends_with_the_eight_lines_of_ollama_on_standard_error_only(story):
     outcome = story.run("prompt", FOX, *SEEDED, "--verbose")
     lines = dict(line.split(":", 1) for line in outcome.err.splitlines())

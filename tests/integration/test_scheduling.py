@@ -1,7 +1,5 @@
 """Many texts at once through real stages: each is what it would be alone, whatever happens."""
 
-import random
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -10,15 +8,14 @@ from cluster.errors import QueueFull, StaleEpoch
 from cluster.node import NodeClient
 from coordinator.generation import FinishReason, GenerationOptions
 from coordinator.model import ServedModel
-from coordinator.pipeline import Session, StepChunk
 from coordinator.residents import CacheLimits
-from coordinator.scheduler import Scheduler, SchedulerSettings
+from coordinator.scheduler import SchedulerSettings
 from tests.cluster_process import eventually
+from tests.serving import GREEDY, Asked, Line, answer, prompt_of, traffic
 from tests.worker_servers import EPOCH, PLAIN, pipeline
-from transformer.sampling import SamplingSettings, candidates_needed, sample
+from transformer.sampling import SamplingSettings
 from transformer.stage import Limits
 
-GREEDY = SamplingSettings(temperature=0)
 SEEDED = SamplingSettings(temperature=0.9, seed=11)
 PENALISED = SamplingSettings(temperature=0.9, seed=5, repeat_penalty=1.3)
 VOCAB = 130
@@ -27,186 +24,116 @@ WINDOW, STEP_ROWS = 32, 64
 LIMITS = CacheLimits(20, 20 * 128, 128, WINDOW, STEP_ROWS)
 
 
-def prompt_of(seed, length):
-    """A prompt that repeats itself in part, so that there is something to guess."""
-    draw = random.Random(seed)
-    phrase = [draw.randrange(VOCAB) for _ in range(9)]
-    ids = [1]
-    while len(ids) < length:
-        ids += phrase if draw.random() < 0.6 else [draw.randrange(VOCAB) for _ in range(5)]
-    return ids[:length]
-
-
 @pytest.fixture(scope="module")
-def stages(random_store, tmp_path_factory):
+def line(random_store, tmp_path_factory):
     """Three stages whose caches wrap after 128 positions."""
     folder = tmp_path_factory.mktemp("stages")
     limits = Limits(STEP_ROWS, LIMITS.max_sequences, 1024, LIMITS.cache_positions)
-    with pipeline(random_store, [0, 2, 4, 6], folder, limits) as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def alone(stages):
-    """The ids of a request by itself: one row a step, nothing guessed, nothing shared."""
-    known = {}
-
-    def ids_of(prompt, sampling, count):
-        key = (tuple(prompt), sampling)
-        if len(known.get(key, ())) < count:
-            known[key] = _row_by_row(stages, prompt, sampling, count)
-        return known[key][:count]
-
-    return ids_of
-
-
-def _row_by_row(stages, prompt, sampling, count):
-    text = list(prompt)
-    with Session(stages, EPOCH, VOCAB, PLAIN) as session:
-        for position in range(len(prompt) + count - 1):
-            is_last = position >= len(prompt) - 1
-            chunk = StepChunk(
-                1, position, [text[position]], int(is_last), candidates_needed(sampling)
-            )
-            session.submit([chunk])
-            result = session.next_result()
-            if is_last:
-                text.append(sample(result.rows[0].candidates, sampling, position + 1, set(text)))
-    return text[len(prompt) :]
-
-
-class Served:
-    """A scheduler on a session of its own."""
-
-    def __init__(self, stages, settings=None, limits=LIMITS, on_step=None):
-        self._session = Session(stages, EPOCH, VOCAB, PLAIN)
-        self._made = (MODEL, limits, settings, on_step)
-
-    def __enter__(self):
-        self._session.__enter__()
-        self.scheduler = Scheduler(self._session, *self._made)
-        return self.scheduler.__enter__()
-
-    def __exit__(self, *failure):
-        self.scheduler.__exit__(*failure)
-        self._session.__exit__(*failure)
-
-
-def answer(scheduler, prompt, sampling=GREEDY, count=30, **options):
-    return list(scheduler.submit(prompt, GenerationOptions(sampling, count, **options)))
+    with pipeline(random_store, [0, 2, 4, 6], folder, limits) as stages:
+        yield Line(stages, MODEL, LIMITS)
 
 
 @pytest.mark.parametrize("draft", [True, False], ids=["drafts", "no drafts"])
 @pytest.mark.parametrize("sampling", [GREEDY, SEEDED, PENALISED], ids=["greedy", "seeded", "all"])
 @pytest.mark.parametrize("chunk_size", [None, 1, 7, 64])
-def test_one_text_is_the_same_with_every_setting(stages, alone, draft, sampling, chunk_size):
+def test_one_text_is_the_same_with_every_setting(line, draft, sampling, chunk_size):
     prompt = prompt_of(3, 90)
-    with Served(stages) as scheduler:
+    with line.served() as scheduler:
         got = answer(scheduler, prompt, sampling, 80, draft=draft, chunk_size=chunk_size)
-    assert got == alone(prompt, sampling, 80)
+    assert got == line.alone(prompt, sampling, 80)
 
 
-def test_guesses_come_true_are_wrong_and_roll_back_after_the_cache_has_wrapped(stages, alone):
+def test_guesses_come_true_are_wrong_and_roll_back_after_the_cache_has_wrapped(line):
     steps = []
     prompt = prompt_of(4, 200)
-    with Served(stages, on_step=steps.append) as scheduler:
+    with line.served(on_step=steps.append) as scheduler:
         got = answer(scheduler, prompt, GREEDY, 200)
-    assert got == alone(prompt, GREEDY, 200)
+    assert got == line.alone(prompt, GREEDY, 200)
     decoding = [step for step in steps if not step.prompt_rows]
     assert sum(step.guessed_rows for step in decoding) > 20
     assert len(decoding) < 199, "some tokens came without a step of their own"
 
 
 @pytest.mark.parametrize("users", [1, 2, 3, 5, 16])
-def test_users_at_once_each_get_their_own_text(stages, alone, users):
+def test_users_at_once_each_get_their_own_text(line, users):
     asked = [
         (prompt_of(n, 5 + 13 * n % 150), [GREEDY, SEEDED][n % 2], 10 + n % 7 * 9)
         for n in range(users)
     ]
-    with Served(stages) as scheduler:
+    with line.served() as scheduler:
         generations = [scheduler.submit(p, GenerationOptions(s, c)) for p, s, c in asked]
         got = [list(generation) for generation in generations]
-    assert got == [alone(*one) for one in asked]
+    assert got == [line.alone(*one) for one in asked]
     assert {g.finish_reason for g in generations} == {FinishReason.LENGTH}
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_random_traffic_gives_each_the_text_it_gets_alone(stages, alone, seed):
+def test_random_traffic_gives_each_the_text_it_gets_alone(line, seed):
     """Requests come, share beginnings, go on with each other, and are cancelled at any moment."""
     settings = SchedulerSettings(reuse_prefixes=seed % 3 != 0)
     texts = [prompt_of(n, 20 + 35 * n) for n in range(4)]
-    answers = []
 
-    def one_user(number):
-        draw = random.Random(seed * 100 + number)
-        for _ in range(4):
-            base = draw.choice(texts)
-            prompt = base[: draw.randrange(1, len(base) + 1)]
-            prompt += [draw.randrange(VOCAB) for _ in range(draw.randrange(20))]
-            sampling = draw.choice([GREEDY, replace(SEEDED, seed=draw.randrange(3))])
-            chunk_size, draft = draw.choice([None, None, 1, 5, 40]), draw.random() < 0.8
-            options = GenerationOptions(sampling, draw.randrange(1, 50), chunk_size, draft=draft)
-            generation, stop = scheduler.submit(prompt, options), draw.randrange(1, 70)
-            for _ in generation:
-                if len(generation.ids) == stop:
-                    break
-            answers.append((prompt, sampling, generation.ids))
-            texts.append(prompt + generation.ids)
+    def next_request(draw):
+        base = draw.choice(texts)
+        prompt = base[: draw.randrange(1, len(base) + 1)]
+        prompt += [draw.randrange(VOCAB) for _ in range(draw.randrange(20))]
+        sampling = draw.choice([GREEDY, replace(SEEDED, seed=draw.randrange(3))])
+        chunk_size, draft = draw.choice([None, None, 1, 5, 40]), draw.random() < 0.8
+        options = GenerationOptions(sampling, draw.randrange(1, 50), chunk_size, draft=draft)
+        return Asked(prompt, options, enough=draw.randrange(1, 70))
 
-    with Served(stages, settings) as scheduler, ThreadPoolExecutor(8) as pool:
-        for done in [pool.submit(one_user, number) for number in range(8)]:
-            done.result(timeout=100)
-    assert len(answers) == 32
-    for prompt, sampling, ids in answers:
-        assert ids == alone(prompt, sampling, len(ids))
+    with line.served(settings) as scheduler:
+        answers = traffic(scheduler, next_request, texts.append, seed=seed, requests=4)
+    for asked, given in answers:
+        assert given.ids == line.alone(asked.prompt, asked.options.sampling, len(given.ids))
 
 
 def prompt_rows(steps):
     return sum(step.prompt_rows for step in steps)
 
 
-def test_the_next_turn_computes_only_what_is_new(stages, alone):
+def test_the_next_turn_computes_only_what_is_new(line):
     steps = []
     prompt, more = prompt_of(7, 60), prompt_of(8, 25)
-    with Served(stages, on_step=steps.append) as scheduler:
+    with line.served(on_step=steps.append) as scheduler:
         ids = answer(scheduler, prompt, SEEDED, 20)
         steps.clear()
         again = answer(scheduler, [*prompt, *ids, *more], SEEDED, 20)
     assert prompt_rows(steps) == 1 + len(more), "the last id sampled was never sent"
-    assert again == alone([*prompt, *ids, *more], SEEDED, 20)
+    assert again == line.alone([*prompt, *ids, *more], SEEDED, 20)
 
 
-def test_users_with_the_same_beginning_share_it_while_all_of_them_are_served(stages, alone):
+def test_users_with_the_same_beginning_share_it_while_all_of_them_are_served(line):
     steps = []
     beginning = prompt_of(9, 60)
     prompts = [[*beginning, 100 + n, *prompt_of(n, 9)] for n in range(5)]
-    with Served(stages, on_step=steps.append) as scheduler:
+    with line.served(on_step=steps.append) as scheduler:
         first = iter(scheduler.submit(prompts[0], GenerationOptions(GREEDY, 60)))
         got = [[next(first)]]
         others = [scheduler.submit(prompt, GenerationOptions(GREEDY, 30)) for prompt in prompts[1:]]
         got += [list(generation) for generation in others]
         got[0] += first
-    assert got == [alone(p, GREEDY, 30 if n else 60) for n, p in enumerate(prompts)]
+    assert got == [line.alone(p, GREEDY, 30 if n else 60) for n, p in enumerate(prompts)]
     assert prompt_rows(steps) == 70 + 4 * 10
 
 
-def test_without_room_for_more_the_rest_wait_in_their_order(stages, alone):
+def test_without_room_for_more_the_rest_wait_in_their_order(line):
     # Three texts of two tiles each fit at once.
     limits = replace(LIMITS, cache_positions=6 * 64)
     prompts = [prompt_of(n, 70 + n) for n in range(8)]
-    with Served(stages, limits=limits) as scheduler:
+    with line.served(limits=limits) as scheduler:
         asked = [scheduler.submit(p, GenerationOptions(SEEDED, 40)) for p in prompts]
         positions = [generation.queue_position for generation in asked]
         got = [list(generation) for generation in asked]
     assert [p for p in positions if p is not None] == sorted(p for p in positions if p is not None)
     assert positions[-1] is not None and positions[-1] >= 3
-    assert got == [alone(p, SEEDED, 40) for p in prompts]
+    assert got == [line.alone(p, SEEDED, 40) for p in prompts]
 
 
-def test_a_full_queue_says_so_and_takes_requests_again_later(stages):
+def test_a_full_queue_says_so_and_takes_requests_again_later(line):
     limits = replace(LIMITS, max_sequences=1)
     settings = SchedulerSettings(max_waiting=1)
-    with Served(stages, settings, limits) as scheduler:
+    with line.served(settings, limits) as scheduler:
         running = iter(scheduler.submit([1, 2], GenerationOptions(SEEDED, 5000)))
         next(running)
         waiting = scheduler.submit([1, 3], GenerationOptions(SEEDED, 5))
@@ -217,9 +144,9 @@ def test_a_full_queue_says_so_and_takes_requests_again_later(stages):
         assert len(answer(scheduler, [1, 4], SEEDED, 5)) == 5
 
 
-def test_a_request_cancelled_while_it_waits_never_begins(stages):
+def test_a_request_cancelled_while_it_waits_never_begins(line):
     limits = replace(LIMITS, max_sequences=1)
-    with Served(stages, limits=limits) as scheduler:
+    with line.served(limits=limits) as scheduler:
         running = iter(scheduler.submit([1, 2], GenerationOptions(SEEDED, 5000)))
         next(running)
         waiting = scheduler.submit([1, 3], GenerationOptions(SEEDED, 5))
@@ -229,10 +156,10 @@ def test_a_request_cancelled_while_it_waits_never_begins(stages):
         running.close()
 
 
-def test_a_very_long_prompt_starves_no_one(stages):
+def test_a_very_long_prompt_starves_no_one(line):
     """While it is prefilled, a short request gets all its tokens, and a text goes on."""
     steps = []
-    with Served(stages, on_step=steps.append) as scheduler:
+    with line.served(on_step=steps.append) as scheduler:
         talking = iter(scheduler.submit([1, 2], GenerationOptions(SEEDED, 5000, draft=False)))
         next(talking)
         long = scheduler.submit(prompt_of(1, 30_000), GenerationOptions(SEEDED, 5))
@@ -247,17 +174,17 @@ def test_a_very_long_prompt_starves_no_one(stages):
         talking.close()
 
 
-def test_cancelling_frees_what_is_in_flight_and_the_others_go_on(stages, alone):
+def test_cancelling_frees_what_is_in_flight_and_the_others_go_on(line):
     prompt = prompt_of(5, 50)
-    with Served(stages, SchedulerSettings(reuse_prefixes=False)) as scheduler:
+    with line.served(SchedulerSettings(reuse_prefixes=False)) as scheduler:
         long = scheduler.submit(prompt_of(1, 20_000), GenerationOptions(GREEDY, 5))
         tokens = iter(scheduler.submit(prompt, GenerationOptions(GREEDY, 60)))
         got = [next(tokens)]
         long.cancel()
         assert list(long) == []
         got += tokens
-        held = [_sequences(stage) for stage in stages]
-    assert got == alone(prompt, GREEDY, 60)
+        held = [_sequences(stage) for stage in line.stages]
+    assert got == line.alone(prompt, GREEDY, 60)
     assert held == [0, 0, 0]
 
 
@@ -268,7 +195,10 @@ def _sequences(stage):
 
 
 def test_a_lost_stage_ends_every_request_with_its_reason(random_store, tmp_path):
-    with pipeline(random_store, [0, 3, 6], tmp_path) as stages, Served(stages) as scheduler:
+    with (
+        pipeline(random_store, [0, 3, 6], tmp_path) as stages,
+        Line(stages, MODEL, LIMITS).served() as scheduler,
+    ):
         options = GenerationOptions(SEEDED, 5000)
         asked = [iter(scheduler.submit([1, n], options)) for n in range(3)]
         for tokens in asked:
@@ -280,3 +210,4 @@ def test_a_lost_stage_ends_every_request_with_its_reason(random_store, tmp_path)
                 list(tokens)
         with pytest.raises(StaleEpoch):
             scheduler.submit([1], options)
+        assert isinstance(scheduler.failure, StaleEpoch)

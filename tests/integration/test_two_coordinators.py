@@ -2,24 +2,100 @@
 
 import signal
 
+import pytest
+
+from cluster import settings
 from cluster.node import NodeClient
 from tests.cluster_process import describe_all, eventually
+from tests.terminal import Terminal
 from tests.worker_servers import PLAIN
 from transformer.config import ModelConfig
 from transformer.kernel_arithmetic import layer_shape
 
+STORY = ("Tell me a story.", "--seed", "5", "--max-tokens", "20")
 
-def test_a_second_prompt_is_told_who_holds_the_pipeline_and_the_first_is_unharmed(story, endless):
-    first = story.start("prompt", *endless, "--max-tokens", "1500")
+
+@pytest.fixture
+def busy(story, endless):
+    """The pipeline while it answers another, long enough for whoever must wait to be in its way."""
+    first = story.start("prompt", *endless, "--max-tokens", "20000")
     first.read(10)
-    second = story.call("prompt", "Tell me a story.")
-    assert first.process.poll() is None, "the first one ended too early to be in the way"
+    return first
+
+
+def test_a_second_prompt_is_told_who_holds_the_pipeline_and_the_first_is_unharmed(
+    story, endless, busy
+):
+    second = story.call("prompt", "Tell me a story.", "--wait", "0")
     assert (second.code, second.out) == (1, "")
-    assert f"process {first.process.pid}" in second.err and "wait" in second.err
-    first.send(signal.SIGINT)
-    outcome = first.end()
+    user_and_host = settings.who_am_i().split()[0]
+    assert f"is answering {user_and_host} (process {busy.process.pid})" in second.err
+    assert second.err.count("\n") == 1 and "or give a longer --wait" in second.err
+    busy.send(signal.SIGINT)
+    outcome = busy.end()
     alone = story.call("prompt", *endless, "--max-tokens", "100").out.removesuffix("\n")
     assert outcome.code == 130 and outcome.out.startswith(alone)
+
+
+def has_said(running, words):
+    eventually(lambda: running.error_text, lambda said: words in said, 40)
+
+
+def test_a_prompt_waits_its_turn_and_says_so_in_one_line(story, busy):
+    second = story.start("prompt", *STORY)
+    has_said(second, "waiting up to 30 s")
+    busy.send(signal.SIGINT)
+    outcome = second.end()
+    assert (outcome.code, outcome.out) == (0, story.prompt(*STORY)["text"] + "\n")
+    assert outcome.err.count("\n") == 1 and f"process {busy.process.pid}" in outcome.err
+
+
+def test_who_has_waited_for_too_long_is_told_so_and_by_whom(story, busy):
+    outcome = story.run("prompt", *STORY, "--wait", "0.1")
+    waits, error = outcome.err.splitlines()
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "waiting up to 0.1 s" in waits and "also after 0.1 s" in error
+    assert error.startswith("error: ") and f"process {busy.process.pid}" in error
+
+
+def test_bench_waits_its_turn(story, busy):
+    bench = story.start("bench", *["--prompt-tokens", "8", "--gen-tokens", "2", "--repeat", "1"])
+    has_said(bench, "waiting up to 30 s")
+    busy.send(signal.SIGINT)
+    outcome = bench.end()
+    assert outcome.code == 0 and "pp8" in outcome.out
+    assert outcome.err.count("waiting") == 1
+
+
+def test_ctrl_c_ends_the_wait_at_once(story, busy):
+    second = story.start("prompt", *STORY)
+    has_said(second, "waiting up to 30 s")
+    second.send(signal.SIGINT)
+    assert second.end().code == 130
+    assert busy.process.poll() is None
+
+
+def test_ctrl_c_in_a_chat_ends_the_wait_and_not_the_chat(story, busy):
+    words = story.words("chat", "--temperature", "0")
+    with Terminal(words, story.env | {"TERM": "dumb"}) as chat:
+        chat.until(">>> ")
+        chat.type("Who are you?\r")
+        chat.until("waiting up to 30 s")
+        chat.press_ctrl_c()
+        chat.until("(interrupted)")
+        chat.until(">>> ")
+        busy.send(signal.SIGINT)
+        busy.end()
+        chat.type("What is your name?\r")
+        chat.until("called Storyteller")
+
+
+def test_six_prompts_at_once_are_all_answered(story):
+    expected = story.prompt(*STORY)["text"] + "\n"
+    asked = [story.start("prompt", *STORY) for _ in range(6)]
+    for outcome in [running.end(90) for running in asked]:
+        assert (outcome.code, outcome.out) == (0, expected), outcome
+        assert outcome.err.count("\n") <= 1
 
 
 def test_a_chat_that_waits_for_its_user_makes_way_and_goes_on_afterwards(story):

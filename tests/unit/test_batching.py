@@ -25,6 +25,14 @@ def decoding(number, prompt=(1,), **options):
     return one
 
 
+def sure_of_itself(number, prompt):
+    """A text whose guesses have come true so far."""
+    text = running(number, prompt, draft=True)
+    for _ in range(40):
+        text._depth.count(True)
+    return text
+
+
 def paced(stages=4):
     """Steps up to four rows take as long as one, and from there on longer by the row."""
     pace = Pace(stages, 512)
@@ -114,10 +122,10 @@ def test_prompts_take_turns():
 
 
 def test_guesses_fill_the_stages_that_would_idle_and_never_go_before_what_is_certain():
-    texts = [decoding(n, [5, 6, 7, 8, 9] * 9 + [5, 6], draft=True) for n in range(16)]
+    texts = [sure_of_itself(n, [5, 6, 7, 8, 9] * 9 + [5, 6]) for n in range(16)]
     for text in texts:
-        for _ in range(40):
-            text._depth.count(True)  # its guesses have come true so far
+        text.take(47)
+        text.accept(7)
     assert Pipeline(texts[:1]).fill() == [{0: 4}] * 5
     line = Pipeline([*texts[1:], decoding(0)])
     assert [len(step) for step in line.fill()][:4] == [4, 4, 4, 4]
@@ -128,7 +136,29 @@ def test_text_that_does_not_repeat_is_sent_as_without_drafts():
     assert line.fill() == [{1: 1}]
 
 
-def test_no_guess_goes_beyond_the_length_that_was_asked_for():
-    text = running(1, [5, 6] * 30, draft=True)
-    text._limit = 63  # three ids, of which the last is never sent
-    assert sum(step[1] for step in Pipeline([text]).fill()) <= 62
+def test_no_guess_goes_beyond_the_positions_that_are_reserved():
+    text = sure_of_itself(1, [5, 6] * 30)
+    text.state.most_positions = 63
+    text.take(60)
+    text.accept(5)
+    assert sum(step[1] for step in Pipeline([text]).fill()) == 3
+
+
+@pytest.mark.parametrize(("candidates", "guesses"), [(40, 3), (100_000, 0), (0, 0)])
+def test_nothing_is_guessed_where_most_logits_of_each_guess_would_have_to_travel(
+    candidates, guesses
+):
+    options = GenerationOptions(SamplingSettings(top_k=candidates), 1000)
+    generation = Generation([5, 6] * 30, options, Measurement(()), lambda _: None)
+    text = Running(generation, SequenceState(1, [5, 6] * 30, candidates=candidates))
+    text.take(60)
+    text.accept(5)
+    assert text.pick_certain(3).rows == 1 + guesses
+
+
+def test_no_more_is_guessed_than_the_caches_can_take_back():
+    text = sure_of_itself(1, [5, 6] * 30)
+    text.state.most_guesses = 3
+    text.take(60)
+    text.accept(5)
+    assert sum(step[1] for step in Pipeline([text]).fill()) == 1 + 3

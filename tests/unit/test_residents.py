@@ -3,6 +3,7 @@
 import pytest
 
 from coordinator.residents import CacheLimits, Residents
+from transformer.errors import PromptError, StepError
 
 SYSTEM = list(range(1000, 1100))
 
@@ -133,3 +134,66 @@ def test_nothing_is_kept_when_reuse_is_off():
     run(first)
     assert not places.finish(first)
     assert places.place(SYSTEM, 200, 1).state.sent == 0
+
+
+def test_a_chunk_is_checked_by_the_stages_rules_before_it_is_sent():
+    places = residents(capacity=256, window=192, positions=256 * 4)
+    state = places.place(SYSTEM, 100, 1).state
+    places.check(state, 100)
+    with pytest.raises(StepError, match="would reach 101 positions; 100 are reserved"):
+        places.check(state, 101)
+    long = places.place(range(10), 1000, 1).state
+    long.most_sent, long.sent = 1000, 936
+    places.check(long, 1)
+    long.sent = 935
+    with pytest.raises(StepError, match=r"position 935.*have held 1000.*overwritten"):
+        places.check(long, 1)
+
+
+def test_guesses_stay_within_what_a_rolling_buffer_can_take_back():
+    places = residents(capacity=256, window=192, positions=256 * 4)
+    state = places.place(range(10), 30_000, 1).state
+    assert state.guess_room == 256 - 192
+    state.guesses += [1, 2, 3]
+    assert state.guess_room == 256 - 192 - 3
+
+
+def test_a_copy_is_shared_only_once_its_first_chunk_has_passed_all_stages():
+    places = residents()
+    first = places.place([*SYSTEM, 1], 200, 1).state
+    run(first)
+    copy = places.place([*SYSTEM, 2], 200, 1).state
+    assert copy.prefix_of == first.number
+    places.finish(first)
+    assert not places.finish(copy), "cancelled at once: some stage may hold nothing of it"
+    run(other := places.place([*SYSTEM, 3], 200, 1).state)
+    assert other.prefix_of == first.number
+
+
+def test_what_a_text_that_is_taken_over_takes_up_is_not_free_before_the_stages_have_dropped_it():
+    places = residents(positions=64 * 8)
+    first = places.place(SYSTEM, 64 * 7, 1).state
+    run(first, range(300))
+    places.finish(first)
+    taken = places.place(SYSTEM[:90], 128, 1).state
+    assert taken.number == first.number
+    assert places.place([1], 128, 1) is None, "one tile is free, whatever the new text needs"
+    places.finish(taken)
+    assert places.place([1], 128, 1).evicted == [taken.number]
+
+
+def test_a_copy_takes_up_what_it_holds_itself_not_what_its_source_held():
+    places = residents(positions=64 * 16)
+    first = places.place(SYSTEM, 64 * 8, 1).state
+    run(first, range(300))
+    copy = places.place([*SYSTEM, 7], 128, 1).state
+    run(copy)
+    places.finish(copy)
+    assert places.place([1], 64 * 6, 1).evicted == [], "8 + 2 + 6 tiles"
+
+
+def test_a_text_that_no_amount_of_waiting_lets_in_is_refused():
+    limits = CacheLimits(8, 64 * 4, 640, None, 64)
+    limits.check_room(64 * 4)
+    with pytest.raises(PromptError, match=r"320 positions.*have 256.*--texts"):
+        limits.check_room(64 * 4 + 1)

@@ -1,0 +1,63 @@
+"""When a question that failed is asked again by itself, and when a person must know."""
+
+import time
+from collections.abc import Callable
+
+from cluster.errors import ClusterError, NodeLost, PipelineBusy, SessionYielded, StaleEpoch
+from deploy.screen import notes
+
+DEFAULT_WAIT_S = 30.0  # a short answer or two of somebody else's
+_PAUSE_S = 0.25  # a worker holds who waits for two seconds, unless too many wait already
+
+_TIMES = {
+    SessionYielded: 3,  # each time another one was faster
+    StaleEpoch: 1,  # for the record that is read again; if that is no newer, so be it
+    NodeLost: 1,  # a session may break over less than a node: after sleep, over a gap
+}
+
+
+class Patience:
+    """For one question: waits its turn, up to ``wait_s`` seconds, and bears a lost session."""
+
+    def __init__(self, wait_s: float, or_else: str = ", end it there, or give a longer --wait"):
+        self._wait_s = wait_s
+        self._or_else = or_else
+        self._deadline: float | None = None
+        self._left = dict(_TIMES)
+
+    def after(self, error: ClusterError) -> None:
+        """Return when the question may be asked again; else raise ``error``, or what to do."""
+        if isinstance(error, PipelineBusy):
+            self._wait_after(error)
+            return
+        kind = next((kind for kind in _TIMES if isinstance(error, kind)), None)
+        if kind is None or not self._left[kind]:
+            raise error
+        self._left[kind] -= 1
+        if kind is NodeLost:
+            line = f"asking again, as the session was lost: {error}"
+            notes.print(line, markup=False, soft_wrap=True)
+
+    def until_settled(self, is_changing: Callable[[], bool]) -> None:
+        """Wait, as long as for one's turn, while the pipeline is brought up anew."""
+        if not self._wait_s or not is_changing():
+            return
+        notes.print(
+            f"the pipeline is being brought up anew: waiting up to {self._wait_s:g} s for it",
+            soft_wrap=True,
+        )
+        deadline = time.monotonic() + self._wait_s
+        while is_changing() and time.monotonic() < deadline:
+            time.sleep(_PAUSE_S)
+
+    def _wait_after(self, busy: PipelineBusy) -> None:
+        now = time.monotonic()
+        if self._deadline is None:
+            self._deadline = now + self._wait_s
+            if self._wait_s:
+                line = f"{busy}: waiting up to {self._wait_s:g} s for it to finish"
+                notes.print(line, markup=False, soft_wrap=True)
+        if now >= self._deadline:
+            waited = f", also after {self._wait_s:g} s" if self._wait_s else ""
+            raise PipelineBusy(f"{busy}{waited}: wait for it to finish{self._or_else}") from None
+        time.sleep(min(_PAUSE_S, self._deadline - now))

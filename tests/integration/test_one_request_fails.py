@@ -1,0 +1,166 @@
+"""What goes wrong with one request ends that request alone; only a lost session ends them all."""
+
+import numpy as np
+import pytest
+
+from cluster.errors import NodeError
+from coordinator.generation import GenerationOptions
+from coordinator.measurement import Measurement
+from coordinator.model import ServedModel
+from coordinator.pipeline import StepChunk
+from coordinator.residents import CacheLimits
+from tests.serving import GREEDY, Line, answer
+from tests.worker_servers import LIMITS, pipeline
+from transformer.errors import ModelError
+from worker.outlet import ResultSink
+
+VOCAB = 130
+OPTIONS = GenerationOptions(GREEDY, 40, draft=False)
+
+
+@pytest.fixture(scope="module")
+def line(random_store, tmp_path_factory):
+    """Three stages on real sockets."""
+    folder = tmp_path_factory.mktemp("stages")
+    limits = CacheLimits(LIMITS.max_sequences, LIMITS.cache_positions, 576, 32, 512)
+    with pipeline(random_store, [0, 2, 4, 6], folder) as stages:
+        yield Line(stages, ServedModel(VOCAB, 1, frozenset(), None), limits)
+
+
+def beyond_the_vocabulary(row):
+    row.ids = np.array([VOCAB], "<i4").tobytes()
+
+
+def not_as_many_ids_as_logits(row):
+    row.ids = np.array([1, 2, 3], "<i4").tobytes()
+
+
+def half_a_number(row):
+    row.logits = row.logits[:-1]
+
+
+def no_number(row):
+    row.logits = np.array([np.nan], "<f4").tobytes()
+
+
+def out_of_turn(row):
+    row.position += 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "reason"),
+    [
+        (beyond_the_vocabulary, NodeError, "no tokens of this model"),
+        (not_as_many_ids_as_logits, NodeError, "no tokens of this model"),
+        (half_a_number, NodeError, "no whole rows"),
+        (no_number, ModelError, "NaN or infinite"),
+        (out_of_turn, NodeError, r"node-4:6 answered for position \d+ out of turn"),
+        (None, NodeError, "node-4:6 answered with 0 rows of 1"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_rows_that_are_worth_nothing_end_the_request_they_belong_to(
+    line, monkeypatch, spoil, error, reason
+):
+    send = ResultSink.send
+
+    def spoiling(sink, result):
+        for row in list(result.rows):
+            if row.sequence == 2 and row.position >= 9:
+                if spoil is None:
+                    result.rows.remove(row)
+                else:
+                    spoil(row)
+        send(sink, result)
+
+    monkeypatch.setattr(ResultSink, "send", spoiling)
+    with line.served() as scheduler:
+        good = iter(scheduler.submit([1, 2], OPTIONS))
+        got = [next(good)]
+        bad = scheduler.submit([1, 3], OPTIONS)
+        with pytest.raises(error, match=reason):
+            list(bad)
+        got += good
+        later = answer(scheduler, [1, 4])
+        assert scheduler.failure is None
+    assert bad.ids == line.alone([1, 3], GREEDY, 8)
+    assert got == line.alone([1, 2], GREEDY, 40)
+    assert later == line.alone([1, 4], GREEDY, 30)
+
+
+def test_a_fault_in_the_coordinator_at_one_request_leaves_the_others_alone(line):
+    with line.served() as scheduler:
+        bad = scheduler.submit([1, 3], OPTIONS, Measurement(()))  # of another pipeline
+        with pytest.raises(NodeError, match="the coordinator failed at this request: ValueError"):
+            list(bad)
+        later = answer(scheduler, [1, 4])
+    assert later == line.alone([1, 4], GREEDY, 30)
+
+
+def test_a_listener_that_raises_ends_no_request_and_is_heard_at_the_end(line):
+    class Full(Exception):
+        pass
+
+    def listener(_step):
+        raise Full
+
+    with pytest.raises(Full), line.served(on_step=listener) as scheduler:
+        got = [answer(scheduler, [1, 2]), answer(scheduler, [1, 3])]
+    assert got == [line.alone([1, n], GREEDY, 30) for n in (2, 3)]
+
+
+def test_who_stops_listening_harms_no_one_else(line):
+    with line.served() as scheduler:
+        good = scheduler.submit([1, 2], OPTIONS)
+        with pytest.raises(ZeroDivisionError):
+            for _ in scheduler.submit([1, 3], OPTIONS):
+                raise ZeroDivisionError
+        got = list(good)
+    assert got == line.alone([1, 2], GREEDY, 40)
+
+
+def test_a_chunk_that_a_stage_refuses_ends_the_session_by_name_and_another_begins(line):
+    with line.session() as session:
+        session.submit([StepChunk(1, 5, [1], 1, 1)])
+        with pytest.raises(NodeError, match="goes on at position 5, but 0 positions are held"):
+            session.next_result()
+    with line.served() as scheduler:
+        got = answer(scheduler, [1, 2])
+    assert got == line.alone([1, 2], GREEDY, 30)
+
+
+def a_step_is_missing(results):
+    return results[1:]
+
+
+def a_stage_is_missing(results):
+    del results[0].timings[0]
+    return results
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (a_step_is_missing, "node-4:6 answered step 2 before step 1"),
+        (a_stage_is_missing, "2 of 3 stages reported on a step"),
+    ],
+)
+def test_steps_that_are_worth_nothing_end_the_session_by_name_and_never_in_a_hang(
+    line, monkeypatch, spoil, reason
+):
+    send, held = ResultSink.send, []
+
+    def spoiling(sink, result):
+        held.append(result)
+        if len(held) == 2:
+            for one in spoil(held):
+                send(sink, one)
+
+    monkeypatch.setattr(ResultSink, "send", spoiling)
+    with line.served() as scheduler:
+        # A prompt in single rows keeps several steps in flight.
+        options = GenerationOptions(GREEDY, 40, chunk_size=1)
+        asked = [scheduler.submit([1, *range(n, 50)], options) for n in (2, 3)]
+        for generation in asked:
+            with pytest.raises(NodeError, match=reason):
+                list(generation)
