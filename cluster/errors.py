@@ -10,6 +10,7 @@
     + PipelineBusy     another coordinator holds it        wait, or end the other one
     + QueueFull        too many requests wait for it       try again later
     + StaleEpoch       a newer `up` replaced the pipeline  ask again
+  + SessionExpired     the coordinator was silent      ask again, the session begins anew
   + SessionYielded     another took a resting pipeline     ask again, the session begins anew
   + AccessError        a certificate is not good enough  the message names the way in
   + HostError          a host cannot be set up by SSH    the message carries the cause
@@ -18,6 +19,8 @@
 
 Every message names the thing and the next step; it is shown to people as it stands.
 """
+
+from collections.abc import Sequence
 
 
 class ClusterError(Exception):
@@ -47,6 +50,11 @@ class NodeError(ClusterError):
 class NodeLost(NodeError):
     """A node stopped answering."""
 
+    def __init__(self, message: str, node_ids: Sequence[str] = ()) -> None:
+        """``node_ids`` are of those who may be lost; of two, one does not reach the other."""
+        super().__init__(message)
+        self.node_ids = tuple(node_ids)
+
 
 class PipelineBusy(NodeError):
     """Another coordinator is using the pipeline."""
@@ -58,6 +66,10 @@ class QueueFull(NodeError):
 
 class StaleEpoch(NodeError):
     """The pipeline was replaced since this coordinator learned of it."""
+
+
+class SessionExpired(ClusterError):
+    """The nodes heard nothing of the coordinator for too long, and let go of what they held."""
 
 
 class SessionYielded(ClusterError):

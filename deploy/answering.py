@@ -13,7 +13,7 @@ from coordinator.measurement import Measurement
 from coordinator.pipeline import Session
 from coordinator.scheduler import Scheduler
 from deploy.record import PipelineRecord
-from deploy.screen import notes
+from deploy.screen import notes, notice
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,8 @@ class Pipeline:
             self.let_go()
             with contextlib.ExitStack() as entered:
                 session = Session(
-                    record.addresses, record.epoch, record.model.vocab_size, self._dialer
+                    *(record.addresses, record.epoch, record.model.vocab_size, self._dialer),
+                    on_notice=notice,
                 )
                 entered.enter_context(session)
                 scheduler = Scheduler(session, record.model, record.cache_limits)

@@ -18,6 +18,7 @@ from deploy.footprint import model_footprint
 from deploy.nodes import Node
 from deploy.planning import Planner
 from deploy.record import PipelineRecord, RecordedStage
+from deploy.screen import notice
 from protos import pi_cluster_pb2 as pb
 from transformer.config import ModelConfig
 from transformer.stage import Limits
@@ -127,7 +128,8 @@ def load_stage(rollout: Rollout, index: int, epoch: int) -> None:
 
 def try_pipeline(record: PipelineRecord, dialer: Dialer) -> None:
     """Send one token through all stages, which shows that each can reach the next."""
-    with Session(record.addresses, record.epoch, record.model.vocab_size, dialer) as session:
+    vocab_size = record.model.vocab_size
+    with Session(record.addresses, record.epoch, vocab_size, dialer, notice) as session:
         session.submit([StepChunk(0, 0, [record.manifest.bos_id])])
         session.next_result()
 

@@ -1,5 +1,6 @@
 """What people see: tables, bars and notes on standard error; answers go to standard output."""
 
+import os
 import sys
 import threading
 import time
@@ -28,10 +29,48 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the signal's number, as shells have it."""
 
 
+class _Flow:
+    """The answer as it is shown, and whether its last line is still open."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_open = False
+
+    def write(self, piece: str) -> None:
+        with self._lock:
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+            if piece:
+                self._is_open = not piece.endswith("\n")
+
+    def end_line(self) -> None:
+        """Whatever is written next to standard error begins a line of its own."""
+        with self._lock:
+            if self._is_open and _show_in_one_place():
+                sys.stderr.write("\n")
+                self._is_open = False
+
+
+_flow = _Flow()
+
+
 def stream(piece: str) -> None:
     """Show a piece of an answer at once."""
-    sys.stdout.write(piece)
-    sys.stdout.flush()
+    _flow.write(piece)
+
+
+def notice(sentence: str) -> None:
+    """Show something of what goes on, on a line of its own even while an answer flows."""
+    _flow.end_line()
+    notes.print(sentence, markup=False, soft_wrap=True)
+
+
+def _show_in_one_place() -> bool:
+    """Whether standard output and standard error are one terminal, one file or one pipe."""
+    try:
+        return os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno())
+    except (OSError, ValueError):  # closed, or no files at all
+        return False
 
 
 def warn(warnings: Iterable[str]) -> None:
