@@ -19,6 +19,7 @@ from cluster.silence import Silence
 _LOOK_EVERY_S = 0.25
 _HEARD_S = 1.0  # twice as long as between two questions: up to here it is no silence
 _RECALLED_S = 20.0
+_NOBODY: tuple[str, ...] = ()  # when no node answers, it may be none of them
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while a laptop sleeps
 
 OnNotice = Callable[[str], None]
@@ -167,7 +168,7 @@ class Watch:
         return _Silent(
             f"none of the {len(self._stages)} nodes ({names}) has answered",
             "the nodes answer",
-            (),
+            _NOBODY,
             "see whether this computer's network is up, and theirs, then run `pi-cluster status`",
             seconds,
         )
@@ -180,7 +181,12 @@ class Watch:
 
     def _tell_who_is_back(self, silent: Iterable[_Silent]) -> None:
         still = {one.node_ids for one in silent}
+        nodes = {ids[0] for ids in still if len(ids) == 1}
+        if _NOBODY in still:
+            return
         for key in self._told.keys() - still:
+            if nodes.intersection(key) or (key == _NOBODY and still):
+                continue  # it is silent in another way now
             was = self._told.pop(key)
             self._on_notice(f"{was.does_again} again, after {was.seconds:.1f} s")
 

@@ -139,7 +139,7 @@ class ResultSink:
         """The coordinator's call has ended; harmless once the session has ended too."""
         self._queue.put(None)
         if self._on_failure:
-            self._on_failure(NodeLost("the coordinator stopped collecting results"))
+            self._on_failure(NodeLost("the coordinator does not collect results any more"))
 
     def results(self) -> Iterator[pb.StepResult]:
         """Results as they come. Raises the ``ClusterError`` that broke the session."""
