@@ -7,10 +7,10 @@
   + PlanError          the nodes cannot hold the model     add memory, nodes, or fewer bits
   + NodeError          a node refused what it was asked    the message carries the node's reason
     + NodeLost         a node stopped answering            look at that node, then `pi-cluster up`
+      - SessionExpired they heard nothing of us        ask again, the session begins anew
     + PipelineBusy     another coordinator holds it        wait, or end the other one
     + QueueFull        too many requests wait for it       try again later
     + StaleEpoch       a newer `up` replaced the pipeline  ask again
-  + SessionExpired     the coordinator was silent      ask again, the session begins anew
   + SessionYielded     another took a resting pipeline     ask again, the session begins anew
   + AccessError        a certificate is not good enough  the message names the way in
   + HostError          a host cannot be set up by SSH    the message carries the cause
@@ -56,6 +56,10 @@ class NodeLost(NodeError):
         self.node_ids = tuple(node_ids)
 
 
+class SessionExpired(NodeLost):
+    """The nodes heard nothing of the coordinator for too long, and let go of what they held."""
+
+
 class PipelineBusy(NodeError):
     """Another coordinator is using the pipeline."""
 
@@ -66,10 +70,6 @@ class QueueFull(NodeError):
 
 class StaleEpoch(NodeError):
     """The pipeline was replaced since this coordinator learned of it."""
-
-
-class SessionExpired(ClusterError):
-    """The nodes heard nothing of the coordinator for too long, and let go of what they held."""
 
 
 class SessionYielded(ClusterError):

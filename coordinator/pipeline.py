@@ -324,7 +324,7 @@ class Session:
 
 def _more_telling(seen: ClusterError, told: ClusterError) -> ClusterError:
     """Of what both ends say, what the first stage was told, unless that blames ourselves alone."""
-    if isinstance(seen, NodeLost) and isinstance(told, NodeLost) and not told.node_ids:
+    if type(told) is NodeLost and isinstance(seen, NodeLost) and not told.node_ids:
         return seen if seen.node_ids else told
     return told
 

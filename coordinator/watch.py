@@ -56,6 +56,14 @@ class _Silent:
         return NodeLost(f"{self.does_not} for {self.seconds:.0f} s: {self.look_at}", self.node_ids)
 
 
+def _all_lost(silent: Sequence[_Silent]) -> NodeLost:
+    """The error of several who fell silent together."""
+    *others, last = silent
+    words = "".join(f"{one.does_not}, " for one in others)
+    ids = dict.fromkeys(node_id for one in silent for node_id in one.node_ids)
+    return NodeLost(f"{words}{last.lost}", tuple(ids))
+
+
 class Watch:
     """Asks all stages of a session from `begin` to `close`."""
 
@@ -125,12 +133,13 @@ class Watch:
             self._look_at_ourselves()
             silent = self._silent()
             waited_s = self._progress.look() if self._is_awaited else 0.0
-            for one in silent:
-                self._recent = time.clock_gettime(_CLOCK), one
-                given_up = one.seconds > settings.SILENCE_LIMIT_S
-                if given_up and (not self._is_awaited or waited_s > settings.SILENCE_LIMIT_S):
-                    self._on_lost(one.lost)
-                    return
+            if silent:
+                self._recent = time.clock_gettime(_CLOCK), silent[0]
+            limit_s = settings.SILENCE_LIMIT_S
+            has_waited = not self._is_awaited or waited_s > limit_s
+            if has_waited and any(one.seconds > limit_s for one in silent):
+                self._on_lost(_all_lost([s for s in silent if s.seconds > limit_s - _HEARD_S]))
+                return
             if waited_s > settings.SILENCE_TOLD_S - _HEARD_S:
                 self._tell_of(silent)
             self._tell_who_is_back(silent)

@@ -1,11 +1,12 @@
 """What people see: tables, bars and notes on standard error; answers go to standard output."""
 
-import os
+import contextlib
 import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -22,61 +23,63 @@ from rich.text import Text
 
 from cluster.peer import Peer
 
-notes = Console(stderr=True, highlight=False)
+
+class _Answer:
+    """The answer on standard output: whether it stands in the middle of a line."""
+
+    is_open = False
+
+    def write(self, piece: str) -> None:
+        """Show a piece at once."""
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+        if piece:
+            self.is_open = not piece.endswith("\n")
+
+    def end_line(self) -> None:
+        """Go to the next line, unless it stands at the beginning of one."""
+        if self.is_open:
+            self.is_open = False
+            with contextlib.suppress(OSError, ValueError):  # what is to be told is told elsewhere
+                self.write("\n")
+
+
+class _Notes(Console):
+    """Standard error. A note begins on its own line where both share a terminal."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        if self.is_terminal and sys.stdout.isatty():
+            _answer.end_line()
+        super().print(*objects, **options)
+
+
+_answer = _Answer()
+notes = _Notes(stderr=True, highlight=False)
 answers = Console(highlight=False)
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the signal's number, as shells have it."""
 
 
-class _Flow:
-    """The answer as it is shown, and whether its last line is still open."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._is_open = False
-
-    def write(self, piece: str) -> None:
-        with self._lock:
-            sys.stdout.write(piece)
-            sys.stdout.flush()
-            if piece:
-                self._is_open = not piece.endswith("\n")
-
-    def end_line(self) -> None:
-        """Whatever is written next to standard error begins a line of its own."""
-        with self._lock:
-            if self._is_open and _show_in_one_place():
-                sys.stderr.write("\n")
-                self._is_open = False
-
-
-_flow = _Flow()
-
-
 def stream(piece: str) -> None:
     """Show a piece of an answer at once."""
-    _flow.write(piece)
+    _answer.write(piece)
 
 
-def notice(sentence: str) -> None:
-    """Show something of what goes on, on a line of its own even while an answer flows."""
-    _flow.end_line()
-    notes.print(sentence, markup=False, soft_wrap=True)
-
-
-def _show_in_one_place() -> bool:
-    """Whether standard output and standard error are one terminal, one file or one pipe."""
-    try:
-        return os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno())
-    except (OSError, ValueError):  # closed, or no files at all
-        return False
+def end_line() -> None:
+    """End the line of an answer that breaks off, so that an error begins on its own."""
+    _answer.end_line()
 
 
 def warn(warnings: Iterable[str]) -> None:
     """Show warnings, a line each."""
     for warning in warnings:
         notes.print(f"warning: {warning}", markup=False, soft_wrap=True)
+
+
+def notice(sentence: str) -> None:
+    """Show something of what goes on meanwhile; nodes have their part in the words."""
+    notes.print(plain(sentence), markup=False, soft_wrap=True)
 
 
 def warn_insecure(cluster: str) -> None:

@@ -14,6 +14,7 @@ from coordinator.pipeline import Session, StageAddress, StepChunk
 from tests.cluster_process import describe_all, eventually
 from tests.raw_session import RawSession
 from tests.relay import relaying
+from tests.terminal import Terminal
 from tests.worker_servers import EPOCH, PLAIN, load_stage, pipeline
 from transformer.stage import Stage
 from worker.host import StageHost
@@ -71,20 +72,13 @@ def test_a_worker_that_stops_is_named_and_the_answer_goes_on_when_it_does(
     assert lines(outcome.err) == [worker, f"{worker} answers"]
 
 
-def test_a_notice_begins_on_a_line_of_its_own_where_the_answer_is_shown_too(
-    going_on, asked, undisturbed, tmp_path
-):
-    shown = tmp_path / "screen"
-    with shown.open("wb") as screen:
-        words = going_on.words(*asked)
-        process = subprocess.Popen(words, env=going_on.env, stdout=screen, stderr=screen)
-    eventually(shown.read_text, lambda text: len(text) > 20, PATIENCE_S)
-    going_on.signal_worker("local-2", signal.SIGSTOP)
-    eventually(shown.read_text, lambda text: "waiting up to" in text, PATIENCE_S)
-    going_on.signal_worker("local-2", signal.SIGCONT)
-    assert process.wait(PATIENCE_S) == 0
-    notices = [line for line in shown.read_text().splitlines() if "local-2" in line]
-    assert lines("\n".join(notices)) == ["local-2", "local-2 answers"]
+def test_a_notice_begins_on_a_line_of_its_own_where_the_answer_is_shown_too(going_on, asked):
+    with Terminal(going_on.words(*asked), going_on.env) as terminal:
+        terminal.until("story")
+        going_on.signal_worker("local-2", signal.SIGSTOP)
+        terminal.until("\nlocal-2 (127.0.0.1:")
+        going_on.signal_worker("local-2", signal.SIGCONT)
+        terminal.until("\nlocal-2 answers again")
 
 
 def test_a_coordinator_that_stops_for_a_moment_goes_on(story, asked, undisturbed):
