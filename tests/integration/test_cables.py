@@ -6,22 +6,15 @@ from contextlib import ExitStack
 
 import pytest
 
-from benchmarks.virtual.network import Network, NetworkError, check_possible
+from benchmarks.virtual.network import Network
 from tests.cluster_process import Outcome, eventually
+from tests.networks import needs_network
 
 PATIENCE_S = 40.0
 NOWHERE = "02:00:00:00:00:99"
 
 
-def impossible():
-    try:
-        check_possible()
-    except NetworkError as error:
-        return str(error)
-    return ""
-
-
-pytestmark = pytest.mark.skipif(bool(impossible()), reason=impossible())
+pytestmark = needs_network
 
 
 class Home:

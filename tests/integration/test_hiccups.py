@@ -37,7 +37,7 @@ def asked(endless):
 def undisturbed(shared_story, asked):
     """What it prints when nothing happens."""
     outcome = shared_story.run(*asked)
-    assert outcome.code == 0 and outcome.err == ""
+    assert outcome.code == 0, outcome
     return outcome.out
 
 
@@ -69,7 +69,10 @@ def test_a_worker_that_stops_is_named_and_the_answer_goes_on_when_it_does(
     going_on.signal_worker(worker, signal.SIGCONT)
     outcome = running.end()
     assert (outcome.code, outcome.out) == (0, undisturbed)
-    assert lines(outcome.err) == [worker, f"{worker} answers"]
+    # A machine with too much to do may be told of as well.
+    told = [line for line in lines(outcome.err) if line.startswith(worker)]
+    assert told == [worker, f"{worker} answers"]
+    assert "error" not in outcome.err and "ping" not in outcome.err
 
 
 def test_a_notice_begins_on_a_line_of_its_own_where_the_answer_is_shown_too(going_on, asked):
@@ -88,7 +91,7 @@ def test_a_coordinator_that_stops_for_a_moment_goes_on(story, asked, undisturbed
     assert "local-3" in story.run("status").out  # which takes its time
     running.send(signal.SIGCONT)
     outcome = running.end()
-    assert (outcome.code, outcome.out, outcome.err) == (0, undisturbed, "")
+    assert (outcome.code, outcome.out) == (0, undisturbed)
 
 
 def test_a_coordinator_that_sleeps_frees_the_nodes_and_is_told_why_when_it_wakes(story, asked):
