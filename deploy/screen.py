@@ -82,6 +82,11 @@ def notice(sentence: str) -> None:
     notes.print(plain(sentence), markup=False, soft_wrap=True)
 
 
+def note(sentence: str) -> None:
+    """Show a sentence that is worth knowing and no warning."""
+    notes.print(f"note: {sentence}", markup=False, soft_wrap=True)
+
+
 def warn_insecure(cluster: str) -> None:
     """Say that anyone on the network may do what we do."""
     notes.print(
