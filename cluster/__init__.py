@@ -1,1 +1,3 @@
 """What coordinator and worker must agree on: plan, store, discovery, wire, settings, errors."""
+
+from cluster import settings as settings  # before anything imports gRPC: it keeps it quiet

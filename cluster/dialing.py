@@ -13,13 +13,17 @@ from cluster.handshake import shown_certificate, who_answers
 from cluster.peer import Peer, is_loopback
 
 _MAX_CHECKED = 1_000
+_APART = ("grpc.use_local_subchannel_pool", 1)
 
 
 class Dialer(Protocol):
     """Opens channels to nodes."""
 
-    def connect(self, peer: Peer) -> grpc.Channel:
-        """A channel to a node. Raises ``ClusterError`` when that node must not be called."""
+    def connect(self, peer: Peer, apart: bool = False) -> grpc.Channel:
+        """A channel to a node. Raises ``ClusterError`` when that node must not be called.
+
+        Channels of one process share a connection to a node, except those that are ``apart``.
+        """
         ...
 
     def explain(self, peer: Peer) -> ClusterError | None:
@@ -36,7 +40,7 @@ class PlainDialer:
     def __init__(self, beyond_loopback: bool = False) -> None:
         self._beyond_loopback = beyond_loopback
 
-    def connect(self, peer: Peer) -> grpc.Channel:
+    def connect(self, peer: Peer, apart: bool = False) -> grpc.Channel:
         """Raises ``ClusterError`` for another machine, unless that was asked for."""
         if not self._beyond_loopback and not is_loopback(peer.address):
             raise AccessError(
@@ -44,7 +48,7 @@ class PlainDialer:
                 "cluster: make them with `pi-cluster init`, or give --insecure if everyone on this "
                 "network may use the nodes and read along"
             )
-        return grpc.insecure_channel(peer.address, options=wire.CLIENT_OPTIONS)
+        return grpc.insecure_channel(peer.address, options=_options(apart))
 
     def explain(self, peer: Peer) -> ClusterError | None:
         """Whether the node wanted TLS."""
@@ -76,7 +80,7 @@ class SecureDialer:
         self._channel_credentials: grpc.ChannelCredentials | None = None
         self._checked: dict[Peer, str] = {}
 
-    def connect(self, peer: Peer) -> grpc.Channel:
+    def connect(self, peer: Peer, apart: bool = False) -> grpc.Channel:
         """Raises ``NodeLost`` or ``AccessError`` with the reason when it cannot be called."""
         now, channel_credentials = self._current()
         with self._lock:
@@ -89,7 +93,7 @@ class SecureDialer:
                     self._checked[peer] = node_id
         name = ("grpc.ssl_target_name_override", server_name(node_id))
         return grpc.secure_channel(
-            peer.address, channel_credentials, options=[*wire.CLIENT_OPTIONS, name]
+            peer.address, channel_credentials, options=[*_options(apart), name]
         )
 
     def explain(self, peer: Peer) -> ClusterError | None:
@@ -113,3 +117,7 @@ class SecureDialer:
                     now.authorities_pem, now.key_pem, now.certificate_pem
                 )
             return now, self._channel_credentials
+
+
+def _options(apart: bool) -> list[tuple[str, int]]:
+    return [*wire.CLIENT_OPTIONS, _APART] if apart else wire.CLIENT_OPTIONS

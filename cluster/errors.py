@@ -7,6 +7,7 @@
   + PlanError          the nodes cannot hold the model     add memory, nodes, or fewer bits
   + NodeError          a node refused what it was asked    the message carries the node's reason
     + NodeLost         a node stopped answering            look at that node, then `pi-cluster up`
+      - SessionExpired they heard nothing of us        ask again, the session begins anew
     + PipelineBusy     another coordinator holds it        wait, or end the other one
     + QueueFull        too many requests wait for it       try again later
     + ShardDamaged     a node's shard has lost its bytes   `pi-cluster up` sends it again
@@ -20,6 +21,8 @@
 
 Every message names the thing and the next step; it is shown to people as it stands.
 """
+
+from collections.abc import Sequence
 
 
 class ClusterError(Exception):
@@ -48,6 +51,15 @@ class NodeError(ClusterError):
 
 class NodeLost(NodeError):
     """A node stopped answering."""
+
+    def __init__(self, message: str, node_ids: Sequence[str] = ()) -> None:
+        """``node_ids`` are of those who may be lost; of two, one does not reach the other."""
+        super().__init__(message)
+        self.node_ids = tuple(node_ids)
+
+
+class SessionExpired(NodeLost):
+    """The nodes heard nothing of the coordinator for too long, and let go of what they held."""
 
 
 class PipelineBusy(NodeError):

@@ -33,11 +33,14 @@ class FoundShards:
 class NodeClient:
     """Calls to one worker. Every call is bounded in time and raises ``ClusterError`` or below."""
 
-    def __init__(self, peer: Peer, dialer: Dialer) -> None:
-        """Raises ``ClusterError`` when the node must not be called, or cannot be."""
+    def __init__(self, peer: Peer, dialer: Dialer, apart: bool = False) -> None:
+        """Raises ``ClusterError`` when the node must not be called, or cannot be.
+
+        ``apart`` gives it a connection of its own.
+        """
         self.label = peer.label
         self._explain = functools.partial(dialer.explain, peer)
-        self._channel = dialer.connect(peer)
+        self._channel = dialer.connect(peer, apart)
         self._stub = rpc.WorkerStub(self._channel)
 
     def describe(self, timeout_s: float = settings.CONNECT_TIMEOUT_S) -> pb.NodeDescription:
@@ -49,6 +52,13 @@ class NodeClient:
         wire.check_wire_version(description.wire_version, self.label)
         wire.readable(description)
         return description
+
+    def ping(self, session: str, timeout_s: float) -> Any:
+        """Ask whether the node is there, and keep its part of a session alive.
+
+        Returns at once: a ``grpc.Call`` and future of a ``PingReply``.
+        """
+        return self._stub.Ping.future(pb.PingRequest(session=session), timeout=timeout_s)
 
     def find_shards(self, files: Iterable[ShardFile]) -> FoundShards:
         """What the node holds of these files; it does not remove them before the next question."""

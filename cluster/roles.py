@@ -33,6 +33,7 @@ WORKER_RULES = {
     f"/pi_cluster.v1.Worker/{method}": rule
     for method, rule in {
         "Describe": Rule(_ALL),
+        "Ping": Rule(_ALL),
         "FindShards": Rule(_OPERATOR, 256 << 10),
         "PutShard": Rule(_OPERATOR, large_field=(3,), max_large_bytes=MAX_SHARD_PART_BYTES),
         "GetShard": Rule(_FETCHING),

@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,9 +45,17 @@ TRANSFER_STALL_S = 30.0  # a shard that has not come on for so long will not
 VERIFY_BYTES_PS = 10e6
 VERIFY_DAYS = 7.0  # from one check of the loaded shards to the next
 LOAD_TIMEOUT_S = 120.0  # a quarter of a 7B is read from a microSD card in about 25 s
-KEEPALIVE_TIME_MS = 2_000  # an unplugged cable is noticed after this and the next
-KEEPALIVE_TIMEOUT_MS = 1_500
-PING_TIMEOUT_MS = 1_500  # gRPC's own default of 60_000 outlives keepalive_timeout_ms
+ASK_EVERY_S = 0.5  # whether a node of a session is there (cluster/pulse.py)
+ASK_AGAIN_S = 1.0  # over another connection, when it does not answer at once
+ANSWER_TIMEOUT_S = 5.0  # a node that swaps may take so long, and yet is there
+SILENCE_TOLD_S = 2.5  # then whoever waits is told who is silent, within 3 s of its last sign
+SILENCE_LIMIT_S = 9.0  # gaps of 8 s are survived: the first question after one takes up to 1 s
+SESSION_HELD_S = 11.0  # for a silent coordinator; it should be the first to give up, and say why
+KEEPALIVE_TIME_MS = 5_000  # a connection is given up after this and the next
+# Far above the silence that is borne: when a cable was out for 8 s, TCP sends again after 8 more,
+# and on Linux gRPC lets it give up after this time as well.
+KEEPALIVE_TIMEOUT_MS = 20_000
+PING_TIMEOUT_MS = 20_000  # gRPC's own default of 60_000 outlives keepalive_timeout_ms
 STEP_PATIENCE_S = 100.0  # a large chunk on slow arithmetic; only then a stage can be replaced
 BUSY_WAIT_S = 2.0  # the previous session may still be freeing its caches
 STOP_GRACE_S = 2.0
@@ -134,3 +143,18 @@ def _home() -> Path:
             "this user has no home folder to keep files in: set HOME, or XDG_CONFIG_HOME, "
             "XDG_STATE_HOME, XDG_DATA_HOME and XDG_CACHE_HOME"
         ) from None
+
+
+def _keep_grpc_quiet() -> None:
+    """gRPC logs to standard error what it then reports as errors; people see those in our words.
+
+    A worker's log keeps them, limited and harmless (`worker/log_limit.py`): nothing else tells why
+    it refused a handshake. gRPC reads the variable while it is imported, so `cluster/__init__.py`
+    imports this module before anything else of ours can import gRPC.
+    """
+    is_worker = Path(sys.argv[0]).parent.name == "worker"  # python -m worker
+    if not is_worker and sys.argv[1:2] not in (["--debug"], ["worker"], ["join"]):
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+
+_keep_grpc_quiet()

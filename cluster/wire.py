@@ -1,6 +1,7 @@
 """How bytes, versions and failures cross the network: gRPC options, arrays, errors."""
 
 import contextlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
@@ -16,6 +17,9 @@ from cluster.shown import shown_line
 WIRE_VERSION = 1
 
 _ERROR_KEY = "pi-cluster-error"
+_NODES_KEY = "pi-cluster-nodes"
+_MAX_NODES = 8
+_NODE_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 # gRPC carries the reason in a header of at most 8 KiB, where a byte may take three.
 _MAX_REASON_BYTES = 2_000
 _MAX_TEXT = 1_000  # characters of what a node tells of itself; the longest is an error's reason
@@ -92,24 +96,36 @@ def refuse(
     code: grpc.StatusCode = grpc.StatusCode.FAILED_PRECONDITION,
 ) -> NoReturn:
     """End a call with an error that :func:`carried_error` restores on the other side."""
-    context.set_trailing_metadata(((_ERROR_KEY, type(error).__name__),))
+    about = [(_ERROR_KEY, type(error).__name__)]
+    if isinstance(error, NodeLost) and error.node_ids:
+        about.append((_NODES_KEY, ",".join(error.node_ids[:_MAX_NODES])))
+    context.set_trailing_metadata(tuple(about))
     # A file name that is not UTF-8 becomes question marks rather than another failure.
     reason = str(error).encode(errors="replace")[:_MAX_REASON_BYTES]
     context.abort(code, reason.decode(errors="ignore"))
     raise AssertionError("abort raises")
 
 
-def carried_error(error: grpc.RpcError | grpc.Call, peer: str) -> ClusterError:
-    """The error a peer gave as its reason, or what the failure of the call itself means."""
+def carried_error(error: grpc.RpcError | grpc.Call, peer: str, node_id: str = "") -> ClusterError:
+    """The error a peer gave as its reason, or what the failure of the call itself means.
+
+    Where the peer itself is lost, the error names ``node_id``.
+    """
     code, details = error.code(), shown_line(error.details() or "")[:_MAX_REASON_BYTES]
-    trailing: Iterable[Any] = error.trailing_metadata() or ()
-    kind = next((_CARRIED.get(value) for key, value in trailing if key == _ERROR_KEY), None)
+    pairs: Iterable[Any] = error.trailing_metadata() or ()
+    trailing: dict[str, Any] = dict(pairs)
+    kind = _CARRIED.get(trailing.get(_ERROR_KEY, ""))
+    if kind is NodeLost:
+        return NodeLost(details, _node_ids(trailing.get(_NODES_KEY, "")))
     if kind is not None:
         return kind(details)
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
         # gRPC tells the whole story of the attempt; the reason stands at its end.
         reason = (details or code.name).rsplit(": ", 1)[-1]
-        return NodeLost(f"{peer} does not answer ({reason}): see whether its worker runs")
+        return NodeLost(
+            f"{peer} does not answer ({reason}): see whether its worker runs",
+            [node_id] if node_id else (),
+        )
     return NodeError(f"{peer}: {details} ({code.name})")
 
 
@@ -127,6 +143,11 @@ def readable(message: Message) -> None:
 
 def _readable(text: str) -> str:
     return shown_line(text[:_MAX_TEXT])
+
+
+def _node_ids(text: str) -> list[str]:
+    """As they came over the wire; what cannot be ids is left out."""
+    return [part for part in text.split(",", _MAX_NODES)[:_MAX_NODES] if _NODE_ID.fullmatch(part)]
 
 
 @contextlib.contextmanager

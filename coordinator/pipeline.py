@@ -17,10 +17,11 @@ import numpy as np
 
 from cluster import settings, wire
 from cluster.dialing import Dialer
-from cluster.errors import ClusterError, NodeError, NodeLost
+from cluster.errors import ClusterError, NodeError, NodeLost, SessionExpired
 from cluster.node import NodeClient
 from cluster.peer import Peer
 from cluster.plan import LayerRange
+from coordinator.watch import OnNotice, Watch, Watched
 from protos import pi_cluster_pb2 as pb
 from transformer.sampling import Candidates, top_candidates
 
@@ -40,6 +41,11 @@ class StageAddress:
     def peer(self) -> Peer:
         """The node to call."""
         return Peer(self.address, self.node_id, self.name)
+
+    @property
+    def label(self) -> str:
+        """Name, address and layers, for messages."""
+        return f"{self.name} ({self.address}, layers {self.layers})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +108,14 @@ class Session:
     """
 
     def __init__(
-        self, stages: Sequence[StageAddress], epoch: int, vocab_size: int, dialer: Dialer
+        self,
+        stages: Sequence[StageAddress],
+        epoch: int,
+        vocab_size: int,
+        dialer: Dialer,
+        on_notice: OnNotice | None = None,
     ) -> None:
+        """``on_notice`` is told, in sentences, who is silent while the session waits."""
         self.stages = tuple(stages)
         self._dialer = dialer
         self._vocab_size = vocab_size
@@ -115,6 +127,7 @@ class Session:
             epoch=epoch,
             session=secrets.token_hex(8),
             coordinator=settings.who_am_i(),
+            asked_after=True,
         )
         with contextlib.ExitStack() as on_failure:
             self._first = on_failure.enter_context(NodeClient(stages[0].peer, dialer))
@@ -125,20 +138,26 @@ class Session:
         self._results: Any = None
         self._inlet: Any = None
         self._inlet_ended = threading.Event()
+        self._given_up: NodeLost | None = None
+        watched = [Watched(stage.peer, stage.label) for stage in stages]
+        self._watch = Watch(watched, dialer, self._header.session, on_notice, self._give_up)
 
     def __enter__(self) -> Self:
         request = pb.CollectResultsRequest(
             wire_version=wire.WIRE_VERSION, epoch=self._header.epoch, session=self._header.session
         )
-        self._results = self._last.collect_results(request)
-        threading.Thread(target=self._collect, name="results", daemon=True).start()
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(self._break_off)
+            self._watch.begin()
+            self._watch.expect(True)
+            self._results = self._last.collect_results(request)
+            threading.Thread(target=self._collect, name="results", daemon=True).start()
             # Only once results are awaited may steps begin, or the last stage knows no taker.
             self._receive()
             self._outbox.put(pb.StepMessage(header=self._header))
             self._inlet = self._first.run_steps(self._messages())
             self._inlet.add_done_callback(self._inlet_done)
+            self._watch.expect(False)
             on_failure.pop_all()
         return self
 
@@ -165,6 +184,7 @@ class Session:
         )
         self._outbox.put(pb.StepMessage(step=step))
         self._wanted[self._steps] = {chunk.sequence for chunk in chunks}
+        self._watch.expect(True)
         return self._steps
 
     def supersede(self, sequence: int) -> None:
@@ -177,6 +197,7 @@ class Session:
         if concerned:
             message = pb.Supersede(sequence=sequence, before_step=self._steps + 1)
             self._outbox.put(pb.StepMessage(supersede=message))
+            self._watch.expect(bool(self._wanted))
 
     def end_sequence(self, sequence: int) -> None:
         """Let every stage free a sequence, after the steps sent before."""
@@ -211,7 +232,9 @@ class Session:
                     f"{self.stages[-1].name} answered step {message.step} before step {oldest}: "
                     "run `pi-cluster up` again"
                 )
-            return self._result(message, self._wanted.pop(oldest))
+            wanted = self._wanted.pop(oldest)
+            self._watch.expect(bool(self._wanted))
+            return self._result(message, wanted)
 
     def wake(self) -> None:
         """Let the thread in `wait`, or the next one to enter it, return; from any thread."""
@@ -241,11 +264,13 @@ class Session:
         """Take results as they come, on a thread of its own: Ctrl-C then meets a queue."""
         try:
             for result in self._results:
+                self._watch.came()
                 self._inbox.put(result)
             # A stream that broke may look to the last stage as if it had ended.
             self._inbox.put(NodeLost("the pipeline ended the session early"))
         except grpc.RpcError as error:
-            self._inbox.put(wire.carried_error(error, self._last.label))
+            last = self.stages[-1]
+            self._inbox.put(wire.carried_error(error, last.peer.label, last.node_id))
 
     def _receive(self) -> pb.StepResult | None:
         if self._failure is None:
@@ -263,23 +288,38 @@ class Session:
 
     def _explain(self, seen: ClusterError) -> ClusterError:
         """The failure that began at one stage arrives from both ends; find the cause."""
+        if self._given_up:
+            return self._given_up
         if self._inlet is not None and self._inlet_ended.wait(_UNBLOCKED_S):
             code = self._inlet.code()
             if code not in (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED):
-                seen = wire.carried_error(self._inlet, self._first.label)
+                first = self.stages[0]
+                told = wire.carried_error(self._inlet, first.peer.label, first.node_id)
+                seen = _more_telling(seen, told)
+        if isinstance(seen, SessionExpired):
+            return self._watch.own_silence() or seen
         if not isinstance(seen, NodeLost):
             return seen
         with ThreadPoolExecutor(max_workers=len(self.stages)) as pool:
             answered = list(pool.map(self._answers, self.stages))
         silent = [stage for stage, well in zip(self.stages, answered, strict=True) if not well]
-        if not silent:
-            return seen
-        names = ", ".join(f"{s.name} ({s.address}, layers {s.layers})" for s in silent)
-        return NodeLost(f"{names} stopped answering: look at that node, then run `pi-cluster up`")
+        if silent:
+            return _stopped(silent)
+        if slept := self._watch.own_silence():
+            return slept
+        return seen if seen.node_ids else self._watch.recent() or seen
+
+    def _give_up(self, lost: NodeLost) -> None:
+        """The watch has waited for long enough; whatever still waits returns."""
+        self._given_up = lost
+        self._inbox.put(lost)
+        for call in (self._inlet, self._results):
+            if call is not None:
+                call.cancel()
 
     def _answers(self, stage: StageAddress) -> bool:
         try:
-            with NodeClient(stage.peer, self._dialer) as node:
+            with NodeClient(stage.peer, self._dialer, apart=True) as node:
                 node.describe(timeout_s=settings.STOP_GRACE_S)
         except ClusterError:
             return False
@@ -288,18 +328,35 @@ class Session:
     def _end(self) -> None:
         """Half-close, and wait until every stage has freed what it held."""
         self._outbox.put(None)
+        self._watch.expect(True)
         try:
             self._inlet.result(timeout=settings.CALL_TIMEOUT_S)
         except (grpc.RpcError, grpc.FutureTimeoutError, grpc.FutureCancelledError):
             raise self._explain(NodeLost("the session does not end")) from None
 
     def _break_off(self) -> None:
+        self._watch.close()
         self._outbox.put(None)
         for call in (self._inlet, self._results):
             if call is not None:
                 call.cancel()
         self._first.close()
         self._last.close()
+
+
+def _more_telling(seen: ClusterError, told: ClusterError) -> ClusterError:
+    """Of what both ends say, what the first stage was told, unless that blames ourselves alone."""
+    if type(told) is NodeLost and isinstance(seen, NodeLost) and not told.node_ids:
+        return seen if seen.node_ids else told
+    return told
+
+
+def _stopped(silent: Sequence[StageAddress]) -> NodeLost:
+    names = ", ".join(stage.label for stage in silent)
+    return NodeLost(
+        f"{names} stopped answering: look at that node, then run `pi-cluster up`",
+        [stage.node_id for stage in silent],
+    )
 
 
 def _on_wire(chunk: StepChunk) -> pb.Chunk:

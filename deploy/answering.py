@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import Self
 
 from cluster.dialing import Dialer
-from cluster.errors import ClusterError, NodeLost, SessionYielded, StaleEpoch, StateError
+from cluster.errors import (
+    ClusterError,
+    NodeLost,
+    SessionExpired,
+    SessionYielded,
+    StaleEpoch,
+    StateError,
+)
 from coordinator.answer import AnswerText
 from coordinator.generation import FinishReason, Generation, GenerationOptions
 from coordinator.measurement import Measurement
@@ -14,7 +21,7 @@ from coordinator.pipeline import Session
 from coordinator.scheduler import Scheduler
 from deploy.patience import DEFAULT_WAIT_S, Patience
 from deploy.record import PipelineRecord, is_changing, load_record
-from deploy.screen import end_line, notes
+from deploy.screen import end_line, notes, notice
 from transformer.errors import ModelError
 
 
@@ -87,7 +94,8 @@ class Pipeline:
         if scheduler is not None and scheduler.failure is None:
             raise error  # of this question alone
         self.let_go()
-        if isinstance(error, NodeLost) and not had_begun:
+        is_there = had_begun or isinstance(error, SessionExpired)
+        if isinstance(error, NodeLost) and not is_there:
             raise error  # asked a moment later, it would not be there either
         if isinstance(error, StaleEpoch):
             patience.until_settled(lambda: is_changing(self._cluster))
@@ -115,7 +123,9 @@ class Pipeline:
         self.let_go()
         self._epoch = record.epoch
         with contextlib.ExitStack() as entered:
-            session = Session(record.addresses, record.epoch, record.model.vocab_size, self._dialer)
+            session = Session(
+                *(record.addresses, record.epoch, record.model.vocab_size, self._dialer), notice
+            )
             entered.enter_context(session)
             scheduler = Scheduler(session, record.model, record.cache_limits)
             self._scheduler = entered.enter_context(scheduler)

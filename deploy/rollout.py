@@ -19,6 +19,7 @@ from deploy.nodes import Node
 from deploy.patience import DEFAULT_WAIT_S, Patience
 from deploy.planning import Planner
 from deploy.record import PipelineRecord, RecordedStage
+from deploy.screen import notice
 from protos import pi_cluster_pb2 as pb
 from transformer.config import ModelConfig
 from transformer.stage import Limits
@@ -138,7 +139,7 @@ def try_pipeline(record: PipelineRecord, dialer: Dialer) -> None:
     while True:
         try:
             with Session(
-                record.addresses, record.epoch, record.model.vocab_size, dialer
+                *(record.addresses, record.epoch, record.model.vocab_size, dialer), notice
             ) as session:
                 session.submit([StepChunk(0, 0, [record.manifest.bos_id])])
                 session.next_result()

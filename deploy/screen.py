@@ -78,6 +78,11 @@ def warn(warnings: Iterable[str]) -> None:
         notes.print(f"warning: {warning}", markup=False, soft_wrap=True)
 
 
+def notice(sentence: str) -> None:
+    """Show something of what goes on meanwhile; nodes have their part in the words."""
+    notes.print(shown_line(sentence), markup=False, soft_wrap=True)
+
+
 def note(sentence: str) -> None:
     """Show a sentence that is worth knowing and no warning."""
     notes.print(f"note: {sentence}", markup=False, soft_wrap=True)

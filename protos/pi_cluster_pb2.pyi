@@ -10,6 +10,18 @@ class DescribeRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class PingRequest(_message.Message):
+    __slots__ = ("session",)
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    session: str
+    def __init__(self, session: _Optional[str] = ...) -> None: ...
+
+class PingReply(_message.Message):
+    __slots__ = ("next_silent_ms",)
+    NEXT_SILENT_MS_FIELD_NUMBER: _ClassVar[int]
+    next_silent_ms: int
+    def __init__(self, next_silent_ms: _Optional[int] = ...) -> None: ...
+
 class NodeDescription(_message.Message):
     __slots__ = ("node_id", "name", "cluster", "version", "wire_version", "machine_id", "memory_bytes", "free_memory_bytes", "free_disk_bytes", "resident_bytes", "stage", "kernels", "threads", "speed", "temperature_c", "certificate_expires_unix_s", "revocations_number", "disk_problem", "stage_problem", "damaged_shards")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -233,16 +245,18 @@ class UnloadStageReply(_message.Message):
     def __init__(self) -> None: ...
 
 class SessionHeader(_message.Message):
-    __slots__ = ("wire_version", "epoch", "session", "coordinator")
+    __slots__ = ("wire_version", "epoch", "session", "coordinator", "asked_after")
     WIRE_VERSION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     COORDINATOR_FIELD_NUMBER: _ClassVar[int]
+    ASKED_AFTER_FIELD_NUMBER: _ClassVar[int]
     wire_version: int
     epoch: int
     session: str
     coordinator: str
-    def __init__(self, wire_version: _Optional[int] = ..., epoch: _Optional[int] = ..., session: _Optional[str] = ..., coordinator: _Optional[str] = ...) -> None: ...
+    asked_after: bool
+    def __init__(self, wire_version: _Optional[int] = ..., epoch: _Optional[int] = ..., session: _Optional[str] = ..., coordinator: _Optional[str] = ..., asked_after: bool = ...) -> None: ...
 
 class StepMessage(_message.Message):
     __slots__ = ("header", "step", "end", "supersede", "rest")

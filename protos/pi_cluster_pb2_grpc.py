@@ -39,6 +39,11 @@ class WorkerStub(object):
                 request_serializer=protos_dot_pi__cluster__pb2.DescribeRequest.SerializeToString,
                 response_deserializer=protos_dot_pi__cluster__pb2.NodeDescription.FromString,
                 _registered_method=True)
+        self.Ping = channel.unary_unary(
+                '/pi_cluster.v1.Worker/Ping',
+                request_serializer=protos_dot_pi__cluster__pb2.PingRequest.SerializeToString,
+                response_deserializer=protos_dot_pi__cluster__pb2.PingReply.FromString,
+                _registered_method=True)
         self.FindShards = channel.unary_unary(
                 '/pi_cluster.v1.Worker/FindShards',
                 request_serializer=protos_dot_pi__cluster__pb2.FindShardsRequest.SerializeToString,
@@ -121,6 +126,14 @@ class WorkerServicer(object):
 
     def Describe(self, request, context):
         """What this node is and what it is doing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Ping(self, request, context):
+        """Whether the node is there. Whoever holds a session asks its stages every half second, and each
+        stage the next.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -244,6 +257,11 @@ def add_WorkerServicer_to_server(servicer, server):
                     request_deserializer=protos_dot_pi__cluster__pb2.DescribeRequest.FromString,
                     response_serializer=protos_dot_pi__cluster__pb2.NodeDescription.SerializeToString,
             ),
+            'Ping': grpc.unary_unary_rpc_method_handler(
+                    servicer.Ping,
+                    request_deserializer=protos_dot_pi__cluster__pb2.PingRequest.FromString,
+                    response_serializer=protos_dot_pi__cluster__pb2.PingReply.SerializeToString,
+            ),
             'FindShards': grpc.unary_unary_rpc_method_handler(
                     servicer.FindShards,
                     request_deserializer=protos_dot_pi__cluster__pb2.FindShardsRequest.FromString,
@@ -347,6 +365,33 @@ class Worker(object):
             '/pi_cluster.v1.Worker/Describe',
             protos_dot_pi__cluster__pb2.DescribeRequest.SerializeToString,
             protos_dot_pi__cluster__pb2.NodeDescription.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Ping(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pi_cluster.v1.Worker/Ping',
+            protos_dot_pi__cluster__pb2.PingRequest.SerializeToString,
+            protos_dot_pi__cluster__pb2.PingReply.FromString,
             options,
             channel_credentials,
             insecure,

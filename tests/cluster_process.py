@@ -126,7 +126,8 @@ class Cluster:
     def __init__(self, folder: Path, cache: Path) -> None:
         self.name = f"test-{secrets.token_hex(5)}"
         self.folder = folder
-        self.env = os.environ | {
+        # What this process keeps quiet, a command has to keep quiet by itself.
+        self.env = {k: v for k, v in os.environ.items() if k != "GRPC_VERBOSITY"} | {
             "XDG_DATA_HOME": str(folder / "data"),
             "XDG_STATE_HOME": str(folder / "state"),
             "XDG_CACHE_HOME": str(cache),

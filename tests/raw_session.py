@@ -24,7 +24,10 @@ class RawSession:
     """Both ends of a pipeline; ``inlet`` is the call that ends with the session."""
 
     def __init__(
-        self, stages: Sequence[StageAddress], wire_version: int = wire.WIRE_VERSION
+        self,
+        stages: Sequence[StageAddress],
+        wire_version: int = wire.WIRE_VERSION,
+        asked_after: bool = False,
     ) -> None:
         name = secrets.token_hex(4)
         self._numbers = itertools.count(1)
@@ -36,7 +39,11 @@ class RawSession:
         )
         assert next(self._results).ready
         header = pb.SessionHeader(
-            wire_version=wire_version, epoch=EPOCH, session=name, coordinator=name
+            wire_version=wire_version,
+            epoch=EPOCH,
+            session=name,
+            coordinator=name,
+            asked_after=asked_after,
         )
         self._outbox.put(pb.StepMessage(header=header))
         self.inlet = first.run_steps(iter(self._outbox.get, None))

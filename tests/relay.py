@@ -19,6 +19,8 @@ class Relay:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._lock = threading.Lock()
         self._seen = bytearray()
+        self._flowing = threading.Event()
+        self._flowing.set()
         self._open: list[socket.socket] = [self._listener]
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -29,8 +31,17 @@ class Relay:
         with self._lock:
             return bytes(self._seen)
 
+    def hold(self) -> None:
+        """Let nothing pass, as if a cable were out; connections stay, and new ones are taken."""
+        self._flowing.clear()
+
+    def release(self) -> None:
+        """Let pass what was held, and all that follows."""
+        self._flowing.set()
+
     def close(self) -> None:
         """Break all connections."""
+        self.release()
         with self._lock:
             ended, self._open = self._open, []
         for one in ended:
@@ -58,6 +69,7 @@ class Relay:
             while data := source.recv(_BLOCK):
                 with self._lock:
                     self._seen += data
+                self._flowing.wait()
                 sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_RDWR)

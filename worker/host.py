@@ -79,6 +79,16 @@ def _files(assignment: Assignment) -> tuple[ShardFile, ...]:
     return tuple(assignment.manifest.stage_files(layers.start, layers.stop))
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """The session that has the stage."""
+
+    name: str
+    coordinator: str
+    session: Session
+    outlet: Outlet
+
+
 class StageHost:
     """Holds the stage, and lets sessions through one at a time.
 
@@ -105,8 +115,7 @@ class StageHost:
         self._taken = False
         self._serving: _Serving | None = None
         self._withdrawn: _Withdrawn | None = None
-        self._session: Session | None = None
-        self._coordinator = ""
+        self._running: _Running | None = None
         self._sinks: dict[str, ResultSink] = {}
 
     def load(self, assignment: Assignment) -> int:
@@ -187,8 +196,8 @@ class StageHost:
             )
             self._withdrawn = _Withdrawn(serving.assignment, serving.files, reason)
             self._serving = None
-            if self._session:
-                self._session.fail(ShardDamaged(reason))
+            if self._running:
+                self._running.session.fail(ShardDamaged(reason))
         log.error("epoch %d: %s", serving.assignment.epoch, reason)
 
     def restore(self, assignment: Assignment) -> bool:
@@ -215,8 +224,17 @@ class StageHost:
     def end_session(self, error: ClusterError) -> None:
         """End the running session, if there is one, with an error."""
         with self._lock:
-            if self._session:
-                self._session.fail(error)
+            if self._running:
+                self._running.session.fail(error)
+
+    def ping(self, name: str) -> pb.PingReply:
+        """Somebody asks after a session: it is kept, and how what follows it has been heard."""
+        with self._lock:
+            running = self._running
+        if running is None or running.name != name:
+            return pb.PingReply()
+        running.session.heard()
+        return pb.PingReply(next_silent_ms=int(running.outlet.silent_s * 1000))
 
     @contextlib.contextmanager
     def session(
@@ -234,18 +252,18 @@ class StageHost:
         self._take_turn()
         try:
             serving = self._served(header.epoch)
-            session = Session(serving.loaded.stage, self._wake)
+            session = Session(serving.loaded.stage, self._wake, header.asked_after)
             outlet = self._outlet(serving.assignment, header, session)
+            coordinator = header.coordinator[:_MAX_LABEL]
             with self._lock:
-                self._session = session
                 if self._serving is not serving:  # withdrawn since
                     session.fail(self._nothing_served(header.epoch))
-                self._coordinator = header.coordinator[:_MAX_LABEL]
+                self._running = _Running(header.session, coordinator, session, outlet)
             try:
                 yield session, outlet
             finally:
                 with self._lock:
-                    self._session, self._coordinator = None, ""
+                    self._running = None
                     serving.steps += session.steps
                     serving.rows += session.rows
         finally:
@@ -257,8 +275,8 @@ class StageHost:
         with self._lock:
             if self._taken:
                 raise PipelineBusy(
-                    f"this node computes for {self._coordinator or 'another coordinator'} and "
-                    "cannot be measured meanwhile: wait for that to finish, or end it there"
+                    f"this node computes for {self._holder} and cannot be measured "
+                    "meanwhile: wait for that to finish, or end it there"
                 )
             self._taken = True
         try:
@@ -290,6 +308,7 @@ class StageHost:
                 return None
             assignment, loaded = self._serving.assignment, self._serving.loaded
             layers = pb.LayerRange(start=assignment.layers.start, stop=assignment.layers.stop)
+            running = self._running
             return pb.StageStatus(
                 epoch=assignment.epoch,
                 store_digest=assignment.manifest.digest,
@@ -297,12 +316,12 @@ class StageHost:
                 sequences=loaded.stage.sequences,
                 weight_bytes=loaded.weight_bytes,
                 cache_bytes=loaded.stage.cache_bytes,
-                steps=self._serving.steps + (self._session.steps if self._session else 0),
-                coordinator=self._coordinator,
+                steps=self._serving.steps + (running.session.steps if running else 0),
+                coordinator=running.coordinator if running else "",
                 verified_ago_s=self._vault.verified_ago_s(
                     file.sha256 for file in self._serving.files
                 ),
-                rows=self._serving.rows + (self._session.rows if self._session else 0),
+                rows=self._serving.rows + (running.session.rows if running else 0),
             )
 
     def _serve(self, assignment: Assignment) -> LoadedStage:
@@ -352,11 +371,15 @@ class StageHost:
             ):
                 self._taken = True
                 return
-            holder = self._coordinator or "another coordinator"
+            holder = self._holder
         raise PipelineBusy(f"the pipeline is answering {holder}")
 
     def _free_or_yielded(self) -> bool:
-        return not self._taken or (self._session is not None and self._session.give_way())
+        return not self._taken or (self._running is not None and self._running.session.give_way())
+
+    @property
+    def _holder(self) -> str:
+        return (self._running and self._running.coordinator) or "another coordinator"
 
     def _free_slot(self) -> None:
         with self._changed:

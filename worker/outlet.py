@@ -11,6 +11,7 @@ from cluster import settings, wire
 from cluster.dialing import Dialer
 from cluster.errors import ClusterError, NodeLost
 from cluster.peer import Peer
+from cluster.pulse import Pulse
 from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
 
@@ -32,6 +33,11 @@ class Outlet(Protocol):
         """Pass on that chunks are not wanted any more; called from another thread than the rest."""
         ...
 
+    @property
+    def silent_s(self) -> float:
+        """How long whoever follows has not answered this node."""
+        ...
+
     def close(self) -> None:
         """End cleanly, and wait until all that follows has ended too."""
         ...
@@ -47,7 +53,8 @@ class NextHop:
     def __init__(
         self, peer: Peer, dialer: Dialer, header: pb.SessionHeader, on_failure: OnFailure
     ) -> None:
-        self._name = peer.name
+        self._name = peer.label
+        self._node_id = peer.node_id
         self._explain = functools.partial(dialer.explain, peer)
         self._on_failure = on_failure
         self._queue: queue.SimpleQueue[pb.StepMessage | None] = queue.SimpleQueue()
@@ -55,6 +62,7 @@ class NextHop:
         self._channel = dialer.connect(peer)
         self._call = rpc.WorkerStub(self._channel).RunSteps.future(self._messages())
         self._call.add_done_callback(self._ended)
+        self._pulse = Pulse(peer, dialer, header.session)
 
     def send(self, message: pb.Step | pb.StepResult) -> None:
         assert isinstance(message, pb.Step), "only the last stage has results"
@@ -66,18 +74,24 @@ class NextHop:
     def supersede(self, mark: pb.Supersede) -> None:
         self._queue.put(pb.StepMessage(supersede=mark))
 
+    @property
+    def silent_s(self) -> float:
+        return self._pulse.silent_s
+
     def close(self) -> None:
         self._queue.put(None)
         try:
             with wire.restored_errors(self._name, self._explain):
                 self._call.result(timeout=settings.CALL_TIMEOUT_S)
         except grpc.FutureTimeoutError:
-            raise NodeLost(f"{self._name} does not end its session") from None
+            raise NodeLost(f"{self._name} does not end its session", [self._node_id]) from None
         finally:
+            self._pulse.close()
             self._channel.close()
 
     def abort(self, error: ClusterError) -> None:  # noqa: ARG002
         self._queue.put(None)
+        self._pulse.close()
         self._call.cancel()
         self._channel.close()
 
@@ -87,7 +101,7 @@ class NextHop:
 
     def _ended(self, call: grpc.Call) -> None:
         if call.code() not in (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED):
-            self._on_failure(wire.carried_error(call, self._name))
+            self._on_failure(wire.carried_error(call, self._name, self._node_id))
 
 
 class ResultSink:
@@ -111,6 +125,10 @@ class ResultSink:
     def supersede(self, mark: pb.Supersede) -> None:
         pass  # those who waited for it are the coordinator itself
 
+    @property
+    def silent_s(self) -> float:
+        return 0.0  # those who follow are the coordinator, which asks this node itself
+
     def close(self) -> None:
         self._queue.put(None)
 
@@ -121,7 +139,7 @@ class ResultSink:
         """The coordinator's call has ended; harmless once the session has ended too."""
         self._queue.put(None)
         if self._on_failure:
-            self._on_failure(NodeLost("the coordinator stopped collecting results"))
+            self._on_failure(NodeLost("the coordinator does not collect results any more"))
 
     def results(self) -> Iterator[pb.StepResult]:
         """Results as they come. Raises the ``ClusterError`` that broke the session."""

@@ -162,6 +162,10 @@ class WorkerService(rpc.WorkerServicer):
         return description
 
     @_answering
+    def Ping(self, request: pb.PingRequest, context: grpc.ServicerContext) -> pb.PingReply:
+        return self._host.ping(request.session)
+
+    @_answering
     def FindShards(
         self, request: pb.FindShardsRequest, context: grpc.ServicerContext
     ) -> pb.FindShardsReply:

@@ -7,6 +7,7 @@ Steps and ends are handled in order. What must not wait for them is handled on a
 are not wanted any more, and that the coordinator rests.
 """
 
+import contextlib
 import queue
 import threading
 import time
@@ -16,7 +17,8 @@ import grpc
 import numpy as np
 
 from cluster import settings, wire
-from cluster.errors import ClusterError, NodeError, NodeLost, SessionYielded
+from cluster.errors import ClusterError, NodeError, NodeLost, SessionExpired, SessionYielded
+from cluster.silence import Silence
 from protos import pi_cluster_pb2 as pb
 from transformer.arithmetic import Array
 from transformer.sampling import top_candidates
@@ -31,8 +33,13 @@ _Item = tuple[int, pb.StepMessage]
 class Session:
     """Receives on a thread of its own, computes on the caller's, so that the two overlap."""
 
-    def __init__(self, stage: Stage, on_rest: Callable[[], None]) -> None:
-        """``on_rest`` is called, on another thread, whenever the coordinator begins to rest."""
+    def __init__(
+        self, stage: Stage, on_rest: Callable[[], None], asked_after: bool = False
+    ) -> None:
+        """``on_rest`` is called, on another thread, whenever the coordinator begins to rest.
+
+        A session that is to be ``asked_after`` ends when nobody does so any more.
+        """
         self._stage = stage
         self._on_rest = on_rest
         self._resting = False
@@ -41,6 +48,7 @@ class Session:
         self._inbox: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._room = threading.Semaphore(settings.MAX_QUEUED_STEPS)
         self._failure: ClusterError | None = None
+        self._silence = Silence() if asked_after else None
         self.steps = 0
         self.rows = 0
 
@@ -48,6 +56,11 @@ class Session:
         """End the session with an error, from any thread; the first error stands."""
         self._failure = self._failure or error
         self._inbox.put(None)
+
+    def heard(self) -> None:
+        """Somebody has asked after it."""
+        if self._silence:
+            self._silence.heard()
 
     def give_way(self) -> bool:
         """End the session in favour of another if its coordinator rests; whether it did."""
@@ -122,13 +135,27 @@ class Session:
     def _next(self) -> tuple[int, int, pb.StepMessage] | None:
         """When the stage began to wait, when the message came, and the message."""
         waiting_since = time.perf_counter_ns()
-        item = self._inbox.get()
+        item = self._awaited()
         if self._failure:
             raise self._failure
         if item is None:
             return None
         self._room.release()
         return waiting_since, *item
+
+    def _awaited(self) -> _Item | None:
+        """What comes next. Raises ``SessionExpired`` when nobody asks after the session any more.
+
+        A coordinator that was unplugged or is asleep ends no stream, and would hold it forever.
+        """
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return self._inbox.get(timeout=settings.ASK_EVERY_S)
+            if self._silence and self._silence.look() > settings.SESSION_HELD_S:
+                raise SessionExpired(
+                    f"the nodes heard nothing of this session for {settings.SESSION_HELD_S:.0f} s "
+                    "and ended it: ask again"
+                )
 
     def _handle(self, item: tuple[int, int, pb.StepMessage], outlet: Outlet) -> None:
         waiting_since, arrived, message = item

@@ -28,7 +28,7 @@ _SHARD_SUFFIX = ".safetensors"
 _DISK_MARGIN_BYTES = 64 << 20  # a full system disk stops more than this worker
 _MOST_PARTIALS = 16
 _PARTIAL_DAYS = 7  # nobody has come back for the rest
-_TURN_S = 10.0  # a sender that is lost is noticed sooner than that
+_TURN_S = 30.0  # a sender that is lost is noticed sooner than that
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from deploy.gantt import gantt
 from deploy.patience import Patience
 from deploy.record import PipelineRecord, load_record
 from deploy.renewal import dialer_to_ask
-from deploy.screen import notes
+from deploy.screen import notes, notice
 
 _PRINTERS = {"md": print_markdown, "json": print_json, "csv": print_csv}
 
@@ -122,7 +122,7 @@ def _measure(
     shared = SchedulerSettings(reuse_prefixes=options.depth > 0)
     with (
         notes.status("bench") as line,
-        Session(record.addresses, record.epoch, model.vocab_size, dialer) as session,
+        Session(record.addresses, record.epoch, model.vocab_size, dialer, notice) as session,
         Scheduler(session, model, record.cache_limits, shared, steps.append) as scheduler,
     ):
         tests = list(run_bench(scheduler, steps, model, options, line.update))

@@ -66,10 +66,11 @@ def test_a_killed_worker_is_named_and_another_up_heals_the_pipeline(healed, endl
     assert healed.prompt(*asked)["ids"] == before
 
 
-@pytest.mark.parametrize("worker", ["local-2", "local-3"])
+@pytest.mark.parametrize("worker", ["local-1", "local-2", "local-3"])
 def test_a_frozen_worker_is_noticed_named_and_of_use_again_when_it_thaws(healed, endless, worker):
     outcome = loses(healed, endless, worker, signal.SIGSTOP)
-    assert outcome.code == 1 and worker in outcome.err
+    assert outcome.code == 1 and worker in outcome.err and "pi-cluster up" in outcome.err
+    assert all(other not in outcome.err for other in {"local-1", "local-2", "local-3"} - {worker})
     assert healed.run("status").code == 1
     healed.signal_worker(worker, signal.SIGCONT)
     all_become_free(healed)

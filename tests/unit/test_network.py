@@ -6,8 +6,9 @@ import sys
 import psutil
 import pytest
 
-from benchmarks.virtual.network import Network, NetworkError, check_possible
+from benchmarks.virtual.network import Network
 from tests.cluster_process import eventually
+from tests.networks import needs_network
 
 PORT = 7000
 # Sends back what it is sent, one connection after the other.
@@ -31,15 +32,7 @@ with socket.create_connection((sys.argv[1], {PORT}), timeout=float(sys.argv[3]))
 """
 
 
-def impossible():
-    try:
-        check_possible()
-    except NetworkError as error:
-        return str(error)
-    return ""
-
-
-pytestmark = pytest.mark.skipif(bool(impossible()), reason=impossible())
+pytestmark = needs_network
 
 
 def start(network, host, *words):

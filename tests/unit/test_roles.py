@@ -28,6 +28,7 @@ def test_only_these_methods_take_others_than_the_operator():
     }
     assert open_to == {
         "Describe": {Role.COORDINATOR, Role.NODE},
+        "Ping": {Role.COORDINATOR, Role.NODE},
         "RunSteps": {Role.COORDINATOR, Role.NODE},
         "CollectResults": {Role.COORDINATOR},
         "GetShard": {Role.NODE},

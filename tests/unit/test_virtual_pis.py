@@ -12,7 +12,7 @@ from benchmarks.virtual.cluster import Experiment, ExperimentError, run, split_l
 from benchmarks.virtual.experiments import asked, users
 from benchmarks.virtual.measure import LIMITS, load_stages, measure
 from benchmarks.virtual.mistral import CONFIG, EOS_ID, manifest_of
-from benchmarks.virtual.network import Network, NetworkError, check_possible
+from benchmarks.virtual.network import Network
 from benchmarks.virtual.pis import BOARDS, Board, stage_work
 from benchmarks.virtual.playback import CONFUSED, FIRST_NAME, PlayedSequence
 from benchmarks.virtual.stage import VirtualLoader
@@ -22,6 +22,7 @@ from cluster.plan import LayerRange
 from coordinator.pipeline import StageAddress
 from protos import pi_cluster_pb2 as pb
 from tests.kernel_engines import EVERY_VARIANT, engine
+from tests.networks import needs_network
 from tests.worker_servers import PLAIN, serving
 from transformer.layer import Span
 from transformer.stage import Chunk
@@ -35,14 +36,6 @@ from worker.vault import ShardVault
 
 SCRIPT = [1, FIRST_NAME, 1001, 1002, 1003, 1004]
 FAST = Board("fast", bandwidth=1e14, rate=1e16)
-
-
-def network_is_impossible():
-    try:
-        check_possible()
-    except NetworkError as error:
-        return str(error)
-    return ""
 
 
 def test_a_virtual_store_has_the_sizes_of_mistral_7b_in_4_bits():
@@ -140,7 +133,7 @@ def test_guesses_right_and_wrong_leave_the_answers_as_they_are(tmp_path):
     assert said == job.answers
 
 
-@pytest.mark.skipif(bool(network_is_impossible()), reason=network_is_impossible())
+@needs_network
 def test_an_interrupted_experiment_ends_its_network_and_its_processes():
     stopping = threading.Event()
     stopping.set()

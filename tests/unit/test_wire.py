@@ -181,6 +181,35 @@ def test_an_error_of_an_unknown_name_is_still_an_error_of_that_node():
     assert "pi2: the moon is full" in str(arrived.value)
 
 
+@pytest.mark.parametrize(
+    ("sent", "named"),
+    [
+        ("a1,b2", ("a1", "b2")),
+        ("", ()),
+        ("a1,a b,,-$," + "x" * 65, ("a1",)),
+        (",".join(1000 * ["nnn"]), ("nnn",) * 8),
+    ],
+)
+def test_a_lost_node_arrives_with_the_ids_that_can_be_some(sent, named):
+    def end(context):
+        pairs = (("pi-cluster-error", "NodeLost"), ("pi-cluster-nodes", sent))
+        context.set_trailing_metadata(pairs)
+        context.abort(grpc.StatusCode.FAILED_PRECONDITION, "gone")
+
+    with served(end) as stub, pytest.raises(NodeLost, match="gone") as arrived:
+        describe(stub)
+    assert arrived.value.node_ids == named
+
+
+def test_a_lost_node_is_carried_with_its_ids():
+    def end(context):
+        wire.refuse(context, NodeLost("gone", ["a1", "b2"]))
+
+    with served(end) as stub, pytest.raises(NodeLost, match="gone") as arrived:
+        describe(stub)
+    assert arrived.value.node_ids == ("a1", "b2")
+
+
 def test_a_name_that_is_no_error_of_ours_is_not_called():
     def end(context):
         context.set_trailing_metadata((("pi-cluster-error", "__doc__"),))

@@ -1,0 +1,240 @@
+"""Whoever falls silent for a moment: told of, waited for, and never blamed for what another did."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from cluster import settings
+from cluster.errors import NodeLost, SessionExpired
+from coordinator.pipeline import Session, StageAddress, StepChunk
+from tests.cluster_process import describe_all, eventually
+from tests.raw_session import RawSession
+from tests.relay import relaying
+from tests.terminal import Terminal
+from tests.worker_servers import EPOCH, PLAIN, load_stage, pipeline
+from transformer.stage import Stage
+from worker.host import StageHost
+
+PATIENCE_S = 40.0
+WORKERS = ["local-1", "local-2", "local-3"]
+LENGTH = ("--max-tokens", "800")
+VOCAB = 130
+BOUNDS = [0, 2, 4, 6]
+IDS = list(range(1, 30))
+
+
+@pytest.fixture(scope="module")
+def asked(endless):
+    """A question whose answer takes a few seconds, since nothing of it is guessed."""
+    return ("prompt", *endless, *LENGTH, "--draft", "off")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(shared_story, asked):
+    """What it prints when nothing happens."""
+    outcome = shared_story.run(*asked)
+    assert outcome.code == 0, outcome
+    return outcome.out
+
+
+@pytest.fixture
+def going_on(story):
+    """The pipeline of three workers, which all run again afterwards."""
+    yield story
+    for worker in WORKERS:
+        story.signal_worker(worker, signal.SIGCONT)
+
+
+def says(running, words):
+    eventually(lambda: running.error_text, lambda text: words in text, PATIENCE_S)
+
+
+def lines(text):
+    return [line.split(" (")[0].split(" again")[0] for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+def test_a_worker_that_stops_is_named_and_the_answer_goes_on_when_it_does(
+    going_on, asked, undisturbed, worker
+):
+    running = going_on.start(*asked)
+    running.read(20)
+    going_on.signal_worker(worker, signal.SIGSTOP)
+    says(running, f"{worker} (127.0.0.1:")
+    assert "layers" in running.error_text and "waiting up to" in running.error_text
+    going_on.signal_worker(worker, signal.SIGCONT)
+    outcome = running.end()
+    assert (outcome.code, outcome.out) == (0, undisturbed)
+    # A machine with too much to do may be told of as well.
+    told = [line for line in lines(outcome.err) if line.startswith(worker)]
+    assert told == [worker, f"{worker} answers"]
+    assert "error" not in outcome.err and "ping" not in outcome.err
+
+
+def test_a_notice_begins_on_a_line_of_its_own_where_the_answer_is_shown_too(going_on, asked):
+    with Terminal(going_on.words(*asked), going_on.env) as terminal:
+        terminal.until("story")
+        going_on.signal_worker("local-2", signal.SIGSTOP)
+        terminal.until("\nlocal-2 (127.0.0.1:")
+        going_on.signal_worker("local-2", signal.SIGCONT)
+        terminal.until("\nlocal-2 answers again")
+
+
+def test_a_coordinator_that_stops_for_a_moment_goes_on(story, asked, undisturbed):
+    running = story.start(*asked)
+    running.read(20)
+    running.send(signal.SIGSTOP)
+    assert "local-3" in story.run("status").out  # which takes its time
+    running.send(signal.SIGCONT)
+    outcome = running.end()
+    assert (outcome.code, outcome.out) == (0, undisturbed)
+
+
+def test_a_coordinator_that_sleeps_frees_the_nodes_and_is_told_why_when_it_wakes(story, asked):
+    record = story.record()
+    running = story.start(*asked)
+    running.read(20)
+    running.send(signal.SIGSTOP)
+    eventually(
+        lambda: describe_all(record),
+        lambda nodes: all(not n.stage.sequences and not n.stage.coordinator for n in nodes),
+        PATIENCE_S,
+    )
+    assert len(story.prompt("--ids", "1,3", "--max-tokens", "5")["ids"]) <= 5
+    running.send(signal.SIGCONT)
+    outcome = running.end()
+    assert outcome.code == 1
+    error = outcome.err.splitlines()[-1]
+    assert "stopped or asleep" in error and "ask again" in error
+    assert not any(worker in error for worker in WORKERS)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Silence counts sooner, where all is in this process."""
+    for name, value in (("SILENCE_TOLD_S", 1.2), ("SILENCE_LIMIT_S", 4.0)):
+        monkeypatch.setattr(settings, name, value)
+
+
+class Notices:
+    """What a session tells those who wait."""
+
+    def __init__(self):
+        self.told = []
+        self._changed = threading.Condition()
+
+    def __call__(self, sentence):
+        with self._changed:
+            self.told.append(sentence)
+            self._changed.notify_all()
+
+    def wait(self, count):
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.told) >= count, PATIENCE_S)
+
+
+@pytest.fixture
+def relayed(random_store, tmp_path):
+    """Three stages; what the first sends the second goes through a relay."""
+    with pipeline(random_store, BOUNDS, tmp_path) as stages:
+        second = stages[1]
+        with relaying(second.address) as relay:
+            following = StageAddress(second.node_id, second.name, relay.address, second.layers)
+            load_stage(random_store, stages[0], following)
+            yield stages, relay
+
+
+def logits(result):
+    return [row.candidates.logits.tolist() for row in result.rows]
+
+
+def test_two_nodes_that_do_not_reach_each_other_are_both_named(quick, relayed):
+    stages, relay = relayed
+    notices = Notices()
+    with Session(stages, EPOCH, VOCAB, PLAIN, notices) as session:
+        session.submit([StepChunk(1, 0, IDS, len(IDS))])
+        before = logits(session.next_result())
+        relay.hold()
+        session.submit([StepChunk(1, 0, IDS, len(IDS))])
+        notices.wait(1)
+        relay.release()
+        assert logits(session.next_result()) == before
+        notices.wait(2)
+    first, second = stages[0].label, stages[1].label
+    assert notices.told[0].startswith(f"{first} has not reached {second} for ")
+    assert notices.told[1].startswith(f"{stages[0].name} reaches {stages[1].name} again")
+    assert len(notices.told) == 2
+
+
+def test_a_link_that_stays_broken_ends_the_session_and_names_both_its_ends(quick, relayed):
+    stages, relay = relayed
+    with Session(stages, EPOCH, VOCAB, PLAIN) as session:
+        relay.hold()
+        session.submit([StepChunk(1, 0, IDS, 1)])
+        with pytest.raises(NodeLost, match="has not reached") as lost:
+            session.next_result()
+        relay.release()
+    assert lost.value.node_ids == (stages[0].node_id, stages[1].node_id)
+
+
+def test_a_node_that_computes_for_long_is_not_called_silent(quick, relayed, monkeypatch):
+    stages, _ = relayed
+    going = threading.Event()
+    answered = threading.Semaphore(0)
+    forward, ping = Stage.forward, StageHost.ping
+
+    def held_forward(stage, chunks, hidden):
+        assert going.wait(PATIENCE_S)
+        return forward(stage, chunks, hidden)
+
+    def counted_ping(host, name):
+        answered.release()
+        return ping(host, name)
+
+    monkeypatch.setattr(Stage, "forward", held_forward)
+    monkeypatch.setattr(StageHost, "ping", counted_ping)
+    notices = Notices()
+    with Session(stages, EPOCH, VOCAB, PLAIN, notices) as session:
+        session.submit([StepChunk(1, 0, IDS, 1)])
+        # Each stage is asked twice a second, the later ones by two.
+        for _ in range(int(2 * 5 * settings.SILENCE_LIMIT_S)):
+            assert answered.acquire(timeout=PATIENCE_S)
+        going.set()
+        assert logits(session.next_result())
+    assert notices.told == []
+
+
+def test_stages_let_go_of_a_session_that_nobody_asks_after(relayed, monkeypatch):
+    monkeypatch.setattr(settings, "SESSION_HELD_S", 1.0)
+    stages, _ = relayed
+    with RawSession(stages, asked_after=True) as line:
+        line.step((1, 0, IDS))
+        with pytest.raises(SessionExpired, match="ask again"):
+            line.failure()
+    with RawSession(stages) as line:
+        line.step((1, 0, IDS))
+
+
+# To a port where nobody speaks TLS, which gRPC would tell of at length.
+_CALL = """
+import sys
+from deploy.cli import main
+import grpc
+channel = grpc.secure_channel(sys.argv[-1], grpc.ssl_channel_credentials())
+call = channel.unary_unary("/a/b").future(b"", timeout=10)
+assert call.exception().code() is grpc.StatusCode.UNAVAILABLE, call
+"""
+
+
+@pytest.mark.parametrize("words", [[], ["--debug"]])
+def test_what_grpc_logs_is_shown_with_debug_alone(random_store, tmp_path, words):
+    env = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+    with pipeline(random_store, BOUNDS, tmp_path) as stages:
+        command = [sys.executable, "-c", _CALL, *words, stages[0].address]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 0, done.stderr
+    assert bool(done.stderr) == bool(words), done.stderr
