@@ -1,7 +1,9 @@
 """Where a node is, and what is known of who it is."""
 
 import ipaddress
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 from cluster import settings
 from cluster.errors import ClusterError
@@ -20,6 +22,17 @@ class Peer:
     name: str = ""
     joining: str = ""
     """Id of the token by which it waits to join; empty for a node that has joined."""
+    others: tuple[str, ...] = ()
+    """Further addresses, tried in this order where ``address`` does not lead to the node."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All of them, in the order in which they are tried."""
+        return (self.address, *self.others)
+
+    def at(self, addresses: Sequence[str]) -> Self:
+        """The same node at other addresses, of which there is at least one."""
+        return replace(self, address=addresses[0], others=tuple(addresses[1:]))
 
     @property
     def label(self) -> str:
@@ -54,6 +67,11 @@ def split_address(text: str, default_port: int | None = None) -> tuple[str, int]
     if not host or not is_number or int(port_text) > 65535 or (":" in host and not bracketed):
         raise ClusterError(f"{text!r} is not HOST:PORT, as in pi1.local:7711")
     return host, int(port_text)
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands before a port: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
 
 
 def is_loopback(address: str) -> bool:
