@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from cluster.errors import ClusterError
 from cluster.interfaces import Interface, IPAddress, LinkKind
-from cluster.peer import bracketed, is_loopback, split_address
+from cluster.peer import Peer, bracketed, is_loopback, split_address
 
 MOST_OFFERED = 8  # of one node: a few networks, each with IPv4 and IPv6
 
@@ -61,6 +61,14 @@ def in_order_of_sense(
     """
     each = [one for address in addresses for one in _scoped(address, ours)]
     return sorted(dict.fromkeys(each), key=lambda one: _rank(one, ours, told or {}))
+
+
+def as_seen_from(peer: Peer, ours: Sequence[Interface]) -> Peer:
+    """A node of which another machine told, its addresses in the order in which to try them here.
+
+    It keeps those that lead nowhere from here, for a message that names them, if all do.
+    """
+    return peer.at(in_order_of_sense(peer.addresses, ours) or peer.addresses)
 
 
 def without_scope(address: str) -> str:

@@ -8,6 +8,8 @@ from typing import Self
 from cluster import settings
 from cluster.errors import ClusterError
 
+MOST_ADDRESSES = 16  # of one node
+_MAX_ADDRESS = 262  # a host name of 255 characters, a colon and a port
 _PORT_DIGITS = 5
 
 
@@ -67,6 +69,25 @@ def split_address(text: str, default_port: int | None = None) -> tuple[str, int]
     if not host or not is_number or int(port_text) > 65535 or (":" in host and not bracketed):
         raise ClusterError(f"{text!r} is not HOST:PORT, as in pi1.local:7711")
     return host, int(port_text)
+
+
+def told_peer(address: str, others: Sequence[str], node_id: str, name: str = "") -> Peer:
+    """A node as another machine tells of it. Raises ``ClusterError``: more or other than addresses.
+
+    Where its addresses lead from here, ``cluster/addresses.py`` finds out.
+    """
+    if len(others) >= MOST_ADDRESSES:
+        raise ClusterError(f"no node has {1 + len(others)} addresses: at most {MOST_ADDRESSES}")
+    for one in (address, *others):
+        check_address(one)
+    return Peer(address, node_id, name, others=tuple(others))
+
+
+def check_address(text: str) -> None:
+    """Raise ``ClusterError`` unless ``text``, from another machine, is ``host:port``."""
+    if len(text) > _MAX_ADDRESS:
+        raise ClusterError(f"an address of {len(text)} characters is none")
+    split_address(text)
 
 
 def bracketed(host: str) -> str:

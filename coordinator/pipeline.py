@@ -35,11 +35,13 @@ class StageAddress:
     name: str
     address: str
     layers: LayerRange
+    others: tuple[str, ...] = ()
+    """Further addresses of the node."""
 
     @property
     def peer(self) -> Peer:
         """The node to call."""
-        return Peer(self.address, self.node_id, self.name)
+        return Peer(self.address, self.node_id, self.name, others=self.others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,9 +254,23 @@ class Session:
             answered = list(pool.map(self._answers, self.stages))
         silent = [stage for stage, well in zip(self.stages, answered, strict=True) if not well]
         if not silent:
-            return seen
+            return self._moved() or seen
         names = ", ".join(f"{s.name} ({s.address}, layers {s.layers})" for s in silent)
         return NodeLost(f"{names} stopped answering: look at that node, then run `pi-cluster up`")
+
+    def _moved(self) -> NodeLost | None:
+        """That nodes have other addresses than the stages before them were told."""
+        moved = [
+            f"{stage.name} was at {stage.address} and is at {found.address} now"
+            for stage in self.stages
+            if (found := self._dialer.found(stage.peer)).address not in stage.peer.addresses
+        ]
+        if not moved:
+            return None
+        return NodeLost(
+            f"{', '.join(moved)}, and the node before it does not reach it there: run `pi-cluster "
+            "up`, which tells it"
+        )
 
     def _answers(self, stage: StageAddress) -> bool:
         try:

@@ -9,7 +9,7 @@ from cluster import discovery, settings
 from cluster.dialing import Dialer
 from cluster.errors import ClusterError, NodeError
 from cluster.node import NodeClient
-from cluster.peer import Peer, is_loopback, parse_nodes, split_address
+from cluster.peer import MOST_ADDRESSES, Peer, is_loopback, parse_nodes, split_address
 from deploy.facts import ClusterFacts, Examined, Silent
 from deploy.host_record import KnownHost, load_hosts
 from deploy.nodes import Node
@@ -89,7 +89,7 @@ class _Examining:
     def _described(self, peer: Peer) -> Node | Silent:
         try:
             with NodeClient(peer, self._dialer) as client:
-                return Node(peer.address, client.describe())
+                return Node(client.peer.address, client.describe(), client.peer.others)
         except ClusterError as error:
             return self._silent(peer, error, why_not(*split_address(peer.address)))
 
@@ -159,4 +159,9 @@ def _known(
     }
     if record:
         known |= {where.node_id: where.peer for where in record.addresses}
-    return list((known | {peer.node_id: peer for peer in heard if not peer.joining}).values())
+    for peer in heard:
+        if not peer.joining:
+            last = known.get(peer.node_id, peer)
+            addresses = dict.fromkeys([*peer.addresses, *last.addresses])
+            known[peer.node_id] = peer.at(list(addresses)[:MOST_ADDRESSES])
+    return list(known.values())

@@ -125,16 +125,18 @@ class GetShardRequest(_message.Message):
     def __init__(self, sha256: _Optional[str] = ..., offset_bytes: _Optional[int] = ...) -> None: ...
 
 class FetchShardRequest(_message.Message):
-    __slots__ = ("sha256", "size_bytes", "address", "node_id")
+    __slots__ = ("sha256", "size_bytes", "address", "node_id", "other_addresses")
     SHA256_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    OTHER_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     sha256: str
     size_bytes: int
     address: str
     node_id: str
-    def __init__(self, sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ..., address: _Optional[str] = ..., node_id: _Optional[str] = ...) -> None: ...
+    other_addresses: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ..., address: _Optional[str] = ..., node_id: _Optional[str] = ..., other_addresses: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class FetchShardReply(_message.Message):
     __slots__ = ("received_bytes",)
@@ -143,7 +145,7 @@ class FetchShardReply(_message.Message):
     def __init__(self, received_bytes: _Optional[int] = ...) -> None: ...
 
 class LoadStageRequest(_message.Message):
-    __slots__ = ("epoch", "manifest", "layers", "next_node", "next_address", "max_step_rows", "max_sequences", "context", "cache_positions", "next_node_id", "previous_node_id")
+    __slots__ = ("epoch", "manifest", "layers", "next_node", "next_address", "max_step_rows", "max_sequences", "context", "cache_positions", "next_node_id", "previous_node_id", "next_other_addresses")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
@@ -155,6 +157,7 @@ class LoadStageRequest(_message.Message):
     CACHE_POSITIONS_FIELD_NUMBER: _ClassVar[int]
     NEXT_NODE_ID_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    NEXT_OTHER_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     manifest: str
     layers: LayerRange
@@ -166,7 +169,8 @@ class LoadStageRequest(_message.Message):
     cache_positions: int
     next_node_id: str
     previous_node_id: str
-    def __init__(self, epoch: _Optional[int] = ..., manifest: _Optional[str] = ..., layers: _Optional[_Union[LayerRange, _Mapping]] = ..., next_node: _Optional[str] = ..., next_address: _Optional[str] = ..., max_step_rows: _Optional[int] = ..., max_sequences: _Optional[int] = ..., context: _Optional[int] = ..., cache_positions: _Optional[int] = ..., next_node_id: _Optional[str] = ..., previous_node_id: _Optional[str] = ...) -> None: ...
+    next_other_addresses: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, epoch: _Optional[int] = ..., manifest: _Optional[str] = ..., layers: _Optional[_Union[LayerRange, _Mapping]] = ..., next_node: _Optional[str] = ..., next_address: _Optional[str] = ..., max_step_rows: _Optional[int] = ..., max_sequences: _Optional[int] = ..., context: _Optional[int] = ..., cache_positions: _Optional[int] = ..., next_node_id: _Optional[str] = ..., previous_node_id: _Optional[str] = ..., next_other_addresses: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LoadStageReply(_message.Message):
     __slots__ = ("weight_bytes",)
@@ -331,12 +335,14 @@ class NodeSpeed(_message.Message):
     def __init__(self, read_bytes_ps: _Optional[float] = ..., macs_ps: _Optional[float] = ..., machine_read_bytes_ps: _Optional[float] = ..., machine_macs_ps: _Optional[float] = ...) -> None: ...
 
 class MeasureLinkRequest(_message.Message):
-    __slots__ = ("address", "node_id")
+    __slots__ = ("address", "node_id", "other_addresses")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    OTHER_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     address: str
     node_id: str
-    def __init__(self, address: _Optional[str] = ..., node_id: _Optional[str] = ...) -> None: ...
+    other_addresses: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, address: _Optional[str] = ..., node_id: _Optional[str] = ..., other_addresses: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LinkSpeed(_message.Message):
     __slots__ = ("delay_s", "bytes_ps")

@@ -112,7 +112,7 @@ def pipeline(facts: ClusterFacts) -> Iterator[Finding]:
                 "it serves a pipeline that somebody else brought up",
                 "pi-cluster up, unless the other one is to stay",
             )
-        if where.address != node.peer.address and not is_loopback(node.peer.address):
+        if node.peer.address not in where.peer.addresses and not is_loopback(node.peer.address):
             yield warning(
                 node.name,
                 f"it was at {where.address} when the pipeline came up, and is at "
