@@ -1,6 +1,7 @@
 """How a node is called: in the clear on this machine, with mutual TLS everywhere else."""
 
 import threading
+import time
 from typing import Protocol
 
 import grpc
@@ -14,6 +15,8 @@ from cluster.peer import Peer, is_loopback
 from cluster.probing import accepting
 
 _MAX_REMEMBERED = 1_000
+_SURE_S = 1.0  # what was reached so recently is there
+_STILL_THERE_S = 2.0  # of which a lost packet costs one
 
 
 class Dialer(Protocol):
@@ -54,7 +57,7 @@ class PlainDialer:
                 "cluster: make them with `pi-cluster init`, or give --insecure if everyone on this "
                 "network may use the nodes and read along"
             )
-        address = self._reached.address(peer)
+        address = self._reached.still(peer)
         if address is None and peer.node_id and not is_loopback(peer.address):
             address = next(accepting(allowed, settings.CONNECT_TIMEOUT_S), None)
             if address is None:
@@ -101,7 +104,7 @@ class SecureDialer:
     def connect(self, peer: Peer) -> grpc.Channel:
         """Raises ``NodeLost`` or ``AccessError`` with the reason when it cannot be called."""
         now, channel_credentials = self._current()
-        address, node_id = self._reached.address(peer), peer.node_id
+        address, node_id = self._reached.still(peer), peer.node_id
         if address is None:
             address, node_id = _look(peer, now)
             # A name that was given by hand may lead to another node the next time.
@@ -140,20 +143,31 @@ class SecureDialer:
 
 
 class _Reached:
-    """At which address each node was reached; used from several threads."""
+    """At which address each node was reached, and when; used from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._addresses: dict[Peer, str] = {}
+        self._addresses: dict[Peer, tuple[str, float]] = {}
 
-    def address(self, peer: Peer) -> str | None:
-        """Where it was reached the last time; None if it was not, or not well."""
+    def still(self, peer: Peer) -> str | None:
+        """Where it was reached and somebody still accepts connections; None if it is nowhere.
+
+        gRPC would go on trying an address that a router has taken from the node meanwhile.
+        """
         with self._lock:
-            return self._addresses.get(peer)
+            address, since = self._addresses.get(peer, (None, 0.0))
+        if address is None or time.monotonic() - since < _SURE_S:
+            return address
+        if next(accepting([address], _STILL_THERE_S), None) is None:
+            self.forget(peer)
+            return None
+        self.note(peer, address)
+        return address
 
     def first(self, peer: Peer) -> Peer:
         """The node with that address first."""
-        address = self.address(peer)
+        with self._lock:
+            address, _ = self._addresses.get(peer, (None, 0.0))
         if address is None or address == peer.address:
             return peer
         return peer.at([address, *(one for one in peer.addresses if one != address)])
@@ -161,8 +175,8 @@ class _Reached:
     def note(self, peer: Peer, address: str) -> None:
         """It was reached there."""
         with self._lock:
-            if len(self._addresses) < _MAX_REMEMBERED:
-                self._addresses[peer] = address
+            if peer in self._addresses or len(self._addresses) < _MAX_REMEMBERED:
+                self._addresses[peer] = address, time.monotonic()
 
     def forget(self, peer: Peer) -> None:
         """It is to be looked for anew."""
