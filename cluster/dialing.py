@@ -12,7 +12,7 @@ from cluster.credentials import Credentials, LiveCredentials
 from cluster.errors import AccessError, ClusterError, NodeLost
 from cluster.handshake import shown_certificate, unreachable, who_answers
 from cluster.peer import Peer, is_loopback
-from cluster.probing import accepting
+from cluster.probing import accepting, ways_to
 
 _MAX_REMEMBERED = 1_000
 _SURE_S = 1.0  # what was reached so recently is there
@@ -191,10 +191,8 @@ class _Reached:
 
 def _look(peer: Peer, credentials: Credentials) -> tuple[str, str]:
     """The first address at which a node proves to be the one that is meant, and its id."""
-    if not peer.others:
-        return peer.address, who_answers(peer, credentials, settings.CONNECT_TIMEOUT_S).id
     failure: ClusterError | None = None
-    for address in accepting(peer.addresses, settings.CONNECT_TIMEOUT_S):
+    for address in ways_to(peer, settings.CONNECT_TIMEOUT_S):
         try:
             there = peer.at([address])
             return address, who_answers(there, credentials, settings.CONNECT_TIMEOUT_S).id

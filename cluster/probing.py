@@ -4,11 +4,11 @@ import contextlib
 import selectors
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from cluster.errors import ClusterError
-from cluster.peer import split_address
+from cluster.peer import Peer, split_address
 
 _Place = tuple[Any, ...]  # as ``socket.getaddrinfo`` has it
 
@@ -41,6 +41,11 @@ def accepting(addresses: Sequence[str], timeout_s: float) -> Iterator[str]:
                         yield key.data
             if not waiting:
                 return
+
+
+def ways_to(peer: Peer, timeout_s: float) -> Iterable[str]:
+    """The addresses of a node that are worth a handshake: those that accept, if it has several."""
+    return accepting(peer.addresses, timeout_s) if peer.others else [peer.address]
 
 
 def _places(address: str) -> list[_Place]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from cluster import discovery, settings
+from cluster.addresses import without_scope
 from cluster.dialing import Dialer
 from cluster.errors import ClusterError, NodeError
 from cluster.node import NodeClient
@@ -115,7 +116,7 @@ class _Examining:
 def _others(node: Node, all_nodes: Sequence[Node]) -> list[str]:
     """Addresses of the other nodes; loopback ones only where they mean the same machine."""
     return [
-        other.address
+        without_scope(other.address)
         for other in all_nodes
         if other.about.node_id != node.about.node_id
         and (not is_loopback(other.address) or other.about.machine_id == node.about.machine_id)

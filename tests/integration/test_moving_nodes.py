@@ -2,7 +2,7 @@
 
 import re
 import sys
-from contextlib import ExitStack
+from contextlib import contextmanager
 
 import pytest
 
@@ -77,36 +77,37 @@ def switch(tmp_path_factory):
         yield made
 
 
+@contextmanager
+def home_of(computers, folder, cache):
+    """An operator's cluster, and nodes on the other computers that have joined and answer."""
+    operator, *others = computers
+    with OperatorsCluster(operator, folder, cache) as made:
+        assert made.run("init").code == 0
+        out = made.run("token", "create", "--count", str(len(others))).out
+        made.pis = [Pi(made, one, f"pi{number}") for number, one in enumerate(others, 1)]
+        for pi, token in zip(made.pis, re.findall(r"join (\S+)", out), strict=True):
+            pi.start("join", token, "--foreground")
+        first = made.run("up", timeout_s=PATIENCE_S)
+        assert first.code == 0 and f"{len(others)} stages" in first.err, first
+        yield made
+
+
 @pytest.fixture(scope="module")
 def home(switch, tmp_path_factory, integration_folder):
     """An operator, and two nodes that have joined: pi1 with a cable, pi2 with cable and Wi-Fi."""
+    wiring = {"operator": 1, "pi1": 1, "pi2": 2, "somebody": 1}
     computers = [
-        switch.computer(name, *interfaces)
-        for name, interfaces in (
-            ("operator", ["eth0"]),
-            ("pi1", ["eth0"]),
-            ("pi2", ["eth0", "wlan0"]),
-            ("somebody", ["eth0"]),
-        )
+        switch.computer(name, *("eth0", "wlan0")[:count]) for name, count in wiring.items()
     ]
     for number, computer in enumerate(computers, 1):
         computer.sysctl("net.ipv6.conf.all.disable_ipv6=1")
         computer.ip("addr", "add", f"10.9.0.{number}/24", "dev", "eth0")
-    operator, one, two, somebody = computers
-    two.ip("addr", "add", "10.9.0.103/24", "dev", "wlan0")
+    *cluster, somebody = computers
+    cluster[2].ip("addr", "add", "10.9.0.103/24", "dev", "wlan0")
     # Each interface of pi2 answers for its own address alone, as if its radio were elsewhere.
-    two.sysctl("net.ipv4.conf.all.arp_ignore=1")
-    folder = tmp_path_factory.mktemp("home")
-    with ExitStack() as stack:
-        made = stack.enter_context(OperatorsCluster(operator, folder, integration_folder / "cache"))
+    cluster[2].sysctl("net.ipv4.conf.all.arp_ignore=1")
+    with home_of(cluster, tmp_path_factory.mktemp("home"), integration_folder / "cache") as made:
         made.somebody = somebody
-        assert made.run("init").code == 0
-        out = made.run("token", "create", "--count", "2").out
-        made.pis = [Pi(made, one, "pi1"), Pi(made, two, "pi2")]
-        for pi, token in zip(made.pis, re.findall(r"join (\S+)", out), strict=True):
-            pi.start("join", token, "--foreground")
-        first = made.run("up", timeout_s=PATIENCE_S)
-        assert first.code == 0 and "2 stages" in first.err, first
         yield made
 
 
@@ -197,3 +198,20 @@ def test_with_mdns_blocked_nodes_that_were_met_before_are_asked_all_the_same(clu
         assert outcome.code == 0 and "already up" in outcome.err, outcome
     finally:
         cluster.computer.ip("link", "set", "eth0", "multicast", "on")
+
+
+@pytest.mark.parametrize("network", ["", "fd00:9::"])
+def test_a_pipeline_on_a_network_of_ipv6_alone_comes_up_and_answers(
+    tmp_path, integration_folder, network
+):
+    """By link-local addresses, whose names of interfaces mean nothing to others, or unique ones."""
+    with Switch(tmp_path) as switch:
+        computers = [switch.computer(name, "eth0") for name in ("operator", "pi1", "pi2")]
+        for number, computer in enumerate(computers, 1):
+            if network:
+                computer.ip("addr", "add", f"{network}{number}/64", "dev", "eth0")
+        with home_of(computers, tmp_path, integration_folder / "cache") as cluster:
+            assert len(cluster.ids()) == 8
+            found = cluster.run("doctor", timeout_s=PATIENCE_S).out
+            assert (network or "fe80::") in found
+            assert "IGMP" not in found and "cannot connect" not in found, found
