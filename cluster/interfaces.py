@@ -12,7 +12,7 @@ import ifaddr
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_CONTAINER_NAMES = ("docker", "br-", "veth", "virbr", "cni", "podman", "lxc", "lxd", "vnet")
+CONTAINER_NAMES = ("docker", "br-", "veth", "virbr", "cni", "podman", "lxc", "lxd", "vnet")
 _TUNNEL_NAMES = ("tun", "wg", "tailscale", "zt", "ppp", "ipsec", "vpn", "nordlynx", "ham")
 _WIRELESS_NAMES = ("wl",)
 # ARPHRD_... of linux/if_arp.h: PPP, IP in IP, IPv6 in IP, GRE, GRE over IPv6, none (tun, WireGuard)
@@ -93,7 +93,7 @@ def kind_of(name: str, addresses: tuple[InterfaceAddress, ...], root: Path) -> L
         return LinkKind.TUNNEL
     if (folder / "bridge").exists():
         return _kind_of_bridge(folder)
-    if name.startswith(_CONTAINER_NAMES):
+    if name.startswith(CONTAINER_NAMES):
         return LinkKind.CONTAINER
     is_radio = (folder / "wireless").exists() or (folder / "phy80211").exists()
     if is_radio or name.startswith(_WIRELESS_NAMES):

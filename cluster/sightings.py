@@ -18,6 +18,7 @@ MAX_NAME = 64
 _MOST_TOKENS = 4  # by which one known node is said to wait
 
 _NODE_ID = re.compile(r"[A-Za-z0-9-]{1,63}")
+_HOST = re.compile(r"[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9._@:-]{1,15})?")  # with an interface's name
 _TOKEN_ID = re.compile(r"[0-9a-f]{1,16}")
 
 KIND_KEYS = {LinkKind.WIRELESS: "wireless", LinkKind.TUNNEL: "tunnel"}
@@ -55,7 +56,7 @@ class Sightings:
             or not 0 < port < 65536
         ):
             return
-        good = [host for host in hosts if parsed(host) is not None]
+        good = [host for host in hosts if _HOST.fullmatch(host) and parsed(host) is not None]
         if not good:
             return
         self._departed.discard(node_id)

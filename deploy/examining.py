@@ -13,6 +13,7 @@ from cluster.node import NodeClient
 from cluster.peer import MOST_ADDRESSES, Peer, is_loopback, parse_nodes, split_address
 from deploy.facts import ClusterFacts, Examined, Silent
 from deploy.host_record import KnownHost, load_hosts
+from deploy.known_nodes import known_nodes
 from deploy.nodes import Node
 from deploy.own_machine import own_facts
 from deploy.record import PipelineRecord, RecordedStage, has_record, load_record
@@ -36,14 +37,15 @@ def gather_facts(cluster: str, named: str | None, dialer: Dialer) -> ClusterFact
     heard, mdns_error = _listen(cluster)
     hosts, hosts_error = _hosts(cluster)
     examiner = _Examining(cluster, dialer, record, hosts)
-    nodes, silent = examiner.examine(listed or _known(record, hosts, heard))
+    met, met_error = _met(cluster)
+    nodes, silent = examiner.examine(listed or _known(record, hosts, met, heard))
     return ClusterFacts(
         cluster=cluster,
         operator=own_facts(cluster, tuple(peer.node_id for peer in heard), mdns_error),
         nodes=tuple(nodes),
         silent=tuple(silent),
         epoch=record.epoch if record else None,
-        record_error=record_error or hosts_error,
+        record_error=record_error or hosts_error or met_error,
         now_unix_s=time.time(),
     )
 
@@ -149,8 +151,19 @@ def _hosts(cluster: str) -> tuple[list[KnownHost], str]:
         return [], str(error)
 
 
+def _met(cluster: str) -> tuple[list[Peer], str]:
+    """The nodes that answered an `up` before, or why what it remembers cannot be read."""
+    try:
+        return known_nodes(cluster), ""
+    except ClusterError as error:
+        return [], str(error)
+
+
 def _known(
-    record: PipelineRecord | None, hosts: Sequence[KnownHost], heard: Sequence[Peer]
+    record: PipelineRecord | None,
+    hosts: Sequence[KnownHost],
+    met: Sequence[Peer],
+    heard: Sequence[Peer],
 ) -> list[Peer]:
     """Each node once: where it is heard now, or else where it was when it was set up or used."""
     known = {
@@ -158,6 +171,7 @@ def _known(
         for host in hosts
         if host.node_id
     }
+    known |= {peer.node_id: peer for peer in met}
     if record:
         known |= {where.node_id: where.peer for where in record.addresses}
     for peer in heard:

@@ -25,18 +25,22 @@ _MAX_NAME = 64
 
 
 def known_nodes(cluster: str) -> list[Peer]:
-    """Those of the last pipeline, and others that answered an `up` and still belong to the cluster.
+    """Those that answered an `up` and whose certificates hold.
 
-    Raises ``StateError`` naming the file when it cannot be read.
+    Without certificates nobody can be told to leave, so there it is those of the last pipeline
+    alone, with those that got no stage. Raises ``StateError`` naming the file when it cannot be
+    read.
     """
     met = _read(settings.cluster_state(cluster) / _NAME)
+    members: set[str] = set()
     with contextlib.suppress(StateError):  # none is up, or `up` is about to replace what is torn
-        met |= {stage.node_id: stage.peer for stage in load_record(cluster).addresses}
+        record = load_record(cluster)
+        met |= {stage.node_id: stage.peer for stage in record.addresses}
+        members = {*record.unused, *(stage.node_id for stage in record.addresses)}
     folder = settings.cluster_config(cluster)
     if is_initialised(folder):
-        good = {one.id for one in ClusterAuthority(folder, cluster).good}
-        met = {node_id: peer for node_id, peer in met.items() if node_id in good}
-    return list(met.values())
+        members = {one.id for one in ClusterAuthority(folder, cluster).good}
+    return [peer for node_id, peer in met.items() if node_id in members]
 
 
 def remember_nodes(folder: Path, nodes: Sequence[Peer]) -> None:

@@ -79,6 +79,8 @@ def test_an_id_that_no_node_can_have_is_passed_over(node_id):
         (["10.0.0.1"], 65536, told()),
         ([], 7711, told()),
         (["evil.example"], 7711, told()),
+        (["10.0.0.1%\x1b[2J"], 7711, told()),
+        (["fe80::1%" + "x" * 16], 7711, told()),
         (["10.0.0.1"], 7711, told(cluster="away")),
         (["10.0.0.1"], 7711, {}),
         (["10.0.0.1"], 7711, told(joining="no token")),
