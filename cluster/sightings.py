@@ -13,7 +13,7 @@ from cluster.addresses import in_order_of_sense, parsed
 from cluster.interfaces import Interface, LinkKind
 from cluster.peer import MOST_ADDRESSES, Peer, bracketed
 
-MOST_NODES = 256  # that were not known before; those that were are heard in any case
+MOST_NODES = 128  # that were not known before; those that were are heard in any case
 MAX_NAME = 64
 _MOST_TOKENS = 4  # by which one known node is said to wait
 

@@ -15,6 +15,7 @@ from deploy.known_nodes import known_nodes, not_found
 from protos import pi_cluster_pb2 as pb
 
 _MAX_TOKEN_ID = 16
+_MOST_WARNINGS = 16
 _MOST_HEARD = MOST_ADDRESSES * 3 // 4
 
 
@@ -65,11 +66,14 @@ def find_nodes(
                 ]
             )
         )
-    waiting = [
-        f"leaving out {peer.label}, which waits to join by token {peer.joining[:_MAX_TOKEN_ID]!r}"
-        for peer in heard.peers
-        if peer.joining and peer.node_id not in present
-    ]
+    waiting = _few(
+        [
+            f"leaving out {peer.label}, which waits to join by token "
+            f"{peer.joining[:_MAX_TOKEN_ID]!r}"
+            for peer in heard.peers
+            if peer.joining and peer.node_id not in present
+        ]
+    )
     if heard.left_out:
         waiting.append(
             f"more than {MOST_NODES} unknown nodes of cluster {cluster!r} are announced here: "
@@ -123,8 +127,19 @@ def answering_nodes(
             nodes.append(answer)
     nodes += others
     if not nodes:
-        raise NodeError("\n".join(["no worker that was found can be used:", *warnings]))
-    return _checked(nodes, cluster), warnings
+        raise NodeError("\n".join(["no worker that was found can be used:", *_few(warnings)]))
+    return _checked(nodes, cluster), _few(warnings)
+
+
+def _few(warnings: Sequence[str]) -> list[str]:
+    """As many as a person reads: anybody can announce nodes that do not answer."""
+    more = len(warnings) - _MOST_WARNINGS
+    if more <= 0:
+        return list(warnings)
+    return [
+        *warnings[:_MOST_WARNINGS],
+        f"leaving out {more} more that were found, for such reasons",
+    ]
 
 
 def ask_nodes(peers: Sequence[Peer], cluster: str, dialer: Dialer) -> list[Node]:

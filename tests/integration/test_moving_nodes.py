@@ -20,6 +20,7 @@ from zeroconf import DNSOutgoing, ServiceInfo
 from zeroconf.const import _FLAGS_AA, _FLAGS_QR_RESPONSE
 from cluster.discovery import SERVICE_TYPE
 cluster, us, *node_ids = sys.argv[1:]
+crowd = 0
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
     out.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(us))
     print("lying", flush=True)
@@ -29,11 +30,15 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
                 SERVICE_TYPE, f"{node_id}.{SERVICE_TYPE}", port=7711, server=f"{node_id}.local.",
                 addresses=[ipaddress.ip_address(us).packed], properties={"cluster": cluster},
             )
-            for pointer in (info.dns_pointer(), info.dns_pointer(override_ttl=0)):
+            pointers = [info.dns_pointer(), info.dns_pointer(override_ttl=0)]
+            for pointer in pointers[: 1 if crowd else 2]:
                 packet = DNSOutgoing(_FLAGS_QR_RESPONSE | _FLAGS_AA)
                 for record in (pointer, info.dns_service(), info.dns_text(), *info.dns_addresses()):
                     packet.add_answer_at_time(record, 0)
                 out.sendto(packet.packets()[0], ("224.0.0.251", 5353))
+        if not sys.argv[4:]:  # of one node it is told that there are ever more
+            crowd += 1
+            node_ids = [f"{sys.argv[3]}{crowd:x}x{one}" for one in range(20)]
         time.sleep(0.02)
 """
 
@@ -169,6 +174,19 @@ def test_goodbyes_and_wrong_addresses_in_the_name_of_nodes_do_not_shrink_a_plan(
             outcome = cluster.run("up", timeout_s=PATIENCE_S)
             assert outcome.code == 0 and "already up" in outcome.err, outcome
             assert "going on without" not in outcome.err
+        assert lying.process.poll() is None, lying.error_text
+    finally:
+        lying.stop()
+
+
+def test_thousands_of_announced_nodes_do_not_crowd_out_those_that_are_known(cluster):
+    lying = cluster.somebody.start(sys.executable, "-c", LIE, cluster.name, "10.9.0.4", "nobody")
+    try:
+        assert lying.read_line() == "lying"
+        outcome = cluster.run("up", timeout_s=PATIENCE_S)
+        assert outcome.code == 0 and "already up" in outcome.err, outcome
+        assert "somebody floods this network" in outcome.err
+        assert len(outcome.err.splitlines()) < 60
         assert lying.process.poll() is None, lying.error_text
     finally:
         lying.stop()
