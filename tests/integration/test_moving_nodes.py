@@ -220,6 +220,32 @@ def test_with_mdns_blocked_nodes_that_were_met_before_are_asked_all_the_same(clu
         cluster.computer.ip("link", "set", "eth0", "multicast", "on")
 
 
+def test_where_a_stage_cannot_find_the_next_the_error_says_up_and_that_works(cluster):
+    before = cluster.ids()
+    pi1, pi2 = cluster.pis
+    pi1.running.stop()
+    pi1.start("worker", "--no-mdns")  # which neither announces nor looks for others
+    try:
+        for interface in ("eth0", "wlan0"):
+            pi2.ip("addr", "flush", "dev", interface)
+        pi2.ip("addr", "add", "10.9.0.44/24", "dev", "eth0")
+        eventually(
+            lambda: cluster.computer.listen(cluster.name, 1.5),
+            lambda peers: any(peer["address"] == "10.9.0.44:7711" for peer in peers),
+            PATIENCE_S,
+        )
+        outcome = cluster.run("prompt", *ASKED, timeout_s=PATIENCE_S)
+        assert outcome.code == 1, outcome
+        for words in ("pi2 was at", "is at 10.9.0.44:7711 now", "run `pi-cluster up`"):
+            assert words in outcome.err, outcome
+        up = cluster.run("up", timeout_s=PATIENCE_S)
+        assert up.code == 0 and "ready: 2 stages, 0 B moved" in up.err, up
+        assert cluster.ids() == before
+    finally:
+        pi1.running.stop()
+        pi1.start("worker")
+
+
 @pytest.mark.parametrize("network", ["", "fd00:9::"])
 def test_a_pipeline_on_a_network_of_ipv6_alone_comes_up_and_answers(
     tmp_path, integration_folder, network
