@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from cluster import settings
-from cluster.errors import ClusterError
+from cluster.errors import ClusterError, NodeError
 
 MOST_ADDRESSES = 16  # of one node
 _MAX_ADDRESS = 262  # a host name of 255 characters, a colon and a port
@@ -77,7 +77,7 @@ def told_peer(address: str, others: Sequence[str], node_id: str, name: str = "")
     Where its addresses lead from here, ``cluster/addresses.py`` finds out.
     """
     if len(others) >= MOST_ADDRESSES:
-        raise ClusterError(f"no node has {1 + len(others)} addresses: at most {MOST_ADDRESSES}")
+        raise NodeError(f"no node has {1 + len(others)} addresses: at most {MOST_ADDRESSES}")
     for one in (address, *others):
         check_address(one)
     return Peer(address, node_id, name, others=tuple(others))
@@ -86,7 +86,7 @@ def told_peer(address: str, others: Sequence[str], node_id: str, name: str = "")
 def check_address(text: str) -> None:
     """Raise ``ClusterError`` unless ``text``, from another machine, is ``host:port``."""
     if len(text) > _MAX_ADDRESS:
-        raise ClusterError(f"an address of {len(text)} characters is none")
+        raise NodeError(f"an address of {len(text)} characters is none")
     split_address(text)
 
 
