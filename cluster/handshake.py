@@ -87,6 +87,11 @@ def _connected(peer: Peer, timeout_s: float) -> socket.socket:
     raise _lost(peer, reason)
 
 
+def unreachable(peer: Peer) -> NodeLost:
+    """That nobody accepts a connection at any of a node's addresses."""
+    return _lost(peer, f"no reply at {', '.join(peer.addresses)}")
+
+
 def _lost(peer: Peer, reason: str) -> NodeLost:
     return NodeLost(f"{peer.label} does not answer ({reason}): see whether its worker runs")
 

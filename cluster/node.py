@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Self
 import grpc
 
 from cluster import settings, wire
+from cluster.addresses import for_others
 from cluster.certification import Certification
 from cluster.dialing import Dialer
 from cluster.errors import NodeError, NodeLost, StoreError
@@ -41,6 +42,8 @@ class NodeClient:
         self.label = peer.label
         self._explain = functools.partial(dialer.explain, peer)
         self._channel = dialer.connect(peer, apart)
+        self.peer = dialer.found(peer)
+        """The node with the address first at which it was reached."""
         self._stub = rpc.WorkerStub(self._channel)
 
     def describe(self, timeout_s: float = settings.CONNECT_TIMEOUT_S) -> pb.NodeDescription:
@@ -120,11 +123,13 @@ class NodeClient:
         Raises ``ShardChanged`` when the source sent other bytes, ``NodeError`` when it sent
         none, ``NodeLost`` when the node itself is lost.
         """
+        address, *others = for_others(source.addresses)
         request = pb.FetchShardRequest(
             sha256=file.sha256,
             size_bytes=file.size_bytes,
-            address=source.address,
+            address=address,
             node_id=source.node_id,
+            other_addresses=others,
         )
         received, since = -1, time.monotonic()
         with wire.restored_errors(self.label, self._explain):
@@ -207,7 +212,10 @@ class NodeClient:
 
     def measure_link(self, other: Peer) -> Link:
         """How fast the node reaches another worker."""
-        request = pb.MeasureLinkRequest(address=other.address, node_id=other.node_id)
+        address, *others = for_others(other.addresses)
+        request = pb.MeasureLinkRequest(
+            address=address, node_id=other.node_id, other_addresses=others
+        )
         with wire.restored_errors(self.label, self._explain):
             speed = self._stub.MeasureLink(request, timeout=settings.MEASURE_TIMEOUT_S)
         try:

@@ -1,13 +1,17 @@
 """Where a node is, and what is known of who it is."""
 
 import ipaddress
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 from cluster import settings
-from cluster.errors import ClusterError
+from cluster.errors import ClusterError, NodeError
 from cluster.shown import shown_line
 
-_MAX_CHARACTERS = 300  # a host name of 255, brackets and a port
+MOST_ADDRESSES = 16  # of one node
+_MAX_ADDRESS = 262  # a host name of 255 characters, a colon and a port
+_MAX_CHARACTERS = 300  # of anything that is shown of a node
 _PORT_DIGITS = 5
 
 
@@ -22,11 +26,23 @@ class Peer:
     name: str = ""
     joining: str = ""
     """Id of the token by which it waits to join; empty for a node that has joined."""
+    others: tuple[str, ...] = ()
+    """Further addresses, tried in this order where ``address`` does not lead to the node."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All of them, in the order in which they are tried."""
+        return (self.address, *self.others)
+
+    def at(self, addresses: Sequence[str]) -> Self:
+        """The same node at other addresses, of which there is at least one."""
+        return replace(self, address=addresses[0], others=tuple(addresses[1:]))
 
     def __post_init__(self) -> None:
         # Anybody may announce anything, and all of it ends up in messages.
         for field in ("address", "node_id", "name", "joining"):
-            object.__setattr__(self, field, shown_line(getattr(self, field))[:_MAX_CHARACTERS])
+            object.__setattr__(self, field, _shown(getattr(self, field)))
+        object.__setattr__(self, "others", tuple(map(_shown, self.others[:MOST_ADDRESSES])))
 
     @property
     def label(self) -> str:
@@ -63,6 +79,30 @@ def split_address(text: str, default_port: int | None = None) -> tuple[str, int]
     return host, int(port_text)
 
 
+def told_peer(address: str, others: Sequence[str], node_id: str, name: str = "") -> Peer:
+    """A node as another machine tells of it. Raises ``ClusterError``: more or other than addresses.
+
+    Where its addresses lead from here, ``cluster/addresses.py`` finds out.
+    """
+    if len(others) >= MOST_ADDRESSES:
+        raise NodeError(f"no node has {1 + len(others)} addresses: at most {MOST_ADDRESSES}")
+    for one in (address, *others):
+        check_address(one)
+    return Peer(address, node_id, name, others=tuple(others))
+
+
+def check_address(text: str) -> None:
+    """Raise ``ClusterError`` unless ``text``, from another machine, is ``host:port``."""
+    if len(text) > _MAX_ADDRESS:
+        raise NodeError(f"an address of {len(text)} characters is none")
+    split_address(text)
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands before a port: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
 def is_loopback(address: str) -> bool:
     """Whether nobody but this machine is reached at ``host:port``."""
     host, _ = split_address(address)
@@ -70,3 +110,7 @@ def is_loopback(address: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _shown(text: str) -> str:
+    return shown_line(text)[:_MAX_CHARACTERS]

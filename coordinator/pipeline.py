@@ -36,11 +36,13 @@ class StageAddress:
     name: str
     address: str
     layers: LayerRange
+    others: tuple[str, ...] = ()
+    """Further addresses of the node."""
 
     @property
     def peer(self) -> Peer:
         """The node to call."""
-        return Peer(self.address, self.node_id, self.name)
+        return Peer(self.address, self.node_id, self.name, others=self.others)
 
     @property
     def label(self) -> str:
@@ -307,7 +309,7 @@ class Session:
             return _stopped(silent)
         if slept := self._watch.own_silence():
             return slept
-        return seen if seen.node_ids else self._watch.recent() or seen
+        return self._moved() or (seen if seen.node_ids else self._watch.recent() or seen)
 
     def _give_up(self, lost: NodeLost) -> None:
         """The watch has waited for long enough; whatever still waits returns."""
@@ -316,6 +318,20 @@ class Session:
         for call in (self._inlet, self._results):
             if call is not None:
                 call.cancel()
+
+    def _moved(self) -> NodeLost | None:
+        """That nodes have other addresses than the stages before them were told."""
+        moved = [
+            f"{stage.name} was at {stage.address} and is at {found.address} now"
+            for stage in self.stages
+            if (found := self._dialer.found(stage.peer)).address not in stage.peer.addresses
+        ]
+        if not moved:
+            return None
+        return NodeLost(
+            f"{', '.join(moved)}, and the node before it does not reach it there: run `pi-cluster "
+            "up`, which tells it"
+        )
 
     def _answers(self, stage: StageAddress) -> bool:
         try:

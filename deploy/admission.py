@@ -19,9 +19,10 @@ from cluster.certificates import Identity, Role, key_hash
 from cluster.dialing import Dialer
 from cluster.discovery import discover
 from cluster.errors import AccessError, ClusterError, NodeError
-from cluster.handshake import shown_certificate
+from cluster.handshake import shown_certificate, unreachable
 from cluster.node import NodeClient
 from cluster.peer import Peer, parse_nodes
+from cluster.probing import ways_to
 from cluster.shown import shown_line
 from cluster.tokens import NONCE_BYTES, TokenBook
 from deploy import screen
@@ -89,10 +90,13 @@ class Admitter:
             return list(pool.map(self._admit, peers))
 
     def _admit(self, peer: Peer) -> Admission:
-        try:
-            return Admission(self._let_in(peer), None)
-        except ClusterError as error:
-            return Admission(peer, error)
+        failure: ClusterError | None = None
+        for address in ways_to(peer, settings.CONNECT_TIMEOUT_S):
+            try:
+                return Admission(self._let_in(peer.at([address])), None)
+            except ClusterError as error:
+                failure = failure or error
+        return Admission(peer, failure or unreachable(peer))
 
     def _let_in(self, peer: Peer) -> Peer:
         shown = shown_certificate(peer, settings.CONNECT_TIMEOUT_S)

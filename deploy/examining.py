@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from cluster import discovery, settings
+from cluster.addresses import without_scope
 from cluster.dialing import Dialer
 from cluster.errors import ClusterError, NodeError
 from cluster.node import NodeClient
-from cluster.peer import Peer, is_loopback, parse_nodes, split_address
+from cluster.peer import MOST_ADDRESSES, Peer, is_loopback, parse_nodes, split_address
 from deploy.facts import ClusterFacts, Examined, Silent
 from deploy.host_record import KnownHost, load_hosts
+from deploy.known_nodes import known_nodes
 from deploy.nodes import Node
 from deploy.own_machine import own_facts
 from deploy.record import PipelineRecord, RecordedStage, has_record, load_record
@@ -40,7 +42,8 @@ def gather_facts(
     heard, mdns_error = _listen(cluster)
     hosts, hosts_error = _hosts(cluster)
     examiner = _Examining(cluster, dialer, record, hosts)
-    peers = listed or _known(record, hosts, heard)
+    met, met_error = _met(cluster)
+    peers = listed or _known(record, hosts, met, heard)
     first(peers)
     nodes, silent = examiner.examine(peers)
     return ClusterFacts(
@@ -49,7 +52,7 @@ def gather_facts(
         nodes=tuple(nodes),
         silent=tuple(silent),
         epoch=record.epoch if record else None,
-        record_error=record_error or hosts_error,
+        record_error=record_error or hosts_error or met_error,
         now_unix_s=time.time(),
     )
 
@@ -96,7 +99,7 @@ class _Examining:
     def _described(self, peer: Peer) -> Node | Silent:
         try:
             with NodeClient(peer, self._dialer) as client:
-                return Node(peer.address, client.describe())
+                return Node(client.peer.address, client.describe(), client.peer.others)
         except ClusterError as error:
             return self._silent(peer, error, why_not(*split_address(peer.address)))
 
@@ -122,7 +125,7 @@ class _Examining:
 def _others(node: Node, all_nodes: Sequence[Node]) -> list[str]:
     """Addresses of the other nodes; loopback ones only where they mean the same machine."""
     return [
-        other.address
+        without_scope(other.address)
         for other in all_nodes
         if other.about.node_id != node.about.node_id
         and (not is_loopback(other.address) or other.about.machine_id == node.about.machine_id)
@@ -155,8 +158,19 @@ def _hosts(cluster: str) -> tuple[list[KnownHost], str]:
         return [], str(error)
 
 
+def _met(cluster: str) -> tuple[list[Peer], str]:
+    """The nodes that answered an `up` before, or why what it remembers cannot be read."""
+    try:
+        return known_nodes(cluster), ""
+    except ClusterError as error:
+        return [], str(error)
+
+
 def _known(
-    record: PipelineRecord | None, hosts: Sequence[KnownHost], heard: Sequence[Peer]
+    record: PipelineRecord | None,
+    hosts: Sequence[KnownHost],
+    met: Sequence[Peer],
+    heard: Sequence[Peer],
 ) -> list[Peer]:
     """Each node once: where it is heard now, or else where it was when it was set up or used."""
     known = {
@@ -164,6 +178,12 @@ def _known(
         for host in hosts
         if host.node_id
     }
+    known |= {peer.node_id: peer for peer in met}
     if record:
         known |= {where.node_id: where.peer for where in record.addresses}
-    return list((known | {peer.node_id: peer for peer in heard if not peer.joining}).values())
+    for peer in heard:
+        if not peer.joining:
+            last = known.get(peer.node_id, peer)
+            addresses = dict.fromkeys([*peer.addresses, *last.addresses])
+            known[peer.node_id] = peer.at(list(addresses)[:MOST_ADDRESSES])
+    return list(known.values())

@@ -4,6 +4,8 @@ import ipaddress
 import socket
 from collections.abc import Sequence
 
+from cluster.peer import bracketed
+
 _PATIENCE_S = 1.0
 
 
@@ -14,12 +16,12 @@ def reachable(addresses: Sequence[str], port: int) -> str | None:
             parsed = ipaddress.ip_address(address)
         except ValueError:
             continue
-        # Workers listen on IPv4, and loopback would be this machine's own.
-        if parsed.version != 4 or parsed.is_loopback:
+        # Loopback would be this machine's own, and a link-local address lacks the name of its link.
+        if parsed.is_loopback or (parsed.version == 6 and parsed.is_link_local):
             continue
         try:
             with socket.create_connection((address, port), _PATIENCE_S):
-                return f"{address}:{port}"
+                return f"{bracketed(address)}:{port}"
         except OSError:
             continue
     return None

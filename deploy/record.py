@@ -17,6 +17,7 @@ from cluster.atomic_file import write_bytes
 from cluster.errors import ClusterError, StateError, VersionError
 from cluster.manifest import MAX_MANIFEST_BYTES, Manifest
 from cluster.objective import Objective
+from cluster.peer import MOST_ADDRESSES
 from cluster.plan import LayerRange
 from cluster.prediction import Prediction
 from cluster.store import Store
@@ -196,6 +197,7 @@ def _stage_json(stage: RecordedStage) -> dict[str, Any]:
         "node_id": where.node_id,
         "name": where.name,
         "address": where.address,
+        "other_addresses": list(where.others),
         "layers": [where.layers.start, where.layers.stop],
         "weight_bytes": stage.weight_bytes,
         "memory_bytes": stage.memory_bytes,
@@ -208,5 +210,6 @@ def _stage(values: dict[str, Any]) -> RecordedStage:
         str(values["name"]),
         str(values["address"]),
         LayerRange(*values["layers"]),
+        tuple(map(str, values.get("other_addresses", ())))[:MOST_ADDRESSES],
     )
     return RecordedStage(where, int(values["weight_bytes"]), int(values["memory_bytes"]))

@@ -7,6 +7,7 @@ from cluster.authority import ClusterAuthority, can_sign, is_initialised
 from cluster.certificates import Role
 from cluster.dialing import Dialer
 from cluster.node import NodeClient
+from cluster.rediscovery import Rediscovering
 from deploy import screen
 from deploy.access import dialer_for, wants_renewal
 from deploy.membership import Member, reissue, tell
@@ -15,7 +16,7 @@ from deploy.record import PipelineRecord
 
 
 def dialer_to_ask(cluster: str, record: PipelineRecord) -> Dialer:
-    """What opens channels to the pipeline that is up, as a coordinator.
+    """What opens channels to the pipeline that is up, as a coordinator, wherever its nodes are now.
 
     Raises as :func:`dialer_for`. Where the authority is, nodes whose certificates are past half of
     their life get new ones first: a cluster that is asked now and then never stops.
@@ -24,7 +25,7 @@ def dialer_to_ask(cluster: str, record: PipelineRecord) -> Dialer:
     folder = settings.cluster_config(cluster)
     if can_sign(folder):
         _renew_due(ClusterAuthority(folder, cluster), record)
-    return dialer
+    return Rediscovering(dialer, cluster)
 
 
 def _renew_due(authority: ClusterAuthority, record: PipelineRecord) -> None:

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from cluster.addresses import for_others
 from cluster.dialing import Dialer
 from cluster.errors import ClusterError, PipelineBusy
 from cluster.manifest import Manifest
@@ -83,11 +84,19 @@ def is_running(rollout: Rollout, previous: PipelineRecord | None) -> bool:
         or previous.limits != rollout.limits
     ):
         return False
-    wanted = [(s.node_id, rollout.node(s).address, s.layers) for s in rollout.plan.stages]
-    recorded = [(s.node_id, s.address, s.layers) for s in previous.addresses]
-    return wanted == recorded and all(
-        _serves(rollout.node(stage), previous.epoch, previous.manifest, stage.layers)
-        for stage in rollout.plan.stages
+    wanted = [(s.node_id, s.layers) for s in rollout.plan.stages]
+    recorded = [(s.node_id, s.layers) for s in previous.addresses]
+    # A node that has moved has to be told to the one before it.
+    return (
+        wanted == recorded
+        and all(
+            rollout.node(planned).address in stage.peer.addresses
+            for planned, stage in zip(rollout.plan.stages, previous.addresses, strict=True)
+        )
+        and all(
+            _serves(rollout.node(stage), previous.epoch, previous.manifest, stage.layers)
+            for stage in rollout.plan.stages
+        )
     )
 
 
@@ -111,26 +120,36 @@ def load_stage(rollout: Rollout, index: int, epoch: int) -> None:
     node, limits = rollout.node(stages[index]), rollout.limits
     is_last = index == len(stages) - 1
     following = None if is_last else rollout.node(stages[index + 1])
+    addresses = for_others(following.peer.addresses) if following else []
     request = pb.LoadStageRequest(
         epoch=epoch,
         manifest=rollout.store.manifest.to_json(),
         layers=pb.LayerRange(start=stages[index].layers.start, stop=stages[index].layers.stop),
         next_node=following.about.name if following else "",
-        next_address=following.address if following else "",
+        next_address=addresses[0] if addresses else "",
+        next_other_addresses=addresses[1:],
         next_node_id=following.about.node_id if following else "",
         previous_node_id=stages[index - 1].node_id if index else "",
         max_step_rows=limits.max_step_rows,
         max_sequences=limits.max_sequences,
         context=limits.context,
         cache_positions=limits.cache_positions,
-        neighbours=[
-            pb.Neighbour(name=one.about.name, address=one.address, node_id=one.about.node_id)
-            for one in rollout.nodes.values()
-            if one is not node
-        ][:MOST_NEIGHBOURS],
+        neighbours=[_neighbour(one) for one in rollout.nodes.values() if one is not node][
+            :MOST_NEIGHBOURS
+        ],
     )
     with NodeClient(node.peer, rollout.dialer) as client:
         client.load_stage(request)
+
+
+def _neighbour(node: Node) -> pb.Neighbour:
+    addresses = for_others(node.peer.addresses)
+    return pb.Neighbour(
+        name=node.about.name,
+        address=addresses[0],
+        node_id=node.about.node_id,
+        other_addresses=addresses[1:],
+    )
 
 
 def try_pipeline(record: PipelineRecord, dialer: Dialer) -> None:
@@ -168,7 +187,8 @@ def recorded(rollout: Rollout, epoch: int, folder: Path, insecure: bool = False)
     stages = []
     for stage in rollout.plan.stages:
         node = rollout.node(stage)
-        where = StageAddress(stage.node_id, node.about.name, node.address, stage.layers)
+        name, address = node.about.name, node.address
+        where = StageAddress(stage.node_id, name, address, stage.layers, node.others)
         stages.append(RecordedStage(where, stage.weight_bytes, stage.memory_bytes))
     return PipelineRecord(
         folder=folder,

@@ -155,16 +155,18 @@ class GetShardRequest(_message.Message):
     def __init__(self, sha256: _Optional[str] = ..., offset_bytes: _Optional[int] = ...) -> None: ...
 
 class FetchShardRequest(_message.Message):
-    __slots__ = ("sha256", "size_bytes", "address", "node_id")
+    __slots__ = ("sha256", "size_bytes", "address", "node_id", "other_addresses")
     SHA256_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    OTHER_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     sha256: str
     size_bytes: int
     address: str
     node_id: str
-    def __init__(self, sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ..., address: _Optional[str] = ..., node_id: _Optional[str] = ...) -> None: ...
+    other_addresses: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ..., address: _Optional[str] = ..., node_id: _Optional[str] = ..., other_addresses: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class FetchShardReply(_message.Message):
     __slots__ = ("received_bytes",)
@@ -191,7 +193,7 @@ class VerifyShardsReply(_message.Message):
     def __init__(self, done_bytes: _Optional[int] = ..., total_bytes: _Optional[int] = ..., name: _Optional[str] = ..., shards: _Optional[int] = ..., damaged: _Optional[_Iterable[_Union[DamagedShard, _Mapping]]] = ...) -> None: ...
 
 class LoadStageRequest(_message.Message):
-    __slots__ = ("epoch", "manifest", "layers", "next_node", "next_address", "max_step_rows", "max_sequences", "context", "cache_positions", "next_node_id", "previous_node_id", "neighbours")
+    __slots__ = ("epoch", "manifest", "layers", "next_node", "next_address", "max_step_rows", "max_sequences", "context", "cache_positions", "next_node_id", "previous_node_id", "neighbours", "next_other_addresses")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
@@ -204,6 +206,7 @@ class LoadStageRequest(_message.Message):
     NEXT_NODE_ID_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_NODE_ID_FIELD_NUMBER: _ClassVar[int]
     NEIGHBOURS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_OTHER_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     manifest: str
     layers: LayerRange
@@ -216,17 +219,20 @@ class LoadStageRequest(_message.Message):
     next_node_id: str
     previous_node_id: str
     neighbours: _containers.RepeatedCompositeFieldContainer[Neighbour]
-    def __init__(self, epoch: _Optional[int] = ..., manifest: _Optional[str] = ..., layers: _Optional[_Union[LayerRange, _Mapping]] = ..., next_node: _Optional[str] = ..., next_address: _Optional[str] = ..., max_step_rows: _Optional[int] = ..., max_sequences: _Optional[int] = ..., context: _Optional[int] = ..., cache_positions: _Optional[int] = ..., next_node_id: _Optional[str] = ..., previous_node_id: _Optional[str] = ..., neighbours: _Optional[_Iterable[_Union[Neighbour, _Mapping]]] = ...) -> None: ...
+    next_other_addresses: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, epoch: _Optional[int] = ..., manifest: _Optional[str] = ..., layers: _Optional[_Union[LayerRange, _Mapping]] = ..., next_node: _Optional[str] = ..., next_address: _Optional[str] = ..., max_step_rows: _Optional[int] = ..., max_sequences: _Optional[int] = ..., context: _Optional[int] = ..., cache_positions: _Optional[int] = ..., next_node_id: _Optional[str] = ..., previous_node_id: _Optional[str] = ..., neighbours: _Optional[_Iterable[_Union[Neighbour, _Mapping]]] = ..., next_other_addresses: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Neighbour(_message.Message):
-    __slots__ = ("name", "address", "node_id")
+    __slots__ = ("name", "address", "node_id", "other_addresses")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    OTHER_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     name: str
     address: str
     node_id: str
-    def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ..., node_id: _Optional[str] = ...) -> None: ...
+    other_addresses: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ..., node_id: _Optional[str] = ..., other_addresses: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LoadStageReply(_message.Message):
     __slots__ = ("weight_bytes",)
@@ -393,12 +399,14 @@ class NodeSpeed(_message.Message):
     def __init__(self, read_bytes_ps: _Optional[float] = ..., macs_ps: _Optional[float] = ..., machine_read_bytes_ps: _Optional[float] = ..., machine_macs_ps: _Optional[float] = ...) -> None: ...
 
 class MeasureLinkRequest(_message.Message):
-    __slots__ = ("address", "node_id")
+    __slots__ = ("address", "node_id", "other_addresses")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    OTHER_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     address: str
     node_id: str
-    def __init__(self, address: _Optional[str] = ..., node_id: _Optional[str] = ...) -> None: ...
+    other_addresses: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, address: _Optional[str] = ..., node_id: _Optional[str] = ..., other_addresses: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LinkSpeed(_message.Message):
     __slots__ = ("delay_s", "bytes_ps")

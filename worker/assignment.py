@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from cluster.errors import NodeError
 from cluster.manifest import Manifest
-from cluster.peer import Peer, split_address
+from cluster.peer import Peer, told_peer
 from cluster.plan import LayerRange
 from protos import pi_cluster_pb2 as pb
 from transformer.stage import Limits
@@ -39,16 +39,18 @@ class Assignment:
 def _following(request: pb.LoadStageRequest) -> Peer | None:
     if not request.next_address:
         return None
-    split_address(request.next_address)
-    return Peer(request.next_address, request.next_node_id, request.next_node)
+    return told_peer(
+        request.next_address, request.next_other_addresses, request.next_node_id, request.next_node
+    )
 
 
 def _neighbours(request: pb.LoadStageRequest) -> tuple[Peer, ...]:
     if len(request.neighbours) > MOST_NEIGHBOURS:
         raise NodeError(f"at most {MOST_NEIGHBOURS} neighbours are remembered")
-    for one in request.neighbours:
-        split_address(one.address)
-    return tuple(Peer(one.address, one.node_id, one.name) for one in request.neighbours)
+    return tuple(
+        told_peer(one.address, one.other_addresses, one.node_id, one.name)
+        for one in request.neighbours
+    )
 
 
 def assignment_of(request: pb.LoadStageRequest) -> Assignment:
@@ -87,13 +89,19 @@ def request_for(assignment: Assignment) -> pb.LoadStageRequest:
         next_node=following.name if following else "",
         next_address=following.address if following else "",
         next_node_id=following.node_id if following else "",
+        next_other_addresses=following.others if following else (),
         previous_node_id=assignment.previous_node_id,
         max_step_rows=limits.max_step_rows,
         max_sequences=limits.max_sequences,
         context=limits.context,
         cache_positions=limits.cache_positions,
         neighbours=[
-            pb.Neighbour(name=one.name, address=one.address, node_id=one.node_id)
+            pb.Neighbour(
+                name=one.name,
+                address=one.address,
+                node_id=one.node_id,
+                other_addresses=one.others,
+            )
             for one in assignment.neighbours
         ],
     )

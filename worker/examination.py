@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cluster import discovery
 from cluster.errors import ClusterError, NodeError
+from cluster.peer import check_address
 from protos import pi_cluster_pb2 as pb
 from worker import board, clock, disk, memory, operating_system, port_settings, ports, reach
 from worker.system_files import ROOT
@@ -21,7 +22,6 @@ log = logging.getLogger(__name__)
 MOST_ADDRESSES = 64
 MOST_LISTEN_MS = 5_000
 
-_MAX_ADDRESS = 262  # a host name of 255 characters, a colon and a port
 _MOST_HEARD = 256
 _MAX_NODE_ID = 64
 _TURN_S = 20.0  # somebody else's examination takes less
@@ -125,7 +125,6 @@ def _check(request: pb.ExamineRequest) -> None:
             f"{len(request.addresses)} addresses were asked for; at most {MOST_ADDRESSES} are tried"
         )
     for address in request.addresses:
-        if len(address) > _MAX_ADDRESS:
-            raise NodeError(f"an address of {len(address)} characters is none")
+        check_address(address)
     if request.listen_ms > MOST_LISTEN_MS:
         raise NodeError(f"listening for {request.listen_ms} ms is too long: {MOST_LISTEN_MS} do")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from cluster import settings, wire
+from cluster.addresses import as_seen_from
 from cluster.certificates import Identity, Role
 from cluster.dialing import Dialer
 from cluster.errors import (
@@ -18,6 +19,7 @@ from cluster.errors import (
     StaleEpoch,
     StoreError,
 )
+from cluster.interfaces import own_interfaces
 from cluster.manifest import Manifest, ShardFile
 from cluster.plan import LayerRange
 from kernels import KernelsError
@@ -409,7 +411,9 @@ class StageHost:
 
     def _outlet(self, assignment: Assignment, header: pb.SessionHeader, session: Session) -> Outlet:
         if assignment.following:
-            return NextHop(assignment.following, self._dialer, header, session.fail)
+            # What was the best way to it may have changed since the stage was loaded.
+            following = as_seen_from(assignment.following, own_interfaces())
+            return NextHop(following, self._dialer, header, session.fail)
         with self._lock:
             sink = self._sinks.get(header.session)
         if sink is None:

@@ -5,7 +5,9 @@ import threading
 from collections.abc import Callable
 from typing import Self
 
+from cluster.addresses import as_seen_from
 from cluster.errors import ClusterError
+from cluster.interfaces import own_interfaces
 from cluster.manifest import ShardFile
 from cluster.peer import Peer
 from kernels import KernelsError
@@ -56,7 +58,8 @@ class Mender:
             self._break_off()
 
     def _get(self, file: ShardFile, sources: tuple[Peer, ...]) -> bool:
-        return any(self._get_from(source, file) for source in sources)
+        interfaces = own_interfaces()
+        return any(self._get_from(as_seen_from(one, interfaces), file) for one in sources)
 
     def _get_from(self, source: Peer, file: ShardFile) -> bool:
         try:

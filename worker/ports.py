@@ -5,13 +5,14 @@ from pathlib import Path
 
 import psutil
 
+from cluster.interfaces import CONTAINER_NAMES
 from protos import pi_cluster_pb2 as pb
 from worker.system_files import ROOT, entries, read_number, read_text
 
 _MOST_PORTS = 32
 _MOST_ADDRESSES = 8
 _LOOPBACK = 772  # ARPHRD_LOOPBACK of if_arp.h
-_IGNORED = ("docker", "br-", "veth", "virbr", "cni", "podman", "lxc", "ifb")  # of containers
+_IGNORED = (*CONTAINER_NAMES, "ifb")
 _UNKNOWN_SPEED = (1 << 32) - 1  # drivers write -1 in several ways
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 import grpc
 
 from cluster import discovery, settings, wire
-from cluster.dialing import PlainDialer, SecureDialer
+from cluster.dialing import Dialer, PlainDialer, SecureDialer
 from cluster.errors import AccessError, ClusterError, NodeLost
 from cluster.peer import Peer, is_loopback
+from cluster.rediscovery import Rediscovering
 from cluster.roles import WORKER_RULES
 from cluster.version import VERSION
 from kernels import Engine
@@ -99,7 +100,9 @@ def _serve(
     identity = load_identity(options.data_dir)
     membership = _membership(options)
     credentials = membership.credentials if membership else None
-    dialer = SecureDialer(credentials) if credentials else PlainDialer(options.insecure)
+    dialer: Dialer = SecureDialer(credentials) if credentials else PlainDialer(options.insecure)
+    if options.announce:
+        dialer = Rediscovering(dialer, options.cluster)
     shards = shards_folder(options.data_dir)
     vault = ShardVault(shards)
     load = functools.partial(load_stage, vault=vault, engine=engine)

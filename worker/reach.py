@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 
+from cluster.addresses import in_order_of_sense
+from cluster.interfaces import own_interfaces
 from cluster.peer import split_address
 
 CONNECT_S = 2.0
@@ -20,7 +22,9 @@ def reach(addresses: Sequence[str], connect_s: float = CONNECT_S) -> list[str]:
     Takes about five seconds at most for 32 addresses. Raises ``ClusterError`` for an address that
     is none.
     """
-    pairs = [split_address(address) for address in addresses]
+    ours = own_interfaces()
+    ways = [in_order_of_sense([address], ours)[:1] or [address] for address in addresses]
+    pairs = [split_address(way) for (way,) in ways]
     if not pairs:
         return []
     rounds = 1 + (len(pairs) - 1) // _AT_ONCE

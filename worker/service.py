@@ -8,12 +8,14 @@ from typing import Any
 import grpc
 
 from cluster import settings, wire
+from cluster.addresses import as_seen_from
 from cluster.certification import Certification
 from cluster.dialing import Dialer
 from cluster.echo import measure_link
 from cluster.errors import ClusterError, NodeError, StoreError, SystemFailure
+from cluster.interfaces import own_interfaces
 from cluster.node import NodeClient
-from cluster.peer import Peer, split_address
+from cluster.peer import Peer, told_peer
 from cluster.speed import NodeProfile
 from cluster.system_failure import system_failure
 from kernels import KernelsError
@@ -35,8 +37,6 @@ from worker.verification import Verifier, damaged_to_wire
 log = logging.getLogger(__name__)
 
 Method = Callable[..., Any]
-
-_MAX_ADDRESS = 262  # a host name of 255 characters, a colon and a port
 
 
 def _refusing(context: grpc.ServicerContext, node: str, method: str, error: Exception) -> None:
@@ -188,7 +188,7 @@ class WorkerService(rpc.WorkerServicer):
     def FetchShard(
         self, request: pb.FetchShardRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.FetchShardReply]:
-        source = _peer(request.address, request.node_id)
+        source = _peer(request)
         yield from self._transfers.fetch(request, source, context.add_callback)
 
     @_streaming
@@ -244,7 +244,7 @@ class WorkerService(rpc.WorkerServicer):
     def MeasureLink(
         self, request: pb.MeasureLinkRequest, context: grpc.ServicerContext
     ) -> pb.LinkSpeed:
-        with NodeClient(_peer(request.address, request.node_id), self._dialer) as other:
+        with NodeClient(_peer(request), self._dialer) as other:
             link = measure_link(other)
         return pb.LinkSpeed(delay_s=link.delay_s, bytes_ps=link.bytes_ps)
 
@@ -289,8 +289,6 @@ def _speed(profile: NodeProfile) -> pb.NodeSpeed:
     )
 
 
-def _peer(address: str, node_id: str) -> Peer:
-    if len(address) > _MAX_ADDRESS:
-        raise NodeError(f"an address of {len(address)} characters is none")
-    split_address(address)
-    return Peer(address, node_id)
+def _peer(request: pb.FetchShardRequest | pb.MeasureLinkRequest) -> Peer:
+    told = told_peer(request.address, request.other_addresses, request.node_id)
+    return as_seen_from(told, own_interfaces())

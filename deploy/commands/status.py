@@ -20,6 +20,7 @@ from deploy.access import dialer_for
 from deploy.commands.options import ask_password, cluster_option, sudo_password_option
 from deploy.fleet import purge_hosts
 from deploy.host_record import load_hosts
+from deploy.known_nodes import forget_nodes
 from deploy.local_workers import stop_local_workers
 from deploy.record import PipelineRecord, changing, forget_record, load_record
 from deploy.renewal import dialer_to_ask
@@ -90,6 +91,8 @@ def down(context: click.Context, purge: bool, ask_sudo_password: bool, cluster: 
         stopped = stop_local_workers(cluster)
         hosts = len(load_hosts(cluster)) if purge else 0
         failures = purge_hosts(cluster, folder, password) if purge else []
+        if purge:
+            forget_nodes(folder)
     stages = screen.count(len(record.stages), "stage") if record else ""
     unloaded = f"{stages} unloaded" if record else "no pipeline was up"
     screen.notes.print(f"{unloaded}, {screen.count(stopped, 'local worker')} stopped")

@@ -32,6 +32,7 @@ from deploy.fleet import SetupOptions, bring_grants, set_up_hosts, tell_failures
 from deploy.footprint import choose_limits
 from deploy.host_record import load_hosts
 from deploy.hosts import read_hosts
+from deploy.known_nodes import remember_nodes
 from deploy.local_workers import ensure_local_workers
 from deploy.nodes import Node, answering_nodes, ask_nodes, find_nodes
 from deploy.plan_table import context_note, expected, plan_table
@@ -110,6 +111,7 @@ def up(
             found = _with_announced(ready, cluster, dialer, look=not hosts)
         else:
             found = _choose_nodes(cluster, local, nodes, dialer)
+        remember_nodes(folder, [node.peer for node in found])
         renew_certificates(cluster, found, dialer)
         try:
             config = ModelConfig.from_dict(opened.manifest.config)
@@ -145,10 +147,9 @@ def _bring_up(
 
 def _with_announced(ready: Sequence[Peer], cluster: str, dialer: Dialer, look: bool) -> list[Node]:
     """The hosts' workers, and with ``look`` those that joined the cluster by themselves."""
-    known = {peer.node_id for peer in ready}
-    others = discover(cluster, settings.DISCOVERY_S) if look else []
-    others = [peer for peer in others if not peer.joining and peer.node_id not in known]
-    nodes, warnings = answering_nodes([*ready, *others], cluster, dialer)
+    nodes, warnings = (
+        find_nodes(cluster, dialer, ready) if look else answering_nodes(ready, cluster, dialer)
+    )
     screen.warn(warnings)
     return nodes
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from cluster.addresses import without_scope
 from cluster.peer import is_loopback, split_address
 from deploy.facts import ClusterFacts, Examined
 from deploy.findings import THIS_MACHINE, Finding, note, problem, warning
@@ -27,7 +28,7 @@ def connections(facts: ClusterFacts) -> Iterator[Finding]:
             other.name: reached.error
             for other in facts.nodes
             for reached in other.examination.reached
-            if reached.address == address and reached.error and other is not node
+            if reached.address == without_scope(address) and reached.error and other is not node
         }
         if errors:
             who, why = next(iter(errors.items()))
@@ -112,7 +113,7 @@ def pipeline(facts: ClusterFacts) -> Iterator[Finding]:
                 "it serves a pipeline that somebody else brought up",
                 "pi-cluster up, unless the other one is to stay",
             )
-        if where.address != node.peer.address and not is_loopback(node.peer.address):
+        if node.peer.address not in where.peer.addresses and not is_loopback(node.peer.address):
             yield warning(
                 node.name,
                 f"it was at {where.address} when the pipeline came up, and is at "

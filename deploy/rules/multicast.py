@@ -8,8 +8,8 @@ from deploy.findings import THIS_MACHINE, Finding, warning
 _FIREWALL = "sudo ufw allow 5353/udp"
 _NAME_THEM = "or name the nodes with --nodes HOST:PORT,..., which needs no mDNS"
 _NETWORK = (
-    "on the switch, turn IGMP snooping off (or an IGMP querier on); on a Wi-Fi router, turn client "
-    f"or AP isolation off; {_NAME_THEM}"
+    "on the switch, turn IGMP snooping (with IPv6: MLD snooping) off, or a querier on; on a Wi-Fi "
+    f"router, turn client or AP isolation off; {_NAME_THEM}"
 )
 
 
