@@ -93,7 +93,7 @@ class ShardVault:
             return path
         path.unlink(missing_ok=True)
         state = "is not on this node" if size is None else f"has {size} bytes and was removed"
-        raise StoreError(f"{file.name} {state}: run `pi-cluster up` again")
+        raise StoreError(f"{file.name} {state}: the next `up` hands it out anew")
 
     def receive(
         self, digest: str, size_bytes: int, offset_bytes: int, parts: Iterable[bytes]
