@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cluster import settings
+from cluster.advice import command
 from transformer.errors import PromptError
 
 
@@ -15,6 +17,18 @@ class ServedModel:
     eos_ids: frozenset[int]
     context: int | None
     """Most positions of one text; None with a window, where texts grow without end."""
+    longest: int = 0
+    """Positions that the model was made for; 0 where that is not known."""
+    cluster: str = settings.DEFAULT_CLUSTER
+    """Whose pipeline serves it."""
+
+    def room_for(self, positions: int) -> str:
+        """What to do about a text that is longer than the context."""
+        if self.context is not None and self.context >= self.longest > 0:
+            return "make it shorter; a larger --context is none that the model was made for"
+        enough = 1 << positions.bit_length()
+        more = min(enough, self.longest) if self.longest else enough
+        return f"make it shorter, or run `{command(self.cluster, 'up', '--context', str(more))}`"
 
     def check_prompt(self, ids: Sequence[int]) -> None:
         """Raise ``PromptError`` unless the pipeline can take these ids as a prompt."""
@@ -28,5 +42,5 @@ class ServedModel:
         if self.context is not None and len(ids) >= self.context:
             raise PromptError(
                 f"the prompt has {len(ids)} tokens and the pipeline's context is {self.context}: "
-                "shorten it, or run `pi-cluster up` with a larger --context"
+                f"{self.room_for(len(ids) + 1)}"
             )

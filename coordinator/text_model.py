@@ -62,7 +62,7 @@ class TextModel:
         self._needed()
         if self._template is None:
             raise PromptError(
-                "this model's store has no chat template: use `pi-cluster prompt --raw`, "
+                "this model's store has no chat template: use `prompt --raw`, "
                 "which continues a text"
             )
         return self._template.encode(messages)
@@ -104,7 +104,7 @@ def _read_text(path: Path) -> str:
         with path.open("rb") as file:
             return file.read(_MAX_CONFIG_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"cannot read {path}: {error}; run `pi-cluster up` again") from None
+        raise StoreError(f"cannot read {path}: {error}") from None
 
 
 def _read_object(path: Path) -> dict[str, Any]:

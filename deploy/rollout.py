@@ -18,6 +18,7 @@ from deploy.footprint import model_footprint
 from deploy.nodes import Node
 from deploy.planning import Planner
 from deploy.record import PipelineRecord, RecordedStage
+from deploy.up_call import UpCall
 from protos import pi_cluster_pb2 as pb
 from transformer.config import ModelConfig
 from transformer.stage import Limits
@@ -88,10 +89,15 @@ def is_running(rollout: Rollout, previous: PipelineRecord | None) -> bool:
     )
 
 
-def load_stages(rollout: Rollout, previous: PipelineRecord | None) -> int:
-    """Load every stage under a new epoch; returns the epoch."""
+def next_epoch(rollout: Rollout, previous: PipelineRecord | None) -> int:
+    """One that neither the nodes nor the record have had."""
     epochs = [node.about.stage.epoch for node in rollout.nodes.values()]
-    epoch = 1 + max(epochs + ([previous.epoch] if previous else []))
+    return 1 + max(epochs + ([previous.epoch] if previous else []))
+
+
+def load_stages(rollout: Rollout, previous: PipelineRecord | None) -> int:
+    """Load every stage under the next epoch; returns the epoch."""
+    epoch = next_epoch(rollout, previous)
     with ThreadPoolExecutor(max_workers=len(rollout.plan.stages)) as pool:
         loads = [
             pool.submit(load_stage, rollout, index, epoch)
@@ -147,8 +153,14 @@ def unload_left_out(rollout: Rollout, previous: PipelineRecord | None) -> list[s
     return warnings
 
 
-def recorded(rollout: Rollout, epoch: int, folder: Path, insecure: bool = False) -> PipelineRecord:
-    """The record of a pipeline that was loaded."""
+def recorded(
+    rollout: Rollout,
+    epoch: int,
+    folder: Path,
+    insecure: bool = False,
+    call: UpCall | None = None,
+) -> PipelineRecord:
+    """The record of a pipeline that is loaded, or is to be."""
     stages = []
     for stage in rollout.plan.stages:
         node = rollout.node(stage)
@@ -164,6 +176,7 @@ def recorded(rollout: Rollout, epoch: int, folder: Path, insecure: bool = False)
         stages=tuple(stages),
         unused=rollout.plan.unused,
         insecure=insecure,
+        call=call,
     )
 
 
