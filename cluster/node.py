@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Self
 import grpc
 
 from cluster import settings, wire
+from cluster.advice import line
 from cluster.certification import Certification
 from cluster.dialing import Dialer
 from cluster.errors import NodeError, NodeLost, StoreError
@@ -40,12 +41,16 @@ class NodeClient:
         self._channel = dialer.connect(peer)
         self._stub = rpc.WorkerStub(self._channel)
 
-    def describe(self, timeout_s: float = settings.CONNECT_TIMEOUT_S) -> pb.NodeDescription:
-        """What the node is and does. Raises ``VersionError`` when it speaks another protocol."""
+    def describe(
+        self, timeout_s: float = settings.CONNECT_TIMEOUT_S, try_next: bool = False
+    ) -> pb.NodeDescription:
+        """What the node is and does; with ``try_next`` it calls the one that follows it, too.
+
+        Raises ``VersionError`` when it speaks another protocol.
+        """
+        request = pb.DescribeRequest(try_next=try_next)
         with wire.restored_errors(self.label, self._explain):
-            description: pb.NodeDescription = self._stub.Describe(
-                pb.DescribeRequest(), timeout=timeout_s
-            )
+            description: pb.NodeDescription = self._stub.Describe(request, timeout=timeout_s)
         wire.check_wire_version(description.wire_version, self.label)
         return description
 
@@ -241,6 +246,6 @@ def _opened(file: ShardFile, path: Path) -> BinaryIO:
         source.close()
         raise StoreError(
             f"{path} has {size_bytes} bytes, its manifest says {file.size_bytes}: "
-            f"run `pi-cluster verify {path.parent}`"
+            f"run `{line('verify', str(path.parent))}`"
         )
     return source

@@ -29,6 +29,7 @@ from deploy.commands.shard import shard, verify
 from deploy.commands.status import down, status
 from deploy.commands.token import token
 from deploy.commands.up import up
+from deploy.leading_out import with_notes
 from deploy.screen import INTERRUPTED, notes
 from kernels import KernelsError
 from transformer.errors import ModelError
@@ -78,7 +79,7 @@ def run(arguments: Sequence[str]) -> int:
     except (ClusterError, ModelError, KernelsError) as error:
         if debug:
             traceback.print_exc()
-        notes.print(f"error: {error}", markup=False, soft_wrap=True)
+        notes.print(f"error: {with_notes(error)}", markup=False, soft_wrap=True)
         return 1
     except Exception as error:
         if debug:

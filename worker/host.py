@@ -11,6 +11,8 @@ from cluster.certificates import Identity, Role
 from cluster.dialing import Dialer
 from cluster.errors import AccessError, ClusterError, NodeError, PipelineBusy, StaleEpoch
 from cluster.manifest import Manifest
+from cluster.node import NodeClient
+from cluster.peer import split_address
 from cluster.plan import LayerRange
 from kernels import KernelsError
 from protos import pi_cluster_pb2 as pb
@@ -21,6 +23,7 @@ from worker.assignment import Assignment
 from worker.last_assignment import LastAssignment
 from worker.loading import LoadedStage
 from worker.outlet import NextHop, Outlet, ResultSink
+from worker.reach import why_not
 from worker.session import Session
 from worker.vault import ShardVault
 
@@ -28,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _MAX_SINKS = 4  # one session runs; a few more may be about to learn that it is busy
 _MAX_LABEL = 200
+_MAX_REASON = 1_000
 
 Load = Callable[[Manifest, LayerRange, Limits], LoadedStage]
 """How layers of a store become a stage."""
@@ -197,6 +201,22 @@ class StageHost:
                 rows=self._serving.rows + (self._session.rows if self._session else 0),
             )
 
+    def try_next(self) -> str:
+        """Why the node that follows in the pipeline cannot be called; empty if it can."""
+        with self._lock:
+            following = self._serving.assignment.following if self._serving else None
+        if following is None:
+            return ""
+        # A firewall lets the call itself wait for longer than whoever asks would.
+        if error := why_not(*split_address(following.address), settings.EXPLAIN_TIMEOUT_S):
+            return error
+        try:
+            with NodeClient(following, self._dialer) as client:
+                client.describe(settings.EXPLAIN_TIMEOUT_S)
+        except ClusterError as refused:
+            return str(refused)[:_MAX_REASON]
+        return ""
+
     def _serve(self, assignment: Assignment) -> LoadedStage:
         loaded = self._load(assignment.manifest, assignment.layers, assignment.limits)
         with self._lock:
@@ -214,10 +234,10 @@ class StageHost:
         with self._lock:
             if self._serving and epoch < self._serving.assignment.epoch:
                 raise StaleEpoch(
-                    f"epoch {self._serving.assignment.epoch} is served, newer than {epoch}: "
-                    "run `pi-cluster up` again"
+                    f"epoch {self._serving.assignment.epoch} is served here, of a later `up` than "
+                    f"epoch {epoch}"
                 )
-        self.end_session(StaleEpoch("the pipeline was replaced by another `pi-cluster up`"))
+        self.end_session(StaleEpoch("the pipeline was replaced by another `up`"))
         with self._changed:
             if not self._changed.wait_for(lambda: not self._taken, settings.STEP_PATIENCE_S):
                 raise NodeError("a step has been running for too long; restart this worker")
@@ -260,11 +280,11 @@ class StageHost:
         with self._lock:
             serving = self._serving
         if serving is None:
-            raise StaleEpoch("no stage is loaded here: run `pi-cluster up`")
+            raise StaleEpoch("no stage is loaded here")
         if serving.assignment.epoch != epoch:
             raise StaleEpoch(
-                f"epoch {serving.assignment.epoch} is served here, not {epoch}: another "
-                "`pi-cluster up` replaced the pipeline; ask again"
+                f"epoch {serving.assignment.epoch} is served here, not {epoch}: the pipeline was "
+                "replaced by another `up`, or one that did not come to its end"
             )
         return serving
 

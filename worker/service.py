@@ -130,6 +130,8 @@ class WorkerService(rpc.WorkerServicer):
         status = self._host.status()
         if status is not None:
             description.stage.CopyFrom(status)
+            if request.try_next:
+                description.stage.next_error = self._host.try_next()
         if self._membership:
             credentials = self._membership.credentials.current
             expires = credentials.certificate.not_valid_after_utc.timestamp()

@@ -10,6 +10,7 @@ from coordinator.generation import GenerationOptions
 from coordinator.text_model import Message
 from deploy.answering import Pipeline, answer, print_timings
 from deploy.commands.options import cluster_option, generation_options, stop_option
+from deploy.leading_out import add_way_out, leading_out, with_notes
 from deploy.record import PipelineRecord, load_record
 from deploy.renewal import dialer_to_ask
 from deploy.screen import notes, stream
@@ -28,6 +29,7 @@ Ctrl-C   interrupt an answer"""
 @click.option("--system", help="Instructions that come before the conversation.")
 @click.option("--verbose", is_flag=True, help="Show durations and rates after each answer.")
 @cluster_option
+@leading_out
 def chat(
     options: GenerationOptions,
     stop: tuple[str, ...],
@@ -108,7 +110,8 @@ class _Conversation:
             text = self._model.answer(self._stops, raw=False)
             answered = answer(self._pipeline, self._record(), ids, self._options, text, stream)
         except (ClusterError, ModelError) as error:
-            notes.print(f"\nerror: {error}", markup=False, soft_wrap=True)
+            add_way_out(error, self._cluster)
+            notes.print(f"\nerror: {with_notes(error)}", markup=False, soft_wrap=True)
             return
         stream("\n")
         if answered.was_interrupted:

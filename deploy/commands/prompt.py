@@ -10,6 +10,7 @@ from coordinator.generation import GenerationOptions
 from coordinator.text_model import TextModel
 from deploy.answering import Answered, Pipeline, answer, print_timings
 from deploy.commands.options import cluster_option, generation_options, stop_option
+from deploy.leading_out import leading_out
 from deploy.record import load_record
 from deploy.renewal import dialer_to_ask
 from deploy.screen import INTERRUPTED, notes, stream
@@ -28,6 +29,7 @@ _MAX_PROMPT_BYTES = 16 << 20
 @click.option("--verbose", is_flag=True, help="End with durations and rates.")
 @cluster_option
 @click.pass_context
+@leading_out
 def prompt(
     context: click.Context,
     text: str | None,
