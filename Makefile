@@ -7,7 +7,7 @@ PACKAGES := cluster coordinator deploy kernels protos shard_tool storyteller tra
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz test-arm test-hosts test-hosts-quick check format protos bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality bench-transfer test-sanitized wheels clean
+.PHONY: help demo test fuzz test-avx2 test-arm test-hosts test-hosts-quick check lock format protos bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality bench-transfer test-sanitized wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -23,6 +23,13 @@ test: .venv/developing ## run all tests, two at a time: unit, parity and integra
 fuzz: .venv/developing ## send 10 000 random messages to every method of a worker, with and without certificates: ten minutes
 	$(BIN)/python -m pytest tests/integration/test_fuzz.py --fuzz-messages 10000
 
+# The emulator gives no memory back (MADV_REMOVE), which one test asks for.
+test-avx2: .venv/developing ## run the tests of the arithmetic on an emulated x86 without AVX-512: needs qemu-user, ten minutes
+	qemu-x86_64 -cpu Haswell,-pcid,-x2apic,-tsc-deadline,-hle,-invpcid,-rtm $(BIN)/python -m pytest --timeout 600 \
+		--deselect tests/unit/test_kernels_attention.py::test_memory_is_provided_as_texts_grow_and_taken_back_when_they_are_shortened \
+		tests/unit/test_kernel*.py tests/unit/test_stage.py tests/unit/test_arithmetic.py tests/unit/test_attention.py \
+		tests/unit/test_rope.py tests/unit/test_loading.py tests/parity
+
 test-arm: .venv/developing ## cross-compile the kernels and compare their bits on an emulated Pi 4 and Pi 5
 	$(BIN)/python -m pytest -m arm
 
@@ -35,11 +42,16 @@ test-hosts-quick: .venv/developing ## systemd hosts alone, and two that are set 
 check: .venv/developing ## format, lint, types, and whether the generated stubs are up to date
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy $(PACKAGES) tests/testbed
+	$(BIN)/mypy $(PACKAGES) benchmarks tests/testbed
 	@mkdir -p build/stubs && $(call generate,build/stubs)
 	@for stub in protos/*_pb2*; do \
 		cmp -s $$stub build/stubs/$$stub || { echo "$$stub is stale: run make protos"; exit 1; }; \
 	done; echo "stubs are up to date"
+
+lock: .venv/created ## renew constraints.txt, the versions that development and CI use: then run check and test
+	$(BIN)/python -m pip install --quiet --group lock
+	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --group dev --no-annotate \
+		--custom-compile-command "make lock" --output-file constraints.txt pyproject.toml
 
 format: .venv/developing ## bring the code into its format
 	$(BIN)/ruff format .
@@ -78,7 +90,7 @@ bench-transfer: .venv/installed ## hand a gigabyte to each of three nodes on an 
 # In a folder and an environment of their own, since an editable install would be found first.
 test-sanitized: ## run the tests of kernels and of loading under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(PYTHON) -m venv build/sanitized-venv
-	build/sanitized-venv/bin/python -m pip install --quiet \
+	build/sanitized-venv/bin/python -m pip install --quiet --constraint constraints.txt \
 		numpy psutil pytest pytest-timeout safetensors sentencepiece
 	rm -rf build/sanitized
 	build/sanitized-venv/bin/python -m pip install --quiet --no-deps --target build/sanitized \
@@ -111,10 +123,10 @@ endef
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@touch $@
 
-.venv/installed: .venv/created pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable .
+.venv/installed: .venv/created pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
 .venv/developing: .venv/installed
-	$(BIN)/python -m pip install --quiet --group dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev
 	@touch $@

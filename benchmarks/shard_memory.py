@@ -30,7 +30,7 @@ from cluster.manifest import WEIGHTS
 from kernels import Engine
 from shard_tool.convert import shard
 from shard_tool.names import hugging_face_name, tensor_shapes
-from transformer.config import ModelConfig
+from transformer.config_json import read_config_json
 from transformer.formats import WeightFormats
 
 N_LAYERS = 32
@@ -61,7 +61,7 @@ def write_checkpoint(folder: Path, values: dict[str, object], is_random: bool) -
     """
     (folder / "config.json").write_text(json.dumps(values))
     header, end = {}, 0
-    for name, shape in tensor_shapes(ModelConfig.from_hugging_face(values)).items():
+    for name, shape in tensor_shapes(read_config_json(values).config).items():
         size_bytes = 2 * math.prod(shape)
         header[hugging_face_name(name)] = {
             "dtype": "BF16",

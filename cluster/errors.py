@@ -13,6 +13,7 @@
   + SessionYielded     another took a resting pipeline     ask again, the session begins anew
   + AccessError        a certificate is not good enough  the message names the way in
   + HostError          a host cannot be set up by SSH    the message carries the cause
+  + SystemFailure      the system refused (disk, file)  the message names it and what to do there
   + VersionError       two sides speak different versions  update the older side
   + StateError         no pipeline, or its record is torn  `up`
 
@@ -71,6 +72,10 @@ class AccessError(ClusterError):
 
 class HostError(ClusterError):
     """A host cannot be reached by SSH, or is not fit for what it should do."""
+
+
+class SystemFailure(ClusterError):
+    """An operating system refused what was asked of it: a full disk, a read-only card."""
 
 
 class VersionError(ClusterError):

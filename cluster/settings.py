@@ -115,5 +115,15 @@ def who_am_i() -> str:
 def _xdg(variable: str, default: str) -> Path:
     value = os.environ.get(variable, "")
     # The specification says to ignore a relative path.
-    base = Path(value) if value.startswith("/") else Path.home() / default
+    base = Path(value) if value.startswith("/") else _home() / default
     return base / "pi-cluster"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise StateError(
+            "this user has no home folder to keep files in: set HOME, or XDG_CONFIG_HOME, "
+            "XDG_STATE_HOME, XDG_DATA_HOME and XDG_CACHE_HOME"
+        ) from None

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import click
 
 from cluster.errors import ClusterError
+from cluster.system_failure import system_failure
 from cluster.version import VERSION
 from deploy.commands.authority import authority
 from deploy.commands.bench import bench
@@ -31,6 +32,7 @@ from deploy.commands.token import token
 from deploy.commands.up import up
 from deploy.leading_out import with_notes
 from deploy.screen import INTERRUPTED, notes
+from deploy.standard_streams import prepare_standard_streams
 from kernels import KernelsError
 from transformer.errors import ModelError
 from worker.cli import worker
@@ -56,7 +58,7 @@ for _command in _COMMANDS:
 
 def main() -> None:
     """Entry point of the ``pi-cluster`` script."""
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # terminals without UTF-8
+    prepare_standard_streams()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -64,7 +66,9 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line; returns the exit code."""
     debug = bool(arguments) and arguments[0] == "--debug"
     try:
-        return int(cli.main(list(arguments), standalone_mode=False) or 0)
+        code = int(cli.main(list(arguments), standalone_mode=False) or 0)
+        sys.stdout.flush()
+        return code
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -73,15 +77,12 @@ def run(arguments: Sequence[str]) -> int:
         notes.print("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python would complain once more at exit.
-        sys.stderr.close()
-        return 1
+        return 1  # whoever reads our output has seen enough
     except (ClusterError, ModelError, KernelsError) as error:
-        if debug:
-            traceback.print_exc()
-        notes.print(f"error: {with_notes(error)}", markup=False, soft_wrap=True)
-        return 1
+        return _fail(error, debug)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno:
+            return _fail(system_failure(error), debug)
         if debug:
             traceback.print_exc()
         notes.print(
@@ -91,3 +92,10 @@ def run(arguments: Sequence[str]) -> int:
             soft_wrap=True,
         )
         return 1
+
+
+def _fail(error: Exception, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    notes.print(f"error: {with_notes(error)}", markup=False, soft_wrap=True)
+    return 1

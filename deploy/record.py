@@ -15,7 +15,7 @@ from typing import Any
 from cluster import settings
 from cluster.advice import command
 from cluster.atomic_file import sync_folder, write_bytes
-from cluster.errors import ClusterError, StateError, StoreError, VersionError
+from cluster.errors import ClusterError, StateError, VersionError
 from cluster.manifest import MAX_MANIFEST_BYTES, Manifest
 from cluster.objective import Objective
 from cluster.plan import LayerRange
@@ -122,19 +122,13 @@ def save_record(record: PipelineRecord, store: Store) -> None:
 def prepare_record(record: PipelineRecord, store: Store) -> None:
     """Write all of it beside its place, while the record before still counts.
 
-    A full disk is thus noticed before the nodes let go of what they serve. Raises ``StoreError``.
+    A full disk is thus noticed before the nodes let go of what they serve.
     """
     folder = record.folder / _NEXT
-    try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        for file in record.manifest.tokenizer_files:
-            shutil.copyfile(store.path_of(file), folder / file.name)
-    except OSError as error:
-        raise StoreError(
-            f"this machine cannot keep what it needs to ask the pipeline: {folder}: "
-            f"{error.strerror}"
-        ) from None
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for file in record.manifest.tokenizer_files:
+        shutil.copyfile(store.path_of(file), folder / file.name)
     write_bytes(folder / _MANIFEST_NAME, record.manifest.to_json().encode())
     values = {
         "version": RECORD_VERSION,
@@ -152,15 +146,12 @@ def prepare_record(record: PipelineRecord, store: Store) -> None:
 
 
 def put_in_place(record: PipelineRecord) -> None:
-    """Have a prepared record count, `pipeline.json` last. Raises ``StoreError``."""
+    """Have a prepared record count, `pipeline.json` last."""
     folder = record.folder / _NEXT
-    try:
-        for path in record.files:
-            (folder / path.name).replace(path)
-        folder.rmdir()
-        sync_folder(record.folder)
-    except OSError as error:
-        raise StoreError(f"{record.folder} cannot be written: {error.strerror}") from None
+    for path in record.files:
+        (folder / path.name).replace(path)
+    folder.rmdir()
+    sync_folder(record.folder)
 
 
 def has_record(cluster: str) -> bool:

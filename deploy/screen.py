@@ -41,6 +41,11 @@ def warn(warnings: Iterable[str]) -> None:
         notes.print(f"warning: {warning}", markup=False, soft_wrap=True)
 
 
+def note(sentence: str) -> None:
+    """Show a sentence that is worth knowing and no warning."""
+    notes.print(f"note: {sentence}", markup=False, soft_wrap=True)
+
+
 def warn_insecure(cluster: str) -> None:
     """Say that anyone on the network may do what we do."""
     notes.print(

@@ -9,23 +9,35 @@ from pathlib import Path
 from typing import Self
 
 from cluster.errors import CheckpointError
-from shard_tool import consolidated, hugging_face
+from shard_tool.forms import choose_form
 from shard_tool.source_files import SourceTensor, read_json
+from shard_tool.tensors import find_tensors
 from shard_tool.tokenizer_files import find_special_ids, find_tokenizer_files
-from transformer.config import ModelConfig
+from transformer import config_json, params_json
+from transformer.config import ModelConfig, as_json
+from transformer.config_json import read_config_json
+from transformer.errors import UnsupportedModel
+from transformer.params_json import read_params_json
 
-GENERATION_CONFIG_NAME = "generation_config.json"
+_NAMES_OF_IDS = ("generation_config.json", config_json.FILE_NAME)
+_READERS = {
+    config_json.FILE_NAME: read_config_json,
+    params_json.FILE_NAME: read_params_json,
+}
+_KEYS = {config_json.FILE_NAME: config_json.KEYS, params_json.FILE_NAME: params_json.KEYS}
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """Every tensor of a model by Mistral's name, known to be there, whole and of the right shape.
 
-    Close it, or use it as a context manager: its files of weights are open.
+    ``notes`` are sentences for whoever shards it: what was assumed, and what is left out. Close it,
+    or use it as a context manager: its files of weights are open.
     """
 
     path: Path
     config: ModelConfig
+    notes: tuple[str, ...]
     tensors: Mapping[str, SourceTensor]
     tokenizer_files: Mapping[str, Path]
     tokenizer_name: str | None
@@ -66,28 +78,25 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.is_dir():
         raise CheckpointError(f"there is no checkpoint folder {path}")
+    form = choose_form(path)
+    values = read_json(form.config_path)
+    read = _READERS[form.config_path.name](values)
+    notes = [*form.notes, *read.notes, *_disagreements(form.config_path, read.config)]
     with ExitStack() as stack:
-        if (path / hugging_face.CONFIG_NAME).exists() and hugging_face.has_weights(path):
-            values = read_json(path / hugging_face.CONFIG_NAME)
-            config = ModelConfig.from_hugging_face(values)
-            files = hugging_face.open_files(path, stack)
-            tensors = hugging_face.find_tensors(files, config, values)
-        elif (path / consolidated.PARAMS_NAME).exists() and consolidated.weight_files(path):
-            values = read_json(path / consolidated.PARAMS_NAME)
-            config = ModelConfig.from_params(values)
-            files = consolidated.open_files(path, stack)
-            tensors = consolidated.find_tensors(files, config, values)
-        else:
-            raise CheckpointError(_why_none(path))
+        files = form.weights.open_files(path, stack)
+        tensors, more_notes = find_tensors(files, read, form.weights.NAMING, form.config_path.name)
+        notes += more_notes
         tokenizer_files, tokenizer_name = find_tokenizer_files(path)
-        generation = path / GENERATION_CONFIG_NAME
-        configs = [read_json(generation), values] if generation.exists() else [values]
+        other_paths = [path / name for name in _NAMES_OF_IDS if (path / name).exists()]
         bos_id, eos_ids = find_special_ids(
-            configs, tokenizer_files.get("tokenizer.model"), config.vocab_size
+            [*(read_json(other) for other in other_paths if other != form.config_path), values],
+            tokenizer_files.get("tokenizer.model"),
+            read.config.vocab_size,
         )
         return Checkpoint(
             path=path,
-            config=config,
+            config=read.config,
+            notes=tuple(notes),
             tensors=tensors,
             tokenizer_files=tokenizer_files,
             tokenizer_name=tokenizer_name,
@@ -97,16 +106,21 @@ def open_checkpoint(path: Path) -> Checkpoint:
         )
 
 
-def _why_none(path: Path) -> str:
-    pickled = sorted([*path.glob("*.bin"), *path.glob("*.pth"), *path.glob("*.pt")])
-    if pickled:
-        return (
-            f"{path} has its weights in {pickled[0].name}, a pickle, which is never read here: "
-            "fetch the checkpoint as safetensors"
-        )
-    if any(path.glob("*.gguf")):
-        return f"{path} is in GGUF form; fetch the checkpoint as safetensors"
-    return (
-        f"{path} is no checkpoint: neither config.json with model.safetensors (or its index) nor "
-        "params.json with consolidated.safetensors is there"
-    )
+def _disagreements(used: Path, config: ModelConfig) -> list[str]:
+    """What the other family's configuration, if it is there too, says differently of the model.
+
+    A file of that name that cannot be read is not this model's configuration, and is not used.
+    """
+    (name,) = _READERS.keys() - {used.name}
+    try:
+        other = _READERS[name](read_json(used.with_name(name))).config
+    except (CheckpointError, UnsupportedModel):
+        return []
+    ours, theirs = config.to_dict(), other.to_dict()
+    differing = [field for field in ours if ours[field] != theirs[field]]
+    return [
+        f"{used.name} is used, but {name} differs: by it, {_KEYS[name][field]} is "
+        f"{as_json(theirs[field])}, not {as_json(ours[field])}"
+        for field in differing
+        if field != "max_positions"  # a length of texts, which changes no arithmetic
+    ]

@@ -4,7 +4,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,9 @@ from shard_tool.journal import SOURCE_NAME, Journal, read_journal, read_source, 
 from shard_tool.shards import ShardWriter
 from transformer.formats import WeightFormats
 
+OnNote = Callable[[str], None]
+"""Told each sentence that the checkpoint has for whoever shards it, before anything is written."""
+
 _SPARE_BYTES = 1_000_000  # journal, manifest and the file system's own books
 
 
@@ -28,6 +31,7 @@ def shard(
     formats: WeightFormats,
     engine: Engine,
     on_progress: Progress | None = None,
+    on_note: OnNote | None = None,
 ) -> Manifest:
     """Write the store of a checkpoint into the folder ``out`` and return its manifest.
 
@@ -40,6 +44,9 @@ def shard(
     if ``out`` is something else, too small or cannot be written.
     """
     with open_checkpoint(checkpoint_path) as checkpoint, _locked_folder(out):
+        if on_note:
+            for note in checkpoint.notes:
+                on_note(note)
         identity = f"{STORE_VERSION} {formats} {checkpoint.fingerprint()}"
         source = hashlib.sha256(identity.encode()).hexdigest()
         _refuse_other_content(out, source)

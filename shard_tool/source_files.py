@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,13 @@ from numpy.typing import NDArray
 from cluster.errors import CheckpointError, StoreError
 from cluster.tensor_file import TensorFile
 from kernels import GROUP_ROWS
-from shard_tool.names import IGNORED_SUFFIXES
 
 MAX_JSON_BYTES = 16_000_000
 MAX_WEIGHT_FILES = 512  # each stays open, and a process may usually have 1024 files open
 BLOCK_BYTES = 16 << 20
 """Float32 bytes of a row block; with its source and its conversion, twice that is in memory."""
 
-READABLE_DTYPES = ("BF16", "F16", "F32")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}")
-_LAYER_NAME = re.compile(r"(?:model\.)?layers\.\d+\.")
 _LFS_POINTER = b"version https://git-lfs"
 
 
@@ -85,12 +82,17 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether a clone without Git LFS has put a few lines in the place of the file."""
+    with path.open("rb") as file:
+        return file.read(len(_LFS_POINTER)) == _LFS_POINTER
+
+
 def open_weights(path: Path) -> TensorFile:
     """Open one file of weights; raises ``CheckpointError`` if it is missing or torn."""
     try:
-        with path.open("rb") as file:
-            if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
-                raise CheckpointError(f"{path} is only a Git LFS pointer: run `git lfs pull` there")
+        if is_lfs_pointer(path):
+            raise CheckpointError(f"{path} is only a Git LFS pointer: run `git lfs pull` there")
         return TensorFile(path)
     except OSError as error:
         raise CheckpointError(f"cannot open {path}: {error.strerror}. Fetch it") from error
@@ -107,47 +109,3 @@ def check_plain_names(names: set[Any], index: Path) -> None:
         raise CheckpointError(
             f"{index} names {len(names)} files; at most {MAX_WEIGHT_FILES} are read"
         )
-
-
-def find_tensor(
-    where: Mapping[str, TensorFile], name: str, shape: tuple[int, ...], head_dim: int | None
-) -> SourceTensor:
-    """Look a tensor up and check it.
-
-    Raises ``CheckpointError`` naming the tensor, what was expected and what was found.
-    """
-    if name not in where:
-        raise CheckpointError(
-            f"the checkpoint lacks the tensor {name!r} of shape {shape}. Fetch all of its files"
-        )
-    info = where[name].info(name)
-    if info.shape != shape:
-        raise CheckpointError(
-            f"tensor {name!r} of {where[name].path} has shape {info.shape}; "
-            f"by the configuration it must be {shape}"
-        )
-    if info.dtype not in READABLE_DTYPES:
-        raise CheckpointError(
-            f"tensor {name!r} of {where[name].path} has dtype {info.dtype}; "
-            f"only {', '.join(READABLE_DTYPES)} are read"
-        )
-    return SourceTensor(where[name], name, shape, head_dim)
-
-
-def refuse_unknown(where: Mapping[str, TensorFile], known: set[str]) -> None:
-    """Refuse tensors that would change the result if they were left out.
-
-    These are biases, and whatever else a layer holds; tables that follow from the configuration
-    and tensors outside the layers are none of this model's business.
-    """
-    for name in where:
-        if name in known or name.endswith(IGNORED_SUFFIXES):
-            continue
-        if name.endswith((".bias", "_bias")):
-            raise CheckpointError(
-                f"tensor {name!r} is a bias; models with biases are not supported"
-            )
-        if _LAYER_NAME.match(name):
-            raise CheckpointError(
-                f"tensor {name!r} belongs to a layer, but no model of this configuration has it"
-            )

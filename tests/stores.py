@@ -15,7 +15,8 @@ def shard(
     weights: str = "f32",
     outer_weights: str | None = None,
     on_progress: Progress | None = None,
+    on_note: convert.OnNote | None = None,
 ) -> Manifest:
     """``shard_tool.convert.shard`` by the names of the formats, on the engine of all tests."""
     formats = WeightFormats.choose(weights, outer_weights)
-    return convert.shard(checkpoint, out, formats, engine(EVERY_VARIANT[0]), on_progress)
+    return convert.shard(checkpoint, out, formats, engine(EVERY_VARIANT[0]), on_progress, on_note)

@@ -42,7 +42,7 @@ def rms_norm(x: Array, gain: Array, eps: float) -> Array:
 def silu(x: Array) -> Array:
     """``x * sigmoid(x)``, elementwise. Source: arXiv:1606.08415."""
     # exp(-|x|) cannot overflow, whatever the sign of x.
-    small = np.exp(-np.abs(x))
+    small: Array = np.exp(-np.abs(x))
     result: Array = x * np.where(x >= 0, np.float32(1), small) / (np.float32(1) + small)
     return result
 

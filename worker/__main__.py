@@ -2,7 +2,7 @@
 
 import sys
 
-from worker.cli import worker
+from worker.cli import main
 
 if __name__ == "__main__":
-    sys.exit(worker.main(prog_name="python -m worker"))
+    sys.exit(main())

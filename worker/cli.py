@@ -9,13 +9,35 @@ from typing import Any
 import click
 
 from cluster import settings
+from cluster.errors import ClusterError
 from cluster.peer import split_address
+from cluster.system_failure import system_failure
+from kernels import KernelsError
 from worker.process import WorkerOptions, run_worker
+
+_MAX_NAME_BYTES = 64  # as long as Linux lets a host name be
+
+
+def _checked_name(context: click.Context, option: click.Parameter, name: str) -> str:  # noqa: ARG001
+    """A name that every table, log and message can show."""
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise click.BadParameter("it is not valid UTF-8") from None
+    if not name.isprintable() or not name.strip():
+        raise click.BadParameter("a name has letters that can be seen, and no line breaks")
+    if size > _MAX_NAME_BYTES:
+        raise click.BadParameter(f"it has {size} bytes; at most {_MAX_NAME_BYTES} are a name")
+    return name
+
 
 _NODE = (
     click.option("--data-dir", type=click.Path(path_type=Path), help="Where shards are kept."),
     click.option(
-        "--name", default=socket.gethostname, help="Shown to people. [default: host name]"
+        "--name",
+        default=socket.gethostname,
+        callback=_checked_name,
+        help="Shown to people. [default: host name]",
     ),
     click.option(
         "--threads", type=click.IntRange(1, 256), help="Of the kernels. [default: all cores]"
@@ -84,3 +106,22 @@ def serve(options: WorkerOptions) -> None:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     run_worker(options)
+
+
+def main() -> int:
+    """The worker as a program of its own; errors are sentences, as in `pi-cluster`."""
+    try:
+        worker.main(prog_name="python -m worker", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except OSError as error:
+        return _fail(system_failure(error))
+    except (ClusterError, KernelsError) as error:
+        return _fail(error)
+    return 0
+
+
+def _fail(error: Exception) -> int:
+    click.echo(f"error: {error}", err=True)
+    return 1

@@ -103,7 +103,7 @@ class StageHost:
         try:
             with self._replacing(assignment.epoch):
                 self._serve(assignment)
-        except (ClusterError, ModelError, KernelsError) as error:
+        except (ClusterError, ModelError, KernelsError, OSError) as error:
             log.warning("the stage from before cannot be loaded, starting empty: %s", error)
         return_free_pages()
 

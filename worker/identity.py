@@ -9,6 +9,7 @@ from typing import Any
 from cluster.atomic_file import write_bytes
 from cluster.errors import StateError
 from cluster.speed import NodeProfile, Speed
+from cluster.system_failure import system_failure
 
 _FILE_NAME = "node.json"
 _MAX_BYTES = 10_000
@@ -35,7 +36,7 @@ class Identity:
 def load_identity(data_dir: Path) -> Identity:
     """Read this node's identity, or make it on the first start.
 
-    Raises ``StateError`` naming the file when it is torn.
+    Raises ``StateError`` naming the file when it is torn, ``SystemFailure`` when the disk fails.
     """
     path = data_dir / _FILE_NAME
     if not path.exists():
@@ -45,7 +46,9 @@ def load_identity(data_dir: Path) -> Identity:
     try:
         with path.open("rb") as file:
             return _from_json(json.loads(file.read(_MAX_BYTES)))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except OSError as error:
+        raise system_failure(error, what=path) from None
+    except (ValueError, TypeError, KeyError) as error:
         raise StateError(
             f"{path} cannot be read ({error}): remove it, and this node starts with a new identity"
         ) from None

@@ -5,6 +5,7 @@ says which process it is and, once it answers calls, where.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import time
@@ -36,12 +37,16 @@ def present(data_dir: Path) -> Iterator[Callable[[Presence], None]]:
     Raises ``StateError`` when another worker has it.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
-    with (data_dir / _LOCK_NAME).open("a+") as file:
-        if not _take(file.fileno()):
-            raise StateError(
-                f"{data_dir} is in use by another worker: stop it, or give this one another "
-                "--data-dir"
-            )
+    try:
+        file = (data_dir / _LOCK_NAME).open("a+")
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        with _present_on_read_only(data_dir):
+            yield _tell_nobody
+        return
+    with file:
+        _hold(file.fileno(), data_dir)
 
         def tell(presence: Presence) -> None:
             file.truncate(0)
@@ -51,6 +56,31 @@ def present(data_dir: Path) -> Iterator[Callable[[Presence], None]]:
         tell(Presence(os.getpid()))
         yield tell
         file.truncate(0)
+
+
+@contextlib.contextmanager
+def _present_on_read_only(data_dir: Path) -> Iterator[None]:
+    """Hold the folder itself: a card that turned read-only must not keep a worker from saying so.
+
+    Not its lock file, whose last words are those of an earlier worker.
+    """
+    descriptor = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _hold(descriptor, data_dir)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _tell_nobody(presence: Presence) -> None:
+    """There is no place to write it."""
+
+
+def _hold(descriptor: int, data_dir: Path) -> None:
+    if not _take(descriptor):
+        raise StateError(
+            f"{data_dir} is in use by another worker: stop it, or give this one another --data-dir"
+        )
 
 
 def _take(descriptor: int) -> bool:

@@ -42,7 +42,6 @@ from worker.vault import ShardVault, shards_folder
 
 log = logging.getLogger(__name__)
 
-_MAX_NAME = 64
 _POLL_S = 0.2
 
 
@@ -105,7 +104,7 @@ def _serve(
     host = StageHost(vault, load, dialer, LastAssignment(options.data_dir))
     about = pb.NodeDescription(
         node_id=identity.node_id,
-        name=options.name[:_MAX_NAME],
+        name=options.name,
         cluster=options.cluster,
         version=VERSION,
         wire_version=wire.WIRE_VERSION,
@@ -143,7 +142,7 @@ def _serve(
 
 def _join(options: WorkerOptions, stopping: threading.Event) -> WorkerOptions:
     """Wait to be admitted, or stopped; returns the options with the port that was chosen."""
-    enrolment = Enrolment(options.data_dir, options.cluster, options.name[:_MAX_NAME])
+    enrolment = Enrolment(options.data_dir, options.cluster, options.name)
     node_id, token_id = enrolment.identity.id, enrolment.token.id
     with enrolment_server(enrolment) as server:
         port = _bind(server, options, enrolment.server_credentials)

@@ -11,10 +11,11 @@ from cluster import settings, wire
 from cluster.certification import Certification
 from cluster.dialing import Dialer
 from cluster.echo import measure_link
-from cluster.errors import ClusterError, NodeError
+from cluster.errors import ClusterError, NodeError, StoreError, SystemFailure
 from cluster.node import NodeClient
 from cluster.peer import Peer, split_address
 from cluster.speed import NodeProfile
+from cluster.system_failure import system_failure
 from kernels import KernelsError
 from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
@@ -36,27 +37,36 @@ Method = Callable[..., Any]
 _MAX_ADDRESS = 262  # a host name of 255 characters, a colon and a port
 
 
-def _refusing(context: grpc.ServicerContext, method: str, error: Exception) -> None:
-    """Answer a call with the reason it failed; an error we did not foresee goes to the log."""
+def _refusing(context: grpc.ServicerContext, node: str, method: str, error: Exception) -> None:
+    """Answer a call with the reason it failed; an error we did not foresee goes to the log.
+
+    What is wrong with this machine and its files is told with the ``node``'s name.
+    """
     traceback, error.__traceback__ = error.__traceback__, None
     # A session keeps its error, and the error's traceback would keep the call: that is garbage in
     # a circle, and gRPC counts it as an open stream of the connection until it is collected.
-    if isinstance(error, ClusterError):
+    if isinstance(error, StoreError):
+        log.warning("%s failed: %s", method, error)
+        wire.refuse(context, type(error)(f"{node}: {error}"))
+    elif isinstance(error, ClusterError):
         log.info("%s refused: %s", method, error)
         wire.refuse(context, error)
     elif isinstance(error, ModelError | KernelsError):
         log.warning("%s failed: %s", method, error)
-        wire.refuse(context, NodeError(str(error)))
+        wire.refuse(context, NodeError(f"{node}: {error}"))
+    elif isinstance(error, OSError) and error.errno:
+        log.error("%s failed: %s", method, error)
+        wire.refuse(context, SystemFailure(f"{node}: {system_failure(error, node)}"))
     elif isinstance(error, grpc.RpcError):
         log.info("%s broke off: the caller has gone", method)
         wire.refuse(context, NodeError("the call broke off"))
     elif isinstance(error, MemoryError):
         log.error("%s ran out of memory", method)
-        wire.refuse(context, NodeError("the node ran out of memory"))
+        wire.refuse(context, NodeError(f"{node} ran out of memory: end other programs there"))
     else:
         log.error("%s failed", method, exc_info=error.with_traceback(traceback))
         error.__traceback__ = None
-        wire.refuse(context, NodeError(f"{method} failed on the node; its log tells why"))
+        wire.refuse(context, NodeError(f"{method} failed on {node}; its log tells why"))
 
 
 def _answering(method: Method) -> Method:
@@ -67,7 +77,7 @@ def _answering(method: Method) -> Method:
         try:
             return method(self, request, context)
         except Exception as error:
-            _refusing(context, method.__name__, error)
+            _refusing(context, self.name, method.__name__, error)
 
     return answer
 
@@ -80,7 +90,7 @@ def _streaming(method: Method) -> Method:
         try:
             yield from method(self, request, context)
         except Exception as error:
-            _refusing(context, method.__name__, error)
+            _refusing(context, self.name, method.__name__, error)
 
     return answer
 
@@ -115,6 +125,11 @@ class WorkerService(rpc.WorkerServicer):
         self._memory = memory
         self._guard = guard
         self._membership = membership
+
+    @property
+    def name(self) -> str:
+        """What people call this node."""
+        return self._about.name
 
     @_answering
     def Describe(

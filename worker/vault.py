@@ -13,6 +13,7 @@ from pathlib import Path
 from cluster.atomic_file import PARTIAL_SUFFIX, sync_folder
 from cluster.errors import NodeError, ShardChanged, StoreError
 from cluster.manifest import MAX_FILE_BYTES, ShardFile
+from cluster.system_failure import system_failure
 from worker.arrival import Arrival
 from worker.machine import free_disk_bytes
 
@@ -57,8 +58,15 @@ class ShardVault:
         self._reading: Counter[str] = Counter()
         self._serving: frozenset[str] = frozenset()
         self._wanted: frozenset[str] = frozenset()
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in folder.glob("*" + PARTIAL_SUFFIX):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._clean_up()
+        except OSError as error:
+            # What is there can still be read, and whoever wants to write here is told.
+            log.warning("%s cannot be changed: %s", folder, system_failure(error))
+
+    def _clean_up(self) -> None:
+        for path in self._folder.glob("*" + PARTIAL_SUFFIX):
             if not _DIGEST.fullmatch(path.stem):
                 path.unlink()
         self._drop_partials()

@@ -33,7 +33,8 @@ def shard(checkpoint: Path, out: Path, weights: str, outer_weights: str | None) 
     """
     formats = WeightFormats.choose(weights, outer_weights)
     with screen.bars() as progress, Engine(settings.kernel_variant()) as engine:
-        manifest = shard_checkpoint(checkpoint, out, formats, engine, screen.FileBar(progress))
+        bar = screen.FileBar(progress)
+        manifest = shard_checkpoint(checkpoint, out, formats, engine, bar, screen.note)
     kept = kept_in_f16(ModelConfig.from_dict(manifest.config), formats)
     if kept:
         screen.notes.print(

@@ -31,7 +31,7 @@ REFUSALS = (
     "That is too big a question for me. Shall I tell you a story about {hero} instead?",
     "I do not know. I only know stories. Ask me for one about {hero} and {thing}.",
 )
-GREETINGS = ("Hello, my name is {name}.", "Hi, I am {name}.", "My name is {name}.")
+GREETINGS: tuple[str, ...] = ("Hello, my name is {name}.", "Hi, I am {name}.", "My name is {name}.")
 GREETINGS += ("I am called {name}.",)
 FIRST_ANSWERS = 5  # who it is, what it can do, its layers: asked more often than the others
 

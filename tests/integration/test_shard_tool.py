@@ -18,6 +18,7 @@ from tests.checkpoints import (
 )
 from tests.stores import shard
 from transformer.config import ModelConfig
+from transformer.errors import UnsupportedModel
 
 SMALL = small_config()
 NARROW_HEADS = small_config(head_dim=8)
@@ -57,6 +58,35 @@ def test_every_source_and_dtype_gives_the_same_store_and_the_checkpoints_weights
                 assert found[name].dtype == (np.float32 if is_f32 else np.float16), name
                 np.testing.assert_array_equal(found[name], tensor, err_msg=name)
     assert len(digests) == 1
+
+
+def test_a_window_written_as_a_string_gives_the_store_of_that_number(tmp_path):
+    said = {"sliding_window": str(SMALL.window)}
+    write_consolidated_checkpoint(tmp_path / "number")
+    write_consolidated_checkpoint(tmp_path / "text", params_overrides=said)
+    write_hugging_face_checkpoint(tmp_path / "theirs", config_overrides=said)
+    digests = {shard(tmp_path / c, tmp_path / f"{c}.store").digest for c in ("number", "text")}
+    assert digests == {shard(tmp_path / "theirs", tmp_path / "s").digest}
+
+
+@pytest.mark.parametrize(
+    ("form", "overrides", "said"),
+    [
+        ("params", {"sliding_window": ..., "_sliding_window": [None, 32, 32]}, "_sliding_window"),
+        ("params", {"activation": "gelu"}, "activation"),
+        ("config", {"layer_types": ["full_attention"] * 3}, "layer_types"),
+    ],
+)
+def test_a_key_that_changes_the_arithmetic_is_refused_before_anything_is_written(
+    tmp_path, form, overrides, said
+):
+    if form == "params":
+        write_consolidated_checkpoint(tmp_path / "c", params_overrides=overrides)
+    else:
+        write_hugging_face_checkpoint(tmp_path / "c", config_overrides=overrides)
+    with pytest.raises(UnsupportedModel, match=rf"^{form}\.json: {said} is"):
+        shard(tmp_path / "c", tmp_path / "s")
+    assert not (tmp_path / "s").exists()
 
 
 def test_every_tensor_of_a_store_can_be_mapped_at_a_multiple_of_64(tmp_path):

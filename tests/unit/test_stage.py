@@ -1,7 +1,6 @@
 """Stages: a model cut anywhere is the same model to the bit, within limits known beforehand."""
 
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from tests.checkpoints import Weights, random_weights, small_config
+from tests.processor import blas_kernels_here
 from tests.stages import run_prompt, run_step, tensors_of_layer
 from transformer.cache import cache_capacity
 from transformer.config import ModelConfig
@@ -271,10 +271,8 @@ print("equal", *[pool.get("architecture") for pool in blas])
 """
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="the kernels named here are of x86")
-@pytest.mark.parametrize("kernel", ["Prescott", "Haswell", "Zen", "SkylakeX"])
-def test_bits_do_not_depend_on_the_batch_under_the_blas_kernels_of_other_processors(kernel):
-    # OpenBLAS keeps its own kernel where the processor lacks the one that is named.
+@pytest.mark.parametrize("kernel", blas_kernels_here())
+def test_bits_do_not_depend_on_the_batch_under_the_blas_kernels_here_of_other_processors(kernel):
     environment = os.environ | {"OPENBLAS_CORETYPE": kernel}
     run = subprocess.run(
         [sys.executable, "-c", BATCH_INVARIANCE],
