@@ -51,7 +51,7 @@ class ClusterAuthority:
         if not can_sign(folder):
             raise AccessError(
                 f"this machine may ask cluster {cluster!r} but not change it: its authority's key "
-                f"is not in {folder}. Run this on the machine whose user made that authority"
+                f"is not in {folder}. Run this where `{command(cluster, 'init')}` was run"
             )
         self.folder = folder
         self.cluster = cluster

@@ -60,8 +60,8 @@ class PlainDialer:
             return None
         return AccessError(
             f"{peer.label} takes only calls with a certificate, and this user has none for this "
-            "cluster: run this as the user, and on the machine, whose certificates it takes; give "
-            "--cluster if it belongs to another one; or get a grant from its operator "
+            f"cluster: run this where `{command(self._cluster, 'init')}` was run, give --cluster "
+            "if it is of another one, or get a grant from its operator "
             f"(`{command(self._cluster, 'grant', 'NAME', '--out', 'FILE')}` there)"
         )
 

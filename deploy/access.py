@@ -30,8 +30,8 @@ def dialer_for(cluster: str, insecure: bool = False, role: Role = Role.OPERATOR)
         )
     if not has_credentials(folder, role):
         raise AccessError(
-            f"this user may ask cluster {cluster!r} but not change it: run this on its operator's "
-            "machine"
+            f"this user may ask cluster {cluster!r} but not change it: run this where "
+            f"`{command(cluster, 'init')}` was run"
         )
     _renew_own(cluster, role)
     return SecureDialer(LiveCredentials(folder, role))
