@@ -21,7 +21,9 @@ from deploy.up_call import UpCall
 
 def up_again(cluster: str, call: UpCall | None, insecure: bool = False) -> str:
     """The line that brings back what was up."""
-    words = ["up", *(["--local", str(call.local)] if call and call.local else [])]
+    # With other nodes beside them, local workers are started by an `up` that names neither.
+    is_local = call is not None and call.local and not call.nodes
+    words = ["up", "--local", str(call.local)] if call and is_local else ["up"]
     return command(cluster, *words, *_insecurely(cluster, insecure))
 
 

@@ -158,11 +158,8 @@ class _Change:
 
 
 def _bring_up(change: _Change, store: Store, nodes: Sequence[Node], dialer: Dialer) -> None:
-    config, call, previous = (
-        ModelConfig.from_dict(store.manifest.config),
-        change.call,
-        change.previous,
-    )
+    config = ModelConfig.from_dict(store.manifest.config)
+    call, previous = change.call, change.previous
     limits = choose_limits(config, call.context, call.texts)
     rollout = make_rollout(store, nodes, limits, previous, call.objective, dialer)
     screen.notes.print(plan_table(rollout.plan, rollout.prediction, rollout.nodes))
