@@ -18,6 +18,7 @@ from typing import Self
 from cryptography import x509
 
 from cluster import certificates, credentials, signing
+from cluster.advice import command
 from cluster.atomic_file import locked, write_bytes
 from cluster.certificates import Identity, Revocations, Role, key_hash, utc_now
 from cluster.certification import Certification
@@ -46,12 +47,12 @@ class ClusterAuthority:
         if not is_initialised(folder):
             raise AccessError(
                 f"cluster {cluster!r} has no certificates on this machine: make them with "
-                "`pi-cluster init`"
+                f"`{command(cluster, 'init')}`"
             )
         if not can_sign(folder):
             raise AccessError(
                 f"this machine may ask cluster {cluster!r} but not change it: its authority's key "
-                f"is not in {folder}. Run this where `pi-cluster init` was run"
+                f"is not in {folder}. Run this where `{command(cluster, 'init')}` was run"
             )
         self.folder = folder
         self.cluster = cluster
@@ -67,7 +68,8 @@ class ClusterAuthority:
         if is_initialised(folder):
             raise StateError(
                 f"cluster {cluster!r} has an authority already, in {folder}: see "
-                "`pi-cluster authority show`; `pi-cluster authority rotate` replaces it"
+                f"`{command(cluster, 'authority', 'show')}`; "
+                f"`{command(cluster, 'authority', 'rotate')}` replaces it"
             )
         making = folder.with_name(folder.name + _PARTIAL)
         shutil.rmtree(making, ignore_errors=True)
@@ -233,7 +235,8 @@ class ClusterAuthority:
             number, issued = self._ledger.read()
             if not any(one.id == subject_id for one in issued):
                 raise AccessError(
-                    f"no certificate was issued for {subject_id!r}: see `pi-cluster node list`"
+                    f"no certificate was issued for {subject_id!r}: see "
+                    f"`{command(self.cluster, 'node', 'list')}`"
                 )
             marked = [replace(one, revoked=True) if one.id == subject_id else one for one in issued]
             self._ledger.write(number + 1, marked)

@@ -7,6 +7,7 @@ from typing import Protocol
 import grpc
 
 from cluster import settings, wire
+from cluster.advice import command
 from cluster.certificates import server_name
 from cluster.credentials import Credentials, LiveCredentials
 from cluster.errors import AccessError, ClusterError, NodeLost
@@ -45,9 +46,12 @@ class PlainDialer:
     With ``beyond_loopback`` it also calls other machines, which only ``--insecure`` asks for.
     """
 
-    def __init__(self, beyond_loopback: bool = False) -> None:
+    def __init__(
+        self, beyond_loopback: bool = False, cluster: str = settings.DEFAULT_CLUSTER
+    ) -> None:
         self._beyond_loopback = beyond_loopback
         self._reached = _Reached()
+        self._cluster = cluster
 
     def connect(self, peer: Peer, apart: bool = False) -> grpc.Channel:
         """Raises ``ClusterError`` for another machine, unless that was asked for.
@@ -58,8 +62,8 @@ class PlainDialer:
         if not allowed:
             raise AccessError(
                 f"{peer.label} is not on this machine, and this user has no certificates for this "
-                "cluster: make them with `pi-cluster init`, or give --insecure if everyone on this "
-                "network may use the nodes and read along"
+                f"cluster: make them with `{command(self._cluster, 'init')}`, or give --insecure "
+                "if everyone on this network may use the nodes and read along"
             )
         address = self._reached.at(peer, apart)
         if address is None and peer.node_id and not is_loopback(peer.address):
@@ -85,8 +89,9 @@ class PlainDialer:
             return None
         return AccessError(
             f"{peer.label} takes only calls with a certificate, and this user has none for this "
-            "cluster: run this where `pi-cluster init` was run, give --cluster, or get a grant "
-            "(`pi-cluster grant`)"
+            f"cluster: run this where `{command(self._cluster, 'init')}` was run, give --cluster "
+            "if it is of another one, or get a grant from its operator "
+            f"(`{command(self._cluster, 'grant', 'NAME', '--out', 'FILE')}` there)"
         )
 
 

@@ -6,20 +6,21 @@
     + ShardChanged     other bytes arrived than were sent  send it again from its beginning
   + PlanError          the nodes cannot hold the model     add memory, nodes, or fewer bits
   + NodeError          a node refused what it was asked    the message carries the node's reason
-    + NodeLost         a node stopped answering            look at that node, then `pi-cluster up`
-      - SessionExpired they heard nothing of us        ask again, the session begins anew
+    + NodeLost         a node stopped answering            look at that node, then `up`
+      - SessionExpired they heard nothing of us            ask again, the session begins anew
     + PipelineBusy     another coordinator holds it        wait, or end the other one
     + QueueFull        too many requests wait for it       try again later
-    + ShardDamaged     a node's shard has lost its bytes   `pi-cluster up` sends it again
-    + StaleEpoch       a newer `up` replaced the pipeline  ask again
+    + ShardDamaged     a node's shard has lost its bytes   `up` sends it again
+    + StaleEpoch       another `up` replaced the pipeline  `up`
   + SessionYielded     another took a resting pipeline     ask again, the session begins anew
   + AccessError        a certificate is not good enough  the message names the way in
   + HostError          a host cannot be set up by SSH    the message carries the cause
   + SystemFailure      the system refused (disk, file)  the message names it and what to do there
   + VersionError       two sides speak different versions  update the older side
-  + StateError         no pipeline, or its record is torn  `pi-cluster up`
+  + StateError         no pipeline, or its record is torn  `up`
 
-Every message names the thing and the next step; it is shown to people as it stands.
+Every message names the thing and, where it is known there, the next step; it is shown to people as
+it stands. How a pipeline comes back is known where its record is, and added there as a note.
 """
 
 from collections.abc import Sequence

@@ -10,6 +10,7 @@ import ssl
 
 from cryptography import x509
 
+from cluster.advice import command
 from cluster.certificates import Identity, Role, check_dates, identity_of, utc_now
 from cluster.credentials import Credentials
 from cluster.errors import AccessError, ClusterError, NodeLost
@@ -38,7 +39,7 @@ def who_answers(peer: Peer, credentials: Credentials, timeout_s: float) -> Ident
         except ssl.SSLEOFError:
             raise _hung_up(peer) from None
         except ssl.SSLError as error:
-            raise _not_tls(peer, error) from None
+            raise _not_tls(peer, credentials.identity.cluster, error) from None
         except ConnectionError:
             raise _hung_up(peer) from None
         except OSError as error:
@@ -97,13 +98,27 @@ def _lost(peer: Peer, reason: str) -> NodeLost:
 
 
 def _check_own(credentials: Credentials) -> None:
+    now = utc_now()
     try:
-        check_dates(credentials.certificate, utc_now())
+        check_dates(credentials.certificate, now)
     except AccessError as error:
-        raise AccessError(
-            f"our own certificate, {credentials.certificate_path}, {error}; `pi-cluster up` on the "
-            "operator's machine renews certificates"
-        ) from None
+        ours = f"our own certificate, {credentials.certificate_path}, {error}"
+        if now < credentials.certificate.not_valid_before_utc:
+            raise AccessError(ours) from None
+        raise AccessError(f"{ours}: {_renewed_by(credentials.identity)}") from None
+
+
+def _renewed_by(identity: Identity) -> str:
+    """How somebody gets another certificate whose own has ended."""
+    match identity.role:
+        case Role.NODE:
+            token = command(identity.cluster, "token", "create")
+            return f"if that is the time, this node has to be admitted again, as by `{token}`"
+        case Role.COORDINATOR:
+            grant = command(identity.cluster, "grant", "NAME", "--out", "FILE")
+            return f"if that is the time, ask the operator for a new grant (`{grant}` there)"
+        case Role.OPERATOR:
+            return "set the clock (see `timedatectl`), since any command renews it in time"
 
 
 def _checked(peer: Peer, shown: bytes | None, credentials: Credentials) -> Identity:
@@ -124,7 +139,7 @@ def _checked(peer: Peer, shown: bytes | None, credentials: Credentials) -> Ident
     if peer.node_id and identity.id != peer.node_id:
         raise AccessError(
             f"{peer.label} is node {peer.node_id}, but node {identity.id} answers there: see who "
-            "has that address now, then run `pi-cluster up`"
+            f"has that address now, then run `{command(credentials.identity.cluster, 'up')}`"
         )
     return identity
 
@@ -139,8 +154,8 @@ def _stranger(
     except AccessError:
         if certificate.issuer == certificate.subject:
             return AccessError(
-                f"{peer.label} waits to join a cluster: `pi-cluster up` admits it if its token is "
-                "of this one"
+                f"{peer.label} waits to join a cluster: `{command(ours, 'up')}` admits it if its "
+                "token is of this one"
             )
         return AccessError(f"{peer.label} is no node of cluster {ours!r}: its certificate {wrong}")
     if theirs.cluster != ours:
@@ -171,9 +186,9 @@ def _hung_up(peer: Peer) -> NodeLost:
     )
 
 
-def _not_tls(peer: Peer, error: ssl.SSLError) -> AccessError:
+def _not_tls(peer: Peer, cluster: str, error: ssl.SSLError) -> AccessError:
     return AccessError(
         f"{peer.label} does not speak TLS ({error.reason or 'it hung up'}), and this cluster has "
-        "certificates: its worker was started without any. Let it join (`pi-cluster token "
-        "create`), or see whether another program has that port"
+        "certificates: its worker was started without any. Let it join "
+        f"(`{command(cluster, 'token', 'create')}`), or see whether another program has that port"
     )

@@ -12,6 +12,7 @@ import grpc
 
 from cluster import settings, wire
 from cluster.addresses import for_others
+from cluster.advice import line
 from cluster.certification import Certification
 from cluster.dialing import Dialer
 from cluster.errors import NodeError, NodeLost, StoreError
@@ -46,12 +47,16 @@ class NodeClient:
         """The node with the address first at which it was reached."""
         self._stub = rpc.WorkerStub(self._channel)
 
-    def describe(self, timeout_s: float = settings.CONNECT_TIMEOUT_S) -> pb.NodeDescription:
-        """What the node is and does. Raises ``VersionError`` when it speaks another protocol."""
+    def describe(
+        self, timeout_s: float = settings.CONNECT_TIMEOUT_S, try_next: bool = False
+    ) -> pb.NodeDescription:
+        """What the node is and does; with ``try_next`` it calls the one that follows it, too.
+
+        Raises ``VersionError`` when it speaks another protocol.
+        """
+        request = pb.DescribeRequest(try_next=try_next)
         with wire.restored_errors(self.label, self._explain):
-            description: pb.NodeDescription = self._stub.Describe(
-                pb.DescribeRequest(), timeout=timeout_s
-            )
+            description: pb.NodeDescription = self._stub.Describe(request, timeout=timeout_s)
         wire.check_wire_version(description.wire_version, self.label)
         wire.readable(description)
         return description
@@ -286,6 +291,6 @@ def _opened(file: ShardFile, path: Path) -> BinaryIO:
         source.close()
         raise StoreError(
             f"{path} has {size_bytes} bytes, its manifest says {file.size_bytes}: "
-            f"run `pi-cluster verify {path.parent}`"
+            f"run `{line('verify', str(path.parent))}`"
         )
     return source

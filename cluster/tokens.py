@@ -130,7 +130,7 @@ class TokenBook:
         with locked(self._folder):
             entries = self.entries
             if not any(entry.id == token_id for entry in entries):
-                raise AccessError(f"there is no token {token_id!r}: see `pi-cluster token list`")
+                raise AccessError(f"there is no token {token_id!r}")
             self._write(
                 [replace(e, revoked=True, secret="") if e.id == token_id else e for e in entries]
             )

@@ -11,6 +11,7 @@ from enum import Enum
 
 import numpy as np
 
+from cluster.advice import command
 from coordinator.generation import Generation, GenerationOptions
 from coordinator.model import ServedModel
 from coordinator.residents import LEAST_SHARED, CacheLimits
@@ -138,7 +139,7 @@ def check_room(tests: Sequence[BenchTest], model: ServedModel, limits: CacheLimi
         if model.context is not None and test.length > model.context:
             raise PromptError(
                 f"{test.name}: {test.length} tokens do not fit into the pipeline's context of "
-                f"{model.context}: measure fewer, or run `pi-cluster up` with a larger --context"
+                f"{model.context}: {model.room_for(test.length)}"
             )
         if test.users > limits.max_sequences:
             raise SettingsError(
@@ -148,11 +149,12 @@ def check_room(tests: Sequence[BenchTest], model: ServedModel, limits: CacheLimi
         each = limits.tiles(test.length - 1)  # the last id is sampled and never sent
         room = limits.cache_positions // each
         if test.users > room:
+            texts = math.ceil(test.users * each / limits.capacity)
             raise SettingsError(
                 f"{test.name}: {test.users} users need {test.users * each} cache positions and the "
                 f"pipeline has {limits.cache_positions}, so only {room} would be served at once: "
-                "measure fewer or shorter texts, or run `pi-cluster up` with --texts "
-                f"{math.ceil(test.users * each / limits.capacity)}"
+                "measure fewer or shorter texts, or run "
+                f"`{command(model.cluster, 'up', '--texts', str(texts))}`"
             )
 
 

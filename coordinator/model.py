@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cluster import settings
+from cluster.advice import command
 from transformer.errors import PromptError
 
 
@@ -15,6 +17,18 @@ class ServedModel:
     eos_ids: frozenset[int]
     context: int | None
     """Most positions of one text; None with a window, where texts grow without end."""
+    made_for: int = 0
+    """Positions that the model was made for; 0 where that is not known."""
+    cluster: str = settings.DEFAULT_CLUSTER
+    """Whose pipeline serves it."""
+
+    def room_for(self, positions: int) -> str:
+        """What to do about a text that is longer than the context."""
+        if self.context is not None and self.context >= self.made_for > 0:
+            return "make it shorter; a larger --context is none that the model was made for"
+        enough = 1 << positions.bit_length()
+        more = min(enough, self.made_for) if self.made_for else enough
+        return f"make it shorter, or run `{command(self.cluster, 'up', '--context', str(more))}`"
 
     def longest(self, prompt_tokens: int, max_tokens: int) -> int:
         """Tokens of a text at its end. The last of them is sampled and never sent."""
@@ -33,5 +47,5 @@ class ServedModel:
         if self.context is not None and len(ids) >= self.context:
             raise PromptError(
                 f"the prompt has {len(ids)} tokens and the pipeline's context is {self.context}: "
-                "shorten it, or run `pi-cluster up` with a larger --context"
+                f"{self.room_for(len(ids) + 1)}"
             )

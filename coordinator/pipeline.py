@@ -232,7 +232,7 @@ class Session:
             if message.step != oldest:
                 raise NodeError(
                     f"{self.stages[-1].name} answered step {message.step} before step {oldest}: "
-                    "run `pi-cluster up` again"
+                    "bring the pipeline up again"
                 )
             wanted = self._wanted.pop(oldest)
             self._watch.expect(bool(self._wanted))
@@ -246,7 +246,7 @@ class Session:
         if len(message.timings) != len(self.stages):
             raise NodeError(
                 f"{len(message.timings)} of {len(self.stages)} stages reported on a step: "
-                "run `pi-cluster up` again"
+                "bring the pipeline up again"
             )
         rows, faults = list[RowLogits](), dict[int, NodeError]()
         for row in message.rows:
@@ -329,8 +329,7 @@ class Session:
         if not moved:
             return None
         return NodeLost(
-            f"{', '.join(moved)}, and the node before it does not reach it there: run `pi-cluster "
-            "up`, which tells it"
+            f"{', '.join(moved)}, and the node before it does not reach it there: `up` tells it"
         )
 
     def _answers(self, stage: StageAddress) -> bool:
@@ -370,7 +369,7 @@ def _more_telling(seen: ClusterError, told: ClusterError) -> ClusterError:
 def _stopped(silent: Sequence[StageAddress]) -> NodeLost:
     names = ", ".join(stage.label for stage in silent)
     return NodeLost(
-        f"{names} stopped answering: look at that node, then run `pi-cluster up`",
+        f"{names} stopped answering: look at that node",
         [stage.node_id for stage in silent],
     )
 

@@ -57,8 +57,8 @@ class CacheLimits:
         if self.tiles(positions) > self.cache_positions:
             raise PromptError(
                 f"the text may take {self.tiles(positions)} positions and the caches have "
-                f"{self.cache_positions}: ask for fewer tokens, or run `pi-cluster up` with a "
-                "larger --texts"
+                f"{self.cache_positions}: ask for fewer tokens, or bring the pipeline up "
+                "with a larger --texts"
             )
 
 

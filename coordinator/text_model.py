@@ -84,12 +84,12 @@ class TextModel:
             template = self._files.template
         except ModelError as error:
             raise PromptError(
-                f"{self._files.template_name}: {error}. `pi-cluster prompt --raw` continues a text "
-                "without it; else mend the checkpoint, `pi-cluster shard` and `up` it again"
+                f"{self._files.template_name}: {error}. `prompt --raw` continues a text "
+                "without it; else mend the checkpoint, `shard` and `up` it again"
             ) from error
         if template is None:
             raise PromptError(
-                "this model's store has no chat template: use `pi-cluster prompt --raw`, "
+                "this model's store has no chat template: use `prompt --raw`, "
                 "which continues a text"
             )
         return template

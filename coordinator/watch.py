@@ -178,7 +178,7 @@ class Watch:
             f"none of the {len(self._stages)} nodes ({names}) has answered",
             "the nodes answer",
             _NOBODY,
-            "see whether this computer's network is up, and theirs, then run `pi-cluster status`",
+            "see whether this computer's network is up, and theirs",
             seconds,
         )
 
@@ -209,7 +209,7 @@ def _node_silent(stage: Watched, seconds: float) -> _Silent:
         f"{stage.label} has not answered",
         f"{stage.peer.name} answers",
         (stage.peer.node_id,),
-        "look at that node, then run `pi-cluster up`",
+        "look at that node",
         seconds,
     )
 
@@ -219,6 +219,6 @@ def _link_silent(stage: Watched, following: Watched, seconds: float) -> _Silent:
         f"{stage.label} has not reached {following.label}",
         f"{stage.peer.name} reaches {following.peer.name}",
         (stage.peer.node_id, following.peer.node_id),
-        "look at the network between these two, then run `pi-cluster up`",
+        "look at the network between these two",
         seconds,
     )

@@ -1,6 +1,7 @@
 """How this user may call the nodes of a cluster."""
 
 from cluster import settings
+from cluster.advice import command
 from cluster.authority import ClusterAuthority, is_initialised
 from cluster.certificates import Role, utc_now
 from cluster.credentials import LiveCredentials, has_credentials, load_credentials
@@ -21,7 +22,7 @@ def dialer_for(cluster: str, insecure: bool = False, role: Role = Role.OPERATOR)
     if not is_initialised(folder):
         if insecure:
             screen.warn_insecure(cluster)
-        return PlainDialer(beyond_loopback=insecure)
+        return PlainDialer(insecure, cluster)
     if insecure:
         raise AccessError(
             f"cluster {cluster!r} has certificates, and its nodes are called with them: leave "
@@ -29,11 +30,16 @@ def dialer_for(cluster: str, insecure: bool = False, role: Role = Role.OPERATOR)
         )
     if not has_credentials(folder, role):
         raise AccessError(
-            f"this user may ask cluster {cluster!r} but not change it: run this where `pi-cluster "
-            "init` was run"
+            f"this user may ask cluster {cluster!r} but not change it: run this where "
+            f"`{command(cluster, 'init')}` was run"
         )
     _renew_own(cluster, role)
     return SecureDialer(LiveCredentials(folder, role))
+
+
+def still_insecure(cluster: str, insecure: bool) -> bool:
+    """Whether a pipeline that was brought up without certificates is called so: `init` ends it."""
+    return insecure and not is_initialised(settings.cluster_config(cluster))
 
 
 def wants_renewal(expires_unix_s: float) -> bool:
@@ -51,6 +57,6 @@ def _renew_own(cluster: str, role: Role) -> None:
             screen.warn(
                 [
                     f"the grant for cluster {cluster!r} is past half of its life: ask its operator "
-                    "for a new one (`pi-cluster grant`)"
+                    f"for a new one (`{command(cluster, 'grant', 'NAME', '--out', 'FILE')}`)"
                 ]
             )

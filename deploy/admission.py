@@ -166,20 +166,21 @@ def pinned_channel(peer: Peer, shown: x509.Certificate) -> grpc.Channel:
     return grpc.secure_channel(peer.address, credentials, options=[*_OPTIONS, override])
 
 
-def admit_waiting(cluster: str, nodes: str | None, dialer: Dialer) -> None:
+def admit_waiting(cluster: str, nodes: str | None, dialer: Dialer) -> list[Peer]:
     """Admit who waits by tokens of this cluster, found by mDNS or at these addresses, and tell.
 
-    Without certificates or open tokens there is nobody to admit.
+    Without certificates or open tokens there is nobody to admit. Returns who was.
     """
     folder = settings.cluster_config(cluster)
     if not is_initialised(folder):
-        return
+        return []
     admitter = Admitter(ClusterAuthority(folder, cluster), dialer)
     if not admitter.is_open:
-        return
+        return []
     with screen.notes.status("looking for nodes that wait to join"):
         done = admitter.admit_named(parse_nodes(nodes)) if nodes else admitter.admit_announced()
     for one in done:
         if one.refused is None:
             screen.notes.print(f"admitted {one.peer.label}", markup=False, soft_wrap=True)
     screen.warn(str(one.refused) for one in done if one.refused)
+    return [one.peer for one in done if one.refused is None]

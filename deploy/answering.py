@@ -102,7 +102,7 @@ class Pipeline:
             if self._load().epoch == epoch:
                 raise StaleEpoch(
                     "the nodes have left the pipeline that this machine remembers (epoch "
-                    f"{epoch}): run `pi-cluster up` here, or ask where it was run last"
+                    f"{epoch}); another machine may know a later one"
                 )
         patience.after(error)
 

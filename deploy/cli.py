@@ -32,6 +32,7 @@ from deploy.commands.token import token
 from deploy.commands.up import up
 from deploy.commands.verify import verify
 from deploy.console import guard_terminals
+from deploy.leading_out import with_notes
 from deploy.screen import INTERRUPTED, notes
 from deploy.standard_streams import prepare_standard_streams
 from kernels import KernelsError
@@ -99,5 +100,5 @@ def run(arguments: Sequence[str]) -> int:
 def _fail(error: Exception, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    notes.print(f"error: {error}", markup=False, soft_wrap=True)
+    notes.print(f"error: {with_notes(error)}", markup=False, soft_wrap=True)
     return 1

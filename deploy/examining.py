@@ -11,9 +11,12 @@ from cluster.dialing import Dialer
 from cluster.errors import ClusterError, NodeError
 from cluster.node import NodeClient
 from cluster.peer import MOST_ADDRESSES, Peer, is_loopback, parse_nodes, split_address
+from deploy.access import still_insecure
+from deploy.advice import nobody_found, up_again
 from deploy.facts import ClusterFacts, Examined, Silent
 from deploy.host_record import KnownHost, load_hosts
 from deploy.known_nodes import known_nodes
+from deploy.local_workers import is_local, log_file
 from deploy.nodes import Node
 from deploy.own_machine import own_facts
 from deploy.record import PipelineRecord, RecordedStage, has_record, load_record
@@ -54,13 +57,15 @@ def gather_facts(
         epoch=record.epoch if record else None,
         record_error=record_error or hosts_error or met_error,
         now_unix_s=time.time(),
+        up=up_again(cluster, record.call, record.insecure) if record else up_again(cluster, None),
+        begin=nobody_found(cluster),
     )
 
 
 def was_insecure(cluster: str) -> bool:
     """Whether the pipeline that is up was brought up without certificates."""
     record, _ = _record(cluster)
-    return record is not None and record.insecure
+    return record is not None and still_insecure(cluster, record.insecure)
 
 
 class _Examining:
@@ -116,7 +121,8 @@ class _Examining:
 
     def _silent(self, peer: Peer, error: ClusterError, connection: str) -> Silent:
         service = service_of(self._cluster, peer, self._hosts)
-        return Silent(peer, error, connection, self._stage(peer), service)
+        log = log_file(self._cluster, peer.name) if is_local(self._cluster, peer) else None
+        return Silent(peer, error, connection, self._stage(peer), service, log)
 
     def _stage(self, peer: Peer) -> RecordedStage | None:
         return self._stages.get(peer.node_id)

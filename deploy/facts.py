@@ -61,6 +61,8 @@ class Silent:
     recorded: RecordedStage | None = None
     service: HostService | None = None
     """Of its host; None where it was not set up over SSH."""
+    log: Path | None = None
+    """Of a worker that `up --local` started on this machine."""
 
     @property
     def name(self) -> str:
@@ -101,3 +103,7 @@ class ClusterFacts:
     record_error: str
     """Why what `up` remembered of it cannot be read; empty when it can."""
     now_unix_s: float
+    up: str = "pi-cluster up"
+    """The line that brings the pipeline back, in this cluster and state."""
+    begin: str = ""
+    """How nodes are had where there are none."""

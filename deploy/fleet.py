@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cluster import settings
+from cluster.advice import command
 from cluster.authority import ClusterAuthority, is_initialised
 from cluster.dialing import Dialer
 from cluster.errors import AccessError, ClusterError, HostError
@@ -47,7 +48,7 @@ def set_up_hosts(
     if not is_initialised(config) and not options.insecure:
         raise AccessError(
             f"cluster {cluster!r} has no certificates yet, and hosts are reached over the network: "
-            "make them with `pi-cluster init`, once, and run the same command again"
+            f"make them with `{command(cluster, 'init')}`, once, and run the same command again"
         )
     authority = None if options.insecure else ClusterAuthority(config, cluster)
     remembering = threading.Lock()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from cluster.advice import command
 from cluster.errors import HostError
 from deploy.hosts import DEFAULT_DATA_DIR
 from deploy.remote import files, layout, purge, service
@@ -64,7 +65,7 @@ def install(worker: WorkerCommand) -> str:
         raise HostError(
             f"the service runs as the user {layout.SYSTEM_USER}, who cannot run {sys.executable}: "
             "install pi-cluster where everybody can read it, as in `sudo python3 -m venv "
-            f"{PROGRAM}`, and run `pi-cluster join` from there"
+            f"{PROGRAM}`, and run `{PROGRAM}/bin/pi-cluster join` from there"
         )
     unit = worker_unit(replace(worker, python=sys.executable))
     _checked(lambda: service.write_unit(cluster, unit))
@@ -85,8 +86,8 @@ def remove(cluster: str) -> None:
     if _is_set_up_over_ssh(cluster):
         raise HostError(
             f"{layout.unit_name(cluster)} was set up over SSH, by an operator who would set it up "
-            "again: have this node revoked there (`pi-cluster node revoke`) and flash this card, "
-            "or all hosts cleared (`pi-cluster down --purge`)"
+            f"again: have this node revoked there (`{command(cluster, 'node', 'revoke', 'NAME')}`) "
+            f"and flash this card, or all hosts cleared (`{command(cluster, 'down', '--purge')}`)"
         )
     _checked(lambda: purge.remove_worker(cluster, DEFAULT_DATA_DIR))
     _checked(purge.remove_shared)

@@ -14,12 +14,13 @@ from pathlib import Path
 import psutil
 
 from cluster import settings
+from cluster.advice import command
 from cluster.authority import ClusterAuthority, is_initialised
 from cluster.certificates import Identity, Role, check_certificate, key_hash, utc_now
 from cluster.credentials import load_credentials
 from cluster.errors import AccessError, ClusterError, NodeError
 from cluster.key_proof import KeyProof
-from cluster.peer import Peer
+from cluster.peer import Peer, is_loopback
 from worker.identity import forget_identity
 from worker.membership import (
     credentials_folder,
@@ -57,6 +58,26 @@ def ensure_local_workers(cluster: str, count: int) -> list[Peer]:
 def stop_local_workers(cluster: str) -> int:
     """Stop every local worker of ``cluster``; returns how many ran."""
     return _stop(_data_dirs(cluster))
+
+
+def is_local(cluster: str, peer: Peer) -> bool:
+    """Whether a node is, or was, a local worker of this machine."""
+    return _data_dir_of(cluster, peer) is not None
+
+
+def has_ended(cluster: str, peer: Peer) -> bool:
+    """Whether a node was a local worker of this machine that runs no more."""
+    data_dir = _data_dir_of(cluster, peer)
+    if data_dir is None:
+        return False
+    presence = find_presence(data_dir)
+    return presence is None or presence.node_id not in ("", peer.node_id)
+
+
+def _data_dir_of(cluster: str, peer: Peer) -> Path | None:
+    if not is_loopback(peer.address):
+        return None
+    return next((one for one in _data_dirs(cluster) if one.name == peer.name), None)
 
 
 def log_file(cluster: str, name: str) -> Path:
@@ -137,7 +158,10 @@ def _await_ready(
         process.returncode = 0  # it is meant to outlive us: nothing is to wait for it
     presence = find_presence(data_dir)
     if presence is None or not presence.address:
-        raise NodeError(f"{name} is not answering: run `pi-cluster down --cluster {cluster}`")
+        raise NodeError(
+            f"{name} is not answering: run `{command(cluster, 'down')}`, and then the same again; "
+            f"its log is {log_file(cluster, name)}"
+        )
     return Peer(presence.address, presence.node_id, name)
 
 

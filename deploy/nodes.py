@@ -5,11 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from cluster import discovery, settings
+from cluster.advice import command
 from cluster.dialing import Dialer
 from cluster.errors import ClusterError, NodeError
 from cluster.node import NodeClient
 from cluster.peer import MOST_ADDRESSES, Peer, is_loopback, parse_nodes
 from cluster.sightings import MOST_NODES
+from deploy.advice import nobody_found
 from deploy.host_record import load_hosts
 from deploy.known_nodes import known_nodes, not_found
 from protos import pi_cluster_pb2 as pb
@@ -56,16 +58,8 @@ def find_nodes(
     found, silent = _asked(absent.values(), dialer)
     if not present and not found:
         missing = [not_found(peer, why, cluster) for peer, why in silent if peer.node_id in known]
-        raise NodeError(
-            "\n".join(
-                [
-                    f"no workers of cluster {cluster!r} were found by mDNS: let nodes join "
-                    "(`pi-cluster token create`), start `pi-cluster worker` where no certificates "
-                    "are needed, name them with --nodes HOST:PORT,..., or try --local 3",
-                    *missing,
-                ]
-            )
-        )
+        nobody = f"no workers of cluster {cluster!r} were found by mDNS: {nobody_found(cluster)}"
+        raise NodeError("\n".join([nobody, *missing]))
     waiting = _few(
         [
             f"leaving out {peer.label}, which waits to join by token "
@@ -128,6 +122,12 @@ def answering_nodes(
     nodes += others
     if not nodes:
         raise NodeError("\n".join(["no worker that was found can be used:", *_few(warnings)]))
+    nodes, of_this_machine = _beyond_this_machine(nodes)
+    warnings += [
+        f"leaving out {node.label}: it serves this machine alone (`{command(cluster, 'down')}` "
+        "stops workers that `up --local` started)"
+        for node in of_this_machine
+    ]
     return _checked(nodes, cluster), _few(warnings)
 
 
@@ -140,6 +140,14 @@ def _few(warnings: Sequence[str]) -> list[str]:
         *warnings[:_MOST_WARNINGS],
         f"leaving out {more} more that were found, for such reasons",
     ]
+
+
+def _beyond_this_machine(nodes: Sequence[Node]) -> tuple[list[Node], list[Node]]:
+    """Found nodes that can send to one another, and those on loopback if there are others."""
+    loopback = [node for node in nodes if is_loopback(node.address)]
+    if len(loopback) == len(nodes):
+        return loopback, []
+    return [node for node in nodes if node not in loopback], loopback
 
 
 def ask_nodes(peers: Sequence[Peer], cluster: str, dialer: Dialer) -> list[Node]:
@@ -203,7 +211,9 @@ def _check_reachable(nodes: Sequence[Node]) -> None:
     """Workers send to one another, which a worker on loopback and one elsewhere cannot."""
     loopback = [node for node in nodes if is_loopback(node.address)]
     if loopback and len(loopback) < len(nodes):
+        listening = command(loopback[0].about.cluster, "worker", "--listen", "ADDRESS")
         raise NodeError(
             f"{loopback[0].label} listens on loopback only, so nodes on other machines cannot "
-            "send to it: restart it with `pi-cluster worker --listen` and this machine's address"
+            f"send to it: leave it out, or, unless `up --local` started it, start it anew with "
+            f"`{listening}`"
         )

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cluster import settings
-from cluster.atomic_file import write_bytes
+from cluster.advice import command
+from cluster.atomic_file import sync_folder, write_bytes
 from cluster.errors import ClusterError, StateError, VersionError
 from cluster.manifest import MAX_MANIFEST_BYTES, Manifest
 from cluster.objective import Objective
@@ -25,6 +26,8 @@ from coordinator.model import ServedModel
 from coordinator.pipeline import StageAddress
 from coordinator.residents import CacheLimits
 from coordinator.text_model import TextModel
+from deploy.advice import bring_one_up
+from deploy.up_call import UpCall
 from transformer.config import ModelConfig
 from transformer.stage import Limits
 
@@ -32,6 +35,7 @@ RECORD_VERSION = 1
 
 _RECORD_NAME = "pipeline.json"
 _MANIFEST_NAME = "manifest.json"
+_NEXT = "next"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class PipelineRecord:
     """Ids of nodes that were offered and got no stage."""
     insecure: bool = False
     """Whether it was brought up, and is called, without certificates on other machines."""
+    call: UpCall | None = None
+    """What was asked for; None where an older `up` did not write it down."""
 
     @property
     def addresses(self) -> tuple[StageAddress, ...]:
@@ -78,6 +84,8 @@ class PipelineRecord:
             bos_id=self.manifest.bos_id,
             eos_ids=frozenset(self.manifest.eos_ids),
             context=None if config.window else self.limits.context,
+            made_for=config.max_positions,
+            cluster=self.folder.name,
         )
 
     @property
@@ -101,7 +109,7 @@ def changing(cluster: str) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StateError(
-                f"another `pi-cluster up` or `down` is changing cluster {cluster!r}: wait for it"
+                f"another `up` or `down` is changing cluster {cluster!r}: wait for it"
             ) from None
         yield folder
 
@@ -122,9 +130,21 @@ def is_changing(cluster: str) -> bool:
 
 def save_record(record: PipelineRecord, store: Store) -> None:
     """Remember a pipeline and copy what `prompt` needs of its store."""
+    prepare_record(record, store)
+    put_in_place(record)
+
+
+def prepare_record(record: PipelineRecord, store: Store) -> None:
+    """Write all of it beside its place, while the record before still counts.
+
+    A full disk is thus noticed before the nodes let go of what they serve.
+    """
+    folder = record.folder / _NEXT
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     for file in record.manifest.tokenizer_files:
-        shutil.copyfile(store.path_of(file), record.folder / file.name)
-    write_bytes(record.folder / _MANIFEST_NAME, record.manifest.to_json().encode())
+        shutil.copyfile(store.path_of(file), folder / file.name)
+    write_bytes(folder / _MANIFEST_NAME, record.manifest.to_json().encode())
     values = {
         "version": RECORD_VERSION,
         "epoch": record.epoch,
@@ -135,8 +155,18 @@ def save_record(record: PipelineRecord, store: Store) -> None:
         "stages": [_stage_json(stage) for stage in record.stages],
         "unused": list(record.unused),
         "insecure": record.insecure,
+        "call": record.call.to_json() if record.call else None,
     }
-    write_bytes(record.folder / _RECORD_NAME, json.dumps(values, indent=1).encode() + b"\n")
+    write_bytes(folder / _RECORD_NAME, json.dumps(values, indent=1).encode() + b"\n")
+
+
+def put_in_place(record: PipelineRecord) -> None:
+    """Have a prepared record count, `pipeline.json` last."""
+    folder = record.folder / _NEXT
+    for path in record.files:
+        (folder / path.name).replace(path)
+    folder.rmdir()
+    sync_folder(record.folder)
 
 
 def has_record(cluster: str) -> bool:
@@ -149,9 +179,7 @@ def load_record(cluster: str) -> PipelineRecord:
     folder = settings.cluster_state(cluster)
     path = folder / _RECORD_NAME
     if not path.exists():
-        raise StateError(
-            f"no pipeline is up in cluster {cluster!r}: bring one up with `pi-cluster up`"
-        )
+        raise StateError(f"no pipeline is up in cluster {cluster!r}: {bring_one_up(cluster)}")
     try:
         values = json.loads(_read(path))
         if values["version"] > RECORD_VERSION:
@@ -169,11 +197,15 @@ def load_record(cluster: str) -> PipelineRecord:
             stages=tuple(_stage(stage) for stage in values["stages"]),
             unused=tuple(map(str, values["unused"])),
             insecure=values.get("insecure") is True,
+            call=UpCall.from_json(values["call"]) if values.get("call") else None,
         )
     except VersionError:
         raise
     except (ClusterError, OSError, ValueError, KeyError, TypeError) as error:
-        raise StateError(f"{path} cannot be read ({error}): run `pi-cluster up` again") from None
+        raise StateError(
+            f"{path} cannot be read ({error}): bring the pipeline up again, with the STORE and the "
+            f"options that you gave then: {command(cluster, 'up')} ..."
+        ) from None
 
 
 def forget_record(folder: Path) -> None:

@@ -9,7 +9,7 @@ from cluster.dialing import Dialer
 from cluster.node import NodeClient
 from cluster.rediscovery import Rediscovering
 from deploy import screen
-from deploy.access import dialer_for, wants_renewal
+from deploy.access import dialer_for, still_insecure, wants_renewal
 from deploy.membership import Member, reissue, tell
 from deploy.nodes import Node, ask_all
 from deploy.record import PipelineRecord
@@ -21,7 +21,7 @@ def dialer_to_ask(cluster: str, record: PipelineRecord) -> Dialer:
     Raises as :func:`dialer_for`. Where the authority is, nodes whose certificates are past half of
     their life get new ones first: a cluster that is asked now and then never stops.
     """
-    dialer = dialer_for(cluster, record.insecure, Role.COORDINATOR)
+    dialer = dialer_for(cluster, still_insecure(cluster, record.insecure), Role.COORDINATOR)
     folder = settings.cluster_config(cluster)
     if can_sign(folder):
         _renew_due(ClusterAuthority(folder, cluster), record)

@@ -21,6 +21,7 @@ from deploy.patience import DEFAULT_WAIT_S, Patience
 from deploy.planning import Planner
 from deploy.record import PipelineRecord, RecordedStage
 from deploy.screen import notice
+from deploy.up_call import UpCall
 from protos import pi_cluster_pb2 as pb
 from transformer.config import ModelConfig
 from transformer.stage import Limits
@@ -100,10 +101,15 @@ def is_running(rollout: Rollout, previous: PipelineRecord | None) -> bool:
     )
 
 
-def load_stages(rollout: Rollout, previous: PipelineRecord | None) -> int:
-    """Load every stage under a new epoch; returns the epoch."""
+def next_epoch(rollout: Rollout, previous: PipelineRecord | None) -> int:
+    """One that neither the nodes nor the record have had."""
     epochs = [node.about.stage.epoch for node in rollout.nodes.values()]
-    epoch = 1 + max(epochs + ([previous.epoch] if previous else []))
+    return 1 + max(epochs + ([previous.epoch] if previous else []))
+
+
+def load_stages(rollout: Rollout, previous: PipelineRecord | None) -> int:
+    """Load every stage under the next epoch; returns the epoch."""
+    epoch = next_epoch(rollout, previous)
     with ThreadPoolExecutor(max_workers=len(rollout.plan.stages)) as pool:
         loads = [
             pool.submit(load_stage, rollout, index, epoch)
@@ -154,7 +160,9 @@ def _neighbour(node: Node) -> pb.Neighbour:
 
 def try_pipeline(record: PipelineRecord, dialer: Dialer) -> None:
     """Send one token through all stages, which shows that each can reach the next."""
-    patience = Patience(DEFAULT_WAIT_S, or_else=", or end it there, then run `pi-cluster up` again")
+    patience = Patience(
+        DEFAULT_WAIT_S, or_else=", or end it there, then run the same command again"
+    )
     while True:
         try:
             with Session(
@@ -182,8 +190,14 @@ def unload_left_out(rollout: Rollout, previous: PipelineRecord | None) -> list[s
     return warnings
 
 
-def recorded(rollout: Rollout, epoch: int, folder: Path, insecure: bool = False) -> PipelineRecord:
-    """The record of a pipeline that was loaded."""
+def recorded(
+    rollout: Rollout,
+    epoch: int,
+    folder: Path,
+    insecure: bool = False,
+    call: UpCall | None = None,
+) -> PipelineRecord:
+    """The record of a pipeline that is loaded, or is to be."""
     stages = []
     for stage in rollout.plan.stages:
         node = rollout.node(stage)
@@ -200,6 +214,7 @@ def recorded(rollout: Rollout, epoch: int, folder: Path, insecure: bool = False)
         stages=tuple(stages),
         unused=rollout.plan.unused,
         insecure=insecure,
+        call=call,
     )
 
 

@@ -20,6 +20,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from cluster.advice import command
 from cluster.peer import Peer
 from cluster.shown import shown_line
 from deploy.console import HarmlessConsole
@@ -93,7 +94,7 @@ def warn_insecure(cluster: str) -> None:
     notes.print(
         f"WARNING: cluster {cluster!r} is called INSECURELY: without encryption or certificates. "
         "Anyone on this network can read prompts and answers, load weights and use the nodes. "
-        "`pi-cluster init` ends this.",
+        f"`{command(cluster, 'init')}` ends this.",
         style="bold red",
         soft_wrap=True,
     )

@@ -35,15 +35,23 @@ def status_table(looks: Sequence[StageLook]) -> Table:
     return table
 
 
-def status_line(looks: Sequence[StageLook]) -> str:
-    """The same in one line, for logs."""
+def status_line(looks: Sequence[StageLook], way_out: str) -> str:
+    """The same in one line, for logs, with :func:`troubles`."""
     stages = [
         " ".join(
             filter(None, (look.stage.name, str(look.stage.layers), look.state, _figures(look)))
         )
         for look in looks
     ]
-    return shown_line(" | ".join([*stages, *_caption(looks).splitlines()]))
+    below = [*_caption(looks).splitlines(), *troubles(looks, way_out)]
+    return shown_line(" | ".join([*stages, *below]))
+
+
+def troubles(looks: Sequence[StageLook], way_out: str) -> list[str]:
+    """A line for each stage of which more is known than its state, and at the end what to do."""
+    unwell = [look for look in looks if not look.is_well]
+    lines = [f"{look.stage.name}: {look.why}" for look in unwell if look.why]
+    return [shown_line(line) for line in [*lines, *([way_out] if unwell else [])]]
 
 
 def status_json(looks: Sequence[StageLook]) -> list[dict[str, Any]]:
@@ -129,7 +137,9 @@ def _to_json(look: StageLook) -> dict[str, Any]:
     }
     about = look.about
     if about is None:
-        return values | {"error": look.error}
+        return values | {"error": look.why}
+    if look.why:
+        values["error"] = look.why
     return values | {
         "sequences": about.stage.sequences,
         "weight_bytes": about.stage.weight_bytes,

@@ -3,16 +3,20 @@
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Self
 
 from cluster import settings
 from cluster.dialing import Dialer
-from cluster.errors import ClusterError
+from cluster.errors import AccessError, ClusterError, VersionError
 from cluster.node import NodeClient
 from coordinator.pipeline import StageAddress
+from deploy.local_workers import has_ended, log_file
 from deploy.record import PipelineRecord
 from protos import pi_cluster_pb2 as pb
+
+_TRY_NEXT_S = 3.0  # a node gives up after less
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +26,10 @@ class StageLook:
     stage: StageAddress
     state: str
     """``ready``, ``busy``, ``lost``, or what else stands in its place."""
+    why: str = ""
+    """More of a stage that is not well, where more is known than its state says."""
     about: pb.NodeDescription | None = None
     """None when the node did not answer."""
-    error: str = ""
     rows_ps: float | None = None
     """Positions a second since the look before; None without one to compare with."""
 
@@ -51,8 +56,11 @@ class _Seen:
 class PipelineWatch:
     """Keeps a connection to each stage, and opens it again after a failure."""
 
-    def __init__(self, dialer: Dialer, timeout_s: float = settings.CONNECT_TIMEOUT_S) -> None:
+    def __init__(
+        self, dialer: Dialer, cluster: str, timeout_s: float = settings.CONNECT_TIMEOUT_S
+    ) -> None:
         self._dialer = dialer
+        self._cluster = cluster
         self._timeout_s = timeout_s
         self._clients: dict[StageAddress, NodeClient] = {}
         self._seen: dict[StageAddress, _Seen] = {}
@@ -62,7 +70,10 @@ class PipelineWatch:
         stages = record.addresses
         self._keep(stages)
         with ThreadPoolExecutor(len(stages), "look") as pool:
-            return list(pool.map(lambda stage: self._one(stage, record), stages))
+            looks = list(pool.map(lambda stage: self._one(stage, record), stages))
+        return [
+            _without_reach(look, following) for look, following in zip_longest(looks, looks[1:])
+        ]
 
     def close(self) -> None:
         """Close all connections."""
@@ -90,10 +101,29 @@ class PipelineWatch:
             if stage in self._clients:
                 self._clients.pop(stage).close()
             self._seen.pop(stage, None)
-            return StageLook(stage, "lost", error=str(error))
-        return StageLook(
-            stage, _state(about, stage, record), about, rows_ps=self._rate(stage, about)
-        )
+            return self._silent(stage, error)
+        state = _state(about, stage, record)
+        # While a session runs, its streams tell both ends whether they reach each other.
+        why = self._next_error(stage) if state == "ready" else about.stage_problem
+        return StageLook(stage, state, why, about, self._rate(stage, about))
+
+    def _silent(self, stage: StageAddress, error: ClusterError) -> StageLook:
+        if has_ended(self._cluster, stage.peer):
+            log = log_file(self._cluster, stage.name)
+            why = f"not running; the end of its log tells more: {log}"
+            return StageLook(stage, "not running", why)
+        if isinstance(error, AccessError):
+            return StageLook(stage, "not trusted", str(error))
+        is_other = isinstance(error, VersionError)
+        return StageLook(stage, "another version" if is_other else "lost", str(error))
+
+    def _next_error(self, stage: StageAddress) -> str:
+        """Why a stage cannot reach the one after it, as it says itself when asked to try."""
+        try:
+            about = self._clients[stage].describe(_TRY_NEXT_S, try_next=True)
+        except ClusterError:
+            return ""  # it has just answered; a next node that is frozen speaks for itself
+        return about.stage.next_error
 
     def _rate(self, stage: StageAddress, about: pb.NodeDescription) -> float | None:
         before = self._seen.get(stage)
@@ -104,11 +134,21 @@ class PipelineWatch:
         return (now.rows - before.rows) / max(now.at_s - before.at_s, 1e-3)
 
 
+def _without_reach(look: StageLook, following: StageLook | None) -> StageLook:
+    """A look at a stage that cannot reach the next one, if that one is well itself."""
+    if not look.why or look.state != "ready":
+        return look
+    if following is None or not following.is_well:
+        return replace(look, why="")
+    why = f"it cannot reach {following.stage.peer.label}: {look.why}"
+    return replace(look, state="cannot reach the next", why=why)
+
+
 def _state(about: pb.NodeDescription, stage: StageAddress, record: PipelineRecord) -> str:
     if about.node_id != stage.node_id:
         return "another node answers here"
     if not about.HasField("stage"):
-        return about.stage_problem or "nothing loaded"
+        return "nothing loaded"
     if about.stage.epoch != record.epoch:
         return "replaced by another up"
     return "busy" if about.stage.coordinator else "ready"

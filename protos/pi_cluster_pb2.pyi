@@ -7,8 +7,10 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class DescribeRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("try_next",)
+    TRY_NEXT_FIELD_NUMBER: _ClassVar[int]
+    try_next: bool
+    def __init__(self, try_next: bool = ...) -> None: ...
 
 class PingRequest(_message.Message):
     __slots__ = ("session",)
@@ -77,7 +79,7 @@ class DamagedShard(_message.Message):
     def __init__(self, sha256: _Optional[str] = ..., name: _Optional[str] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class StageStatus(_message.Message):
-    __slots__ = ("epoch", "store_digest", "layers", "sequences", "weight_bytes", "cache_bytes", "steps", "coordinator", "rows", "verified_ago_s")
+    __slots__ = ("epoch", "store_digest", "layers", "sequences", "weight_bytes", "cache_bytes", "steps", "coordinator", "rows", "verified_ago_s", "next_error")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     STORE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
@@ -88,6 +90,7 @@ class StageStatus(_message.Message):
     COORDINATOR_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     VERIFIED_AGO_S_FIELD_NUMBER: _ClassVar[int]
+    NEXT_ERROR_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     store_digest: str
     layers: LayerRange
@@ -98,7 +101,8 @@ class StageStatus(_message.Message):
     coordinator: str
     rows: int
     verified_ago_s: int
-    def __init__(self, epoch: _Optional[int] = ..., store_digest: _Optional[str] = ..., layers: _Optional[_Union[LayerRange, _Mapping]] = ..., sequences: _Optional[int] = ..., weight_bytes: _Optional[int] = ..., cache_bytes: _Optional[int] = ..., steps: _Optional[int] = ..., coordinator: _Optional[str] = ..., rows: _Optional[int] = ..., verified_ago_s: _Optional[int] = ...) -> None: ...
+    next_error: str
+    def __init__(self, epoch: _Optional[int] = ..., store_digest: _Optional[str] = ..., layers: _Optional[_Union[LayerRange, _Mapping]] = ..., sequences: _Optional[int] = ..., weight_bytes: _Optional[int] = ..., cache_bytes: _Optional[int] = ..., steps: _Optional[int] = ..., coordinator: _Optional[str] = ..., rows: _Optional[int] = ..., verified_ago_s: _Optional[int] = ..., next_error: _Optional[str] = ...) -> None: ...
 
 class LayerRange(_message.Message):
     __slots__ = ("start", "stop")

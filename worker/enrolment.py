@@ -58,9 +58,9 @@ def save_token(data_dir: Path, text: str) -> Token:
     token = Token.parse(text)
     if is_certified(data_dir):
         raise AccessError(
-            "this node is part of a cluster already: run `pi-cluster leave` first if it is to join "
-            f"another one, or remove {credentials_folder(data_dir)} and {data_dir / 'node.json'}, "
-            "which keeps its shards"
+            "this node is part of a cluster already: run `pi-cluster leave` first (with the "
+            "--cluster and --data-dir that it joined with) if it is to join another one, or remove "
+            f"{credentials_folder(data_dir)} and {data_dir / 'node.json'}, which keeps its shards"
         )
     make_private_folder(credentials_folder(data_dir))
     write_bytes(_token_path(data_dir), token.text.encode() + b"\n", private=True)

@@ -21,6 +21,7 @@ from cluster.errors import (
 )
 from cluster.interfaces import own_interfaces
 from cluster.manifest import Manifest, ShardFile
+from cluster.node import NodeClient
 from cluster.plan import LayerRange
 from kernels import KernelsError
 from protos import pi_cluster_pb2 as pb
@@ -32,6 +33,7 @@ from worker.damaged import DamagedShard
 from worker.last_assignment import LastAssignment
 from worker.loading import LoadedStage
 from worker.outlet import NextHop, Outlet, ResultSink
+from worker.reach import reach
 from worker.session import Session
 from worker.vault import ShardVault
 
@@ -39,6 +41,7 @@ log = logging.getLogger(__name__)
 
 _MAX_SINKS = 16  # one session runs; the others wait their turn. No caller may call oftener
 _MAX_LABEL = 200
+_MAX_REASON = 1_000
 
 Load = Callable[[Manifest, LayerRange, Limits], LoadedStage]
 """How layers of a store become a stage."""
@@ -326,6 +329,24 @@ class StageHost:
                 rows=self._serving.rows + (running.session.rows if running else 0),
             )
 
+    def try_next(self) -> str:
+        """Why the node that follows in the pipeline cannot be called; empty if it can."""
+        with self._lock:
+            following = self._serving.assignment.following if self._serving else None
+        if following is None:
+            return ""
+        following = as_seen_from(following, own_interfaces())
+        # A firewall lets the call itself wait for longer than whoever asks would.
+        reasons = reach(following.addresses, settings.EXPLAIN_TIMEOUT_S)
+        if all(reasons):
+            return reasons[0]
+        try:
+            with NodeClient(following, self._dialer) as client:
+                client.describe(settings.EXPLAIN_TIMEOUT_S)
+        except ClusterError as refused:
+            return str(refused)[:_MAX_REASON]
+        return ""
+
     def _serve(self, assignment: Assignment) -> LoadedStage:
         loaded = self._load(assignment.manifest, assignment.layers, assignment.limits)
         files = _files(assignment)
@@ -344,10 +365,10 @@ class StageHost:
         with self._lock:
             if self._serving and epoch < self._serving.assignment.epoch:
                 raise StaleEpoch(
-                    f"epoch {self._serving.assignment.epoch} is served, newer than {epoch}: "
-                    "run `pi-cluster up` again"
+                    f"epoch {self._serving.assignment.epoch} is served here, of a later `up` than "
+                    f"epoch {epoch}"
                 )
-        self.end_session(StaleEpoch("the pipeline was replaced by another `pi-cluster up`"))
+        self.end_session(StaleEpoch("the pipeline was replaced by another `up`"))
         with self._changed:
             self._await_slot()
             self._serving = self._withdrawn = None
@@ -399,15 +420,15 @@ class StageHost:
                 raise self._nothing_served(epoch)
         if serving.assignment.epoch != epoch:
             raise StaleEpoch(
-                f"epoch {serving.assignment.epoch} is served here, not {epoch}: another "
-                "`pi-cluster up` replaced the pipeline; ask again"
+                f"epoch {serving.assignment.epoch} is served here, not {epoch}: the pipeline was "
+                "replaced by another `up`, or one that did not come to its end"
             )
         return serving
 
     def _nothing_served(self, epoch: int) -> ClusterError:
         if self._withdrawn and self._withdrawn.assignment.epoch == epoch:
             return ShardDamaged(self._withdrawn.reason)
-        return StaleEpoch("no stage is loaded here: run `pi-cluster up`")
+        return StaleEpoch("no stage is loaded here")
 
     def _outlet(self, assignment: Assignment, header: pb.SessionHeader, session: Session) -> Outlet:
         if assignment.following:

@@ -87,5 +87,5 @@ def _tensor(
 def _unfit(file_name: str, problem: str) -> StoreError:
     return StoreError(
         f"{file_name} does not fit its manifest, {problem}: make the store anew with "
-        "`pi-cluster shard` and run `pi-cluster up` again"
+        "`pi-cluster shard CHECKPOINT --out STORE`, and bring that up"
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 import grpc
 
 from cluster import discovery, settings, wire
+from cluster.advice import command
 from cluster.dialing import Dialer, PlainDialer, SecureDialer
 from cluster.errors import AccessError, ClusterError, NodeLost
 from cluster.peer import Peer, is_loopback
@@ -100,7 +101,9 @@ def _serve(
     identity = load_identity(options.data_dir)
     membership = _membership(options)
     credentials = membership.credentials if membership else None
-    dialer: Dialer = SecureDialer(credentials) if credentials else PlainDialer(options.insecure)
+    dialer: Dialer = (
+        SecureDialer(credentials) if credentials else PlainDialer(options.insecure, options.cluster)
+    )
     if options.announce:
         dialer = Rediscovering(dialer, options.cluster)
     shards = shards_folder(options.data_dir)
@@ -175,11 +178,11 @@ def _membership(options: WorkerOptions) -> Membership | None:
     if is_loopback(f"{options.host}:{options.port}"):
         return None
     if not options.insecure:
+        make_token = command(options.cluster, "token", "create")
         raise AccessError(
             f"this worker has no certificate, so it may not listen on {options.host}, where others "
-            "could use it and read along: let it join a cluster (`pi-cluster token create` on the "
-            "operator's machine prints the command), or give --insecure if everyone on this "
-            "network may"
+            f"could use it and read along: let it join a cluster (`{make_token}` on the operator's "
+            "machine prints the command), or give --insecure if everyone on this network may"
         )
     log.warning(
         "INSECURE: listening on %s without encryption or certificates: anyone on this network can "

@@ -150,6 +150,8 @@ class WorkerService(rpc.WorkerServicer):
         status = self._host.status()
         if status is not None:
             description.stage.CopyFrom(status)
+            if request.try_next:
+                description.stage.next_error = self._host.try_next()
         description.stage_problem = self._host.problem
         description.damaged_shards.extend(map(damaged_to_wire, self._vault.damaged))
         if self._membership:

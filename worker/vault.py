@@ -114,7 +114,7 @@ class ShardVault:
             return path
         path.unlink(missing_ok=True)
         state = "is not on this node" if size is None else f"has {size} bytes and was removed"
-        raise StoreError(f"{file.name} {state}: run `pi-cluster up` again")
+        raise StoreError(f"{file.name} {state}: the next `up` hands it out anew")
 
     def check_sound(self, files: Iterable[ShardFile]) -> None:
         """Raise ``StoreError`` when one of these shards is known to be damaged."""

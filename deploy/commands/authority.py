@@ -3,6 +3,7 @@
 import click
 
 from cluster import settings
+from cluster.advice import command
 from cluster.authority import ClusterAuthority
 from cluster.certificates import Role
 from deploy import screen
@@ -63,5 +64,5 @@ def rotate(nodes: str | None, leave_behind: bool, cluster: str) -> None:
 
 def _rotation(opened: ClusterAuthority) -> str:
     if opened.has_successor or opened.has_predecessor:
-        return "unfinished: run `pi-cluster authority rotate` again"
+        return f"unfinished: run `{command(opened.cluster, 'authority', 'rotate')}` again"
     return "none under way"

@@ -17,6 +17,7 @@ from deploy.bench_table import print_csv, print_json, print_markdown
 from deploy.chrome_trace import chrome_trace
 from deploy.commands.options import cluster_option, draft_option, wait_option
 from deploy.gantt import gantt
+from deploy.leading_out import leading_out
 from deploy.patience import Patience
 from deploy.record import PipelineRecord, load_record
 from deploy.renewal import dialer_to_ask
@@ -79,6 +80,7 @@ def _trace_file(
 @draft_option
 @wait_option
 @cluster_option
+@leading_out
 def bench(
     prompt_tokens: int,
     gen_tokens: int,

@@ -16,6 +16,7 @@ from deploy.commands.options import (
     stop_option,
     wait_option,
 )
+from deploy.leading_out import add_way_out, leading_out, with_notes
 from deploy.record import PipelineRecord, load_record
 from deploy.renewal import dialer_to_ask
 from deploy.screen import notes, stream
@@ -35,6 +36,7 @@ Ctrl-C   interrupt an answer"""
 @click.option("--verbose", is_flag=True, help="Show durations and rates after each answer.")
 @wait_option
 @cluster_option
+@leading_out
 def chat(
     options: GenerationOptions,
     stop: tuple[str, ...],
@@ -47,7 +49,7 @@ def chat(
     record = load_record(cluster)
     digest = record.manifest.digest
     with Pipeline(dialer_to_ask(cluster, record), cluster, digest, wait_s) as pipeline:
-        _talk(_Conversation(pipeline, record, options, stop, system, verbose))
+        _talk(_Conversation(pipeline, record, cluster, options, stop, system, verbose))
 
 
 def _talk(conversation: "_Conversation") -> None:
@@ -91,12 +93,14 @@ class _Conversation:
         self,
         pipeline: Pipeline,
         record: PipelineRecord,
+        cluster: str,
         options: GenerationOptions,
         stops: tuple[str, ...],
         system: str | None,
         verbose: bool,
     ) -> None:
         self._pipeline = pipeline
+        self._cluster = cluster
         self._options = options
         self._stops = stops
         self._verbose = verbose
@@ -116,7 +120,8 @@ class _Conversation:
             new_text = partial(self._model.answer, self._stops, raw=False)
             answered = answer(self._pipeline, Question(ids, self._options, new_text), stream)
         except (ClusterError, ModelError) as error:
-            notes.print(f"error: {error}", markup=False, soft_wrap=True)
+            add_way_out(error, self._cluster)
+            notes.print(f"error: {with_notes(error)}", markup=False, soft_wrap=True)
             return
         except KeyboardInterrupt:  # while it waited its turn
             notes.print("(interrupted)")

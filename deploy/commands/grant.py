@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from cluster import settings
+from cluster.advice import command, line
 from cluster.authority import ClusterAuthority
 from deploy import screen
 from deploy.commands.options import cluster_option
@@ -27,13 +28,14 @@ def grant(name: str, out: Path, cluster: str) -> None:
     made = make_grant(authority, name)
     write_grant(made, out)
     screen.notes.print(
-        f"{out} holds a private key: carry it over safely, run `pi-cluster accept {out.name}` "
+        f"{out} holds a private key: carry it over safely, run `{line('accept', out.name)}` "
         "there, and delete it",
         markup=False,
         soft_wrap=True,
     )
     if not made.files:
-        screen.warn(["no pipeline is up: make the grant again after `pi-cluster up`"])
+        up = command(cluster, "up")
+        screen.warn([f"no pipeline is up: make the grant again after `{up}`"])
 
 
 @click.command()
@@ -42,7 +44,5 @@ def accept(file: Path) -> None:
     """Take up a FILE of `pi-cluster grant`, so that this user may ask that cluster."""
     made = read_grant(file)
     accept_grant(made)
-    name = "" if made.cluster == settings.DEFAULT_CLUSTER else f" --cluster {made.cluster}"
-    screen.notes.print(
-        f'ready. Next: pi-cluster prompt "Tell me a story."{name}', markup=False, soft_wrap=True
-    )
+    asking = command(made.cluster, "prompt", "Tell me a story.")
+    screen.notes.print(f"ready. Next: {asking}", markup=False, soft_wrap=True)

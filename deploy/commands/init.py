@@ -3,6 +3,7 @@
 import click
 
 from cluster import settings
+from cluster.advice import command
 from cluster.authority import ClusterAuthority
 from deploy import screen
 from deploy.commands.options import cluster_option
@@ -19,7 +20,9 @@ def init(cluster: str) -> None:
     authority = ClusterAuthority.create(folder, cluster)
     screen.notes.print(
         f"cluster {cluster!r} has an authority now ({authority.fingerprint.hex()[:16]}), in "
-        f"{folder}: keep a backup of that folder in a safe place. Next: pi-cluster up --hosts "
-        "pi@pi1.local,..., or pi-cluster token create",
+        f"{folder}: keep a backup of that folder in a safe place. Next: "
+        f"{command(cluster, 'up', '--hosts', 'pi@pi1.local,...')}, or "
+        f"{command(cluster, 'token', 'create')}",
+        markup=False,
         soft_wrap=True,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from cluster import settings
+from cluster.advice import command
 from cluster.peer import split_address
 from deploy import local_service, screen
 from deploy.commands.options import cluster_option
@@ -70,10 +71,14 @@ def join(
     folder.mkdir(parents=True, exist_ok=True)
     save_token(folder, text)
     if not foreground:
+        words = ["worker", "--listen", listen, "--data-dir", str(folder), "--name", name]
+        words += ["--threads", str(threads)] if threads else []
+        words += ["--no-mdns"] if no_mdns else []
         screen.notes.print(
-            f"the token is kept in {folder}. Next: pi-cluster worker --cluster {cluster} --listen "
-            f"{listen} --data-dir {folder}, which waits until the operator runs `pi-cluster up`. "
-            "As root, `pi-cluster join` installs a service that does this at every start",
+            f"the token is kept in {folder}. Next: {command(cluster, *words)}, which waits until "
+            f"the operator runs `{command(cluster, 'up')}`. As root, "
+            f"`{command(cluster, 'join', 'TOKEN')}` installs a service that does this at every "
+            "start",
             markup=False,
             soft_wrap=True,
         )
@@ -96,7 +101,8 @@ def _install(worker: WorkerCommand, token: str) -> None:
     save_token(Path(worker.data_dir), token)
     unit = local_service.install(worker)
     screen.notes.print(
-        f"{unit} waits for the operator: run `pi-cluster up` there. Its log: journalctl -u {unit}",
+        f"{unit} waits for the operator: run `{command(worker.cluster, 'up')}` there. Its log: "
+        f"journalctl -u {unit}",
         markup=False,
         soft_wrap=True,
     )

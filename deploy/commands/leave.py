@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cluster import settings
+from cluster.advice import command
 from cluster.errors import StateError
 from deploy import local_service, screen
 from deploy.commands.options import cluster_option
@@ -60,7 +61,7 @@ def _leave_folder(folder: Path, cluster: str) -> Joined:
 
 def _nothing_joined(folder: Path, cluster: str) -> str:
     if layout.unit_file(cluster).exists():
-        words = shlex.join(["sudo", "pi-cluster", "leave", *_named(cluster)])
+        words = f"sudo {command(cluster, 'leave')}"
         return f"no node in {folder} has joined, but a service has: run {words}"
     return (
         f"no node in {folder} has joined cluster {cluster!r}: name another cluster with --cluster, "
@@ -70,14 +71,10 @@ def _nothing_joined(folder: Path, cluster: str) -> str:
 
 def _for_the_operator(joined: Joined | None, cluster: str) -> str:
     if joined and joined.node_id:
-        words = shlex.join(["pi-cluster", "node", "revoke", joined.node_id, *_named(cluster)])
-        return f"next, on the operator's machine: {words}; then `pi-cluster up` for those that stay"
-    words = shlex.join(["pi-cluster", "token", "list", *_named(cluster)])
+        words, up = command(cluster, "node", "revoke", joined.node_id), command(cluster, "up")
+        return f"next, on the operator's machine: {words}; then `{up}` for those that stay"
+    words = command(cluster, "token", "list")
     return (
         f"it was never admitted. On the operator's machine {words} shows its token, which "
         "`token revoke` takes back"
     )
-
-
-def _named(cluster: str) -> list[str]:
-    return [] if cluster == settings.DEFAULT_CLUSTER else ["--cluster", cluster]

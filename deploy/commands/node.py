@@ -5,6 +5,7 @@ import datetime
 import click
 
 from cluster import settings
+from cluster.advice import command
 from cluster.authority import ClusterAuthority
 from cluster.errors import AccessError
 from cluster.ledger import Issued
@@ -59,7 +60,7 @@ def revoke(name_or_id: str, nodes: str | None, cluster: str) -> None:
     )
     screen.warn(
         f"{one.issued.name} has not heard of it and still lets {chosen.name} in: {one.problem}; "
-        "`pi-cluster up` tells it once it can be reached"
+        f"`{command(cluster, 'up')}` tells it once it can be reached"
         for one in deaf
     )
 
@@ -72,7 +73,8 @@ def _chosen(authority: ClusterAuthority, name_or_id: str) -> Issued:
     if found:
         ids = ", ".join(one.id for one in found)
         raise AccessError(f"{name_or_id!r} is the name of several: give one of the ids {ids}")
-    raise AccessError(f"nobody is called {name_or_id!r} here: see `pi-cluster node list`")
+    listing = command(authority.cluster, "node", "list")
+    raise AccessError(f"nobody is called {name_or_id!r} here: see `{listing}`")
 
 
 def _state(one: Issued, is_good: bool) -> str:

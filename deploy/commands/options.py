@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from cluster import settings
 from coordinator.generation import GenerationOptions
@@ -75,6 +76,12 @@ texts_option = click.option(
     show_default=True,
     help="Full-length texts that the caches have room for.",
 )
+
+
+def left_out(context: click.Context) -> list[str]:
+    """Names of the parameters that were not given."""
+    unset = (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
+    return [name for name in context.params if context.get_parameter_source(name) in unset]
 
 
 def ask_password() -> str:

@@ -9,22 +9,23 @@ import click
 
 from cluster import settings
 from cluster.objective import Objective
-from cluster.store import Store
 from deploy import screen
 from deploy.access import dialer_for
 from deploy.admission import admit_waiting
+from deploy.as_before import open_store, what_is_up
 from deploy.commands.options import (
     cluster_option,
     context_option,
     insecure_option,
+    left_out,
     nodes_option,
     texts_option,
 )
-from deploy.embedded import embedded_store
 from deploy.footprint import choose_limits, model_footprint
 from deploy.nodes import Node, named_or_found
 from deploy.plan_table import context_note, expected, plan_table
 from deploy.planning import Planner, Predicted
+from deploy.up_call import UpCall
 from transformer.config import ModelConfig
 
 
@@ -36,7 +37,9 @@ from transformer.config import ModelConfig
 @texts_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @cluster_option
+@click.pass_context
 def plan(
+    click_context: click.Context,
     store: Path | None,
     nodes: str | None,
     insecure: bool,
@@ -47,17 +50,22 @@ def plan(
 ) -> None:
     """Show the plans for both objectives, and the tokens per second to expect of them.
 
-    Without STORE it is the embedded storyteller; without --nodes, mDNS finds them. Nodes that wait
-    to join are admitted, and those never measured are; beside that nothing changes on them.
+    Without STORE it is the model that is up, at first the embedded storyteller; without --nodes,
+    mDNS finds them. Nodes that wait to join are admitted, and those never measured are; beside that
+    nothing changes on them.
     """
     settings.check_cluster_name(cluster)
-    opened = Store(store or embedded_store())
+    previous = what_is_up(cluster)
+    before = previous.call if previous else None
+    call = UpCall(store.absolute() if store else None, context=context, texts=texts)
+    call = call if store else call.for_model_of(before, left_out(click_context))
+    opened = open_store(call, before, cluster)
     dialer = dialer_for(cluster, insecure)
     admit_waiting(cluster, nodes, dialer)
     found, warnings = named_or_found(nodes, cluster, dialer)
     screen.warn(warnings)
     config = ModelConfig.from_dict(opened.manifest.config)
-    limits = choose_limits(config, context, texts)
+    limits = choose_limits(config, call.context, call.texts)
     plans = _different_plans(
         Planner(model_footprint(opened.manifest, config, limits), found, dialer)
     )

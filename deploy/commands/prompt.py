@@ -16,6 +16,7 @@ from deploy.commands.options import (
     stop_option,
     wait_option,
 )
+from deploy.leading_out import leading_out
 from deploy.record import load_record
 from deploy.renewal import dialer_to_ask
 from deploy.screen import INTERRUPTED, note, notes, stream
@@ -35,6 +36,7 @@ _MAX_PROMPT_BYTES = 16 << 20
 @wait_option
 @cluster_option
 @click.pass_context
+@leading_out
 def prompt(
     context: click.Context,
     text: str | None,

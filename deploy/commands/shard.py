@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from cluster import settings
+from cluster.advice import line
 from cluster.manifest import WEIGHTS
 from deploy import screen
 from kernels import Engine
@@ -40,6 +41,6 @@ def shard(checkpoint: Path, out: Path, weights: str, outer_weights: str | None) 
         )
     screen.notes.print(
         f"{out}: {manifest.n_layers} layers, {screen.size(manifest.size_bytes)} in "
-        f"{len(manifest.files)} files, {weights}. Next: pi-cluster up {out}",
+        f"{len(manifest.files)} files, {weights}. Next: {line('up', str(out))}",
         soft_wrap=True,
     )

@@ -9,22 +9,26 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import click
+from rich.console import Group
 from rich.live import Live
+from rich.text import Text
 
 from cluster.dialing import Dialer
 from cluster.errors import ClusterError, StateError
 from cluster.node import NodeClient
 from coordinator.pipeline import StageAddress
 from deploy import screen
-from deploy.access import dialer_for
+from deploy.access import dialer_for, still_insecure
+from deploy.advice import up_anew
 from deploy.commands.options import ask_password, cluster_option, sudo_password_option
 from deploy.fleet import purge_hosts
 from deploy.host_record import load_hosts
 from deploy.known_nodes import forget_nodes
+from deploy.leading_out import way_out
 from deploy.local_workers import stop_local_workers
 from deploy.record import PipelineRecord, changing, forget_record, load_record
 from deploy.renewal import dialer_to_ask
-from deploy.status_view import pipeline_rate, status_json, status_line, status_table
+from deploy.status_view import pipeline_rate, status_json, status_line, status_table, troubles
 from deploy.watching import PipelineWatch, StageLook
 
 _RATE_S = 0.5  # between the two looks that a rate takes
@@ -52,7 +56,7 @@ def status(
     if watch:
         _watch(cluster, record, dialer, interval, as_json)
         return
-    with PipelineWatch(dialer) as watching:
+    with PipelineWatch(dialer, cluster) as watching:
         looks = watching.look(record)
         if any(look.coordinator for look in looks):
             time.sleep(_RATE_S)
@@ -61,6 +65,8 @@ def status(
         click.echo(json.dumps(_values(cluster, record, looks)))
     else:
         screen.answers.print(status_table(looks))
+        for line in troubles(looks, way_out(cluster, record, looks)):
+            screen.notes.print(line, markup=False, soft_wrap=True)
     if not all(look.is_well for look in looks):
         context.exit(1)
 
@@ -83,7 +89,7 @@ def down(context: click.Context, purge: bool, ask_sudo_password: bool, cluster: 
         except StateError:
             record = None
         if record:
-            dialer = dialer_for(cluster, record.insecure)
+            dialer = dialer_for(cluster, still_insecure(cluster, record.insecure))
             with ThreadPoolExecutor(max_workers=len(record.stages)) as pool:
                 unloading = lambda stage: _unload(stage, record.epoch, dialer)  # noqa: E731
                 list(pool.map(unloading, record.addresses))
@@ -96,6 +102,9 @@ def down(context: click.Context, purge: bool, ask_sudo_password: bool, cluster: 
     stages = screen.count(len(record.stages), "stage") if record else ""
     unloaded = f"{stages} unloaded" if record else "no pipeline was up"
     screen.notes.print(f"{unloaded}, {screen.count(stopped, 'local worker')} stopped")
+    if record and record.call and not purge:
+        again = up_anew(cluster, record.call, record.insecure)
+        screen.notes.print(f"to bring the same up again: {again}", markup=False, soft_wrap=True)
     if purge:
         screen.notes.print(f"{screen.count(hosts - len(failures), 'host')} cleared")
     for failure in failures:
@@ -112,19 +121,21 @@ def _watch(
     is_live = console.is_terminal and not console.is_dumb_terminal and not as_json
     with (
         _interrupts_wait(),
-        PipelineWatch(dialer, _WATCH_TIMEOUT_S) as watching,
+        PipelineWatch(dialer, cluster, _WATCH_TIMEOUT_S) as watching,
         Live(console=console, auto_refresh=False) if is_live else contextlib.nullcontext() as live,
     ):
         for _ in _ticks(interval_s):
             record = _latest(cluster, record)
             looks = watching.look(record)
+            to_do = way_out(cluster, record, looks)
             if live is not None:
-                live.update(status_table(looks), refresh=True)
+                below = Text("\n".join(troubles(looks, to_do)))
+                live.update(Group(status_table(looks), below), refresh=True)
             elif as_json:
                 values = {"unix_s": time.time()} | _values(cluster, record, looks)
                 click.echo(json.dumps(values))
             else:
-                click.echo(f"{time.strftime('%H:%M:%S')} {status_line(looks)}")
+                click.echo(f"{time.strftime('%H:%M:%S')} {status_line(looks, to_do)}")
 
 
 @contextlib.contextmanager

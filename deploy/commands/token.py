@@ -2,12 +2,13 @@
 
 import datetime
 import re
-import shlex
 
 import click
 
 from cluster import settings
+from cluster.advice import command
 from cluster.authority import ClusterAuthority
+from cluster.errors import AccessError
 from cluster.tokens import TokenBook
 from cluster.version import VERSION
 from deploy import screen
@@ -66,10 +67,11 @@ def create(count: int, valid: int, as_cloud_init: bool, source: str, cluster: st
         if as_cloud_init:
             click.echo("---\n" * bool(number) + user_data(made, cluster, source), nl=False)
         else:
-            name = [] if cluster == settings.DEFAULT_CLUSTER else ["--cluster", cluster]
-            click.echo(shlex.join(["sudo", "pi-cluster", "join", made.text, *name]))
+            click.echo(f"sudo {command(cluster, 'join', made.text)}")
     screen.notes.print(
-        "each is for one Pi. Once they run: pi-cluster up, which admits them", soft_wrap=True
+        f"each is for one Pi. Once they run: {command(cluster, 'up')}, which admits them",
+        markup=False,
+        soft_wrap=True,
     )
 
 
@@ -91,7 +93,11 @@ def list_tokens(cluster: str) -> None:
 def revoke(token_id: str, cluster: str) -> None:
     """Let nobody join by a token any more; the nodes that did stay."""
     authority = ClusterAuthority(settings.cluster_config(cluster), cluster)
-    TokenBook(authority.folder).revoke(token_id)
+    book = TokenBook(authority.folder)
+    if all(entry.id != token_id for entry in book.entries):
+        listing = command(cluster, "token", "list")
+        raise AccessError(f"there is no token {token_id!r}: see `{listing}`")
+    book.revoke(token_id)
     screen.notes.print(f"token {token_id} is revoked", markup=False)
 
 

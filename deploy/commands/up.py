@@ -1,53 +1,62 @@
 """``pi-cluster up``: from a store to a pipeline that is ready."""
 
-import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from cluster import settings
+from cluster.advice import command
 from cluster.dialing import Dialer
-from cluster.discovery import discover
-from cluster.errors import StateError
+from cluster.errors import ClusterError, NodeError, PipelineBusy, StaleEpoch
 from cluster.objective import Objective
-from cluster.peer import Peer, parse_nodes
 from cluster.store import Store
 from deploy import screen
 from deploy.access import dialer_for
 from deploy.admission import admit_waiting
+from deploy.as_before import open_store, what_is_up
 from deploy.bootstrap import Result
 from deploy.commands.options import (
     ask_password,
+    cluster_option,
     context_option,
     hosts_option,
     insecure_option,
+    left_out,
     nodes_option,
     sudo_password_option,
     texts_option,
     wheels_option,
 )
-from deploy.embedded import embedded_store
 from deploy.fleet import SetupOptions, bring_grants, set_up_hosts, tell_failures
 from deploy.footprint import choose_limits
 from deploy.host_record import load_hosts
 from deploy.hosts import read_hosts
 from deploy.known_nodes import remember_nodes
-from deploy.local_workers import ensure_local_workers
-from deploy.nodes import Node, answering_nodes, ask_nodes, find_nodes
+from deploy.leading_out import after_a_try
+from deploy.nodes import Node
+from deploy.offered_nodes import named_nodes, nodes_as_before, with_announced
 from deploy.plan_table import context_note, expected, plan_table
-from deploy.record import PipelineRecord, changing, load_record, save_record
+from deploy.record import (
+    PipelineRecord,
+    changing,
+    prepare_record,
+    put_in_place,
+    save_record,
+)
 from deploy.renewal import renew_certificates
 from deploy.rollout import (
     Rollout,
     is_running,
     load_stages,
     make_rollout,
+    next_epoch,
     recorded,
     try_pipeline,
     unload_left_out,
 )
 from deploy.transfer import Moved, hand_out_shards
+from deploy.up_call import UpCall
 from transformer.config import ModelConfig
 
 
@@ -68,7 +77,7 @@ from transformer.config import ModelConfig
     help="Plan for many users and long prompts, or for the next token of one user.",
 )
 @texts_option
-@click.option("--cluster", default=settings.DEFAULT_CLUSTER, show_default=True)
+@cluster_option
 @click.pass_context
 def up(
     click_context: click.Context,
@@ -86,16 +95,22 @@ def up(
 ) -> None:
     """Bring a model up: plan its layers over the nodes, hand out shards, load, and try it.
 
-    Without STORE it is the embedded storyteller. With --hosts the hosts are set up by SSH first,
-    which is remembered. Other nodes are found by mDNS; with --local, --nodes or --hosts they are
-    only those.
+    Without STORE it is the model that is up, with its --context, --texts and --objective; at first,
+    and after `down`, the embedded storyteller. With --hosts the hosts are set up by SSH first,
+    which is remembered. Without --local, --nodes or --hosts the nodes are the hosts that are
+    remembered and those that mDNS finds, or else those of --local or --nodes when the model that is
+    up was brought up; with these options, they are only those.
     """
     if hosts and (local or nodes):
         raise click.UsageError("--hosts names the nodes itself: leave out --local and --nodes")
     named = read_hosts(hosts) if hosts else []
     with changing(cluster) as folder:
-        opened = Store(store or embedded_store())
-        previous = _previous(cluster)
+        previous = what_is_up(cluster)
+        before = previous.call if previous else None
+        given = store.absolute() if store else None
+        call = UpCall(given, local or 0, nodes or "", context, texts, Objective(objective))
+        call = call if store else call.for_model_of(before, left_out(click_context))
+        opened = open_store(call, before, cluster)
         dialer = dialer_for(cluster, insecure)
         results: list[Result] = []
         if not (local or nodes or hosts):
@@ -105,19 +120,22 @@ def up(
             password = ask_password() if ask_sudo_password else None
             options = SetupOptions(wheels, password, insecure)
             results = set_up_hosts(cluster, folder, named, options, dialer, size_bytes)
-        if nodes or not (local or hosts):
-            admit_waiting(cluster, nodes, dialer)
-        if ready := [result.peer for result in results if result.peer]:
-            found = _with_announced(ready, cluster, dialer, look=not hosts)
+        ready = [result.peer for result in results if result.peer]
+        may_join = bool(nodes or not (local or hosts))
+        joined = admit_waiting(cluster, nodes, dialer) if may_join else []
+        if not (local or nodes or named or joined):
+            call = call.on_nodes_of(before)
+        if ready:
+            found = with_announced(ready, cluster, dialer, look=not hosts)
+        elif local or nodes:
+            found = named_nodes(call, cluster, dialer)
         else:
-            found = _choose_nodes(cluster, local, nodes, dialer)
+            found = nodes_as_before(call, cluster, dialer)
         remember_nodes(folder, [node.peer for node in found])
         renew_certificates(cluster, found, dialer)
+        change = _Change(cluster, folder, previous, call, insecure)
         try:
-            config = ModelConfig.from_dict(opened.manifest.config)
-            limits = choose_limits(config, context, texts)
-            rollout = make_rollout(opened, found, limits, previous, Objective(objective), dialer)
-            _bring_up(rollout, config, previous, folder, insecure)
+            _bring_up(change, opened, found, dialer)
         finally:
             tell_failures(results)
         coordinators = [one.host for one in results if not one.failure and not one.peer]
@@ -127,49 +145,76 @@ def up(
         click_context.exit(1)
 
 
-def _bring_up(
-    rollout: Rollout,
-    config: ModelConfig,
-    previous: PipelineRecord | None,
-    folder: Path,
-    insecure: bool,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What is asked for, and what it takes the place of."""
+
+    cluster: str
+    folder: Path
+    previous: PipelineRecord | None
+    call: UpCall
+    insecure: bool
+
+    def record(self, rollout: Rollout, epoch: int) -> PipelineRecord:
+        return recorded(rollout, epoch, self.folder, self.insecure, self.call)
+
+
+def _bring_up(change: _Change, store: Store, nodes: Sequence[Node], dialer: Dialer) -> None:
+    config = ModelConfig.from_dict(store.manifest.config)
+    call, previous = change.call, change.previous
+    limits = choose_limits(config, call.context, call.texts)
+    rollout = make_rollout(store, nodes, limits, previous, call.objective, dialer)
     screen.notes.print(plan_table(rollout.plan, rollout.prediction, rollout.nodes))
     screen.notes.print(expected(rollout.prediction), soft_wrap=True)
     if note := context_note(config, rollout.limits):
         screen.notes.print(note)
-    if previous and is_running(rollout, previous):
-        save_record(recorded(rollout, previous.epoch, folder, insecure), rollout.store)
-        screen.notes.print("already up: nothing to move")
+    if previous and is_running(rollout, previous) and (well := _is_well(previous, rollout)):
+        save_record(change.record(rollout, previous.epoch), store)
+        screen.notes.print(f"already up: nothing to move; {well}", markup=False, soft_wrap=True)
         return
-    _carry_out(rollout, previous, folder, insecure)
+    _carry_out(change, rollout)
 
 
-def _with_announced(ready: Sequence[Peer], cluster: str, dialer: Dialer, look: bool) -> list[Node]:
-    """The hosts' workers, and with ``look`` those that joined the cluster by themselves."""
-    nodes, warnings = (
-        find_nodes(cluster, dialer, ready) if look else answering_nodes(ready, cluster, dialer)
-    )
-    screen.warn(warnings)
-    return nodes
+def _is_well(previous: PipelineRecord, rollout: Rollout) -> str | None:
+    """How it is known that a loaded pipeline works: a token went round; None when none comes back.
+
+    One that is held is left alone: its holder would notice what is wrong with it.
+    """
+    stages = [rollout.node(stage).about.stage for stage in rollout.plan.stages]
+    if holder := next((stage.coordinator for stage in stages if stage.coordinator), ""):
+        return f"it is held by {holder}"
+    try:
+        try_pipeline(previous, rollout.dialer)
+    except PipelineBusy:
+        return "it is busy"
+    except ClusterError as error:
+        screen.warn([f"all stages are loaded, and no token goes round: {error}; loading anew"])
+        return None
+    return "a token went round"
 
 
-def _carry_out(
-    rollout: Rollout, previous: PipelineRecord | None, folder: Path, insecure: bool
-) -> None:
+def _carry_out(change: _Change, rollout: Rollout) -> None:
+    record = change.record(rollout, next_epoch(rollout, change.previous))
+    prepare_record(record, rollout.store)
     with screen.bars() as progress:
         moved = hand_out_shards(rollout, screen.TransferBars(progress))
     with screen.notes.status("loading"):
-        record = recorded(rollout, load_stages(rollout, previous), folder, insecure)
-        try_pipeline(record, rollout.dialer)
-        save_record(record, rollout.store)
-        warnings = unload_left_out(rollout, previous)
+        try:
+            load_stages(rollout, change.previous)
+        except StaleEpoch as error:
+            raise StaleEpoch(f"{error}: run the same command again") from None
+        try:
+            try_pipeline(record, rollout.dialer)
+        except NodeError as error:
+            error.add_note(after_a_try(change.cluster, record, rollout.dialer))
+            raise
+        put_in_place(record)
+        warnings = unload_left_out(rollout, change.previous)
     screen.warn(warnings)
     stages = screen.count(len(record.stages), "stage")
+    asking = command(change.cluster, "prompt", "Tell me a story about a brave fox.")
     screen.notes.print(
-        f"ready: {stages}, {_moved(moved)}. "
-        'Next: pi-cluster prompt "Tell me a story about a brave fox."',
-        soft_wrap=True,
+        f"ready: {stages}, {_moved(moved)}. Next: {asking}", markup=False, soft_wrap=True
     )
 
 
@@ -179,31 +224,3 @@ def _moved(moved: Moved) -> str:
         return total
     here, between = screen.size(moved.from_operator), screen.size(moved.between_nodes)
     return f"{total} ({here} from here, {between} between nodes)"
-
-
-def _choose_nodes(cluster: str, local: int | None, nodes: str | None, dialer: Dialer) -> list[Node]:
-    if not local and not nodes:
-        found, warnings = find_nodes(cluster, dialer)
-        screen.warn(warnings)
-        return found
-    peers = parse_nodes(nodes) if nodes else []
-    if local:
-        started = ensure_local_workers(cluster, local)
-        expected = [peer.node_id for peer in started]
-        seen = {p.node_id for p in discover(cluster, settings.LOCAL_DISCOVERY_S, expected)}
-        lost = [peer.name for peer in started if peer.node_id not in seen]
-        if lost:
-            screen.warn(
-                [
-                    f"mDNS does not find {', '.join(lost)} (is multicast blocked here?); using "
-                    "the addresses that they wrote down"
-                ]
-            )
-        peers += started
-    return ask_nodes(peers, cluster, dialer)
-
-
-def _previous(cluster: str) -> PipelineRecord | None:
-    with contextlib.suppress(StateError):
-        return load_record(cluster)
-    return None

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 from rich.progress import Progress
 
-from cluster import settings
+from cluster.advice import command
 from cluster.dialing import Dialer
 from cluster.errors import StoreError
 from cluster.peer import Peer
@@ -90,8 +90,7 @@ def _tell(found: Sequence[Verified], cluster: str) -> None:
             screen.notes.print(line, soft_wrap=True)
     wrong = [line for one in found for line in _problems(one)]
     if wrong:
-        named = "" if cluster == settings.DEFAULT_CLUSTER else f" --cluster {cluster}"
-        advice = f"`pi-cluster up{named}` sends damaged shards again"
+        advice = f"`{command(cluster, 'up')}` sends damaged shards again"
         is_damage = any(one.damaged for one in found)
         text = ["not all nodes are right:", *wrong, *([advice] if is_damage else [])]
         raise StoreError("\n".join(text))

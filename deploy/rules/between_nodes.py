@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 
 from cluster.addresses import without_scope
+from cluster.advice import command
 from cluster.peer import is_loopback, split_address
 from deploy.facts import ClusterFacts, Examined
 from deploy.findings import THIS_MACHINE, Finding, note, problem, warning
 
 SLOW_TWIN = 0.75  # of the fastest of the same model: more than cards, cables and air explain
 SOON_S = 14 * 86_400  # a certificate that ends within two weeks wants an `up` before that
+_EVERYWHERE = "0.0.0.0"  # noqa: S104  it goes into a sentence
 EXPECTED_LOAD = 2.0  # beyond the workers' own threads: the system's housekeeping
 
 
@@ -21,7 +23,8 @@ def connections(facts: ClusterFacts) -> Iterator[Finding]:
             yield problem(
                 node.name,
                 f"it listens on {address}, where other machines cannot reach it",
-                "start it with `pi-cluster worker --listen 0.0.0.0`",
+                f"if `up --local` started it, {command(facts.cluster, 'down')} ends it; else start "
+                f"it with {command(facts.cluster, 'worker', '--listen', _EVERYWHERE)}",
             )
             continue
         errors = {
@@ -62,7 +65,7 @@ def versions(facts: ClusterFacts) -> Iterator[Finding]:
             yield warning(
                 node.name,
                 f"it runs pi-cluster {node.about.version or 'of no version'}, this machine {ours}",
-                "install the same version everywhere: `pi-cluster up --hosts ...` does",
+                _same_version(node, facts),
             )
 
 
@@ -91,7 +94,7 @@ def twins(facts: ClusterFacts) -> Iterator[Finding]:
                 f"{node.examination.model} too, at {best_rate / 1e9:.1f}",
                 "look for heat, a weak supply and other programs there (`top`); to measure "
                 "again, remove `profile` and `measured_with` from node.json in its data "
-                "directory, restart the worker, and run `pi-cluster up`",
+                f"directory, restart the worker, and run {facts.up}",
             )
 
 
@@ -105,20 +108,20 @@ def pipeline(facts: ClusterFacts) -> Iterator[Finding]:
             yield problem(
                 node.name,
                 f"it has no stage loaded; layers {where.layers} of the pipeline are its",
-                "pi-cluster up",
+                facts.up,
             )
         elif stage.epoch != facts.epoch:
             yield problem(
                 node.name,
                 "it serves a pipeline that somebody else brought up",
-                "pi-cluster up, unless the other one is to stay",
+                f"{facts.up}, unless the other one is to stay",
             )
         if node.peer.address not in where.peer.addresses and not is_loopback(node.peer.address):
             yield warning(
                 node.name,
                 f"it was at {where.address} when the pipeline came up, and is at "
                 f"{node.peer.address} now",
-                "pi-cluster up; a fixed address (DHCP reservation) in the router spares that",
+                f"{facts.up}; a fixed address (DHCP reservation) in the router spares that",
             )
 
 
@@ -134,11 +137,13 @@ def certificates(facts: ClusterFacts) -> Iterator[Finding]:
             yield problem(
                 node.name,
                 f"its certificate ended {days:.1f} days ago: nobody talks to it",
-                "see whether its clock and this machine's are right; pi-cluster up renews it",
+                "see whether its clock and this machine's are right; if they are, it has to be "
+                f"admitted again: {command(facts.cluster, 'up')} does so with hosts that it has "
+                f"set up, {command(facts.cluster, 'token', 'create')} for others",
             )
         elif left_s < SOON_S:
             yield warning(
-                node.name, f"its certificate ends in {days:.1f} days", "pi-cluster up renews it"
+                node.name, f"its certificate ends in {days:.1f} days", f"{facts.up} renews it"
             )
 
 
@@ -157,6 +162,16 @@ def load(facts: ClusterFacts) -> Iterator[Finding]:
                 f"nobody asks it, and {busy:.1f} programs want to run there",
                 "see which (`top`), and end what need not run there",
             )
+
+
+def _same_version(node: Examined, facts: ClusterFacts) -> str:
+    if node.is_on_loopback:
+        down = command(facts.cluster, "down")
+        return f"it runs since before this program was replaced: {down}, then {facts.up}"
+    return (
+        f"install the same version everywhere: {command(facts.cluster, 'up')} does so on the hosts "
+        "that `up --hosts` has set up"
+    )
 
 
 def _are_twins(node: Examined, other: Examined) -> bool:

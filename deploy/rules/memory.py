@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from cluster.advice import command
 from deploy.facts import Examined
 from deploy.findings import Finding, problem, warning
 from deploy.screen import size
@@ -9,8 +10,6 @@ from deploy.screen import size
 LEAST_BYTES = 800 << 20  # a Pi of 1 GB tells about 900 MiB; one of 512 MB has room for no 7B layer
 LEAST_FREE_BYTES = 100 << 20  # less, and pages of mapped weights are read from disk again and again
 MOST_SWAPPED_BYTES = 64 << 20  # a few idle pages of other programs always are
-
-_LESS = "take a larger share elsewhere: `pi-cluster up` with more nodes or fewer --texts"
 
 
 def size_of_memory(node: Examined) -> Iterator[Finding]:
@@ -27,7 +26,7 @@ def size_of_memory(node: Examined) -> Iterator[Finding]:
             node.name,
             f"{size(free)} of {size(total)} of memory are free: weights are read from disk again "
             "and again",
-            f"end other programs there (`ps aux --sort -rss | head`), or {_LESS}",
+            f"end other programs there (`ps aux --sort -rss | head`), or {_less(node)}",
         )
 
 
@@ -38,7 +37,7 @@ def swap(node: Examined) -> Iterator[Finding]:
         yield warning(
             node.name,
             f"{size(used)} of swap are in use: memory is short, and what is swapped is slow",
-            f"end other programs there (`ps aux --sort -rss | head`), or {_LESS}",
+            f"end other programs there (`ps aux --sort -rss | head`), or {_less(node)}",
         )
 
 
@@ -52,15 +51,16 @@ def room_for_stage(node: Examined) -> Iterator[Finding]:
             node.name,
             f"the worker may use {size(limit)} of memory, and its stage needs up to "
             f"{size(needed)}: it will be killed",
-            f"raise the service's memory limit (`memory` in cluster.toml, then `pi-cluster up`), "
-            f"or {_LESS}",
+            f"raise the service's memory limit (`memory` in cluster.toml, then "
+            f"{command(node.about.cluster, 'up', '--hosts', 'cluster.toml')}), "
+            f"or {_less(node)}",
         )
     elif 0 < node.about.memory_bytes < needed:
         yield problem(
             node.name,
             f"the machine has {size(node.about.memory_bytes)} of memory, and its stage needs up to "
             f"{size(needed)}",
-            _LESS,
+            _less(node),
         )
 
 
@@ -70,5 +70,10 @@ def killed(node: Examined) -> Iterator[Finding]:
         yield warning(
             node.name,
             f"memory ran out, and Linux has killed programs: {kills} since boot",
-            f"see which one: `journalctl -k -g 'Out of memory'`; {_LESS}",
+            f"see which one: `journalctl -k -g 'Out of memory'`; {_less(node)}",
         )
+
+
+def _less(node: Examined) -> str:
+    up = command(node.about.cluster, "up")
+    return f"take a larger share elsewhere: {up} with more nodes or fewer --texts"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from cluster.advice import command
 from deploy.facts import ClusterFacts
 from deploy.findings import THIS_MACHINE, Finding, note, problem, warning
 from deploy.rules.hardware import LEAST_FREE_DISK_BYTES, LOW_DISK_BYTES
@@ -13,7 +14,7 @@ def ssh(facts: ClusterFacts) -> Iterator[Finding]:
     if not facts.operator.ssh:
         yield note(
             THIS_MACHINE,
-            "there is no ssh program, which `pi-cluster up --hosts` uses",
+            "there is no ssh program, which `up --hosts` uses",
             "sudo apt install openssh-client",
         )
 
@@ -44,7 +45,7 @@ def disk(facts: ClusterFacts) -> Iterator[Finding]:
 def record(facts: ClusterFacts) -> Iterator[Finding]:
     """What `up` remembered cannot be read."""
     if facts.record_error:
-        yield problem(THIS_MACHINE, facts.record_error, "pi-cluster up")
+        yield problem(THIS_MACHINE, facts.record_error, facts.up)
 
 
 def any_node(facts: ClusterFacts) -> Iterator[Finding]:
@@ -54,6 +55,6 @@ def any_node(facts: ClusterFacts) -> Iterator[Finding]:
             THIS_MACHINE,
             f"no node of cluster {facts.cluster!r} is known: none was heard by mDNS, and no "
             "pipeline is up",
-            "start workers (`pi-cluster worker --listen 0.0.0.0` on each node, or `pi-cluster up "
-            "--hosts ...`), or name them: pi-cluster doctor --nodes HOST:PORT,...",
+            f"{facts.begin}; or have others examined: "
+            f"{command(facts.cluster, 'doctor', '--nodes', 'HOST:PORT,...')}",
         )

@@ -11,7 +11,7 @@ _DAY_S = 86_400
 LONG_UNVERIFIED_S = 2 * VERIFY_DAYS * _DAY_S  # one round was missed, and that is no weekend
 
 _CARD = (
-    "`pi-cluster up` sends it again. If that happens a second time, the card or the memory is "
+    "the next `up` sends it again. If that happens a second time, the card or the memory is "
     "failing: back up, try another card"
 )
 

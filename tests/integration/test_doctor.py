@@ -59,7 +59,7 @@ def test_a_dead_node_of_the_pipeline_is_a_problem_and_the_others_are_still_exami
     assert code == 1
     [found] = [found for found in problems(report) if found["nodes"] == ["local-2"]]
     assert "refused" in found["what"]
-    assert "journalctl" in found["to_do"]
+    assert "local-2.log" in found["to_do"] and "journalctl" not in found["to_do"]
     errors = {node["node"]: node["error"] for node in report["nodes"]}
     assert errors["local-1"] is None and errors["local-2"].startswith("refused")
     shown = cluster.run("doctor")

@@ -56,9 +56,9 @@ def test_a_killed_worker_is_named_and_another_up_heals_the_pipeline(healed, endl
     assert "Traceback" not in outcome.err
 
     status = healed.run("status")
-    assert status.code == 1 and "lost" in status.out
+    assert status.code == 1 and "not running" in status.out
     states = {stage["node"]: stage["state"] for stage in healed.status()["stages"]}
-    assert states.pop(worker) == "lost" and set(states.values()) == {"ready"}
+    assert states.pop(worker) == "not running" and set(states.values()) == {"ready"}
     again = healed.call("prompt", *asked)
     assert again.code == 1 and worker in again.err and again.out.strip() == ""
 

@@ -21,16 +21,17 @@ def test_up_prints_its_plan_on_standard_error_and_status_shows_every_layer_ready
     assert table.code == 0 and all(stage["layers"] in table.out for stage in status["stages"])
 
 
-def test_a_second_up_of_the_same_model_moves_nothing(story):
+def test_a_second_up_of_the_same_model_sends_one_token_round_and_moves_nothing(story):
     before = story.status()
     outcome = story.up("--local", "3")
     assert "already up: nothing to move" in outcome.err
     after = story.status()
     assert after["epoch"] == before["epoch"]
-    places = ("node_id", "address", "layers", "steps")
+    places = ("node_id", "address", "layers")
     assert [[s[p] for p in places] for s in after["stages"]] == [
         [s[p] for p in places] for s in before["stages"]
     ]
+    assert [s["steps"] for s in after["stages"]] == [1 + s["steps"] for s in before["stages"]]
 
 
 def test_another_number_of_texts_loads_the_pipeline_anew_with_that_room(cluster):

@@ -76,11 +76,11 @@ def test_at_a_terminal_the_table_is_drawn_again_and_a_lost_node_does_not_end_it(
         for words in ("node", "local-1", "ready", "held by nobody", "through the last stage"):
             screen.until(words)
         cluster.signal_worker("local-2", signal.SIGKILL)
-        screen.until("lost")
+        screen.until("not running")
         screen.until("local-1")  # and again
-        screen.until("lost")
+        screen.until("not running")
         cluster.up("--local", "2")
-        eventually(row_of_local_2, lambda row: "ready" in row and "lost" not in row)
+        eventually(row_of_local_2, lambda row: "ready" in row and "not running" not in row)
         screen.press_ctrl_c()
         screen.until("\x1b[?25h")  # the cursor is back
         screen.until("interrupted")

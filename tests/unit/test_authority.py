@@ -65,7 +65,7 @@ def test_what_an_interrupted_making_left_is_swept_away(tmp_path):
 
 def test_a_folder_without_the_authoritys_key_says_where_to_go(authority):
     (authority.folder / "authority.key").unlink()
-    with pytest.raises(AccessError, match="where `pi-cluster init` was run"):
+    with pytest.raises(AccessError, match=f"where `pi-cluster init --cluster {CLUSTER}` was run"):
         ClusterAuthority(authority.folder, CLUSTER)
 
 

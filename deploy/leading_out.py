@@ -1,0 +1,110 @@
+"""The way out of an error that ended a question to the pipeline, added where it is shown.
+
+What happened is known where it happened, maybe on a node; how the pipeline comes back only here,
+where its record is.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cluster.advice import command
+from cluster.certificates import Role
+from cluster.dialing import Dialer, PlainDialer
+from cluster.errors import ClusterError, NodeLost, ShardDamaged, StaleEpoch, StoreError
+from cluster.store import find_problem
+from deploy.access import dialer_for, still_insecure
+from deploy.advice import may_only_ask, up_again
+from deploy.record import PipelineRecord, load_record
+from deploy.status_view import troubles
+from deploy.watching import PipelineWatch, StageLook
+from transformer.errors import ModelError
+
+Command = Callable[..., Any]
+
+_LOOK_TIMEOUT_S = 2.0  # a person waits to be told
+
+
+def leading_out(asking: Command) -> Command:
+    """Have a command that asks the pipeline end its errors with the next step, as a note."""
+
+    @functools.wraps(asking)
+    def led(*args: Any, cluster: str, **others: Any) -> Any:
+        try:
+            return asking(*args, cluster=cluster, **others)
+        except (ClusterError, ModelError) as error:
+            add_way_out(error, cluster)
+            raise
+
+    return led
+
+
+def add_way_out(error: ClusterError | ModelError, cluster: str) -> None:
+    """Note the next step, if the error is one that another `up` helps against."""
+    if step := _next_step(error, cluster):
+        error.add_note(step)
+
+
+def with_notes(error: BaseException) -> str:
+    """An error as it is shown: its message and, below, its notes."""
+    return "\n".join([str(error), *getattr(error, "__notes__", ())])
+
+
+def after_a_try(cluster: str, record: PipelineRecord, dialer: Dialer) -> str:
+    """Why no token went round a pipeline that is loaded, as far as its stages know."""
+    again = f"`{command(cluster, 'doctor')}` tells more; then run the same command again"
+    return "\n".join(troubles(_look(cluster, record, dialer), again)) or again
+
+
+def bring_back(cluster: str, record: PipelineRecord) -> str:
+    """What to run so that the recorded pipeline is up again."""
+    up = up_again(cluster, record.call, record.insecure)
+    if may_only_ask(cluster):
+        return f"its operator runs `{up}`, and gives you a new grant where nodes have moved"
+    return f"run `{up}`"
+
+
+def way_out(cluster: str, record: PipelineRecord, looks: Sequence[StageLook]) -> str:
+    """What to do about the stages that are not well."""
+    way = bring_back(cluster, record)
+    states = {look.state for look in looks if not look.is_well}
+    if states <= {"not running", "nothing loaded", "replaced by another up"}:
+        return f"to bring the pipeline back, {way}"
+    return f"`{command(cluster, 'doctor')}` tells more; to plan anew with who answers, {way}"
+
+
+def _next_step(error: ClusterError | ModelError, cluster: str) -> str:
+    try:
+        if isinstance(error, NodeLost):
+            return "\n".join(_found_wrong(cluster, load_record(cluster)))
+        if isinstance(error, StaleEpoch | ShardDamaged):
+            return f"to bring the pipeline up again, {bring_back(cluster, load_record(cluster))}"
+        if isinstance(error, StoreError | ModelError) and (record := _if_torn(cluster)):
+            return f"to have what `up` had put there again, {bring_back(cluster, record)}"
+    except ClusterError as another:
+        return str(another)
+    return ""
+
+
+def _if_torn(cluster: str) -> PipelineRecord | None:
+    """The record, if the tokenizer that lies beside it is not what the store has."""
+    record = load_record(cluster)
+    files = record.manifest.tokenizer_files
+    return record if any(find_problem(record.folder, file) for file in files) else None
+
+
+def _found_wrong(cluster: str, record: PipelineRecord) -> list[str]:
+    """What a look at all stages tells, a moment after one was lost."""
+    if still_insecure(cluster, record.insecure):
+        dialer: Dialer = PlainDialer(beyond_loopback=True, cluster=cluster)  # it was warned of
+    else:
+        dialer = dialer_for(cluster, role=Role.COORDINATOR)
+    looks = _look(cluster, record, dialer)
+    if all(look.is_well for look in looks):
+        return ["all nodes answer now: ask again"]
+    return troubles(looks, way_out(cluster, record, looks))
+
+
+def _look(cluster: str, record: PipelineRecord, dialer: Dialer) -> list[StageLook]:
+    with PipelineWatch(dialer, cluster, _LOOK_TIMEOUT_S) as watching:
+        return watching.look(record)

@@ -1,0 +1,84 @@
+"""Libraries that give one process another world: a wrong clock, a firewall.
+
+What they change is what the system calls would tell; everything above them is the real thing.
+"""
+
+import subprocess
+from pathlib import Path
+
+_CLOCK = r"""
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+int clock_gettime(clockid_t id, struct timespec *now) {
+  int failed = (int)syscall(SYS_clock_gettime, id, now);
+  const char *offset = getenv("CLOCK_OFFSET_S");
+  if (id == CLOCK_REALTIME && offset) now->tv_sec += atol(offset);
+  return failed;
+}
+time_t time(time_t *out) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  if (out) *out = now.tv_sec;
+  return now.tv_sec;
+}
+int gettimeofday(struct timeval *restrict out, void *restrict zone) {
+  struct timespec now;
+  (void)zone;
+  clock_gettime(CLOCK_REALTIME, &now);
+  out->tv_sec = now.tv_sec;
+  out->tv_usec = now.tv_nsec / 1000;
+  return 0;
+}
+"""
+
+_FIREWALL = r"""
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int connect(int socket, const struct sockaddr *to, socklen_t size) {
+  FILE *file = fopen(getenv("FIREWALL"), "r");
+  int closed = 0;
+  if (file) {
+    if (fscanf(file, "%d", &closed) != 1) closed = 0;
+    fclose(file);
+  }
+  int port = 0;
+  if (to->sa_family == AF_INET) port = ntohs(((const struct sockaddr_in *)to)->sin_port);
+  if (to->sa_family == AF_INET6) port = ntohs(((const struct sockaddr_in6 *)to)->sin6_port);
+  if (port && port == closed) {
+    errno = ECONNREFUSED;
+    return -1;
+  }
+  return (int)syscall(SYS_connect, socket, to, size);
+}
+"""
+
+
+def wrong_clock(folder: Path, offset_s: int) -> dict[str, str]:
+    """The environment of a process whose clock is ahead by so much."""
+    return {"LD_PRELOAD": _library(folder, "clock", _CLOCK), "CLOCK_OFFSET_S": str(offset_s)}
+
+
+def firewall(folder: Path, closed_port: Path) -> dict[str, str]:
+    """The environment of a process that cannot connect to the port that a file holds, if any."""
+    return {"LD_PRELOAD": _library(folder, "firewall", _FIREWALL), "FIREWALL": str(closed_port)}
+
+
+def _library(folder: Path, name: str, source: str) -> str:
+    library, code = folder / f"{name}.so", folder / f"{name}.c"
+    code.write_text(source)
+    words = ["cc", "-shared", "-fPIC", "-Wall", "-Werror", "-o", str(library), str(code)]
+    subprocess.run(words, check=True)
+    return str(library)

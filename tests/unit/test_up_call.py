@@ -1,0 +1,44 @@
+"""How `up` was called, as it is kept and as a later call goes by it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cluster.objective import Objective
+from deploy.up_call import UpCall
+
+CALL = UpCall(Path("/a store"), 3, "pi1.local,pi2:7712", 64, 2, Objective.LATENCY)
+
+
+@pytest.mark.parametrize("call", [UpCall(), CALL])
+def test_it_comes_back_from_json_as_it_was(call):
+    assert UpCall.from_json(json.loads(json.dumps(call.to_json()))) == call
+
+
+@pytest.mark.parametrize(
+    "change", [{"local": -1}, {"local": 65}, {"objective": "fame"}, {"texts": "many"}]
+)
+def test_values_that_no_call_has_are_refused(change):
+    with pytest.raises(ValueError):
+        UpCall.from_json(CALL.to_json() | change)
+
+
+def test_its_words_say_all_of_it_and_nothing_that_is_usual():
+    assert UpCall().words == ["up"]
+    assert CALL.words == [
+        *("up", "/a store", "--local", "3", "--nodes", "pi1.local,pi2:7712"),
+        *("--context", "64", "--texts", "2", "--objective", "latency"),
+    ]
+
+
+def test_a_later_call_takes_over_the_model_with_the_limits_that_it_leaves_out():
+    later = UpCall(local=1, texts=8).for_model_of(CALL, ["context", "objective", "nodes"])
+    assert later == UpCall(Path("/a store"), 1, "", 64, 8, Objective.LATENCY)
+    assert UpCall(texts=8).for_model_of(None, ["context"]) == UpCall(texts=8)
+
+
+def test_a_later_call_takes_over_the_nodes():
+    store = Path("/other")
+    assert UpCall(store).on_nodes_of(CALL) == UpCall(store, 3, "pi1.local,pi2:7712")
+    assert UpCall(store).on_nodes_of(None) == UpCall(store)
