@@ -44,6 +44,7 @@ from worker.vault import ShardVault, shards_folder
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.2
+_WAKE_S = 1.0
 _DAY_S = 86_400
 # Beyond all places some, made when they are needed, for whoever is about to be sent away.
 _THREADS = settings.MAX_CALLS + 2 * MAX_SILENT_STRANGERS
@@ -144,7 +145,9 @@ def _serve(
         tell(Presence(os.getpid(), address, identity.node_id))
         print(f"ready {address} {identity.node_id}", flush=True)
         log.info("node %s (%s) listens on %s", options.name, identity.node_id, address)
-        stopping.wait()
+        # A signal that another thread took is handled when this one wakes.
+        while not stopping.wait(_WAKE_S):
+            pass
     host.end_session(NodeLost(f"{options.name} is shutting down"))
     server.stop(settings.STOP_GRACE_S).wait()
 

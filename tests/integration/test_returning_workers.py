@@ -1,6 +1,9 @@
 """A worker that was switched off comes back with what it served."""
 
+import ctypes
+import platform
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -98,3 +101,20 @@ def test_what_a_worker_was_receiving_of_the_next_store_is_there_when_it_returns(
         assert client.describe().HasField("stage")
         found = client.find_shards([whole, broken_off])
     assert (found.held, found.partial) == ({whole.sha256}, {broken_off.sha256: 1000})
+
+
+TGKILL = {"x86_64": 234, "aarch64": 131}[platform.machine()]  # no function of Python's has it
+
+
+def test_a_worker_stops_also_when_another_thread_takes_the_signal(cluster):
+    """As after a stop, when the kernel may hand a signal to any thread: here to gRPC's timer."""
+    running, _ = cluster.start_worker("one")
+    process_id = running.process.pid
+    names = {
+        task: (task / "comm").read_text() for task in Path(f"/proc/{process_id}/task").iterdir()
+    }
+    timer = next(
+        int(task.name) for task, name in names.items() if name.startswith("grpc_global_ti")
+    )
+    assert ctypes.CDLL(None).syscall(TGKILL, process_id, timer, signal.SIGTERM) == 0
+    assert running.end().code == 0
