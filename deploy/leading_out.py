@@ -11,7 +11,14 @@ from typing import Any
 from cluster.advice import command
 from cluster.certificates import Role
 from cluster.dialing import Dialer, PlainDialer
-from cluster.errors import ClusterError, NodeLost, ShardDamaged, StaleEpoch, StoreError
+from cluster.errors import (
+    ClusterError,
+    NodeLost,
+    SessionExpired,
+    ShardDamaged,
+    StaleEpoch,
+    StoreError,
+)
 from cluster.store import find_problem
 from deploy.access import dialer_for, still_insecure
 from deploy.advice import may_only_ask, up_again
@@ -75,6 +82,8 @@ def way_out(cluster: str, record: PipelineRecord, looks: Sequence[StageLook]) ->
 
 def _next_step(error: ClusterError | ModelError, cluster: str) -> str:
     try:
+        if isinstance(error, SessionExpired):
+            return ""  # it was we who were away: it says so, and to ask again
         if isinstance(error, NodeLost):
             return "\n".join(_found_wrong(cluster, load_record(cluster)))
         if isinstance(error, StaleEpoch | ShardDamaged):

@@ -1,5 +1,6 @@
 """Stores for the tests, made in one short call."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from cluster.manifest import Manifest
@@ -20,3 +21,15 @@ def shard(
     """``shard_tool.convert.shard`` by the names of the formats, on the engine of all tests."""
     formats = WeightFormats.choose(weights, outer_weights)
     return convert.shard(checkpoint, out, formats, engine(EVERY_VARIANT[0]), on_progress, on_note)
+
+
+def beside_text(notes: Iterable[str]) -> list[str]:
+    """Notes without that on the tokenizer, which most checkpoints of tests do without."""
+    return [note for note in notes if "has no tokenizer.model" not in note]
+
+
+def notes_of(checkpoint: Path, out: Path) -> list[str]:
+    """What is told of a checkpoint while it is sharded, beside its text."""
+    notes: list[str] = []
+    shard(checkpoint, out, on_note=notes.append)
+    return beside_text(notes)

@@ -335,7 +335,8 @@ class StageHost:
             following = self._serving.assignment.following if self._serving else None
         if following is None:
             return ""
-        following = as_seen_from(following, own_interfaces())
+        # Where the last session found it, if it has moved since the stage was loaded.
+        following = self._dialer.found(as_seen_from(following, own_interfaces()))
         # A firewall lets the call itself wait for longer than whoever asks would.
         reasons = reach(following.addresses, settings.EXPLAIN_TIMEOUT_S)
         if all(reasons):

@@ -167,7 +167,9 @@ def test_a_pipeline_that_somebody_else_replaced_is_taken_back_by_what_the_error_
     other.folder.mkdir()
     other.up("--nodes", nodes, "--texts", "1")
     asked = cluster.run(*ASK)
-    assert asked.code == 1 and "replaced by another" in asked.err and "ask again" not in asked.err
+    assert (
+        asked.code == 1 and "have left the pipeline" in asked.err and "ask again" not in asked.err
+    )
     assert advised(asked.err) == [f"pi-cluster up --cluster {cluster.name}"]
     followed = follow(cluster, asked.err)
     assert followed.code == 0 and answers(cluster)

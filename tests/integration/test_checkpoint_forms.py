@@ -11,7 +11,7 @@ from tests.checkpoints import (
     write_consolidated_checkpoint,
     write_hugging_face_checkpoint,
 )
-from tests.stores import shard
+from tests.stores import beside_text, notes_of, shard
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
@@ -82,8 +82,9 @@ def test_the_weights_that_are_there_are_read_with_whichever_configuration(tmp_pa
     with open_checkpoint(tmp_path / "c") as checkpoint:
         assert checkpoint.config == small_config()
         assert checkpoint.tensors["tok_embeddings.weight"].file.path.name == file_read
-        assert all(words in " ".join(checkpoint.notes) for words in said)
-        assert bool(checkpoint.notes) == bool(said)
+        notes = beside_text(checkpoint.notes)
+        assert all(words in " ".join(notes) for words in said)
+        assert bool(notes) == bool(said)
     write_hugging_face_checkpoint(tmp_path / "plain")
     expected = shard(tmp_path / "plain", tmp_path / "expected").digest
     assert shard(tmp_path / "c", tmp_path / "s").digest == expected
@@ -94,9 +95,7 @@ def test_two_configurations_that_differ_are_noted_with_the_one_that_is_used(tmp_
     write_consolidated_checkpoint(
         tmp_path / "c", params_overrides={"sliding_window": ..., "max_seq_len": 9}
     )
-    notes = []
-    shard(tmp_path / "c", tmp_path / "s", on_note=notes.append)
-    assert notes == [
+    assert notes_of(tmp_path / "c", tmp_path / "s") == [
         "config.json is used, but params.json differs: by it, sliding_window is null, not 32"
     ]
 
@@ -105,9 +104,7 @@ def test_two_configurations_that_differ_are_noted_with_the_one_that_is_used(tmp_
 def test_a_params_json_of_something_else_is_not_worth_a_note(tmp_path, text):
     write_hugging_face_checkpoint(tmp_path / "c")
     (tmp_path / "c" / "params.json").write_text(text)
-    notes = []
-    shard(tmp_path / "c", tmp_path / "s", on_note=notes.append)
-    assert notes == []
+    assert notes_of(tmp_path / "c", tmp_path / "s") == []
 
 
 def test_the_ids_of_config_json_hold_for_mistrals_weights_too(tmp_path):
@@ -214,6 +211,6 @@ def test_a_folder_without_weights_is_told_what_it_holds_instead(tmp_path, case):
 def test_an_adapter_beside_a_whole_model_is_noted_as_not_applied(tmp_path):
     write_hugging_face_checkpoint(tmp_path / "c")
     (tmp_path / "c" / "adapter_config.json").write_text("{}")
-    notes = []
-    shard(tmp_path / "c", tmp_path / "s", on_note=notes.append)
-    assert notes == ["the adapter of adapter_config.json is not applied"]
+    assert notes_of(tmp_path / "c", tmp_path / "s") == [
+        "the adapter of adapter_config.json is not applied"
+    ]

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from cluster import settings
+from cluster import settings, wire
 from cluster.echo import measure_link
 from cluster.errors import ClusterError, NodeError, NodeLost, PipelineBusy
 from cluster.node import NodeClient
@@ -97,9 +97,14 @@ def test_a_link_to_what_is_no_address_is_refused(client, address):
         client.measure_link(Peer(address))
 
 
-def test_an_address_that_is_far_too_long_is_refused(client):
-    with pytest.raises(NodeError, match="5005 characters"):
-        client.measure_link(Peer("x" * 5_000 + ":7711"))
+def test_an_address_that_is_far_too_long_is_refused(stages):
+    request = pb.MeasureLinkRequest(address="x" * 5_000 + ":7711")
+    with (
+        PLAIN.connect(stages[0].peer) as channel,
+        pytest.raises(NodeError, match="5005 characters"),
+        wire.restored_errors("the node"),
+    ):
+        rpc.WorkerStub(channel).MeasureLink(request, timeout=10)
 
 
 def test_an_echo_is_as_large_as_asked_for_and_bounded_both_ways(stages):

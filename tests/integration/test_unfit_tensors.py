@@ -11,7 +11,7 @@ from tests.checkpoints import (
     write_consolidated_checkpoint,
     write_hugging_face_checkpoint,
 )
-from tests.stores import shard
+from tests.stores import notes_of, shard
 
 SMALL = small_config()
 Q_PROJ = "model.layers.0.self_attn.q_proj.weight"
@@ -136,12 +136,6 @@ def head_of(store):
     return load_file(store / "head.safetensors")["output.weight"]
 
 
-def notes_of(checkpoint, store):
-    notes = []
-    shard(checkpoint, store, on_note=notes.append)
-    return notes
-
-
 def test_of_a_tied_embedding_and_another_head_the_embedding_is_used_and_a_note_says_so(tmp_path):
     weights = write_hugging_face_checkpoint(
         tmp_path / "c", tied=True, weights=random_weights(SMALL)
@@ -198,6 +192,7 @@ def test_the_command_tells_its_notes_on_standard_error(tmp_path, cluster):
     done = cluster.run("shard", str(tmp_path / "c"), "--out", str(tmp_path / "s"))
     assert done.code == 0, done.err
     assert done.out == ""
-    note, last = done.err.splitlines()
-    assert note.startswith("note: config.json has no rope_theta: 10000.0 is taken")
+    *notes, last = done.err.splitlines()
+    assert notes[0].startswith("note: config.json has no rope_theta: 10000.0 is taken")
+    assert notes[1].startswith(f"note: {tmp_path}/c has no tokenizer.model")
     assert "Next: pi-cluster up" in last

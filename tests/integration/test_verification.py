@@ -48,7 +48,9 @@ def flip_a_bit(path: Path) -> None:
 
 
 def states(cluster):
-    return {stage["node"]: stage["state"] for stage in cluster.status()["stages"]}
+    """By node: ``ready``, or why it is not."""
+    stages = cluster.status()["stages"]
+    return {stage["node"]: stage.get("error") or stage["state"] for stage in stages}
 
 
 def start_again(cluster, name: str, address: str):

@@ -147,7 +147,7 @@ def test_each_damaged_shard_is_a_problem_with_its_name_or_its_digest():
     facts = with_first()
     facts.nodes[0].about.damaged_shards.extend(damaged)
     words = [words for severity, words in found(facts) if severity is PROBLEM]
-    assert len(words) == 2 and all("pi-cluster up" in one for one in words)
+    assert len(words) == 2 and all("the next `up`" in one for one in words)
     assert "layer-07.safetensors is missing" in words[0]
     assert f"shard {'b' * 12} cannot be read: Input/output error" in words[1]
 

@@ -286,7 +286,7 @@ def test_a_shard_that_is_missing_is_named_with_the_command_that_sends_it(vault):
     with pytest.raises(StoreError) as refusal:
         vault.path_of(SHARD)
     assert "layer-07.safetensors is not on this node" in str(refusal.value)
-    assert "pi-cluster up" in str(refusal.value)
+    assert "next `up`" in str(refusal.value)
 
 
 @pytest.mark.parametrize("size", [0, len(DATA) - 1, len(DATA) + 1])
