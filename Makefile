@@ -7,7 +7,7 @@ PACKAGES := cluster coordinator deploy kernels protos shard_tool storyteller tra
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz test-avx2 test-arm test-hosts test-hosts-quick check lock format protos bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality bench-transfer test-sanitized wheels clean
+.PHONY: help demo test fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality bench-transfer test-sanitized wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -17,7 +17,7 @@ demo: .venv/installed ## set everything up, start three workers here, and let th
 	@$(BIN)/pi-cluster prompt "$(STORY)" --seed 5 --verbose --cluster demo; \
 	status=$$?; $(BIN)/pi-cluster down --cluster demo; exit $$status
 
-test: .venv/developing ## run all tests, two at a time: unit, parity and integration (real processes), about ten minutes
+test: .venv/developing ## run all tests, two at a time: unit, parity and integration (real processes), about twenty minutes
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 fuzz: .venv/developing ## send 10 000 random messages to every method of a worker, with and without certificates: ten minutes
@@ -32,6 +32,9 @@ test-avx2: .venv/developing ## run the tests of the arithmetic on an emulated x8
 
 test-arm: .venv/developing ## cross-compile the kernels and compare their bits on an emulated Pi 4 and Pi 5
 	$(BIN)/python -m pytest -m arm
+
+test-networks: .venv/developing ## pull cables, move nodes and shout on emulated networks: needs root, six minutes
+	$(BIN)/python -m pytest -m networks tests/integration
 
 test-hosts: .venv/developing ## boot systemd hosts and emulated Pis on an emulated network: needs root, twenty minutes
 	$(BIN)/python -m pytest -m hosts tests/hosts

@@ -14,7 +14,7 @@ PATIENCE_S = 40.0
 NOWHERE = "02:00:00:00:00:99"
 
 
-pytestmark = needs_network
+pytestmark = [needs_network, pytest.mark.networks]
 
 
 class Home:

@@ -9,7 +9,10 @@ import pytest
 from tests.cluster_process import Cluster, eventually
 from tests.namespaces import Switch, impossible
 
-pytestmark = pytest.mark.skipif(bool(impossible()), reason=impossible())
+pytestmark = [
+    pytest.mark.skipif(bool(impossible()), reason=impossible()),
+    pytest.mark.networks,
+]
 
 ASKED = ("--ids", "1,3,558,355,4", "--temperature", "0", "--max-tokens", "8", "--json")
 PATIENCE_S = 60.0
