@@ -94,7 +94,7 @@ bench-transfer: .venv/installed ## hand a gigabyte to each of three nodes on an 
 test-sanitized: ## run the tests of kernels and of loading under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(PYTHON) -m venv build/sanitized-venv
 	build/sanitized-venv/bin/python -m pip install --quiet --constraint constraints.txt \
-		numpy psutil pytest pytest-timeout safetensors sentencepiece
+		jinja2 numpy psutil pytest pytest-timeout safetensors sentencepiece
 	rm -rf build/sanitized
 	build/sanitized-venv/bin/python -m pip install --quiet --no-deps --target build/sanitized \
 		-C cmake.define.KERNELS_SANITIZE=ON -C build-dir=build/sanitized-objects .
