@@ -68,11 +68,6 @@ class Tokenizer:
             raise ModelError(f"{path}: cannot read the tokenizer: {error.strerror}") from error
         return cls(model, str(path), added, legacy=legacy)
 
-    @classmethod
-    def from_bytes(cls, model: bytes, name: str = "tokenizer.model") -> "Tokenizer":
-        """Load the contents of a ``tokenizer.model``; errors call it ``name``."""
-        return cls(model, name)
-
     @cached_property
     def tokens(self) -> Mapping[str, AddedToken]:
         """What a template can write by its spelling: control pieces and added tokens."""

@@ -94,6 +94,8 @@ def test_a_torn_file_is_named(tmp_path, keep):
 
 
 def test_bytes_and_file_give_the_same_tokenizer(tokenizer):
-    assert Tokenizer.from_bytes(PATH.read_bytes()).encode("A fox.") == tokenizer.encode("A fox.")
+    assert Tokenizer(PATH.read_bytes(), "tokenizer.model").encode("A fox.") == tokenizer.encode(
+        "A fox."
+    )
     with pytest.raises(ModelError, match=r"^tokenizer\.model: this is no SentencePiece model"):
-        Tokenizer.from_bytes(b"junk")
+        Tokenizer(b"junk", "tokenizer.model")
