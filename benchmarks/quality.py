@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster import settings
+from cluster.layer_range import LayerRange
 from cluster.manifest import Manifest, ShardFile
-from cluster.plan import LayerRange
 from cluster.tensor_file import TensorFile
 from kernels import Engine
 from shard_tool.convert import shard

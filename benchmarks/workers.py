@@ -9,9 +9,10 @@ from pathlib import Path
 
 from benchmarks.json_process import ROOT, Popen
 from cluster.dialing import Dialer, PlainDialer
+from cluster.layer_range import LayerRange
 from cluster.objective import Objective
 from cluster.peer import Peer
-from cluster.plan import LayerRange, Plan, PlannedStage
+from cluster.plan import Plan, PlannedStage
 from cluster.prediction import Prediction
 from cluster.store import Store
 from deploy.nodes import ask_nodes

@@ -8,32 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from cluster.errors import PlanError
+from cluster.layer_range import LayerRange
 from cluster.speed import STEP_COST_S, Link, Speed
 
 HEADROOM = 0.1  # of a node's free memory is left to its system and to the page cache
 _CLEARLY_FASTER = 0.9  # measured speeds are noisy: a smaller gain is not worth another order
 _MOST_NODES_TO_REORDER = 8  # trying every pair of ends costs the cube of the number of nodes
-
-
-@dataclass(frozen=True, slots=True)
-class LayerRange:
-    """Layers ``start`` up to but not including ``stop``, as in ``range(start, stop)``."""
-
-    start: int
-    stop: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.start < self.stop:
-            raise ValueError(f"{self.start}:{self.stop} is not a layer range")
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self.start, self.stop))
-
-    def __str__(self) -> str:
-        return f"{self.start}:{self.stop}"
 
 
 @dataclass(frozen=True, slots=True)

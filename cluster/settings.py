@@ -26,6 +26,7 @@ MAX_SHARD_PART_BYTES = 1 << 20  # that are taken
 MAX_ECHO_BYTES = 1 << 20  # in either direction: enough to know a link by
 MAX_CALLS = 64  # at once; those of one caller are bounded more tightly (worker/guard.py)
 MAX_STREAMS = 256  # of one connection; calls that have ended count until Python lets go of them
+MOST_NEIGHBOURS = 32  # whom a node may ask for a shard that got damaged
 MAX_QUEUED_STEPS = 64  # a peer that sends more is held back by flow control
 
 CONNECT_TIMEOUT_S = 5.0

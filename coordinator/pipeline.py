@@ -18,9 +18,9 @@ import numpy as np
 from cluster import settings, wire
 from cluster.dialing import Dialer
 from cluster.errors import ClusterError, NodeError, NodeLost, SessionExpired
+from cluster.layer_range import LayerRange
 from cluster.node import NodeClient
 from cluster.peer import Peer
-from cluster.plan import LayerRange
 from coordinator.watch import OnNotice, Watch, Watched
 from protos import pi_cluster_pb2 as pb
 from transformer.sampling import Candidates, top_candidates

@@ -1,5 +1,8 @@
 """How this user may call the nodes of a cluster."""
 
+import logging
+from collections.abc import Callable
+
 from cluster import settings
 from cluster.advice import command
 from cluster.authority import ClusterAuthority, is_initialised
@@ -8,20 +11,24 @@ from cluster.credentials import LiveCredentials, has_credentials, load_credentia
 from cluster.dialing import Dialer, PlainDialer, SecureDialer
 from cluster.errors import AccessError
 from cluster.signing import CERTIFICATE_LIFE
-from deploy import screen
+
+log = logging.getLogger(__name__)
 
 
-def dialer_for(cluster: str, insecure: bool = False, role: Role = Role.OPERATOR) -> Dialer:
+def dialer_for(
+    cluster: str,
+    insecure: bool = False,
+    role: Role = Role.OPERATOR,
+    warn: Callable[[str], None] = log.warning,
+) -> Dialer:
     """What opens channels to the cluster's nodes, as its operator or as a coordinator.
 
     A cluster that has certificates is called with mutual TLS, always. One without is called in the
-    clear and on this machine only, unless ``insecure`` extends that to others, with a warning.
-    Raises ``AccessError`` when this user is not who is needed.
+    clear and on this machine only, unless ``insecure`` extends that to others. ``warn`` is told of
+    a grant that ends soon. Raises ``AccessError`` when this user is not who is needed.
     """
     folder = settings.cluster_config(cluster)
     if not is_initialised(folder):
-        if insecure:
-            screen.warn_insecure(cluster)
         return PlainDialer(insecure, cluster)
     if insecure:
         raise AccessError(
@@ -33,7 +40,7 @@ def dialer_for(cluster: str, insecure: bool = False, role: Role = Role.OPERATOR)
             f"this user may ask cluster {cluster!r} but not change it: run this where "
             f"`{command(cluster, 'init')}` was run"
         )
-    _renew_own(cluster, role)
+    _renew_own(cluster, role, warn)
     return SecureDialer(LiveCredentials(folder, role))
 
 
@@ -47,16 +54,14 @@ def wants_renewal(expires_unix_s: float) -> bool:
     return expires_unix_s - utc_now().timestamp() < CERTIFICATE_LIFE.total_seconds() / 2
 
 
-def _renew_own(cluster: str, role: Role) -> None:
+def _renew_own(cluster: str, role: Role, warn: Callable[[str], None]) -> None:
     """Renew this user's own certificates in time, where the authority is."""
     folder = settings.cluster_config(cluster)
     if wants_renewal(load_credentials(folder, role).certificate.not_valid_after_utc.timestamp()):
         if has_credentials(folder, Role.OPERATOR):
             ClusterAuthority(folder, cluster).renew_own()
         else:
-            screen.warn(
-                [
-                    f"the grant for cluster {cluster!r} is past half of its life: ask its operator "
-                    f"for a new one (`{command(cluster, 'grant', 'NAME', '--out', 'FILE')}`)"
-                ]
+            warn(
+                f"the grant for cluster {cluster!r} is past half of its life: ask its operator "
+                f"for a new one (`{command(cluster, 'grant', 'NAME', '--out', 'FILE')}`)"
             )

@@ -147,7 +147,7 @@ def answer(
     As long as nothing has been shown, a question whose session is lost is asked again, and waits
     while the pipeline answers another; see ``Patience``. An answer that breaks off ends its line.
     """
-    patience = Patience(pipeline.wait_s)
+    patience = Patience(pipeline.wait_s, on_notice=notice)
     while True:
         text, shown = question.new_text(), _Shown(show)
         try:

@@ -20,7 +20,7 @@ from cluster.node import NodeClient
 from cluster.peer import Peer
 from deploy.certifying import certify
 from deploy.fitness import Facts, check_disk, check_fitness
-from deploy.hosts import Host, Role
+from deploy.host_record import Host, HostRole
 from deploy.reachable import reachable
 from deploy.remote import layout
 from deploy.remote_host import RemoteHost
@@ -106,7 +106,7 @@ class Bootstrap:
             warnings = tuple(check_fitness(facts, host, time.time()))
             self.lines.step(host.label, "collecting wheels")
             wanted = self._wanted(host, wheelhouse(facts.target, self.wheels))
-            if host.role is Role.COORDINATOR:
+            if host.role is HostRole.COORDINATOR:
                 changed = not wanted.is_met_by(facts.values["installed"])
                 if changed:
                     self._install(remote, facts, wanted)
@@ -135,7 +135,7 @@ class Bootstrap:
         python = layout.current(self.cluster) / "bin" / "python"
         data_dir = str(layout.data(self.cluster, host.data_dir))
         unit = ""
-        if host.role is Role.WORKER:
+        if host.role is HostRole.WORKER:
             unit = worker_unit(
                 WorkerCommand(
                     cluster=self.cluster,
@@ -162,7 +162,7 @@ class Bootstrap:
         missing = [wheel for wheel in house.wheels if wheel.sha256 in lacking]
         is_made = facts.values["installed"]["environment"] == f"venv-{house.digest}"
         total = 0 if is_made else sum(wheel.size_bytes for wheel in missing)
-        shard_bytes = self.shard_bytes if host.role is Role.WORKER else 0
+        shard_bytes = self.shard_bytes if host.role is HostRole.WORKER else 0
         check_disk(facts, house, total, is_made, shard_bytes)
         if not facts.values["is_root"]:
             become_root(remote, self.sudo_password)

@@ -8,7 +8,7 @@ from typing import Any
 from cluster import settings
 from cluster.errors import HostError
 from cluster.shown import shown_line
-from deploy.hosts import Host, Role
+from deploy.host_record import Host, HostRole
 from deploy.remote import layout
 from deploy.rules.memory import LEAST_BYTES
 from deploy.screen import size
@@ -52,7 +52,7 @@ def check_fitness(facts: Facts, host: Host, now_unix_s: float) -> list[str]:
     values, label = facts.values, facts.label
     _check_system(label, values)
     warnings = [*_told_of_power(values["throttled"] or 0)]
-    if host.role is Role.WORKER:
+    if host.role is HostRole.WORKER:
         _check_systemd(label, values["has_systemd"])
         _check_port(label, values["other_services"])
         warnings += _told_of_memory(values["memory_bytes"], host.memory_bytes)

@@ -18,8 +18,8 @@ from cluster.errors import AccessError, ClusterError, HostError
 from deploy import screen
 from deploy.bootstrap import Bootstrap, Result, become_root
 from deploy.grants import make_grant, write_grant
-from deploy.host_record import KnownHost, load_hosts, merged, save_hosts
-from deploy.hosts import Host, workers_of
+from deploy.host_record import Host, KnownHost, load_hosts, merged, save_hosts
+from deploy.hosts import workers_of
 from deploy.remote_host import RemoteHost
 from deploy.setup_screen import setup_lines
 

@@ -3,17 +3,53 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from cluster import settings
 from cluster.atomic_file import write_bytes
 from cluster.errors import StateError, VersionError
-from deploy.hosts import Host, Role
+
+DEFAULT_DATA_DIR = "/var/lib/pi-cluster"
 
 _NAME = "hosts.json"
 _VERSION = 1
 _MAX_BYTES = 1 << 20
+
+
+class HostRole(Enum):
+    """What a host is for."""
+
+    WORKER = "worker"
+    COORDINATOR = "coordinator"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A computer that SSH reaches. What is None is left to SSH's own configuration."""
+
+    host: str
+    user: str | None = None
+    port: int | None = None
+    key: str | None = None
+    threads: int | None = None
+    """Of the kernels; None takes all cores."""
+    memory_bytes: int | None = None
+    """That the worker may use; None sets no limit."""
+    data_dir: str = DEFAULT_DATA_DIR
+    """The node's own folder, called after the cluster, is made in here."""
+    role: HostRole = HostRole.WORKER
+
+    @property
+    def label(self) -> str:
+        """Its name, as messages have it."""
+        return self.host
+
+    @property
+    def destination(self) -> str:
+        """``user@host``, as SSH takes it."""
+        return f"{self.user}@{self.host}" if self.user else self.host
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,5 +107,5 @@ def _key(known: KnownHost) -> tuple[str, int | None]:
 
 def _known(entry: dict[str, Any]) -> KnownHost:
     values = entry["host"]
-    host = Host(**(values | {"role": Role(values["role"])}))
+    host = Host(**(values | {"role": HostRole(values["role"])}))
     return KnownHost(host, str(entry["address"]), str(entry["node_id"]))

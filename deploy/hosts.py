@@ -14,14 +14,12 @@ role = "worker"         # or "coordinator": the program for prompts, no service
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cluster.errors import HostError
-
-DEFAULT_DATA_DIR = "/var/lib/pi-cluster"
+from deploy.host_record import Host, HostRole
 
 _MAX_FILE_BYTES = 1 << 20
 _MAX_HOSTS = 64
@@ -34,47 +32,13 @@ _MEMORY = re.compile(r"(\d{1,12})\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 _LEAST_MEMORY_BYTES = 256 << 20
 
 
-class Role(Enum):
-    """What a host is for."""
-
-    WORKER = "worker"
-    COORDINATOR = "coordinator"
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """A computer that SSH reaches. What is None is left to SSH's own configuration."""
-
-    host: str
-    user: str | None = None
-    port: int | None = None
-    key: str | None = None
-    threads: int | None = None
-    """Of the kernels; None takes all cores."""
-    memory_bytes: int | None = None
-    """That the worker may use; None sets no limit."""
-    data_dir: str = DEFAULT_DATA_DIR
-    """The node's own folder, called after the cluster, is made in here."""
-    role: Role = Role.WORKER
-
-    @property
-    def label(self) -> str:
-        """Its name, as messages have it."""
-        return self.host
-
-    @property
-    def destination(self) -> str:
-        """``user@host``, as SSH takes it."""
-        return f"{self.user}@{self.host}" if self.user else self.host
-
-
 def read_hosts(text: str) -> list[Host]:
     """The hosts of ``--hosts``: ``pi@pi1.local,pi@pi2.local:2222``, or a file ``*.toml``.
 
     Raises ``HostError`` naming the line, the host or the key that is wrong.
     """
     hosts = _read_file(Path(text)) if text.endswith(".toml") else _parse_list(text)
-    if not any(host.role is Role.WORKER for host in hosts):
+    if not any(host.role is HostRole.WORKER for host in hosts):
         raise HostError(f"{text} names no worker: a pipeline needs at least one")
     if len(hosts) > _MAX_HOSTS:
         raise HostError(f"{text} names {len(hosts)} hosts; at most {_MAX_HOSTS} are set up at once")
@@ -200,9 +164,9 @@ def _data_dir(text: str) -> str:
     return path
 
 
-def _role(text: str) -> Role:
+def _role(text: str) -> HostRole:
     try:
-        return Role(text)
+        return HostRole(text)
     except ValueError:
         raise HostError(f"{text!r} is no role: there are worker and coordinator") from None
 
@@ -223,4 +187,4 @@ _KINDS = {str: "a text in quotes", int: "a whole number"}
 
 def workers_of(hosts: Sequence[Host]) -> list[Host]:
     """Those that run a service."""
-    return [host for host in hosts if host.role is Role.WORKER]
+    return [host for host in hosts if host.role is HostRole.WORKER]

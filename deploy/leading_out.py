@@ -20,8 +20,10 @@ from cluster.errors import (
     StoreError,
 )
 from cluster.store import find_problem
-from deploy.access import dialer_for, still_insecure
+from deploy.access import still_insecure
 from deploy.advice import may_only_ask, up_again
+from deploy.calling import dialer_for
+from deploy.local_workers import why_ended
 from deploy.record import PipelineRecord, load_record
 from deploy.status_view import troubles
 from deploy.watching import PipelineWatch, StageLook
@@ -115,5 +117,5 @@ def _found_wrong(cluster: str, record: PipelineRecord) -> list[str]:
 
 
 def _look(cluster: str, record: PipelineRecord, dialer: Dialer) -> list[StageLook]:
-    with PipelineWatch(dialer, cluster, _LOOK_TIMEOUT_S) as watching:
+    with PipelineWatch(dialer, functools.partial(why_ended, cluster), _LOOK_TIMEOUT_S) as watching:
         return watching.look(record)

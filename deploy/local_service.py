@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cluster.advice import command
 from cluster.errors import HostError
-from deploy.hosts import DEFAULT_DATA_DIR
+from deploy.host_record import DEFAULT_DATA_DIR
 from deploy.remote import files, layout, purge, service
 from deploy.service import WorkerCommand, cluster_on_port, worker_unit
 

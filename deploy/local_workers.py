@@ -65,13 +65,15 @@ def is_local(cluster: str, peer: Peer) -> bool:
     return _data_dir_of(cluster, peer) is not None
 
 
-def has_ended(cluster: str, peer: Peer) -> bool:
-    """Whether a node was a local worker of this machine that runs no more."""
+def why_ended(cluster: str, peer: Peer) -> str | None:
+    """Where to look why a local worker of this machine runs no more; None of any other node."""
     data_dir = _data_dir_of(cluster, peer)
     if data_dir is None:
-        return False
+        return None
     presence = find_presence(data_dir)
-    return presence is None or presence.node_id not in ("", peer.node_id)
+    if presence is not None and presence.node_id in ("", peer.node_id):
+        return None
+    return f"not running; the end of its log tells more: {log_file(cluster, peer.name)}"
 
 
 def _data_dir_of(cluster: str, peer: Peer) -> Path | None:

@@ -1,10 +1,12 @@
 """When a question that failed is asked again by itself, and when a person must know."""
 
+import logging
 import time
 from collections.abc import Callable
 
 from cluster.errors import ClusterError, NodeLost, PipelineBusy, SessionYielded, StaleEpoch
-from deploy.screen import notes
+
+log = logging.getLogger(__name__)
 
 DEFAULT_WAIT_S = 30.0  # a short answer or two of somebody else's
 _PAUSE_S = 0.25  # a worker holds who waits for two seconds, unless too many wait already
@@ -19,9 +21,16 @@ _TIMES = {
 class Patience:
     """For one question: waits its turn, up to ``wait_s`` seconds, and bears a lost session."""
 
-    def __init__(self, wait_s: float, or_else: str = ", end it there, or give a longer --wait"):
+    def __init__(
+        self,
+        wait_s: float,
+        or_else: str = ", end it there, or give a longer --wait",
+        on_notice: Callable[[str], None] | None = None,
+    ) -> None:
+        """``on_notice`` is told, in sentences, what is waited for."""
         self._wait_s = wait_s
         self._or_else = or_else
+        self._tell = on_notice or log.info
         self._deadline: float | None = None
         self._left = dict(_TIMES)
 
@@ -35,16 +44,14 @@ class Patience:
             raise error
         self._left[kind] -= 1
         if kind is NodeLost:
-            line = f"asking again, as the session was lost: {error}"
-            notes.print(line, markup=False, soft_wrap=True)
+            self._tell(f"asking again, as the session was lost: {error}")
 
     def until_settled(self, is_changing: Callable[[], bool]) -> None:
         """Wait, as long as for one's turn, while the pipeline is brought up anew."""
         if not self._wait_s or not is_changing():
             return
-        notes.print(
-            f"the pipeline is being brought up anew: waiting up to {self._wait_s:g} s for it",
-            soft_wrap=True,
+        self._tell(
+            f"the pipeline is being brought up anew: waiting up to {self._wait_s:g} s for it"
         )
         deadline = time.monotonic() + self._wait_s
         while is_changing() and time.monotonic() < deadline:
@@ -55,8 +62,7 @@ class Patience:
         if self._deadline is None:
             self._deadline = now + self._wait_s
             if self._wait_s:
-                line = f"{busy}: waiting up to {self._wait_s:g} s for it to finish"
-                notes.print(line, markup=False, soft_wrap=True)
+                self._tell(f"{busy}: waiting up to {self._wait_s:g} s for it to finish")
         if now >= self._deadline:
             waited = f", also after {self._wait_s:g} s" if self._wait_s else ""
             raise PipelineBusy(f"{busy}{waited}: wait for it to finish{self._or_else}") from None

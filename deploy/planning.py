@@ -3,8 +3,9 @@
 import collections
 import itertools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from cluster.dialing import Dialer
@@ -14,8 +15,10 @@ from cluster.objective import Objective, make_plan
 from cluster.plan import ModelFootprint, NodeCapacity, Plan
 from cluster.prediction import Prediction, predict
 from cluster.speed import Link, NodeProfile, Speed
-from deploy import screen
 from deploy.nodes import Node
+
+Measuring = Callable[[int], AbstractContextManager[object]]
+"""Entered while nodes are measured; told how many of them are measured for the first time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +36,18 @@ class Planner:
     Raises ``PipelineBusy`` when a node must be measured while it computes for somebody.
     """
 
-    def __init__(self, footprint: ModelFootprint, nodes: Sequence[Node], dialer: Dialer) -> None:
+    def __init__(
+        self,
+        footprint: ModelFootprint,
+        nodes: Sequence[Node],
+        dialer: Dialer,
+        measuring: Measuring = nullcontext,
+    ) -> None:
         self._dialer = dialer
         self._footprint = footprint
         self._nodes = {node.about.node_id: node for node in nodes}
         new = [node for node in nodes if not node.about.HasField("speed")]
-        if new:
-            screen.notes.print(f"measuring {screen.count(len(new), 'node')}, once")
-        with screen.notes.status("measuring"):
+        with measuring(len(new)):
             self._capacities = capacities(
                 nodes, _measure_nodes(nodes, dialer), _measure_reach(nodes, dialer)
             )

@@ -16,10 +16,10 @@ from cluster import settings
 from cluster.advice import command
 from cluster.atomic_file import sync_folder, write_bytes
 from cluster.errors import ClusterError, StateError, VersionError
+from cluster.layer_range import LayerRange
 from cluster.manifest import MAX_MANIFEST_BYTES, Manifest
 from cluster.objective import Objective
 from cluster.peer import MOST_ADDRESSES
-from cluster.plan import LayerRange
 from cluster.prediction import Prediction
 from cluster.store import Store
 from coordinator.model import ServedModel

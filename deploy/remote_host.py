@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Self, cast
 from cluster.errors import HostError
 from cluster.shown import shown_line, shown_text
 from deploy import ssh
-from deploy.hosts import Host
+from deploy.host_record import Host
 from deploy.remote import MODULES, framing
 
 _STUB = "import sys;r=sys.stdin.buffer;exec(r.read(int(r.readline())))"

@@ -1,6 +1,7 @@
 """Certificates of nodes, renewed past half of their life by whatever command comes along."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 
 from cluster import settings
 from cluster.authority import ClusterAuthority, can_sign, is_initialised
@@ -8,43 +9,51 @@ from cluster.certificates import Role
 from cluster.dialing import Dialer
 from cluster.node import NodeClient
 from cluster.rediscovery import Rediscovering
-from deploy import screen
 from deploy.access import dialer_for, still_insecure, wants_renewal
 from deploy.membership import Member, reissue, tell
 from deploy.nodes import Node, ask_all
 from deploy.record import PipelineRecord
 
+log = logging.getLogger(__name__)
 
-def dialer_to_ask(cluster: str, record: PipelineRecord) -> Dialer:
+
+def dialer_to_ask(
+    cluster: str, record: PipelineRecord, warn: Callable[[str], None] = log.warning
+) -> Dialer:
     """What opens channels to the pipeline that is up, as a coordinator, wherever its nodes are now.
 
     Raises as :func:`dialer_for`. Where the authority is, nodes whose certificates are past half of
     their life get new ones first: a cluster that is asked now and then never stops.
+    ``warn`` is told of those that got none.
     """
-    dialer = dialer_for(cluster, still_insecure(cluster, record.insecure), Role.COORDINATOR)
+    insecure = still_insecure(cluster, record.insecure)
+    dialer = dialer_for(cluster, insecure, Role.COORDINATOR, warn)
     folder = settings.cluster_config(cluster)
     if can_sign(folder):
-        _renew_due(ClusterAuthority(folder, cluster), record)
+        for warning in _renew_due(ClusterAuthority(folder, cluster), record):
+            warn(warning)
     return Rediscovering(dialer, cluster)
 
 
-def _renew_due(authority: ClusterAuthority, record: PipelineRecord) -> None:
+def _renew_due(authority: ClusterAuthority, record: PipelineRecord) -> list[str]:
     """Renew for the nodes of a pipeline, of whom nobody is asked while none is due."""
     ends = {one.id: one.expires_unix_s for one in authority.good}  # the newest come last
     held = [stage for stage in record.addresses if stage.node_id in ends]
     due = [stage.peer for stage in held if wants_renewal(ends[stage.node_id])]
-    if due:
-        dialer = dialer_for(authority.cluster)
-        # Who does not answer is named by the command itself.
-        nodes = [one for one in ask_all(due, dialer) if isinstance(one, Node)]
-        screen.warn(bring_up_to_date(authority, nodes, dialer))
+    if not due:
+        return []
+    dialer = dialer_for(authority.cluster)
+    # Who does not answer is named by the command itself.
+    nodes = [one for one in ask_all(due, dialer) if isinstance(one, Node)]
+    return bring_up_to_date(authority, nodes, dialer)
 
 
-def renew_certificates(cluster: str, nodes: Sequence[Node], dialer: Dialer) -> None:
-    """:func:`bring_up_to_date` where the cluster has certificates; failures become warnings."""
+def renew_certificates(cluster: str, nodes: Sequence[Node], dialer: Dialer) -> list[str]:
+    """:func:`bring_up_to_date` where the cluster has certificates."""
     folder = settings.cluster_config(cluster)
-    if is_initialised(folder):
-        screen.warn(bring_up_to_date(ClusterAuthority(folder, cluster), nodes, dialer))
+    if not is_initialised(folder):
+        return []
+    return bring_up_to_date(ClusterAuthority(folder, cluster), nodes, dialer)
 
 
 def bring_up_to_date(

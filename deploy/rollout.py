@@ -1,31 +1,32 @@
 """From a store and some nodes to a pipeline that is ready: plan, load, try."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from cluster import settings
 from cluster.addresses import for_others
 from cluster.dialing import Dialer
 from cluster.errors import ClusterError, PipelineBusy
+from cluster.layer_range import LayerRange
 from cluster.manifest import Manifest
 from cluster.node import NodeClient
 from cluster.objective import Objective
-from cluster.plan import LayerRange, Plan, PlannedStage
+from cluster.plan import Plan, PlannedStage
 from cluster.prediction import Prediction
 from cluster.store import Store
 from coordinator.pipeline import Session, StageAddress, StepChunk
 from deploy.footprint import model_footprint
 from deploy.nodes import Node
 from deploy.patience import DEFAULT_WAIT_S, Patience
-from deploy.planning import Planner
+from deploy.planning import Measuring, Planner
 from deploy.record import PipelineRecord, RecordedStage
-from deploy.screen import notice
 from deploy.up_call import UpCall
 from protos import pi_cluster_pb2 as pb
 from transformer.config import ModelConfig
 from transformer.stage import Limits
-from worker.assignment import MOST_NEIGHBOURS
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ def make_rollout(
     previous: PipelineRecord | None,
     objective: Objective,
     dialer: Dialer,
+    measuring: Measuring = nullcontext,
 ) -> Rollout:
     """Measure these nodes, unless that was done before, and plan a store for them.
 
@@ -73,7 +75,8 @@ def make_rollout(
         )
         plan = Plan(stages, previous.unused)
         return Rollout(store, limits, objective, plan, previous.prediction, by_id, dialer)
-    planned = Planner(model_footprint(manifest, config, limits), nodes, dialer).plan(objective)
+    footprint = model_footprint(manifest, config, limits)
+    planned = Planner(footprint, nodes, dialer, measuring).plan(objective)
     return Rollout(store, limits, objective, planned.plan, planned.prediction, by_id, dialer)
 
 
@@ -141,7 +144,7 @@ def load_stage(rollout: Rollout, index: int, epoch: int) -> None:
         context=limits.context,
         cache_positions=limits.cache_positions,
         neighbours=[_neighbour(one) for one in rollout.nodes.values() if one is not node][
-            :MOST_NEIGHBOURS
+            : settings.MOST_NEIGHBOURS
         ],
     )
     with NodeClient(node.peer, rollout.dialer) as client:
@@ -158,15 +161,20 @@ def _neighbour(node: Node) -> pb.Neighbour:
     )
 
 
-def try_pipeline(record: PipelineRecord, dialer: Dialer) -> None:
-    """Send one token through all stages, which shows that each can reach the next."""
+def try_pipeline(
+    record: PipelineRecord, dialer: Dialer, on_notice: Callable[[str], None] | None = None
+) -> None:
+    """Send one token through all stages, which shows that each can reach the next.
+
+    ``on_notice`` is told, in sentences, whom it waits for.
+    """
     patience = Patience(
-        DEFAULT_WAIT_S, or_else=", or end it there, then run the same command again"
+        DEFAULT_WAIT_S, ", or end it there, then run the same command again", on_notice
     )
     while True:
         try:
             with Session(
-                *(record.addresses, record.epoch, record.model.vocab_size, dialer), notice
+                *(record.addresses, record.epoch, record.model.vocab_size, dialer), on_notice
             ) as session:
                 session.submit([StepChunk(0, 0, [record.manifest.bos_id])])
                 session.next_result()

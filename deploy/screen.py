@@ -76,7 +76,12 @@ def end_line() -> None:
 def warn(warnings: Iterable[str]) -> None:
     """Show warnings, a line each."""
     for warning in warnings:
-        notes.print(f"warning: {warning}", markup=False, soft_wrap=True)
+        warn_of(warning)
+
+
+def warn_of(warning: str) -> None:
+    """Show a warning."""
+    notes.print(f"warning: {warning}", markup=False, soft_wrap=True)
 
 
 def notice(sentence: str) -> None:
@@ -87,6 +92,15 @@ def notice(sentence: str) -> None:
 def note(sentence: str) -> None:
     """Show a sentence that is worth knowing and no warning."""
     notes.print(f"note: {sentence}", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def measuring(nodes: int) -> Iterator[None]:
+    """While nodes are measured, so many of them for the first time."""
+    if nodes:
+        notes.print(f"measuring {count(nodes, 'node')}, once")
+    with notes.status("measuring"):
+        yield
 
 
 def warn_insecure(cluster: str) -> None:

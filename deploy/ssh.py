@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cluster.errors import HostError
 from cluster.shown import shown_line
-from deploy.hosts import Host
+from deploy.host_record import Host
 
 FAILED = 255
 """SSH's own exit code when it is the connection that failed, not the command."""

@@ -1,7 +1,7 @@
 """Looks at the stages of a pipeline, again and again, and tells how fast they are."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -11,8 +11,8 @@ from cluster import settings
 from cluster.dialing import Dialer
 from cluster.errors import AccessError, ClusterError, VersionError
 from cluster.node import NodeClient
+from cluster.peer import Peer
 from coordinator.pipeline import StageAddress
-from deploy.local_workers import has_ended, log_file
 from deploy.record import PipelineRecord
 from protos import pi_cluster_pb2 as pb
 
@@ -57,10 +57,14 @@ class PipelineWatch:
     """Keeps a connection to each stage, and opens it again after a failure."""
 
     def __init__(
-        self, dialer: Dialer, cluster: str, timeout_s: float = settings.CONNECT_TIMEOUT_S
+        self,
+        dialer: Dialer,
+        why_ended: Callable[[Peer], str | None] | None = None,
+        timeout_s: float = settings.CONNECT_TIMEOUT_S,
     ) -> None:
+        """``why_ended`` says of a node whose process is known to run no more, where to look."""
         self._dialer = dialer
-        self._cluster = cluster
+        self._why_ended = why_ended
         self._timeout_s = timeout_s
         self._clients: dict[StageAddress, NodeClient] = {}
         self._seen: dict[StageAddress, _Seen] = {}
@@ -108,9 +112,7 @@ class PipelineWatch:
         return StageLook(stage, state, why, about, self._rate(stage, about))
 
     def _silent(self, stage: StageAddress, error: ClusterError) -> StageLook:
-        if has_ended(self._cluster, stage.peer):
-            log = log_file(self._cluster, stage.name)
-            why = f"not running; the end of its log tells more: {log}"
+        if self._why_ended and (why := self._why_ended(stage.peer)):
             return StageLook(stage, "not running", why)
         if isinstance(error, AccessError):
             return StageLook(stage, "not trusted", str(error))

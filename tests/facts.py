@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cluster.layer_range import LayerRange
 from cluster.peer import Peer
-from cluster.plan import LayerRange
 from coordinator.pipeline import StageAddress
 from deploy.facts import ClusterFacts, Examined, OperatorFacts
 from deploy.record import RecordedStage

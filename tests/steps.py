@@ -1,6 +1,6 @@
 """Invented steps through stages whose clocks disagree."""
 
-from cluster.plan import LayerRange
+from cluster.layer_range import LayerRange
 from coordinator.bench import BenchRun, BenchTest, Phase
 from coordinator.pipeline import StageAddress, StageTime, StepResult
 from coordinator.scheduler import StepRecord

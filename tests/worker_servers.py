@@ -12,8 +12,8 @@ import grpc
 
 from cluster import wire
 from cluster.dialing import PlainDialer
+from cluster.layer_range import LayerRange
 from cluster.node import NodeClient
-from cluster.plan import LayerRange
 from cluster.store import Store
 from coordinator.pipeline import StageAddress
 from protos import pi_cluster_pb2 as pb

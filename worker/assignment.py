@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 
+from cluster import settings
 from cluster.errors import NodeError
+from cluster.layer_range import LayerRange
 from cluster.manifest import Manifest
 from cluster.peer import Peer, told_peer
-from cluster.plan import LayerRange
 from protos import pi_cluster_pb2 as pb
 from transformer.stage import Limits
-
-MOST_NEIGHBOURS = 32
 
 _MOST = {
     "max_step_rows": 4_096,
@@ -45,8 +44,8 @@ def _following(request: pb.LoadStageRequest) -> Peer | None:
 
 
 def _neighbours(request: pb.LoadStageRequest) -> tuple[Peer, ...]:
-    if len(request.neighbours) > MOST_NEIGHBOURS:
-        raise NodeError(f"at most {MOST_NEIGHBOURS} neighbours are remembered")
+    if len(request.neighbours) > settings.MOST_NEIGHBOURS:
+        raise NodeError(f"at most {settings.MOST_NEIGHBOURS} neighbours are remembered")
     return tuple(
         told_peer(one.address, one.other_addresses, one.node_id, one.name)
         for one in request.neighbours

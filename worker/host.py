@@ -20,9 +20,9 @@ from cluster.errors import (
     StoreError,
 )
 from cluster.interfaces import own_interfaces
+from cluster.layer_range import LayerRange
 from cluster.manifest import Manifest, ShardFile
 from cluster.node import NodeClient
-from cluster.plan import LayerRange
 from kernels import KernelsError
 from protos import pi_cluster_pb2 as pb
 from transformer.errors import ModelError

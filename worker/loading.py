@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cluster.errors import StoreError
+from cluster.layer_range import LayerRange
 from cluster.manifest import Manifest, ShardFile
-from cluster.plan import LayerRange
 from cluster.tensor_file import ALIGNMENT, TensorFile
 from kernels import Engine, Matrix
 from transformer.arithmetic import Array

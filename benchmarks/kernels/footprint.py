@@ -23,7 +23,7 @@ from benchmarks.kernels.layer_files import write_layers
 from benchmarks.kernels.layer_store import CONFIG, MIDDLE, write_store
 from benchmarks.kernels.worker_memory import PeakMemory, memory_of
 from benchmarks.workers import PLAIN, bring_up, rollout, worker
-from cluster.plan import LayerRange
+from cluster.layer_range import LayerRange
 from coordinator.pipeline import Session, StepChunk
 from deploy.footprint import choose_limits
 from deploy.rollout import Rollout, load_stage

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.json_process import serve
 from benchmarks.workers import PLAIN, bring_up, rollout
-from cluster.plan import LayerRange
+from cluster.layer_range import LayerRange
 from cluster.store import Store
 from coordinator.generation import Generation, GenerationOptions
 from coordinator.pipeline import Session

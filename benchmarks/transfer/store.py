@@ -5,8 +5,8 @@ import itertools
 import os
 from pathlib import Path
 
+from cluster.layer_range import LayerRange
 from cluster.manifest import EMBEDDING_NAME, HEAD_NAME, Manifest, ShardFile, layer_file_name
-from cluster.plan import LayerRange
 from cluster.store import MANIFEST_NAME, Store
 
 _BLOCK_BYTES = 1 << 20

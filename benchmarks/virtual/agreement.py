@@ -31,8 +31,8 @@ from benchmarks.virtual.measure import EPOCH, LIMITS, Job, load_stages, measure
 from benchmarks.virtual.pis import Board, stage_work
 from benchmarks.virtual.texts import unguessable
 from benchmarks.workers import PLAIN
+from cluster.layer_range import LayerRange
 from cluster.node import NodeClient
-from cluster.plan import LayerRange
 from cluster.store import Store
 from coordinator.pipeline import StageAddress
 from transformer.layer import Span

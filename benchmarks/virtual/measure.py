@@ -18,9 +18,9 @@ from benchmarks.virtual.asking import asking
 from benchmarks.virtual.mistral import BOS_ID, EOS_ID, manifest_of
 from benchmarks.workers import PLAIN
 from cluster import settings
+from cluster.layer_range import LayerRange
 from cluster.manifest import Manifest
 from cluster.node import NodeClient
-from cluster.plan import LayerRange
 from coordinator.model import ServedModel
 from coordinator.pipeline import StageAddress
 from coordinator.residents import CacheLimits

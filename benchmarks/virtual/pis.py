@@ -14,8 +14,8 @@ tokens/s, one Pi 4B 0.76. Llama 3.1 8B by Ollama (ai-benchmarks, issue 7): one P
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cluster.layer_range import LayerRange
 from cluster.manifest import Manifest
-from cluster.plan import LayerRange
 from transformer.config import ModelConfig
 from transformer.kernel_arithmetic import layer_shape
 from transformer.layer import Span

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from benchmarks.virtual.pis import Board, StageWork, stage_work
 from benchmarks.virtual.playback import PlayedSequence, Script
+from cluster.layer_range import LayerRange
 from cluster.manifest import Manifest
-from cluster.plan import LayerRange
 from transformer.arithmetic import Array
 from transformer.config import ModelConfig
 from transformer.layer import Span

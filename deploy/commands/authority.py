@@ -7,7 +7,7 @@ from cluster.advice import command
 from cluster.authority import ClusterAuthority
 from cluster.certificates import Role
 from deploy import screen
-from deploy.access import dialer_for
+from deploy.calling import dialer_for
 from deploy.commands.options import cluster_option, nodes_option
 from deploy.membership import rotate as rotate_authority
 from deploy.record import changing

@@ -14,13 +14,13 @@ from coordinator.bench_rows import BenchRow, summarise
 from coordinator.pipeline import Session
 from coordinator.scheduler import Scheduler, SchedulerSettings, StepRecord
 from deploy.bench_table import print_csv, print_json, print_markdown
+from deploy.calling import dialer_to_ask
 from deploy.chrome_trace import chrome_trace
 from deploy.commands.options import cluster_option, draft_option, wait_option
 from deploy.gantt import gantt
 from deploy.leading_out import leading_out
 from deploy.patience import Patience
 from deploy.record import PipelineRecord, load_record
-from deploy.renewal import dialer_to_ask
 from deploy.screen import notes, notice
 
 _PRINTERS = {"md": print_markdown, "json": print_json, "csv": print_csv}
@@ -109,7 +109,7 @@ def bench(
 def _measure_in_turn(
     record: PipelineRecord, options: BenchOptions, dialer: Dialer, wait_s: float
 ) -> tuple[list[BenchRow], list[BenchRun]]:
-    patience = Patience(wait_s)
+    patience = Patience(wait_s, on_notice=notice)
     while True:
         try:
             return _measure(record, options, dialer)

@@ -10,6 +10,7 @@ from cluster.errors import ClusterError
 from coordinator.generation import GenerationOptions
 from coordinator.text_model import Message
 from deploy.answering import Pipeline, Question, answer, print_timings
+from deploy.calling import dialer_to_ask
 from deploy.commands.options import (
     cluster_option,
     generation_options,
@@ -18,7 +19,6 @@ from deploy.commands.options import (
 )
 from deploy.leading_out import add_way_out, leading_out, with_notes
 from deploy.record import PipelineRecord, load_record
-from deploy.renewal import dialer_to_ask
 from deploy.screen import notes, stream
 from transformer.errors import ModelError
 

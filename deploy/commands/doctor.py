@@ -13,7 +13,7 @@ from cluster.errors import NodeError, NodeLost
 from cluster.peer import Peer
 from cluster.shown import shown_line
 from deploy import screen
-from deploy.access import dialer_for
+from deploy.calling import dialer_for
 from deploy.commands.options import cluster_option, insecure_option, nodes_option
 from deploy.commands.verify import node_bars
 from deploy.doctor_table import fact_tables, findings_text, own_line

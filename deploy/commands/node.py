@@ -10,7 +10,7 @@ from cluster.authority import ClusterAuthority
 from cluster.errors import AccessError
 from cluster.ledger import Issued
 from deploy import screen
-from deploy.access import dialer_for
+from deploy.calling import dialer_for
 from deploy.commands.options import cluster_option, nodes_option
 from deploy.membership import find_members, tell
 from deploy.record import changing

@@ -10,9 +10,9 @@ import click
 from cluster import settings
 from cluster.objective import Objective
 from deploy import screen
-from deploy.access import dialer_for
 from deploy.admission import admit_waiting
 from deploy.as_before import open_store, what_is_up
+from deploy.calling import dialer_for
 from deploy.commands.options import (
     cluster_option,
     context_option,
@@ -67,7 +67,7 @@ def plan(
     config = ModelConfig.from_dict(opened.manifest.config)
     limits = choose_limits(config, call.context, call.texts)
     plans = _different_plans(
-        Planner(model_footprint(opened.manifest, config, limits), found, dialer)
+        Planner(model_footprint(opened.manifest, config, limits), found, dialer, screen.measuring)
     )
     if note := context_note(config, limits):
         screen.notes.print(note)

@@ -10,6 +10,7 @@ import click
 from coordinator.generation import GenerationOptions
 from coordinator.text_model import TextModel
 from deploy.answering import Answered, Pipeline, Question, answer, print_timings
+from deploy.calling import dialer_to_ask
 from deploy.commands.options import (
     cluster_option,
     generation_options,
@@ -18,7 +19,6 @@ from deploy.commands.options import (
 )
 from deploy.leading_out import leading_out
 from deploy.record import load_record
-from deploy.renewal import dialer_to_ask
 from deploy.screen import INTERRUPTED, note, notes, stream
 from transformer.errors import PromptError
 

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import click
@@ -18,16 +19,16 @@ from cluster.errors import ClusterError, StateError
 from cluster.node import NodeClient
 from coordinator.pipeline import StageAddress
 from deploy import screen
-from deploy.access import dialer_for, still_insecure
+from deploy.access import still_insecure
 from deploy.advice import up_anew
+from deploy.calling import dialer_for, dialer_to_ask
 from deploy.commands.options import ask_password, cluster_option, sudo_password_option
 from deploy.fleet import purge_hosts
 from deploy.host_record import load_hosts
 from deploy.known_nodes import forget_nodes
 from deploy.leading_out import way_out
-from deploy.local_workers import stop_local_workers
+from deploy.local_workers import stop_local_workers, why_ended
 from deploy.record import PipelineRecord, changing, forget_record, load_record
-from deploy.renewal import dialer_to_ask
 from deploy.status_view import pipeline_rate, status_json, status_line, status_table, troubles
 from deploy.watching import PipelineWatch, StageLook
 
@@ -56,7 +57,7 @@ def status(
     if watch:
         _watch(cluster, record, dialer, interval, as_json)
         return
-    with PipelineWatch(dialer, cluster) as watching:
+    with PipelineWatch(dialer, partial(why_ended, cluster)) as watching:
         looks = watching.look(record)
         if any(look.coordinator for look in looks):
             time.sleep(_RATE_S)
@@ -121,7 +122,7 @@ def _watch(
     is_live = console.is_terminal and not console.is_dumb_terminal and not as_json
     with (
         _interrupts_wait(),
-        PipelineWatch(dialer, cluster, _WATCH_TIMEOUT_S) as watching,
+        PipelineWatch(dialer, partial(why_ended, cluster), _WATCH_TIMEOUT_S) as watching,
         Live(console=console, auto_refresh=False) if is_live else contextlib.nullcontext() as live,
     ):
         for _ in _ticks(interval_s):

@@ -12,10 +12,10 @@ from cluster.errors import ClusterError, NodeError, PipelineBusy, StaleEpoch
 from cluster.objective import Objective
 from cluster.store import Store
 from deploy import screen
-from deploy.access import dialer_for
 from deploy.admission import admit_waiting
 from deploy.as_before import open_store, what_is_up
 from deploy.bootstrap import Result
+from deploy.calling import dialer_for
 from deploy.commands.options import (
     ask_password,
     cluster_option,
@@ -132,7 +132,7 @@ def up(
         else:
             found = nodes_as_before(call, cluster, dialer)
         remember_nodes(folder, [node.peer for node in found])
-        renew_certificates(cluster, found, dialer)
+        screen.warn(renew_certificates(cluster, found, dialer))
         change = _Change(cluster, folder, previous, call, insecure)
         try:
             _bring_up(change, opened, found, dialer)
@@ -163,7 +163,7 @@ def _bring_up(change: _Change, store: Store, nodes: Sequence[Node], dialer: Dial
     config = ModelConfig.from_dict(store.manifest.config)
     call, previous = change.call, change.previous
     limits = choose_limits(config, call.context, call.texts)
-    rollout = make_rollout(store, nodes, limits, previous, call.objective, dialer)
+    rollout = make_rollout(store, nodes, limits, previous, call.objective, dialer, screen.measuring)
     screen.notes.print(plan_table(rollout.plan, rollout.prediction, rollout.nodes))
     screen.notes.print(expected(rollout.prediction), soft_wrap=True)
     if note := context_note(config, rollout.limits):
@@ -184,7 +184,7 @@ def _is_well(previous: PipelineRecord, rollout: Rollout) -> str | None:
     if holder := next((stage.coordinator for stage in stages if stage.coordinator), ""):
         return f"it is held by {holder}"
     try:
-        try_pipeline(previous, rollout.dialer)
+        try_pipeline(previous, rollout.dialer, screen.notice)
     except PipelineBusy:
         return "it is busy"
     except ClusterError as error:
@@ -204,7 +204,7 @@ def _carry_out(change: _Change, rollout: Rollout) -> None:
         except StaleEpoch as error:
             raise StaleEpoch(f"{error}: run the same command again") from None
         try:
-            try_pipeline(record, rollout.dialer)
+            try_pipeline(record, rollout.dialer, screen.notice)
         except NodeError as error:
             error.add_note(after_a_try(change.cluster, record, rollout.dialer))
             raise

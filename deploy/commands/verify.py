@@ -12,7 +12,7 @@ from cluster.errors import StoreError
 from cluster.peer import Peer
 from cluster.store import Store
 from deploy import screen
-from deploy.access import dialer_for
+from deploy.calling import dialer_for
 from deploy.commands.options import cluster_option, insecure_option
 from deploy.examining import was_insecure
 from deploy.nodes import named_or_found

@@ -8,9 +8,10 @@ from cluster import settings
 from cluster.certificates import Role
 from cluster.dialing import SecureDialer
 from cluster.errors import NodeError
+from cluster.layer_range import LayerRange
 from cluster.node import NodeClient
 from cluster.objective import Objective
-from cluster.plan import LayerRange, Plan, PlannedStage
+from cluster.plan import Plan, PlannedStage
 from cluster.prediction import Prediction
 from deploy.footprint import choose_limits
 from deploy.nodes import ask_nodes

@@ -26,7 +26,7 @@ from cluster.node import NodeClient
 from cluster.peer import Peer
 from cluster.roles import WORKER_RULES
 from deploy.certifying import certify
-from deploy.hosts import Host
+from deploy.host_record import Host
 from protos import pi_cluster_pb2 as pb
 from protos import pi_cluster_pb2_grpc as rpc
 from tests.authorities import certify_node, credentials_of, dated_credentials, live

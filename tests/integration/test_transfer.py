@@ -14,10 +14,11 @@ from benchmarks.transfer.interruptions import Interruption, interrupted_hand_out
 from benchmarks.transfer.proxy import Proxy
 from benchmarks.transfer.store import make_store
 from cluster.errors import NodeError, NodeLost
+from cluster.layer_range import LayerRange
 from cluster.node import NodeClient
 from cluster.objective import Objective
 from cluster.peer import Peer
-from cluster.plan import LayerRange, Plan, PlannedStage
+from cluster.plan import Plan, PlannedStage
 from cluster.prediction import Prediction
 from cluster.store import Store
 from deploy import receiver, screen

@@ -6,12 +6,12 @@ import pytest
 
 from cluster.errors import HostError
 from deploy.fitness import Facts, check_disk, check_fitness
-from deploy.hosts import Host, Role
+from deploy.host_record import Host, HostRole
 from deploy.service import WorkerCommand, worker_unit
 from deploy.wheelhouse import Target, Wheel, Wheelhouse
 
 WORKER = Host("pi1")
-COORDINATOR = Host("pi1", role=Role.COORDINATOR)
+COORDINATOR = Host("pi1", role=HostRole.COORDINATOR)
 NOW = 1_800_000_000.0
 MIB = 1 << 20
 PI = {

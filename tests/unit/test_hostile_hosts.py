@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cluster.errors import HostError
-from deploy.hosts import Host
+from deploy.host_record import Host
 from deploy.remote import framing
 from deploy.remote_host import RemoteHost
 from tests.hostile import HOSTILE, steering

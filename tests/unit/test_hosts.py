@@ -3,7 +3,8 @@
 import pytest
 
 from cluster.errors import HostError
-from deploy.hosts import Host, Role, parse_memory, read_hosts
+from deploy.host_record import Host, HostRole
+from deploy.hosts import parse_memory, read_hosts
 
 
 def hosts_in(tmp_path, text):
@@ -61,7 +62,7 @@ def test_a_file_names_all_that_can_be_said_of_a_host(tmp_path):
     """
     assert hosts_in(tmp_path, text) == [
         Host("pi1.local", "pi", 2222, str(key), 3, 6 << 30, "/mnt/ssd"),
-        Host("laptop", role=Role.COORDINATOR),
+        Host("laptop", role=HostRole.COORDINATOR),
     ]
 
 

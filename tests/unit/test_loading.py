@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from cluster.errors import StoreError
+from cluster.layer_range import LayerRange
 from cluster.manifest import ShardFile
-from cluster.plan import LayerRange
 from kernels import Matrix
 from tests.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.kernel_engines import engine

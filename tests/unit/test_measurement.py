@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster.plan import LayerRange
+from cluster.layer_range import LayerRange
 from coordinator import measurement as measurement_module
 from coordinator.measurement import Measurement, Timings
 from coordinator.pipeline import StageAddress, StageTime, StepResult

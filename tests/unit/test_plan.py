@@ -7,7 +7,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cluster.errors import PlanError
-from cluster.plan import LayerRange, ModelFootprint, NodeCapacity, Plan, plan_layers
+from cluster.layer_range import LayerRange
+from cluster.plan import ModelFootprint, NodeCapacity, Plan, plan_layers
 from cluster.speed import STEP_COST_S
 from tests.capacities import capacity
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from cluster.plan import LayerRange, ModelFootprint, Plan, PlannedStage
+from cluster.layer_range import LayerRange
+from cluster.plan import ModelFootprint, Plan, PlannedStage
 from cluster.prediction import predict
 from cluster.speed import STEP_COST_S, Link, Speed
 from tests.capacities import NO_LINK, capacity

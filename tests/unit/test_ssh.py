@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy.hosts import Host
+from deploy.host_record import Host
 from deploy.ssh import explain
 
 CHANGED = """\

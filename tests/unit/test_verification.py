@@ -14,8 +14,8 @@ import pytest
 
 from cluster.dialing import PlainDialer
 from cluster.errors import NodeError, ShardDamaged, StaleEpoch, StoreError
+from cluster.layer_range import LayerRange
 from cluster.peer import Peer
-from cluster.plan import LayerRange
 from protos import pi_cluster_pb2 as pb
 from tests.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.cluster_process import eventually

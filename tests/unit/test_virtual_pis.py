@@ -18,7 +18,7 @@ from benchmarks.virtual.playback import CONFUSED, FIRST_NAME, PlayedSequence
 from benchmarks.virtual.stage import VirtualLoader
 from benchmarks.virtual.texts import Text, pieces, repeating, unguessable
 from cluster import wire
-from cluster.plan import LayerRange
+from cluster.layer_range import LayerRange
 from coordinator.pipeline import StageAddress
 from protos import pi_cluster_pb2 as pb
 from tests.kernel_engines import EVERY_VARIANT, engine
