@@ -45,10 +45,12 @@ test-hosts-quick: .venv/developing ## systemd hosts alone, and two that are set 
 check: .venv/developing ## format, lint, types, and whether the generated stubs are up to date
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy $(PACKAGES) benchmarks tests/testbed
-	@mkdir -p build/stubs && $(call generate,build/stubs)
+	@mkdir -p build/types/pi_cluster
+	@ln -sfn $(CURDIR)/pi_cluster/* $(addprefix $(CURDIR)/,$(PACKAGES)) build/types/pi_cluster/
+	$(BIN)/mypy build/types/pi_cluster benchmarks tests/testbed
+	$(generate)
 	@for stub in protos/*_pb2*; do \
-		cmp -s $$stub build/stubs/$$stub || { echo "$$stub is stale: run make protos"; exit 1; }; \
+		cmp -s $$stub build/stubs/pi_cluster/$$stub || { echo "$$stub is stale: run make protos"; exit 1; }; \
 	done; echo "stubs are up to date"
 
 lock: .venv/created ## renew constraints.txt, the versions that development and CI use: then run check and test
@@ -61,7 +63,8 @@ format: .venv/developing ## bring the code into its format
 	$(BIN)/ruff check --fix .
 
 protos: .venv/developing ## generate the stubs from protos/pi_cluster.proto
-	$(call generate,.)
+	$(generate)
+	cp build/stubs/pi_cluster/protos/*_pb2* protos/
 
 bench: .venv/installed ## measure the embedded model on three workers here
 	@$(BIN)/pi-cluster up --local 3 --cluster bench
@@ -112,8 +115,11 @@ wheels: .venv/created ## build the wheels for this machine and for the Raspberry
 clean: ## remove what was built and installed here
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
+# The stubs import each other as parts of the package, so the contract gets its name in there.
 define generate
-$(BIN)/python -m grpc_tools.protoc -I. --python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) protos/pi_cluster.proto
+@rm -rf build/stubs && mkdir -p build/stubs
+$(BIN)/python -m grpc_tools.protoc -Ipi_cluster/protos=protos --python_out=build/stubs --pyi_out=build/stubs \
+	--grpc_python_out=build/stubs pi_cluster/protos/pi_cluster.proto
 endef
 
 .venv/created:

@@ -23,14 +23,20 @@ import numpy as np
 
 from benchmarks.kernels.layer_files import DIM, HEAD_DIM, HIDDEN_DIM, N_HEADS, N_KV_HEADS
 from benchmarks.kernels.machine import cpu_name
-from cluster.atomic_file import write_bytes
-from cluster.manifest import EMBEDDING_NAME, HEAD_NAME, Manifest, ShardFile, layer_file_name
-from cluster.objective import Objective
-from cluster.store import MANIFEST_NAME
-from cluster.tensor_file import TensorSource, write_tensor_file
-from transformer.config import ModelConfig
-from transformer.formats import WeightFormats, stored_as, tensor_format
-from transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
+from pi_cluster.cluster.atomic_file import write_bytes
+from pi_cluster.cluster.manifest import (
+    EMBEDDING_NAME,
+    HEAD_NAME,
+    Manifest,
+    ShardFile,
+    layer_file_name,
+)
+from pi_cluster.cluster.objective import Objective
+from pi_cluster.cluster.store import MANIFEST_NAME
+from pi_cluster.cluster.tensor_file import TensorSource, write_tensor_file
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.formats import WeightFormats, stored_as, tensor_format
+from pi_cluster.transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
 
 _CLUSTER = "prediction"
 _WORKERS = 2
@@ -132,7 +138,7 @@ def _workers(scratch: Path, cores: list[int], environment: dict[str, str]) -> It
     with contextlib.ExitStack() as stack:
         addresses = []
         for core in cores:
-            words = ["taskset", "--cpu-list", str(core), sys.executable, "-m", "worker"]
+            words = ["taskset", "--cpu-list", str(core), sys.executable, "-m", "pi_cluster.worker"]
             words += ["--cluster", _CLUSTER, "--listen", "127.0.0.1:0", "--no-mdns"]
             words += ["--threads", "1", "--name", f"core-{core}"]
             process = subprocess.Popen(

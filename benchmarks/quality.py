@@ -21,22 +21,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster import settings
-from cluster.layer_range import LayerRange
-from cluster.manifest import Manifest, ShardFile
-from cluster.tensor_file import TensorFile
-from kernels import Engine
-from shard_tool.convert import shard
-from storyteller import checkpoint_path
-from storyteller.training.generate import Document, Generator
-from transformer.arithmetic import Weight
-from transformer.config import ModelConfig
-from transformer.formats import WeightFormats
-from transformer.numpy_arithmetic import StageWeights, numpy_stage
-from transformer.stage import Chunk, Limits, Stage
-from transformer.tokenizer import Tokenizer
-from worker.loading import load_stage
-from worker.vault import ShardVault
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.manifest import Manifest, ShardFile
+from pi_cluster.cluster.tensor_file import TensorFile
+from pi_cluster.kernels import Engine
+from pi_cluster.shard_tool.convert import shard
+from pi_cluster.storyteller import checkpoint_path
+from pi_cluster.storyteller.training.generate import Document, Generator
+from pi_cluster.transformer.arithmetic import Weight
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.formats import WeightFormats
+from pi_cluster.transformer.numpy_arithmetic import StageWeights, numpy_stage
+from pi_cluster.transformer.stage import Chunk, Limits, Stage
+from pi_cluster.transformer.tokenizer import Tokenizer
+from pi_cluster.worker.loading import load_stage
+from pi_cluster.worker.vault import ShardVault
 
 SEED = 999000  # of check.py, as is everything about the documents
 MOST_DOCUMENTS = 200

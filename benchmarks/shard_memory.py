@@ -25,13 +25,13 @@ from typing import BinaryIO
 
 import numpy as np
 
-from cluster import settings
-from cluster.manifest import WEIGHTS
-from kernels import Engine
-from shard_tool.convert import shard
-from shard_tool.names import hugging_face_name, tensor_shapes
-from transformer.config_json import read_config_json
-from transformer.formats import WeightFormats
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.manifest import WEIGHTS
+from pi_cluster.kernels import Engine
+from pi_cluster.shard_tool.convert import shard
+from pi_cluster.shard_tool.names import hugging_face_name, tensor_shapes
+from pi_cluster.transformer.config_json import read_config_json
+from pi_cluster.transformer.formats import WeightFormats
 
 N_LAYERS = 32
 MISTRAL_7B: dict[str, object] = {

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.json_process import ROOT, Popen
-from cluster.dialing import Dialer, PlainDialer
-from cluster.layer_range import LayerRange
-from cluster.objective import Objective
-from cluster.peer import Peer
-from cluster.plan import Plan, PlannedStage
-from cluster.prediction import Prediction
-from cluster.store import Store
-from deploy.nodes import ask_nodes
-from deploy.record import PipelineRecord
-from deploy.rollout import Rollout, load_stages, recorded
-from deploy.transfer import hand_out_shards
-from transformer.stage import Limits
+from pi_cluster.cluster.dialing import Dialer, PlainDialer
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.objective import Objective
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.cluster.plan import Plan, PlannedStage
+from pi_cluster.cluster.prediction import Prediction
+from pi_cluster.cluster.store import Store
+from pi_cluster.deploy.nodes import ask_nodes
+from pi_cluster.deploy.record import PipelineRecord
+from pi_cluster.deploy.rollout import Rollout, load_stages, recorded
+from pi_cluster.deploy.transfer import hand_out_shards
+from pi_cluster.transformer.stage import Limits
 
 CLUSTER = "benchmark"
 PLAIN = PlainDialer(beyond_loopback=True)
@@ -48,7 +48,7 @@ def worker(
     ``popen`` starts it elsewhere than here, such as in a host of an emulated network.
     """
     command = ["taskset", "--cpu-list", str(core)] if core is not None else []
-    command += [sys.executable, "-P", "-m", "worker", "--cluster", CLUSTER, "--no-mdns"]
+    command += [sys.executable, "-P", "-m", "pi_cluster.worker", "--cluster", CLUSTER, "--no-mdns"]
     # On an emulated network nobody else listens; a certificate that the node has is used anyway.
     command += ["--listen", listen, "--threads", "1", "--insecure"]
     command += ["--name", data_dir.name, "--data-dir", str(data_dir)]

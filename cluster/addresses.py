@@ -7,9 +7,9 @@ import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cluster.errors import ClusterError
-from cluster.interfaces import Interface, IPAddress, LinkKind
-from cluster.peer import Peer, bracketed, is_loopback, split_address
+from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.cluster.interfaces import Interface, IPAddress, LinkKind
+from pi_cluster.cluster.peer import Peer, bracketed, is_loopback, split_address
 
 MOST_OFFERED = 8  # of one node: a few networks, each with IPv4 and IPv6
 

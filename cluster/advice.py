@@ -2,7 +2,7 @@
 
 import shlex
 
-from cluster import settings
+from pi_cluster.cluster import settings
 
 
 def line(*words: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from cluster.errors import StoreError
+from pi_cluster.cluster.errors import StoreError
 
 PARTIAL_SUFFIX = ".partial"
 _WRITING = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC

@@ -17,16 +17,16 @@ from typing import Self
 
 from cryptography import x509
 
-from cluster import certificates, credentials, signing
-from cluster.advice import command
-from cluster.atomic_file import locked, write_bytes
-from cluster.certificates import Identity, Revocations, Role, key_hash, utc_now
-from cluster.certification import Certification
-from cluster.credentials import AUTHORITIES, REVOCATIONS
-from cluster.errors import AccessError, StateError
-from cluster.key_proof import KeyProof
-from cluster.ledger import Issued, Ledger
-from cluster.private_files import make_private_folder, read_file, read_private
+from pi_cluster.cluster import certificates, credentials, signing
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.atomic_file import locked, write_bytes
+from pi_cluster.cluster.certificates import Identity, Revocations, Role, key_hash, utc_now
+from pi_cluster.cluster.certification import Certification
+from pi_cluster.cluster.credentials import AUTHORITIES, REVOCATIONS
+from pi_cluster.cluster.errors import AccessError, StateError
+from pi_cluster.cluster.key_proof import KeyProof
+from pi_cluster.cluster.ledger import Issued, Ledger
+from pi_cluster.cluster.private_files import make_private_folder, read_file, read_private
 
 _KEY = "authority.key"
 _CERTIFICATE = "authority.pem"

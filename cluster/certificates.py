@@ -19,8 +19,8 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from cluster import settings
-from cluster.errors import AccessError, StateError
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.errors import AccessError, StateError
 
 Key = ec.EllipticCurvePrivateKey
 

@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Self
 
-from cluster.errors import AccessError
-from protos import pi_cluster_pb2 as pb
+from pi_cluster.cluster.errors import AccessError
+from pi_cluster.protos import pi_cluster_pb2 as pb
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from cryptography import x509
 
-from cluster import certificates, signing
-from cluster.atomic_file import write_bytes
-from cluster.certificates import (
+from pi_cluster.cluster import certificates, signing
+from pi_cluster.cluster.atomic_file import write_bytes
+from pi_cluster.cluster.certificates import (
     NOTHING_REVOKED,
     Identity,
     Key,
@@ -29,9 +29,9 @@ from cluster.certificates import (
     key_hash,
     utc_now,
 )
-from cluster.certification import Certification
-from cluster.errors import AccessError
-from cluster.private_files import make_private_folder, read_file, read_private
+from pi_cluster.cluster.certification import Certification
+from pi_cluster.cluster.errors import AccessError
+from pi_cluster.cluster.private_files import make_private_folder, read_file, read_private
 
 log = logging.getLogger(__name__)
 

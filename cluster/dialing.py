@@ -6,14 +6,14 @@ from typing import Protocol
 
 import grpc
 
-from cluster import settings, wire
-from cluster.advice import command
-from cluster.certificates import server_name
-from cluster.credentials import Credentials, LiveCredentials
-from cluster.errors import AccessError, ClusterError, NodeLost
-from cluster.handshake import shown_certificate, unreachable, who_answers
-from cluster.peer import Peer, is_loopback
-from cluster.probing import accepting, ways_to
+from pi_cluster.cluster import settings, wire
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.certificates import server_name
+from pi_cluster.cluster.credentials import Credentials, LiveCredentials
+from pi_cluster.cluster.errors import AccessError, ClusterError, NodeLost
+from pi_cluster.cluster.handshake import shown_certificate, unreachable, who_answers
+from pi_cluster.cluster.peer import Peer, is_loopback
+from pi_cluster.cluster.probing import accepting, ways_to
 
 _APART = ("grpc.use_local_subchannel_pool", 1)
 _MAX_REMEMBERED = 1_000

@@ -18,11 +18,11 @@ from zeroconf import Error as ZeroconfError
 from zeroconf import ServiceBrowser, ServiceInfo, ServiceListener, Zeroconf
 from zeroconf.asyncio import AsyncServiceInfo
 
-from cluster.addresses import Offer, offered, offered_of
-from cluster.errors import ClusterError
-from cluster.interfaces import Interface, LinkKind, own_interfaces
-from cluster.peer import Peer, split_address
-from cluster.sightings import KIND_KEYS, Sightings
+from pi_cluster.cluster.addresses import Offer, offered, offered_of
+from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.cluster.interfaces import Interface, LinkKind, own_interfaces
+from pi_cluster.cluster.peer import Peer, split_address
+from pi_cluster.cluster.sightings import KIND_KEYS, Sightings
 
 log = logging.getLogger(__name__)
 

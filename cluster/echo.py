@@ -2,9 +2,9 @@
 
 import time
 
-from cluster import settings
-from cluster.node import NodeClient
-from cluster.speed import Link
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.speed import Link
 
 _ROUND_TRIPS = 10
 _ROUND_TRIP_BYTES = 16

@@ -10,11 +10,11 @@ import ssl
 
 from cryptography import x509
 
-from cluster.advice import command
-from cluster.certificates import Identity, Role, check_dates, identity_of, utc_now
-from cluster.credentials import Credentials
-from cluster.errors import AccessError, ClusterError, NodeLost
-from cluster.peer import Peer, split_address
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.certificates import Identity, Role, check_dates, identity_of, utc_now
+from pi_cluster.cluster.credentials import Credentials
+from pi_cluster.cluster.errors import AccessError, ClusterError, NodeLost
+from pi_cluster.cluster.peer import Peer, split_address
 
 
 def who_answers(peer: Peer, credentials: Credentials, timeout_s: float) -> Identity:

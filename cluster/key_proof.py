@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from cluster.certificates import Key, key_hash
+from pi_cluster.cluster.certificates import Key, key_hash
 
 _PURPOSE = b"pi-cluster renewal 1\0"
 _MAX_BYTES = 4_096

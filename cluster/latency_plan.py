@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.errors import PlanError
-from cluster.plan import (
+from pi_cluster.cluster.errors import PlanError
+from pi_cluster.cluster.plan import (
     ModelFootprint,
     NodeCapacity,
     Plan,

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.atomic_file import write_bytes
-from cluster.certificates import Role, utc_now
-from cluster.errors import StateError
-from cluster.private_files import read_private
+from pi_cluster.cluster.atomic_file import write_bytes
+from pi_cluster.cluster.certificates import Role, utc_now
+from pi_cluster.cluster.errors import StateError
+from pi_cluster.cluster.private_files import read_private
 
 _FILE_NAME = "nodes.json"
 _FORGET_AFTER_S = 30 * 86_400.0

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from cluster.errors import StoreError, VersionError
+from pi_cluster.cluster.errors import StoreError, VersionError
 
 STORE_FORMAT = "pi-cluster-store"
 STORE_VERSION = 1

@@ -6,7 +6,7 @@ of bytes takes its own size. So a large message is taken only if nearly all of i
 
 from collections.abc import Sequence
 
-from cluster.errors import NodeError
+from pi_cluster.cluster.errors import NodeError
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_VARINT_BYTES = 10

@@ -10,17 +10,17 @@ from typing import Any, BinaryIO, Self
 
 import grpc
 
-from cluster import settings, wire
-from cluster.addresses import for_others
-from cluster.advice import line
-from cluster.certification import Certification
-from cluster.dialing import Dialer
-from cluster.errors import NodeError, NodeLost, StoreError
-from cluster.manifest import ShardFile
-from cluster.peer import Peer
-from cluster.speed import Link, NodeProfile, Speed
-from protos import pi_cluster_pb2 as pb
-from protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.cluster import settings, wire
+from pi_cluster.cluster.addresses import for_others
+from pi_cluster.cluster.advice import line
+from pi_cluster.cluster.certification import Certification
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.errors import NodeError, NodeLost, StoreError
+from pi_cluster.cluster.manifest import ShardFile
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.cluster.speed import Link, NodeProfile, Speed
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from enum import StrEnum
 
-from cluster.latency_plan import plan_for_one_user
-from cluster.plan import ModelFootprint, NodeCapacity, Plan, plan_layers
+from pi_cluster.cluster.latency_plan import plan_for_one_user
+from pi_cluster.cluster.plan import ModelFootprint, NodeCapacity, Plan, plan_layers
 
 
 class Objective(StrEnum):

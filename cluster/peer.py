@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from cluster import settings
-from cluster.errors import ClusterError, NodeError
-from cluster.shown import shown_line
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.errors import ClusterError, NodeError
+from pi_cluster.cluster.shown import shown_line
 
 MOST_ADDRESSES = 16  # of one node
 _MAX_ADDRESS = 262  # a host name of 255 characters, a colon and a port

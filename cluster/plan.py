@@ -7,9 +7,9 @@ import collections
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from cluster.errors import PlanError
-from cluster.layer_range import LayerRange
-from cluster.speed import STEP_COST_S, Link, Speed
+from pi_cluster.cluster.errors import PlanError
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.speed import STEP_COST_S, Link, Speed
 
 HEADROOM = 0.1  # of a node's free memory is left to its system and to the page cache
 _CLEARLY_FASTER = 0.9  # measured speeds are noisy: a smaller gain is not worth another order

@@ -9,8 +9,8 @@ import collections
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cluster.plan import ModelFootprint, NodeCapacity, Plan
-from cluster.speed import STEP_COST_S, Link
+from pi_cluster.cluster.plan import ModelFootprint, NodeCapacity, Plan
+from pi_cluster.cluster.speed import STEP_COST_S, Link
 
 USERS = 4
 PROMPT_TOKENS = 512

@@ -3,8 +3,8 @@
 import contextlib
 from pathlib import Path
 
-from cluster.certificates import MAX_PEM_BYTES
-from cluster.errors import AccessError
+from pi_cluster.cluster.certificates import MAX_PEM_BYTES
+from pi_cluster.cluster.errors import AccessError
 
 _OTHERS = 0o077
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from cluster.errors import ClusterError
-from cluster.peer import Peer, split_address
+from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.cluster.peer import Peer, split_address
 
 _Place = tuple[Any, ...]  # as ``socket.getaddrinfo`` has it
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import grpc
 
-from cluster import settings
-from cluster.dialing import Dialer
-from cluster.errors import ClusterError
-from cluster.node import NodeClient
-from cluster.peer import Peer
-from cluster.silence import Silence
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.cluster.silence import Silence
 
 _UNHEARD = (
     grpc.StatusCode.UNAVAILABLE,

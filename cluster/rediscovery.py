@@ -10,12 +10,12 @@ import time
 
 import grpc
 
-from cluster import discovery, settings
-from cluster.addresses import as_seen_from
-from cluster.dialing import Dialer
-from cluster.errors import AccessError, ClusterError, NodeLost
-from cluster.interfaces import own_interfaces
-from cluster.peer import Peer, is_loopback
+from pi_cluster.cluster import discovery, settings
+from pi_cluster.cluster.addresses import as_seen_from
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.errors import AccessError, ClusterError, NodeLost
+from pi_cluster.cluster.interfaces import own_interfaces
+from pi_cluster.cluster.peer import Peer, is_loopback
 
 _AGAIN_AFTER_S = 20.0  # a node that is switched off must not make each question slower
 _MOST_MOVED = 1_000

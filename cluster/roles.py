@@ -5,9 +5,9 @@ Beyond this table, a stage takes steps only from whoever comes before it (``work
 
 from dataclasses import dataclass
 
-from cluster.certificates import Role
-from cluster.manifest import MAX_MANIFEST_BYTES
-from cluster.settings import MAX_ECHO_BYTES, MAX_REQUEST_BYTES, MAX_SHARD_PART_BYTES
+from pi_cluster.cluster.certificates import Role
+from pi_cluster.cluster.manifest import MAX_MANIFEST_BYTES
+from pi_cluster.cluster.settings import MAX_ECHO_BYTES, MAX_REQUEST_BYTES, MAX_SHARD_PART_BYTES
 
 _OPERATOR = frozenset({Role.OPERATOR})
 _ASKING = frozenset({Role.OPERATOR, Role.COORDINATOR})

@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cluster.addresses import in_order_of_sense, parsed
-from cluster.interfaces import Interface, LinkKind
-from cluster.peer import MOST_ADDRESSES, Peer, bracketed
+from pi_cluster.cluster.addresses import in_order_of_sense, parsed
+from pi_cluster.cluster.interfaces import Interface, LinkKind
+from pi_cluster.cluster.peer import MOST_ADDRESSES, Peer, bracketed
 
 MOST_NODES = 128  # that were not known before; those that were are heard in any case
 MAX_NAME = 64

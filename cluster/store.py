@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cluster.errors import StoreError, VersionError
-from cluster.manifest import MAX_MANIFEST_BYTES, Manifest, ShardFile
+from pi_cluster.cluster.errors import StoreError, VersionError
+from pi_cluster.cluster.manifest import MAX_MANIFEST_BYTES, Manifest, ShardFile
 
 __all__ = ["Damage", "Manifest", "Progress", "ShardFile", "Store", "find_problem", "hash_file"]
 

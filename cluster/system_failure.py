@@ -3,7 +3,7 @@
 import errno
 import os
 
-from cluster.errors import SystemFailure
+from pi_cluster.cluster.errors import SystemFailure
 
 _MAKE_ROOM = "make room on {machine}, then run the same command again"
 _MAY_NOT = (

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from cluster.atomic_file import AtomicFile
-from cluster.errors import StoreError
+from pi_cluster.cluster.atomic_file import AtomicFile
+from pi_cluster.cluster.errors import StoreError
 
 ALIGNMENT = 64  # a cache line, and the widest vector load there is
 PADDING_PREFIX = "pi_cluster.padding."

@@ -17,11 +17,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from cluster.atomic_file import locked, write_bytes
-from cluster.certificates import utc_now
-from cluster.errors import AccessError, StateError
-from cluster.private_files import read_private
-from protos import pi_cluster_pb2 as pb
+from pi_cluster.cluster.atomic_file import locked, write_bytes
+from pi_cluster.cluster.certificates import utc_now
+from pi_cluster.cluster.errors import AccessError, StateError
+from pi_cluster.cluster.private_files import read_private
+from pi_cluster.protos import pi_cluster_pb2 as pb
 
 NONCE_BYTES = 32
 _SECRET_BYTES = 32

@@ -10,9 +10,9 @@ import numpy as np
 from google.protobuf.message import Message
 from numpy.typing import NDArray
 
-from cluster import errors, settings
-from cluster.errors import ClusterError, NodeError, NodeLost, VersionError
-from cluster.shown import shown_line
+from pi_cluster.cluster import errors, settings
+from pi_cluster.cluster.errors import ClusterError, NodeError, NodeLost, VersionError
+from pi_cluster.cluster.shown import shown_line
 
 WIRE_VERSION = 1
 

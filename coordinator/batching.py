@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from coordinator.drafts import DraftDepth, Drafter, NgramDrafter
-from coordinator.generation import FinishReason, Generation
-from coordinator.model import ServedModel
-from coordinator.pace import Pace
-from coordinator.pipeline import StepChunk
-from coordinator.sequence import SequenceState
+from pi_cluster.coordinator.drafts import DraftDepth, Drafter, NgramDrafter
+from pi_cluster.coordinator.generation import FinishReason, Generation
+from pi_cluster.coordinator.model import ServedModel
+from pi_cluster.coordinator.pace import Pace
+from pi_cluster.coordinator.pipeline import StepChunk
+from pi_cluster.coordinator.sequence import SequenceState
 
 _MOST_CANDIDATES = 1000
 

@@ -11,13 +11,13 @@ from enum import Enum
 
 import numpy as np
 
-from cluster.advice import command
-from coordinator.generation import Generation, GenerationOptions
-from coordinator.model import ServedModel
-from coordinator.residents import LEAST_SHARED, CacheLimits
-from coordinator.scheduler import Scheduler, StepRecord
-from transformer.errors import PromptError, SettingsError
-from transformer.sampling import SamplingSettings
+from pi_cluster.cluster.advice import command
+from pi_cluster.coordinator.generation import Generation, GenerationOptions
+from pi_cluster.coordinator.model import ServedModel
+from pi_cluster.coordinator.residents import LEAST_SHARED, CacheLimits
+from pi_cluster.coordinator.scheduler import Scheduler, StepRecord
+from pi_cluster.transformer.errors import PromptError, SettingsError
+from pi_cluster.transformer.sampling import SamplingSettings
 
 _SEED = 20231010
 

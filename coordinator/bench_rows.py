@@ -7,8 +7,8 @@ from typing import Self
 
 import numpy as np
 
-from coordinator.bench import BenchRun, Phase
-from coordinator.pipeline import StageAddress
+from pi_cluster.coordinator.bench import BenchRun, Phase
+from pi_cluster.coordinator.pipeline import StageAddress
 
 
 @dataclass(frozen=True, slots=True)

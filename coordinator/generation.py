@@ -5,10 +5,10 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from cluster import settings
-from coordinator.measurement import Measurement, Timings
-from transformer.errors import SettingsError
-from transformer.sampling import SamplingSettings
+from pi_cluster.cluster import settings
+from pi_cluster.coordinator.measurement import Measurement, Timings
+from pi_cluster.transformer.errors import SettingsError
+from pi_cluster.transformer.sampling import SamplingSettings
 
 
 class FinishReason(StrEnum):

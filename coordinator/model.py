@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cluster import settings
-from cluster.advice import command
-from transformer.errors import PromptError
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.advice import command
+from pi_cluster.transformer.errors import PromptError
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,15 +15,15 @@ from typing import Any, Self
 import grpc
 import numpy as np
 
-from cluster import settings, wire
-from cluster.dialing import Dialer
-from cluster.errors import ClusterError, NodeError, NodeLost, SessionExpired
-from cluster.layer_range import LayerRange
-from cluster.node import NodeClient
-from cluster.peer import Peer
-from coordinator.watch import OnNotice, Watch, Watched
-from protos import pi_cluster_pb2 as pb
-from transformer.sampling import Candidates, top_candidates
+from pi_cluster.cluster import settings, wire
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.errors import ClusterError, NodeError, NodeLost, SessionExpired
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.coordinator.watch import OnNotice, Watch, Watched
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.transformer.sampling import Candidates, top_candidates
 
 _UNBLOCKED_S = 1.0  # how long the other stream may take to tell the cause of a failure
 

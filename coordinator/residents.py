@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from coordinator.sequence import SequenceState
-from transformer.cache import KEY_TILE, cache_capacity
-from transformer.config import ModelConfig
-from transformer.errors import PromptError, StepError
-from transformer.stage import Limits
+from pi_cluster.coordinator.sequence import SequenceState
+from pi_cluster.transformer.cache import KEY_TILE, cache_capacity
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.errors import PromptError, StepError
+from pi_cluster.transformer.stage import Limits
 
 LEAST_SHARED = 16  # positions: fewer are as soon computed again
 

@@ -18,16 +18,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from cluster.errors import ClusterError, NodeError, QueueFull
-from coordinator.batching import Pick, Running, next_picks
-from coordinator.generation import FinishReason, Generation, GenerationOptions
-from coordinator.measurement import Measurement
-from coordinator.model import ServedModel
-from coordinator.pace import Pace
-from coordinator.pipeline import RowLogits, Session, StepChunk, StepResult
-from coordinator.residents import CacheLimits, Residents
-from transformer.errors import ModelError
-from transformer.sampling import candidates_needed, sample
+from pi_cluster.cluster.errors import ClusterError, NodeError, QueueFull
+from pi_cluster.coordinator.batching import Pick, Running, next_picks
+from pi_cluster.coordinator.generation import FinishReason, Generation, GenerationOptions
+from pi_cluster.coordinator.measurement import Measurement
+from pi_cluster.coordinator.model import ServedModel
+from pi_cluster.coordinator.pace import Pace
+from pi_cluster.coordinator.pipeline import RowLogits, Session, StepChunk, StepResult
+from pi_cluster.coordinator.residents import CacheLimits, Residents
+from pi_cluster.transformer.errors import ModelError
+from pi_cluster.transformer.sampling import candidates_needed, sample
 
 log = logging.getLogger(__name__)
 

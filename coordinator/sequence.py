@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from coordinator.pipeline import StepChunk
+from pi_cluster.coordinator.pipeline import StepChunk
 
 
 @dataclass(slots=True, eq=False)

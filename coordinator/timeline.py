@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from coordinator.scheduler import StepRecord
+from pi_cluster.coordinator.scheduler import StepRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from cluster import settings
-from cluster.dialing import Dialer
-from cluster.errors import NodeLost, SessionExpired
-from cluster.peer import Peer
-from cluster.pulse import Pulse
-from cluster.silence import Silence
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.errors import NodeLost, SessionExpired
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.cluster.pulse import Pulse
+from pi_cluster.cluster.silence import Silence
 
 _LOOK_EVERY_S = 0.25
 _HEARD_S = 1.0  # twice as long as between two questions: up to here it is no silence

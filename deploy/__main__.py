@@ -1,5 +1,5 @@
-"""``python -m deploy`` is ``pi-cluster``."""
+"""``python -m pi_cluster.deploy`` is ``pi-cluster``."""
 
-from deploy.cli import main
+from pi_cluster.deploy.cli import main
 
 main()

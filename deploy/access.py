@@ -3,14 +3,14 @@
 import logging
 from collections.abc import Callable
 
-from cluster import settings
-from cluster.advice import command
-from cluster.authority import ClusterAuthority, is_initialised
-from cluster.certificates import Role, utc_now
-from cluster.credentials import LiveCredentials, has_credentials, load_credentials
-from cluster.dialing import Dialer, PlainDialer, SecureDialer
-from cluster.errors import AccessError
-from cluster.signing import CERTIFICATE_LIFE
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.authority import ClusterAuthority, is_initialised
+from pi_cluster.cluster.certificates import Role, utc_now
+from pi_cluster.cluster.credentials import LiveCredentials, has_credentials, load_credentials
+from pi_cluster.cluster.dialing import Dialer, PlainDialer, SecureDialer
+from pi_cluster.cluster.errors import AccessError
+from pi_cluster.cluster.signing import CERTIFICATE_LIFE
 
 log = logging.getLogger(__name__)
 

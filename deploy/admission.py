@@ -13,21 +13,21 @@ from dataclasses import dataclass
 import grpc
 from cryptography import x509
 
-from cluster import certificates, settings, wire
-from cluster.authority import ClusterAuthority, is_initialised
-from cluster.certificates import Identity, Role, key_hash
-from cluster.dialing import Dialer
-from cluster.discovery import discover
-from cluster.errors import AccessError, ClusterError, NodeError
-from cluster.handshake import shown_certificate, unreachable
-from cluster.node import NodeClient
-from cluster.peer import Peer, parse_nodes
-from cluster.probing import ways_to
-from cluster.shown import shown_line
-from cluster.tokens import NONCE_BYTES, TokenBook
-from deploy import screen
-from protos import pi_cluster_pb2 as pb
-from protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.cluster import certificates, settings, wire
+from pi_cluster.cluster.authority import ClusterAuthority, is_initialised
+from pi_cluster.cluster.certificates import Identity, Role, key_hash
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.discovery import discover
+from pi_cluster.cluster.errors import AccessError, ClusterError, NodeError
+from pi_cluster.cluster.handshake import shown_certificate, unreachable
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.peer import Peer, parse_nodes
+from pi_cluster.cluster.probing import ways_to
+from pi_cluster.cluster.shown import shown_line
+from pi_cluster.cluster.tokens import NONCE_BYTES, TokenBook
+from pi_cluster.deploy import screen
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 
 _OPTIONS = [("grpc.max_receive_message_length", 64 << 10), ("grpc.enable_http_proxy", 0)]
 _START_TIMEOUT_S = 30.0

@@ -9,14 +9,14 @@ from socket import AF_INET, AF_INET6
 
 import psutil
 
-from cluster import settings
-from cluster.advice import command
-from cluster.authority import ClusterAuthority, is_initialised
-from cluster.certificates import Role
-from cluster.credentials import has_credentials
-from deploy.access import still_insecure
-from deploy.host_record import load_hosts
-from deploy.up_call import UpCall
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.authority import ClusterAuthority, is_initialised
+from pi_cluster.cluster.certificates import Role
+from pi_cluster.cluster.credentials import has_credentials
+from pi_cluster.deploy.access import still_insecure
+from pi_cluster.deploy.host_record import load_hosts
+from pi_cluster.deploy.up_call import UpCall
 
 
 def up_again(cluster: str, call: UpCall | None, insecure: bool = False) -> str:

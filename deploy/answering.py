@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from cluster.dialing import Dialer
-from cluster.errors import (
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.errors import (
     ClusterError,
     NodeLost,
     SessionExpired,
@@ -14,15 +14,15 @@ from cluster.errors import (
     StaleEpoch,
     StateError,
 )
-from coordinator.answer import AnswerText
-from coordinator.generation import FinishReason, Generation, GenerationOptions
-from coordinator.measurement import Measurement
-from coordinator.pipeline import Session
-from coordinator.scheduler import Scheduler
-from deploy.patience import DEFAULT_WAIT_S, Patience
-from deploy.record import PipelineRecord, is_changing, load_record
-from deploy.screen import end_line, notes, notice
-from transformer.errors import ModelError
+from pi_cluster.coordinator.answer import AnswerText
+from pi_cluster.coordinator.generation import FinishReason, Generation, GenerationOptions
+from pi_cluster.coordinator.measurement import Measurement
+from pi_cluster.coordinator.pipeline import Session
+from pi_cluster.coordinator.scheduler import Scheduler
+from pi_cluster.deploy.patience import DEFAULT_WAIT_S, Patience
+from pi_cluster.deploy.record import PipelineRecord, is_changing, load_record
+from pi_cluster.deploy.screen import end_line, notes, notice
+from pi_cluster.transformer.errors import ModelError
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
 """The pipeline that is up, as what `up` and `plan` go by where they are told no more."""
 
-from cluster.advice import command
-from cluster.errors import StateError, StoreError
-from cluster.store import Store
-from deploy import screen
-from deploy.embedded import embedded_store
-from deploy.record import PipelineRecord, has_record, load_record
-from deploy.up_call import UpCall
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.errors import StateError, StoreError
+from pi_cluster.cluster.store import Store
+from pi_cluster.deploy import screen
+from pi_cluster.deploy.embedded import embedded_store
+from pi_cluster.deploy.record import PipelineRecord, has_record, load_record
+from pi_cluster.deploy.up_call import UpCall
 
 
 def what_is_up(cluster: str) -> PipelineRecord | None:

@@ -8,8 +8,8 @@ from dataclasses import asdict
 
 import click
 
-from cluster.shown import shown_line
-from coordinator.bench_rows import BenchRow, Percentiles, Spread
+from pi_cluster.cluster.shown import shown_line
+from pi_cluster.coordinator.bench_rows import BenchRow, Percentiles, Spread
 
 
 def print_markdown(rows: Sequence[BenchRow]) -> None:

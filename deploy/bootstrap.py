@@ -12,21 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster import settings
-from cluster.authority import ClusterAuthority
-from cluster.dialing import Dialer
-from cluster.errors import AccessError, ClusterError, HostError
-from cluster.node import NodeClient
-from cluster.peer import Peer
-from deploy.certifying import certify
-from deploy.fitness import Facts, check_disk, check_fitness
-from deploy.host_record import Host, HostRole
-from deploy.reachable import reachable
-from deploy.remote import layout
-from deploy.remote_host import RemoteHost
-from deploy.service import WorkerCommand, worker_unit
-from deploy.setup_screen import SetupLines
-from deploy.wheelhouse import Wheelhouse, wheelhouse
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.authority import ClusterAuthority
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.errors import AccessError, ClusterError, HostError
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.deploy.certifying import certify
+from pi_cluster.deploy.fitness import Facts, check_disk, check_fitness
+from pi_cluster.deploy.host_record import Host, HostRole
+from pi_cluster.deploy.reachable import reachable
+from pi_cluster.deploy.remote import layout
+from pi_cluster.deploy.remote_host import RemoteHost
+from pi_cluster.deploy.service import WorkerCommand, worker_unit
+from pi_cluster.deploy.setup_screen import SetupLines
+from pi_cluster.deploy.wheelhouse import Wheelhouse, wheelhouse
 
 _START_PATIENCE_S = 90.0  # a Pi imports numpy and gRPC from a slow card in about ten
 _POLL_S = 0.2

@@ -1,12 +1,12 @@
 """How commands call the nodes of a cluster: what must be warned of is shown first."""
 
-from cluster import settings
-from cluster.authority import is_initialised
-from cluster.certificates import Role
-from cluster.dialing import Dialer
-from deploy import access, renewal, screen
-from deploy.access import still_insecure
-from deploy.record import PipelineRecord
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.authority import is_initialised
+from pi_cluster.cluster.certificates import Role
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.deploy import access, renewal, screen
+from pi_cluster.deploy.access import still_insecure
+from pi_cluster.deploy.record import PipelineRecord
 
 
 def dialer_for(cluster: str, insecure: bool = False, role: Role = Role.OPERATOR) -> Dialer:

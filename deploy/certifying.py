@@ -3,13 +3,13 @@
 import base64
 import json
 
-from cluster.authority import ClusterAuthority
-from cluster.certificates import Identity, Role
-from cluster.errors import AccessError, HostError
-from cluster.key_proof import KeyProof
-from deploy.remote_host import RemoteHost
+from pi_cluster.cluster.authority import ClusterAuthority
+from pi_cluster.cluster.certificates import Identity, Role
+from pi_cluster.cluster.errors import AccessError, HostError
+from pi_cluster.cluster.key_proof import KeyProof
+from pi_cluster.deploy.remote_host import RemoteHost
 
-_COMMAND = ["-m", "deploy", "node-certificate"]
+_COMMAND = ["-m", "pi_cluster.deploy", "node-certificate"]
 
 
 def certify(remote: RemoteHost, cluster: str, data_dir: str, authority: ClusterAuthority) -> str:

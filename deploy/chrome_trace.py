@@ -9,10 +9,10 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from coordinator.bench import BenchRun
-from coordinator.pipeline import StageAddress
-from coordinator.scheduler import StepRecord
-from coordinator.timeline import Span, align, lanes
+from pi_cluster.coordinator.bench import BenchRun
+from pi_cluster.coordinator.pipeline import StageAddress
+from pi_cluster.coordinator.scheduler import StepRecord
+from pi_cluster.coordinator.timeline import Span, align, lanes
 
 _COORDINATOR = 1  # Perfetto takes process 0 for the idle one
 

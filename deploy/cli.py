@@ -11,33 +11,33 @@ from collections.abc import Sequence
 
 import click
 
-from cluster.errors import ClusterError
-from cluster.system_failure import system_failure
-from cluster.version import VERSION
-from deploy.commands.authority import authority
-from deploy.commands.bench import bench
-from deploy.commands.chat import chat
-from deploy.commands.doctor import doctor
-from deploy.commands.grant import accept, grant
-from deploy.commands.init import init
-from deploy.commands.join import join
-from deploy.commands.leave import leave
-from deploy.commands.node import node
-from deploy.commands.node_certificate import node_certificate
-from deploy.commands.plan import plan
-from deploy.commands.prompt import prompt
-from deploy.commands.shard import shard
-from deploy.commands.status import down, status
-from deploy.commands.token import token
-from deploy.commands.up import up
-from deploy.commands.verify import verify
-from deploy.console import guard_terminals
-from deploy.leading_out import with_notes
-from deploy.screen import INTERRUPTED, notes
-from deploy.standard_streams import prepare_standard_streams
-from kernels import KernelsError
-from transformer.errors import ModelError
-from worker.cli import worker
+from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.cluster.system_failure import system_failure
+from pi_cluster.cluster.version import VERSION
+from pi_cluster.deploy.commands.authority import authority
+from pi_cluster.deploy.commands.bench import bench
+from pi_cluster.deploy.commands.chat import chat
+from pi_cluster.deploy.commands.doctor import doctor
+from pi_cluster.deploy.commands.grant import accept, grant
+from pi_cluster.deploy.commands.init import init
+from pi_cluster.deploy.commands.join import join
+from pi_cluster.deploy.commands.leave import leave
+from pi_cluster.deploy.commands.node import node
+from pi_cluster.deploy.commands.node_certificate import node_certificate
+from pi_cluster.deploy.commands.plan import plan
+from pi_cluster.deploy.commands.prompt import prompt
+from pi_cluster.deploy.commands.shard import shard
+from pi_cluster.deploy.commands.status import down, status
+from pi_cluster.deploy.commands.token import token
+from pi_cluster.deploy.commands.up import up
+from pi_cluster.deploy.commands.verify import verify
+from pi_cluster.deploy.console import guard_terminals
+from pi_cluster.deploy.leading_out import with_notes
+from pi_cluster.deploy.screen import INTERRUPTED, notes
+from pi_cluster.deploy.standard_streams import prepare_standard_streams
+from pi_cluster.kernels import KernelsError
+from pi_cluster.transformer.errors import ModelError
+from pi_cluster.worker.cli import worker
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -3,10 +3,10 @@
 import json
 import shlex
 
-from cluster import settings
-from cluster.tokens import Token
-from deploy.local_service import PROGRAM
-from deploy.remote import coordinator
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.tokens import Token
+from pi_cluster.deploy.local_service import PROGRAM
+from pi_cluster.deploy.remote import coordinator
 
 _TOKEN_FILE = "/root/pi-cluster.token"  # noqa: S105  a path
 

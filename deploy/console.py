@@ -15,7 +15,7 @@ from rich.segment import Segment
 from rich.status import Status
 from rich.text import Text
 
-from cluster.shown import shown_text
+from pi_cluster.cluster.shown import shown_text
 
 
 class HarmlessConsole(Console):

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from cluster.shown import shown_line
-from deploy.facts import ClusterFacts, Examined, OperatorFacts
-from deploy.findings import Finding, Severity
-from deploy.screen import ago, count, size
-from protos import pi_cluster_pb2 as pb
+from pi_cluster.cluster.shown import shown_line
+from pi_cluster.deploy.facts import ClusterFacts, Examined, OperatorFacts
+from pi_cluster.deploy.findings import Finding, Severity
+from pi_cluster.deploy.screen import ago, count, size
+from pi_cluster.protos import pi_cluster_pb2 as pb
 
 _SIDE_BY_SIDE = 4  # more columns than that are too narrow to read
 _DAY_S = 86_400

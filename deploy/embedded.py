@@ -5,14 +5,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from cluster import settings
-from cluster.errors import StoreError, VersionError
-from cluster.manifest import STORE_VERSION
-from cluster.store import Store, hash_file
-from kernels import Engine
-from shard_tool.convert import shard
-from storyteller import checkpoint_path
-from transformer.formats import WeightFormats
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.errors import StoreError, VersionError
+from pi_cluster.cluster.manifest import STORE_VERSION
+from pi_cluster.cluster.store import Store, hash_file
+from pi_cluster.kernels import Engine
+from pi_cluster.shard_tool.convert import shard
+from pi_cluster.storyteller import checkpoint_path
+from pi_cluster.transformer.formats import WeightFormats
 
 _FORMATS = WeightFormats.choose("q4")
 

@@ -5,23 +5,23 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from cluster import discovery, settings
-from cluster.addresses import without_scope
-from cluster.dialing import Dialer
-from cluster.errors import ClusterError, NodeError
-from cluster.node import NodeClient
-from cluster.peer import MOST_ADDRESSES, Peer, is_loopback, parse_nodes, split_address
-from deploy.access import still_insecure
-from deploy.advice import nobody_found, up_again
-from deploy.facts import ClusterFacts, Examined, Silent
-from deploy.host_record import KnownHost, load_hosts
-from deploy.known_nodes import known_nodes
-from deploy.local_workers import is_local, log_file
-from deploy.nodes import Node
-from deploy.own_machine import own_facts
-from deploy.record import PipelineRecord, RecordedStage, has_record, load_record
-from deploy.service_over_ssh import service_of
-from worker.reach import why_not
+from pi_cluster.cluster import discovery, settings
+from pi_cluster.cluster.addresses import without_scope
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.errors import ClusterError, NodeError
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.peer import MOST_ADDRESSES, Peer, is_loopback, parse_nodes, split_address
+from pi_cluster.deploy.access import still_insecure
+from pi_cluster.deploy.advice import nobody_found, up_again
+from pi_cluster.deploy.facts import ClusterFacts, Examined, Silent
+from pi_cluster.deploy.host_record import KnownHost, load_hosts
+from pi_cluster.deploy.known_nodes import known_nodes
+from pi_cluster.deploy.local_workers import is_local, log_file
+from pi_cluster.deploy.nodes import Node
+from pi_cluster.deploy.own_machine import own_facts
+from pi_cluster.deploy.record import PipelineRecord, RecordedStage, has_record, load_record
+from pi_cluster.deploy.service_over_ssh import service_of
+from pi_cluster.worker.reach import why_not
 
 _LISTEN_MS = int(1000 * settings.DISCOVERY_S)
 _MOST_ADDRESSES = 64  # that a node tries to reach

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.errors import ClusterError
-from cluster.peer import Peer, is_loopback
-from deploy.record import RecordedStage
-from protos import pi_cluster_pb2 as pb
+from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.cluster.peer import Peer, is_loopback
+from pi_cluster.deploy.record import RecordedStage
+from pi_cluster.protos import pi_cluster_pb2 as pb
 
 
 @dataclass(frozen=True, slots=True)

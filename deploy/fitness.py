@@ -5,15 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cluster import settings
-from cluster.errors import HostError
-from cluster.shown import shown_line
-from deploy.host_record import Host, HostRole
-from deploy.remote import layout
-from deploy.rules.memory import LEAST_BYTES
-from deploy.screen import size
-from deploy.service import cluster_on_port
-from deploy.wheelhouse import Target, Wheelhouse
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.errors import HostError
+from pi_cluster.cluster.shown import shown_line
+from pi_cluster.deploy.host_record import Host, HostRole
+from pi_cluster.deploy.remote import layout
+from pi_cluster.deploy.rules.memory import LEAST_BYTES
+from pi_cluster.deploy.screen import size
+from pi_cluster.deploy.service import cluster_on_port
+from pi_cluster.deploy.wheelhouse import Target, Wheelhouse
 
 MACHINES = ("aarch64", "x86_64")
 OLDEST_PYTHON = (3, 11)

@@ -10,18 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cluster import settings
-from cluster.advice import command
-from cluster.authority import ClusterAuthority, is_initialised
-from cluster.dialing import Dialer
-from cluster.errors import AccessError, ClusterError, HostError
-from deploy import screen
-from deploy.bootstrap import Bootstrap, Result, become_root
-from deploy.grants import make_grant, write_grant
-from deploy.host_record import Host, KnownHost, load_hosts, merged, save_hosts
-from deploy.hosts import workers_of
-from deploy.remote_host import RemoteHost
-from deploy.setup_screen import setup_lines
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.authority import ClusterAuthority, is_initialised
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.errors import AccessError, ClusterError, HostError
+from pi_cluster.deploy import screen
+from pi_cluster.deploy.bootstrap import Bootstrap, Result, become_root
+from pi_cluster.deploy.grants import make_grant, write_grant
+from pi_cluster.deploy.host_record import Host, KnownHost, load_hosts, merged, save_hosts
+from pi_cluster.deploy.hosts import workers_of
+from pi_cluster.deploy.remote_host import RemoteHost
+from pi_cluster.deploy.setup_screen import setup_lines
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,14 @@
 
 import math
 
-from cluster import settings
-from cluster.manifest import Manifest
-from cluster.plan import ModelFootprint
-from transformer.cache import cache_capacity
-from transformer.config import ModelConfig
-from transformer.kernel_arithmetic import layer_shape
-from transformer.shapes import Shapes, head_shapes, layer_shapes
-from transformer.stage import Limits
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.manifest import Manifest
+from pi_cluster.cluster.plan import ModelFootprint
+from pi_cluster.transformer.cache import cache_capacity
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.kernel_arithmetic import layer_shape
+from pi_cluster.transformer.shapes import Shapes, head_shapes, layer_shapes
+from pi_cluster.transformer.stage import Limits
 
 _FLOAT_BYTES = 4
 

@@ -9,11 +9,11 @@ import html
 import math
 from collections.abc import Iterator, Sequence
 
-from cluster.shown import shown_line
-from coordinator.bench import BenchRun
-from coordinator.pipeline import StageAddress
-from coordinator.scheduler import StepRecord
-from coordinator.timeline import AlignedStep, Span, align, lanes
+from pi_cluster.cluster.shown import shown_line
+from pi_cluster.coordinator.bench import BenchRun
+from pi_cluster.coordinator.pipeline import StageAddress
+from pi_cluster.coordinator.scheduler import StepRecord
+from pi_cluster.coordinator.timeline import AlignedStep, Span, align, lanes
 
 _MOST_STEPS = 120  # more would be too narrow to tell apart
 _MOST_BOXES = 1_000  # about 120 KB

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster import certificates, credentials, private_files, settings, signing
-from cluster.atomic_file import write_bytes
-from cluster.authority import ClusterAuthority, is_initialised
-from cluster.certificates import Identity, Role
-from cluster.certification import Certification
-from cluster.credentials import has_credentials
-from cluster.errors import AccessError, ClusterError, StateError
-from deploy.record import load_record
+from pi_cluster.cluster import certificates, credentials, private_files, settings, signing
+from pi_cluster.cluster.atomic_file import write_bytes
+from pi_cluster.cluster.authority import ClusterAuthority, is_initialised
+from pi_cluster.cluster.certificates import Identity, Role
+from pi_cluster.cluster.certification import Certification
+from pi_cluster.cluster.credentials import has_credentials
+from pi_cluster.cluster.errors import AccessError, ClusterError, StateError
+from pi_cluster.deploy.record import load_record
 
 _VERSION = 1
 _MAX_BYTES = 64 << 20

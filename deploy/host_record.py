@@ -7,9 +7,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from cluster import settings
-from cluster.atomic_file import write_bytes
-from cluster.errors import StateError, VersionError
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.atomic_file import write_bytes
+from pi_cluster.cluster.errors import StateError, VersionError
 
 DEFAULT_DATA_DIR = "/var/lib/pi-cluster"
 

@@ -18,8 +18,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cluster.errors import HostError
-from deploy.host_record import Host, HostRole
+from pi_cluster.cluster.errors import HostError
+from pi_cluster.deploy.host_record import Host, HostRole
 
 _MAX_FILE_BYTES = 1 << 20
 _MAX_HOSTS = 64

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from deploy.facts import ClusterFacts, Examined
-from deploy.findings import Finding, ordered
-from deploy.rules import (
+from pi_cluster.deploy.facts import ClusterFacts, Examined
+from pi_cluster.deploy.findings import Finding, ordered
+from pi_cluster.deploy.rules import (
     between_nodes,
     hardware,
     memory,

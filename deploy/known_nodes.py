@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cluster import settings
-from cluster.advice import command
-from cluster.atomic_file import write_bytes
-from cluster.authority import ClusterAuthority, is_initialised
-from cluster.errors import ClusterError, StateError
-from cluster.peer import Peer, is_loopback, told_peer
-from deploy.record import load_record
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.atomic_file import write_bytes
+from pi_cluster.cluster.authority import ClusterAuthority, is_initialised
+from pi_cluster.cluster.errors import ClusterError, StateError
+from pi_cluster.cluster.peer import Peer, is_loopback, told_peer
+from pi_cluster.deploy.record import load_record
 
 _NAME = "addresses.json"
 _MOST = 256

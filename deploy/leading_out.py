@@ -8,10 +8,10 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cluster.advice import command
-from cluster.certificates import Role
-from cluster.dialing import Dialer, PlainDialer
-from cluster.errors import (
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.certificates import Role
+from pi_cluster.cluster.dialing import Dialer, PlainDialer
+from pi_cluster.cluster.errors import (
     ClusterError,
     NodeLost,
     SessionExpired,
@@ -19,15 +19,15 @@ from cluster.errors import (
     StaleEpoch,
     StoreError,
 )
-from cluster.store import find_problem
-from deploy.access import still_insecure
-from deploy.advice import may_only_ask, up_again
-from deploy.calling import dialer_for
-from deploy.local_workers import why_ended
-from deploy.record import PipelineRecord, load_record
-from deploy.status_view import troubles
-from deploy.watching import PipelineWatch, StageLook
-from transformer.errors import ModelError
+from pi_cluster.cluster.store import find_problem
+from pi_cluster.deploy.access import still_insecure
+from pi_cluster.deploy.advice import may_only_ask, up_again
+from pi_cluster.deploy.calling import dialer_for
+from pi_cluster.deploy.local_workers import why_ended
+from pi_cluster.deploy.record import PipelineRecord, load_record
+from pi_cluster.deploy.status_view import troubles
+from pi_cluster.deploy.watching import PipelineWatch, StageLook
+from pi_cluster.transformer.errors import ModelError
 
 Command = Callable[..., Any]
 

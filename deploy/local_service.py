@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from cluster.advice import command
-from cluster.errors import HostError
-from deploy.host_record import DEFAULT_DATA_DIR
-from deploy.remote import files, layout, purge, service
-from deploy.service import WorkerCommand, cluster_on_port, worker_unit
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.errors import HostError
+from pi_cluster.deploy.host_record import DEFAULT_DATA_DIR
+from pi_cluster.deploy.remote import files, layout, purge, service
+from pi_cluster.deploy.service import WorkerCommand, cluster_on_port, worker_unit
 
 PROGRAM = Path("/opt/pi-cluster-program")
 """Where a person, or cloud-init, installs the program that joins.
@@ -60,7 +60,7 @@ def install(worker: WorkerCommand) -> str:
     """
     cluster = worker.cluster
     _checked(lambda: service.own_data(cluster, DEFAULT_DATA_DIR))
-    words = [*service.become_user(), sys.executable, "-P", "-c", "import worker.cli"]
+    words = [*service.become_user(), sys.executable, "-P", "-c", "import pi_cluster.worker.cli"]
     if layout.run(words).returncode:
         raise HostError(
             f"the service runs as the user {layout.SYSTEM_USER}, who cannot run {sys.executable}: "

@@ -13,23 +13,23 @@ from pathlib import Path
 
 import psutil
 
-from cluster import settings
-from cluster.advice import command
-from cluster.authority import ClusterAuthority, is_initialised
-from cluster.certificates import Identity, Role, check_certificate, key_hash, utc_now
-from cluster.credentials import load_credentials
-from cluster.errors import AccessError, ClusterError, NodeError
-from cluster.key_proof import KeyProof
-from cluster.peer import Peer, is_loopback
-from worker.identity import forget_identity
-from worker.membership import (
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.authority import ClusterAuthority, is_initialised
+from pi_cluster.cluster.certificates import Identity, Role, check_certificate, key_hash, utc_now
+from pi_cluster.cluster.credentials import load_credentials
+from pi_cluster.cluster.errors import AccessError, ClusterError, NodeError
+from pi_cluster.cluster.key_proof import KeyProof
+from pi_cluster.cluster.peer import Peer, is_loopback
+from pi_cluster.worker.identity import forget_identity
+from pi_cluster.worker.membership import (
     credentials_folder,
     held_key,
     install_certification,
     node_identity,
     request_certificate,
 )
-from worker.presence import find_presence
+from pi_cluster.worker.presence import find_presence
 
 log = logging.getLogger(__name__)
 
@@ -131,8 +131,17 @@ def _data_dirs(cluster: str) -> list[Path]:
 def _start(cluster: str, data_dir: Path, name: str, threads: int) -> subprocess.Popen[bytes]:
     log_path = log_file(cluster, name)
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    # -P: a folder called "worker" where the user happens to stand must not be imported instead.
-    command = [sys.executable, "-P", "-m", "worker", "--cluster", cluster, "--name", name]
+    # -P: a folder called "pi_cluster" where the user happens to stand is not imported instead.
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pi_cluster.worker",
+        "--cluster",
+        cluster,
+        "--name",
+        name,
+    ]
     command += ["--listen", "127.0.0.1:0", "--data-dir", str(data_dir), "--threads", str(threads)]
     with log_path.open("ab") as log_to:
         return subprocess.Popen(

@@ -5,18 +5,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from cluster import settings
-from cluster.authority import ClusterAuthority
-from cluster.certificates import Identity, Role
-from cluster.certification import Certification
-from cluster.dialing import Dialer
-from cluster.discovery import discover
-from cluster.errors import AccessError, ClusterError, StateError
-from cluster.ledger import Issued
-from cluster.node import NodeClient
-from cluster.peer import Peer, parse_nodes
-from deploy.nodes import Node, ask_all
-from deploy.record import load_record
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.authority import ClusterAuthority
+from pi_cluster.cluster.certificates import Identity, Role
+from pi_cluster.cluster.certification import Certification
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.discovery import discover
+from pi_cluster.cluster.errors import AccessError, ClusterError, StateError
+from pi_cluster.cluster.ledger import Issued
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.peer import Peer, parse_nodes
+from pi_cluster.deploy.nodes import Node, ask_all
+from pi_cluster.deploy.record import load_record
 
 
 @dataclass(frozen=True, slots=True)

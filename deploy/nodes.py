@@ -4,17 +4,17 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from cluster import discovery, settings
-from cluster.advice import command
-from cluster.dialing import Dialer
-from cluster.errors import ClusterError, NodeError
-from cluster.node import NodeClient
-from cluster.peer import MOST_ADDRESSES, Peer, is_loopback, parse_nodes
-from cluster.sightings import MOST_NODES
-from deploy.advice import nobody_found
-from deploy.host_record import load_hosts
-from deploy.known_nodes import known_nodes, not_found
-from protos import pi_cluster_pb2 as pb
+from pi_cluster.cluster import discovery, settings
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.errors import ClusterError, NodeError
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.peer import MOST_ADDRESSES, Peer, is_loopback, parse_nodes
+from pi_cluster.cluster.sightings import MOST_NODES
+from pi_cluster.deploy.advice import nobody_found
+from pi_cluster.deploy.host_record import load_hosts
+from pi_cluster.deploy.known_nodes import known_nodes, not_found
+from pi_cluster.protos import pi_cluster_pb2 as pb
 
 _MAX_TOKEN_ID = 16
 _MOST_WARNINGS = 16

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from cluster import settings
-from cluster.dialing import Dialer
-from cluster.discovery import discover
-from cluster.errors import ClusterError
-from cluster.peer import Peer, parse_nodes
-from deploy import screen
-from deploy.local_workers import ensure_local_workers
-from deploy.nodes import Node, answering_nodes, ask_nodes, find_nodes
-from deploy.up_call import UpCall
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.discovery import discover
+from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.cluster.peer import Peer, parse_nodes
+from pi_cluster.deploy import screen
+from pi_cluster.deploy.local_workers import ensure_local_workers
+from pi_cluster.deploy.nodes import Node, answering_nodes, ask_nodes, find_nodes
+from pi_cluster.deploy.up_call import UpCall
 
 
 def named_nodes(call: UpCall, cluster: str, dialer: Dialer) -> list[Node]:

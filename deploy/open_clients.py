@@ -4,10 +4,10 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-from cluster.dialing import Dialer
-from cluster.errors import NodeError
-from cluster.node import NodeClient
-from cluster.peer import Peer
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.errors import NodeError
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.peer import Peer
 
 
 class OpenClients:

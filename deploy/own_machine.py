@@ -6,9 +6,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from cluster import settings
-from cluster.version import VERSION
-from deploy.facts import OperatorFacts
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.version import VERSION
+from pi_cluster.deploy.facts import OperatorFacts
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _MOST_KEYS = 100

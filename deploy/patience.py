@@ -4,7 +4,13 @@ import logging
 import time
 from collections.abc import Callable
 
-from cluster.errors import ClusterError, NodeLost, PipelineBusy, SessionYielded, StaleEpoch
+from pi_cluster.cluster.errors import (
+    ClusterError,
+    NodeLost,
+    PipelineBusy,
+    SessionYielded,
+    StaleEpoch,
+)
 
 log = logging.getLogger(__name__)
 

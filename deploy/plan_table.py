@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
-from cluster.plan import Plan
-from cluster.prediction import USERS, Prediction
-from deploy import screen
-from deploy.nodes import Node
-from transformer.config import ModelConfig
-from transformer.stage import Limits
+from pi_cluster.cluster.plan import Plan
+from pi_cluster.cluster.prediction import USERS, Prediction
+from pi_cluster.deploy import screen
+from pi_cluster.deploy.nodes import Node
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.stage import Limits
 
 
 def plan_table(

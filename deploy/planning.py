@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from cluster.dialing import Dialer
-from cluster.echo import measure_link
-from cluster.node import NodeClient
-from cluster.objective import Objective, make_plan
-from cluster.plan import ModelFootprint, NodeCapacity, Plan
-from cluster.prediction import Prediction, predict
-from cluster.speed import Link, NodeProfile, Speed
-from deploy.nodes import Node
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.echo import measure_link
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.objective import Objective, make_plan
+from pi_cluster.cluster.plan import ModelFootprint, NodeCapacity, Plan
+from pi_cluster.cluster.prediction import Prediction, predict
+from pi_cluster.cluster.speed import Link, NodeProfile, Speed
+from pi_cluster.deploy.nodes import Node
 
 Measuring = Callable[[int], AbstractContextManager[object]]
 """Entered while nodes are measured; told how many of them are measured for the first time."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from cluster.errors import HostError
+from pi_cluster.cluster.errors import HostError
 
 _CROSS_COMPILERS = {"aarch64": "aarch64-linux-gnu-gcc"}
 _BUILD_TIMEOUT_S = 900.0
@@ -104,21 +104,28 @@ def _fingerprint(folder: Path) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    values = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))
     yield folder / "pyproject.toml"
-    for package in sorted(values["tool"]["scikit-build"]["wheel"]["packages"]):
+    for package in sorted(_packages(folder).values()):
         for path in sorted((folder / package).rglob("*")):
             is_made = "__pycache__" in path.parts or path.suffix in (".pyc", ".so")
             if path.is_file() and not is_made:
                 yield path
 
 
+def _packages(folder: Path) -> dict[str, str]:
+    """Where the folders of a wheel come from: ``pi_cluster/worker`` from ``worker``."""
+    values = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))
+    return dict(values["tool"]["scikit-build"]["wheel"]["packages"])
+
+
 def _check_unchanged(distribution: importlib.metadata.Distribution, folder: Path) -> None:
     """The hosts must get the program that runs here."""
+    packages = _packages(folder)
     for file in distribution.files or []:
-        if file.suffix != ".py" or file.parts[0].endswith(".dist-info") or file.parts[0] == "..":
+        package = next((name for name in map(str, file.parents) if name in packages), None)
+        if file.suffix != ".py" or package is None:
             continue
-        source = folder / file
+        source = folder / packages[package] / file.relative_to(package)
         if (
             not source.is_file()
             or source.read_bytes() != Path(str(distribution.locate_file(file))).read_bytes()

@@ -4,7 +4,7 @@ import ipaddress
 import socket
 from collections.abc import Sequence
 
-from cluster.peer import bracketed
+from pi_cluster.cluster.peer import bracketed
 
 _PATIENCE_S = 1.0
 

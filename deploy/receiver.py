@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from cluster.dialing import Dialer
-from cluster.errors import AccessError, NodeError, NodeLost, ShardChanged
-from cluster.manifest import ShardFile
-from cluster.node import FoundShards, NodeClient
-from cluster.peer import Peer
-from deploy.nodes import Node
-from deploy.open_clients import OpenClients
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.errors import AccessError, NodeError, NodeLost, ShardChanged
+from pi_cluster.cluster.manifest import ShardFile
+from pi_cluster.cluster.node import FoundShards, NodeClient
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.deploy.nodes import Node
+from pi_cluster.deploy.open_clients import OpenClients
 
 PATIENCE_S = 30.0  # a node that does not answer for longer is lost
 _RETRY_S = 0.5

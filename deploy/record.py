@@ -12,24 +12,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster import settings
-from cluster.advice import command
-from cluster.atomic_file import sync_folder, write_bytes
-from cluster.errors import ClusterError, StateError, VersionError
-from cluster.layer_range import LayerRange
-from cluster.manifest import MAX_MANIFEST_BYTES, Manifest
-from cluster.objective import Objective
-from cluster.peer import MOST_ADDRESSES
-from cluster.prediction import Prediction
-from cluster.store import Store
-from coordinator.model import ServedModel
-from coordinator.pipeline import StageAddress
-from coordinator.residents import CacheLimits
-from coordinator.text_model import TextModel
-from deploy.advice import bring_one_up
-from deploy.up_call import UpCall
-from transformer.config import ModelConfig
-from transformer.stage import Limits
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.atomic_file import sync_folder, write_bytes
+from pi_cluster.cluster.errors import ClusterError, StateError, VersionError
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.manifest import MAX_MANIFEST_BYTES, Manifest
+from pi_cluster.cluster.objective import Objective
+from pi_cluster.cluster.peer import MOST_ADDRESSES
+from pi_cluster.cluster.prediction import Prediction
+from pi_cluster.cluster.store import Store
+from pi_cluster.coordinator.model import ServedModel
+from pi_cluster.coordinator.pipeline import StageAddress
+from pi_cluster.coordinator.residents import CacheLimits
+from pi_cluster.coordinator.text_model import TextModel
+from pi_cluster.deploy.advice import bring_one_up
+from pi_cluster.deploy.up_call import UpCall
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.stage import Limits
 
 RECORD_VERSION = 1
 

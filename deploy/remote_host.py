@@ -11,11 +11,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, BinaryIO, Self, cast
 
-from cluster.errors import HostError
-from cluster.shown import shown_line, shown_text
-from deploy import ssh
-from deploy.host_record import Host
-from deploy.remote import MODULES, framing
+from pi_cluster.cluster.errors import HostError
+from pi_cluster.cluster.shown import shown_line, shown_text
+from pi_cluster.deploy import remote, ssh
+from pi_cluster.deploy.host_record import Host
+from pi_cluster.deploy.remote import MODULES, framing
 
 _STUB = "import sys;r=sys.stdin.buffer;exec(r.read(int(r.readline())))"
 _LOADER = f"""
@@ -27,10 +27,13 @@ def module(name, source):
     made = sys.modules[name] = types.ModuleType(name)
     exec(compile(source, "<" + name + ">", "exec"), made.__dict__)
     return made
-module("deploy", "__path__ = []")
-parent = module("deploy.remote", "__path__ = []")
+package = ""
+for part in {remote.__name__!r}.split("."):
+    package += part
+    parent = module(package, "__path__ = []")
+    package += "."
 for name, source in json.loads(r.read(int(r.readline())).decode()):
-    setattr(parent, name, module("deploy.remote." + name, source))
+    setattr(parent, name, module(package + name, source))
 parent.program.main([sys.executable, "-I", "-c", {_STUB!r}])
 """
 _PATIENCE_S = 1200.0  # the longest operation is an installation on a slow card
@@ -177,6 +180,6 @@ def _readable(value: Any) -> Any:
 
 
 def _modules() -> bytes:
-    folder = resources.files("deploy.remote")
+    folder = resources.files(remote)
     sources = [(name, (folder / f"{name}.py").read_text("utf-8")) for name in MODULES]
     return json.dumps(sources).encode()

@@ -3,16 +3,16 @@
 import logging
 from collections.abc import Callable, Sequence
 
-from cluster import settings
-from cluster.authority import ClusterAuthority, can_sign, is_initialised
-from cluster.certificates import Role
-from cluster.dialing import Dialer
-from cluster.node import NodeClient
-from cluster.rediscovery import Rediscovering
-from deploy.access import dialer_for, still_insecure, wants_renewal
-from deploy.membership import Member, reissue, tell
-from deploy.nodes import Node, ask_all
-from deploy.record import PipelineRecord
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.authority import ClusterAuthority, can_sign, is_initialised
+from pi_cluster.cluster.certificates import Role
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.rediscovery import Rediscovering
+from pi_cluster.deploy.access import dialer_for, still_insecure, wants_renewal
+from pi_cluster.deploy.membership import Member, reissue, tell
+from pi_cluster.deploy.nodes import Node, ask_all
+from pi_cluster.deploy.record import PipelineRecord
 
 log = logging.getLogger(__name__)
 

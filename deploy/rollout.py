@@ -6,27 +6,27 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import settings
-from cluster.addresses import for_others
-from cluster.dialing import Dialer
-from cluster.errors import ClusterError, PipelineBusy
-from cluster.layer_range import LayerRange
-from cluster.manifest import Manifest
-from cluster.node import NodeClient
-from cluster.objective import Objective
-from cluster.plan import Plan, PlannedStage
-from cluster.prediction import Prediction
-from cluster.store import Store
-from coordinator.pipeline import Session, StageAddress, StepChunk
-from deploy.footprint import model_footprint
-from deploy.nodes import Node
-from deploy.patience import DEFAULT_WAIT_S, Patience
-from deploy.planning import Measuring, Planner
-from deploy.record import PipelineRecord, RecordedStage
-from deploy.up_call import UpCall
-from protos import pi_cluster_pb2 as pb
-from transformer.config import ModelConfig
-from transformer.stage import Limits
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.addresses import for_others
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.errors import ClusterError, PipelineBusy
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.manifest import Manifest
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.objective import Objective
+from pi_cluster.cluster.plan import Plan, PlannedStage
+from pi_cluster.cluster.prediction import Prediction
+from pi_cluster.cluster.store import Store
+from pi_cluster.coordinator.pipeline import Session, StageAddress, StepChunk
+from pi_cluster.deploy.footprint import model_footprint
+from pi_cluster.deploy.nodes import Node
+from pi_cluster.deploy.patience import DEFAULT_WAIT_S, Patience
+from pi_cluster.deploy.planning import Measuring, Planner
+from pi_cluster.deploy.record import PipelineRecord, RecordedStage
+from pi_cluster.deploy.up_call import UpCall
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.stage import Limits
 
 
 @dataclass(frozen=True, slots=True)

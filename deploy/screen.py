@@ -20,10 +20,10 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from cluster.advice import command
-from cluster.peer import Peer
-from cluster.shown import shown_line
-from deploy.console import HarmlessConsole
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.cluster.shown import shown_line
+from pi_cluster.deploy.console import HarmlessConsole
 
 
 class _Answer:

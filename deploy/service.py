@@ -7,9 +7,9 @@ from importlib import resources
 
 from jinja2 import Environment, StrictUndefined
 
-from cluster import settings
-from cluster.errors import HostError
-from deploy.remote import layout
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.errors import HostError
+from pi_cluster.deploy.remote import layout
 
 _PLAIN = re.compile(r"[A-Za-z0-9@,._/:=-]+")
 _NAME = re.compile(r"pi-cluster-([A-Za-z0-9][A-Za-z0-9_-]{0,31})\.service")
@@ -36,7 +36,7 @@ class WorkerCommand:
     @property
     def words(self) -> list[str]:
         """The command line."""
-        words = [self.python, "-P", "-m", "worker", "--cluster", self.cluster]
+        words = [self.python, "-P", "-m", "pi_cluster.worker", "--cluster", self.cluster]
         words += ["--listen", self.listen, "--data-dir", self.data_dir]
         if self.threads:
             words += ["--threads", str(self.threads)]
@@ -63,7 +63,7 @@ def _quoted(word: str) -> str:
 
 def worker_unit(worker: WorkerCommand) -> str:
     """The unit's text."""
-    source = (resources.files("deploy") / _TEMPLATE).read_text("utf-8")
+    source = (resources.files(__package__) / _TEMPLATE).read_text("utf-8")
     environment = Environment(  # noqa: S701  # a unit is no HTML
         undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
     )

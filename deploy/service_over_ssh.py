@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from cluster.errors import ClusterError
-from cluster.peer import Peer
-from deploy.facts import HostService
-from deploy.host_record import KnownHost
-from deploy.remote_host import RemoteHost
+from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.deploy.facts import HostService
+from pi_cluster.deploy.host_record import KnownHost
+from pi_cluster.deploy.remote_host import RemoteHost
 
 
 def service_of(cluster: str, peer: Peer, known: Sequence[KnownHost]) -> HostService | None:

@@ -18,7 +18,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from deploy.screen import notes
+from pi_cluster.deploy.screen import notes
 
 
 class SetupLines:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from cluster.manifest import ShardFile
+from pi_cluster.cluster.manifest import ShardFile
 
 _FETCHES_AT_ONCE = 2  # that one node serves: two fill its link, more would only share it
 

@@ -10,9 +10,9 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster.errors import HostError
-from cluster.shown import shown_line
-from deploy.host_record import Host
+from pi_cluster.cluster.errors import HostError
+from pi_cluster.cluster.shown import shown_line
+from pi_cluster.deploy.host_record import Host
 
 FAILED = 255
 """SSH's own exit code when it is the connection that failed, not the command."""

@@ -9,8 +9,8 @@ import io
 import os
 import sys
 
-from cluster.errors import SystemFailure
-from cluster.system_failure import next_step
+from pi_cluster.cluster.errors import SystemFailure
+from pi_cluster.cluster.system_failure import next_step
 
 _INPUT, _OUTPUT, _ERROR = 0, 1, 2
 

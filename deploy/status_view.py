@@ -6,10 +6,10 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from cluster.shown import shown_line
-from deploy import screen
-from deploy.message_json import to_json
-from deploy.watching import StageLook
+from pi_cluster.cluster.shown import shown_line
+from pi_cluster.deploy import screen
+from pi_cluster.deploy.message_json import to_json
+from pi_cluster.deploy.watching import StageLook
 
 
 def status_table(looks: Sequence[StageLook]) -> Table:

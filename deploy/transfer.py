@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from cluster.errors import ClusterError, NodeError, NodeLost, ShardChanged
-from cluster.manifest import ShardFile
-from cluster.node import NodeClient
-from deploy.receiver import Receiver, TransferProgress
-from deploy.rollout import Rollout
-from deploy.sources import Move, Sources
+from pi_cluster.cluster.errors import ClusterError, NodeError, NodeLost, ShardChanged
+from pi_cluster.cluster.manifest import ShardFile
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.deploy.receiver import Receiver, TransferProgress
+from pi_cluster.deploy.rollout import Rollout
+from pi_cluster.deploy.sources import Move, Sources
 
 _Answer = TypeVar("_Answer")
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from cluster import settings
-from cluster.objective import Objective
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.objective import Objective
 
 _MOST_LOCAL = 64
 _OF_A_MODEL = ("context", "texts", "objective")

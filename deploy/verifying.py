@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from cluster.dialing import Dialer
-from cluster.errors import ClusterError
-from cluster.peer import Peer
-from deploy.open_clients import OpenClients
-from protos import pi_cluster_pb2 as pb
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.deploy.open_clients import OpenClients
+from pi_cluster.protos import pi_cluster_pb2 as pb
 
 _AT_ONCE = 32
 

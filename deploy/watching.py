@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Self
 
-from cluster import settings
-from cluster.dialing import Dialer
-from cluster.errors import AccessError, ClusterError, VersionError
-from cluster.node import NodeClient
-from cluster.peer import Peer
-from coordinator.pipeline import StageAddress
-from deploy.record import PipelineRecord
-from protos import pi_cluster_pb2 as pb
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.errors import AccessError, ClusterError, VersionError
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.coordinator.pipeline import StageAddress
+from pi_cluster.deploy.record import PipelineRecord
+from pi_cluster.protos import pi_cluster_pb2 as pb
 
 _TRY_NEXT_S = 3.0  # a node gives up after less
 

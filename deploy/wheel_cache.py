@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cluster import settings
+from pi_cluster.cluster import settings
 
 _COMPLETE = "complete"
 _LOCK = ".lock"

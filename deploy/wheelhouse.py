@@ -19,10 +19,10 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from cluster.errors import HostError
-from cluster.version import VERSION
-from deploy.project_wheel import build_wheel, source_of_this_installation
-from deploy.wheel_cache import filled, remove_unused
+from pi_cluster.cluster.errors import HostError
+from pi_cluster.cluster.version import VERSION
+from pi_cluster.deploy.project_wheel import build_wheel, source_of_this_installation
+from pi_cluster.deploy.wheel_cache import filled, remove_unused
 
 PROJECT = "pi-cluster"
 

@@ -8,11 +8,11 @@ batch; ``src/variant.h`` says how. One engine serves all stages of a process::
         y = engine.linear(x, weight)
 """
 
-from kernels.cache import KEY_TILE, MAX_HEAD_DIM, KVCache, LayerShape
-from kernels.engine import MAX_ROWS, Engine, rows_of, unpack, variants
-from kernels.errors import KernelsError, ShapeError
-from kernels.matrix import BLOCK_COLUMNS, FORMATS, GROUP_ROWS, Matrix, packed_bytes
-from kernels.stage import Layers, LayerWeights, Part
+from pi_cluster.kernels.cache import KEY_TILE, MAX_HEAD_DIM, KVCache, LayerShape
+from pi_cluster.kernels.engine import MAX_ROWS, Engine, rows_of, unpack, variants
+from pi_cluster.kernels.errors import KernelsError, ShapeError
+from pi_cluster.kernels.matrix import BLOCK_COLUMNS, FORMATS, GROUP_ROWS, Matrix, packed_bytes
+from pi_cluster.kernels.stage import Layers, LayerWeights, Part
 
 __all__ = [
     "BLOCK_COLUMNS",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.errors import ShapeError
-from kernels.library import ShapeStruct
+from pi_cluster.kernels.errors import ShapeError
+from pi_cluster.kernels.library import ShapeStruct
 
 KEY_TILE = 64
 """Positions a tile; attention reads whole tiles, aligned to positions."""

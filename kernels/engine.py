@@ -11,10 +11,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.cache import KVCache
-from kernels.errors import KernelsError, ShapeError
-from kernels.library import SpanStruct, compiled
-from kernels.matrix import BLOCK_COLUMNS, Matrix, packed_bytes
+from pi_cluster.kernels.cache import KVCache
+from pi_cluster.kernels.errors import KernelsError, ShapeError
+from pi_cluster.kernels.library import SpanStruct, compiled
+from pi_cluster.kernels.matrix import BLOCK_COLUMNS, Matrix, packed_bytes
 
 Array = NDArray[np.float32]
 

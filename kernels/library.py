@@ -7,7 +7,7 @@ from ctypes import POINTER, c_char_p, c_float, c_int, c_int32, c_int64, c_void_p
 from pathlib import Path
 from typing import Any
 
-from kernels.errors import KernelsError
+from pi_cluster.kernels.errors import KernelsError
 
 _FILE_NAME = "libkernels.so"
 

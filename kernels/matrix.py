@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.errors import ShapeError
-from kernels.library import MatrixStruct
+from pi_cluster.kernels.errors import ShapeError
+from pi_cluster.kernels.library import MatrixStruct
 
 GROUP_ROWS = 16
 BLOCK_COLUMNS = 32

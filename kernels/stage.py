@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kernels.cache import KVCache, LayerShape
-from kernels.engine import MAX_ROWS, Array, Engine, as_rows, as_vector
-from kernels.errors import ShapeError
-from kernels.library import LayerStruct, SpanStruct, StepStruct, compiled
-from kernels.matrix import Matrix
+from pi_cluster.kernels.cache import KVCache, LayerShape
+from pi_cluster.kernels.engine import MAX_ROWS, Array, Engine, as_rows, as_vector
+from pi_cluster.kernels.errors import ShapeError
+from pi_cluster.kernels.library import LayerStruct, SpanStruct, StepStruct, compiled
+from pi_cluster.kernels.matrix import Matrix
 
 _MATRICES = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")
 

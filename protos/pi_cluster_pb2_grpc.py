@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from protos import pi_cluster_pb2 as protos_dot_pi__cluster__pb2
+from pi_cluster.protos import pi_cluster_pb2 as pi__cluster_dot_protos_dot_pi__cluster__pb2
 
 GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in protos/pi_cluster_pb2_grpc.py depends on'
+        + ' but the generated code in pi_cluster/protos/pi_cluster_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -36,88 +36,88 @@ class WorkerStub(object):
         """
         self.Describe = channel.unary_unary(
                 '/pi_cluster.v1.Worker/Describe',
-                request_serializer=protos_dot_pi__cluster__pb2.DescribeRequest.SerializeToString,
-                response_deserializer=protos_dot_pi__cluster__pb2.NodeDescription.FromString,
+                request_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.DescribeRequest.SerializeToString,
+                response_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.NodeDescription.FromString,
                 _registered_method=True)
         self.Ping = channel.unary_unary(
                 '/pi_cluster.v1.Worker/Ping',
-                request_serializer=protos_dot_pi__cluster__pb2.PingRequest.SerializeToString,
-                response_deserializer=protos_dot_pi__cluster__pb2.PingReply.FromString,
+                request_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.PingRequest.SerializeToString,
+                response_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.PingReply.FromString,
                 _registered_method=True)
         self.FindShards = channel.unary_unary(
                 '/pi_cluster.v1.Worker/FindShards',
-                request_serializer=protos_dot_pi__cluster__pb2.FindShardsRequest.SerializeToString,
-                response_deserializer=protos_dot_pi__cluster__pb2.FindShardsReply.FromString,
+                request_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.FindShardsRequest.SerializeToString,
+                response_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.FindShardsReply.FromString,
                 _registered_method=True)
         self.PutShard = channel.stream_unary(
                 '/pi_cluster.v1.Worker/PutShard',
-                request_serializer=protos_dot_pi__cluster__pb2.ShardPart.SerializeToString,
-                response_deserializer=protos_dot_pi__cluster__pb2.PutShardReply.FromString,
+                request_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.ShardPart.SerializeToString,
+                response_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.PutShardReply.FromString,
                 _registered_method=True)
         self.GetShard = channel.unary_stream(
                 '/pi_cluster.v1.Worker/GetShard',
-                request_serializer=protos_dot_pi__cluster__pb2.GetShardRequest.SerializeToString,
-                response_deserializer=protos_dot_pi__cluster__pb2.ShardPart.FromString,
+                request_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.GetShardRequest.SerializeToString,
+                response_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.ShardPart.FromString,
                 _registered_method=True)
         self.FetchShard = channel.unary_stream(
                 '/pi_cluster.v1.Worker/FetchShard',
-                request_serializer=protos_dot_pi__cluster__pb2.FetchShardRequest.SerializeToString,
-                response_deserializer=protos_dot_pi__cluster__pb2.FetchShardReply.FromString,
+                request_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.FetchShardRequest.SerializeToString,
+                response_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.FetchShardReply.FromString,
                 _registered_method=True)
         self.VerifyShards = channel.unary_stream(
                 '/pi_cluster.v1.Worker/VerifyShards',
-                request_serializer=protos_dot_pi__cluster__pb2.VerifyShardsRequest.SerializeToString,
-                response_deserializer=protos_dot_pi__cluster__pb2.VerifyShardsReply.FromString,
+                request_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.VerifyShardsRequest.SerializeToString,
+                response_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.VerifyShardsReply.FromString,
                 _registered_method=True)
         self.LoadStage = channel.unary_unary(
                 '/pi_cluster.v1.Worker/LoadStage',
-                request_serializer=protos_dot_pi__cluster__pb2.LoadStageRequest.SerializeToString,
-                response_deserializer=protos_dot_pi__cluster__pb2.LoadStageReply.FromString,
+                request_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.LoadStageRequest.SerializeToString,
+                response_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.LoadStageReply.FromString,
                 _registered_method=True)
         self.UnloadStage = channel.unary_unary(
                 '/pi_cluster.v1.Worker/UnloadStage',
-                request_serializer=protos_dot_pi__cluster__pb2.UnloadStageRequest.SerializeToString,
-                response_deserializer=protos_dot_pi__cluster__pb2.UnloadStageReply.FromString,
+                request_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.UnloadStageRequest.SerializeToString,
+                response_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.UnloadStageReply.FromString,
                 _registered_method=True)
         self.RunSteps = channel.stream_unary(
                 '/pi_cluster.v1.Worker/RunSteps',
-                request_serializer=protos_dot_pi__cluster__pb2.StepMessage.SerializeToString,
-                response_deserializer=protos_dot_pi__cluster__pb2.RunStepsReply.FromString,
+                request_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.StepMessage.SerializeToString,
+                response_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.RunStepsReply.FromString,
                 _registered_method=True)
         self.CollectResults = channel.unary_stream(
                 '/pi_cluster.v1.Worker/CollectResults',
-                request_serializer=protos_dot_pi__cluster__pb2.CollectResultsRequest.SerializeToString,
-                response_deserializer=protos_dot_pi__cluster__pb2.StepResult.FromString,
+                request_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.CollectResultsRequest.SerializeToString,
+                response_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.StepResult.FromString,
                 _registered_method=True)
         self.MeasureNode = channel.unary_unary(
                 '/pi_cluster.v1.Worker/MeasureNode',
-                request_serializer=protos_dot_pi__cluster__pb2.MeasureNodeRequest.SerializeToString,
-                response_deserializer=protos_dot_pi__cluster__pb2.NodeSpeed.FromString,
+                request_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.MeasureNodeRequest.SerializeToString,
+                response_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.NodeSpeed.FromString,
                 _registered_method=True)
         self.MeasureLink = channel.unary_unary(
                 '/pi_cluster.v1.Worker/MeasureLink',
-                request_serializer=protos_dot_pi__cluster__pb2.MeasureLinkRequest.SerializeToString,
-                response_deserializer=protos_dot_pi__cluster__pb2.LinkSpeed.FromString,
+                request_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.MeasureLinkRequest.SerializeToString,
+                response_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.LinkSpeed.FromString,
                 _registered_method=True)
         self.Echo = channel.unary_unary(
                 '/pi_cluster.v1.Worker/Echo',
-                request_serializer=protos_dot_pi__cluster__pb2.EchoRequest.SerializeToString,
-                response_deserializer=protos_dot_pi__cluster__pb2.EchoReply.FromString,
+                request_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.EchoRequest.SerializeToString,
+                response_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.EchoReply.FromString,
                 _registered_method=True)
         self.Examine = channel.unary_unary(
                 '/pi_cluster.v1.Worker/Examine',
-                request_serializer=protos_dot_pi__cluster__pb2.ExamineRequest.SerializeToString,
-                response_deserializer=protos_dot_pi__cluster__pb2.Examination.FromString,
+                request_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.ExamineRequest.SerializeToString,
+                response_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.Examination.FromString,
                 _registered_method=True)
         self.RequestCertificate = channel.unary_unary(
                 '/pi_cluster.v1.Worker/RequestCertificate',
-                request_serializer=protos_dot_pi__cluster__pb2.RequestCertificateRequest.SerializeToString,
-                response_deserializer=protos_dot_pi__cluster__pb2.SigningRequest.FromString,
+                request_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.RequestCertificateRequest.SerializeToString,
+                response_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.SigningRequest.FromString,
                 _registered_method=True)
         self.Certify = channel.unary_unary(
                 '/pi_cluster.v1.Worker/Certify',
-                request_serializer=protos_dot_pi__cluster__pb2.Certification.SerializeToString,
-                response_deserializer=protos_dot_pi__cluster__pb2.CertifyReply.FromString,
+                request_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.Certification.SerializeToString,
+                response_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.CertifyReply.FromString,
                 _registered_method=True)
 
 
@@ -254,88 +254,88 @@ def add_WorkerServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Describe': grpc.unary_unary_rpc_method_handler(
                     servicer.Describe,
-                    request_deserializer=protos_dot_pi__cluster__pb2.DescribeRequest.FromString,
-                    response_serializer=protos_dot_pi__cluster__pb2.NodeDescription.SerializeToString,
+                    request_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.DescribeRequest.FromString,
+                    response_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.NodeDescription.SerializeToString,
             ),
             'Ping': grpc.unary_unary_rpc_method_handler(
                     servicer.Ping,
-                    request_deserializer=protos_dot_pi__cluster__pb2.PingRequest.FromString,
-                    response_serializer=protos_dot_pi__cluster__pb2.PingReply.SerializeToString,
+                    request_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.PingRequest.FromString,
+                    response_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.PingReply.SerializeToString,
             ),
             'FindShards': grpc.unary_unary_rpc_method_handler(
                     servicer.FindShards,
-                    request_deserializer=protos_dot_pi__cluster__pb2.FindShardsRequest.FromString,
-                    response_serializer=protos_dot_pi__cluster__pb2.FindShardsReply.SerializeToString,
+                    request_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.FindShardsRequest.FromString,
+                    response_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.FindShardsReply.SerializeToString,
             ),
             'PutShard': grpc.stream_unary_rpc_method_handler(
                     servicer.PutShard,
-                    request_deserializer=protos_dot_pi__cluster__pb2.ShardPart.FromString,
-                    response_serializer=protos_dot_pi__cluster__pb2.PutShardReply.SerializeToString,
+                    request_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.ShardPart.FromString,
+                    response_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.PutShardReply.SerializeToString,
             ),
             'GetShard': grpc.unary_stream_rpc_method_handler(
                     servicer.GetShard,
-                    request_deserializer=protos_dot_pi__cluster__pb2.GetShardRequest.FromString,
-                    response_serializer=protos_dot_pi__cluster__pb2.ShardPart.SerializeToString,
+                    request_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.GetShardRequest.FromString,
+                    response_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.ShardPart.SerializeToString,
             ),
             'FetchShard': grpc.unary_stream_rpc_method_handler(
                     servicer.FetchShard,
-                    request_deserializer=protos_dot_pi__cluster__pb2.FetchShardRequest.FromString,
-                    response_serializer=protos_dot_pi__cluster__pb2.FetchShardReply.SerializeToString,
+                    request_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.FetchShardRequest.FromString,
+                    response_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.FetchShardReply.SerializeToString,
             ),
             'VerifyShards': grpc.unary_stream_rpc_method_handler(
                     servicer.VerifyShards,
-                    request_deserializer=protos_dot_pi__cluster__pb2.VerifyShardsRequest.FromString,
-                    response_serializer=protos_dot_pi__cluster__pb2.VerifyShardsReply.SerializeToString,
+                    request_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.VerifyShardsRequest.FromString,
+                    response_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.VerifyShardsReply.SerializeToString,
             ),
             'LoadStage': grpc.unary_unary_rpc_method_handler(
                     servicer.LoadStage,
-                    request_deserializer=protos_dot_pi__cluster__pb2.LoadStageRequest.FromString,
-                    response_serializer=protos_dot_pi__cluster__pb2.LoadStageReply.SerializeToString,
+                    request_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.LoadStageRequest.FromString,
+                    response_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.LoadStageReply.SerializeToString,
             ),
             'UnloadStage': grpc.unary_unary_rpc_method_handler(
                     servicer.UnloadStage,
-                    request_deserializer=protos_dot_pi__cluster__pb2.UnloadStageRequest.FromString,
-                    response_serializer=protos_dot_pi__cluster__pb2.UnloadStageReply.SerializeToString,
+                    request_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.UnloadStageRequest.FromString,
+                    response_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.UnloadStageReply.SerializeToString,
             ),
             'RunSteps': grpc.stream_unary_rpc_method_handler(
                     servicer.RunSteps,
-                    request_deserializer=protos_dot_pi__cluster__pb2.StepMessage.FromString,
-                    response_serializer=protos_dot_pi__cluster__pb2.RunStepsReply.SerializeToString,
+                    request_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.StepMessage.FromString,
+                    response_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.RunStepsReply.SerializeToString,
             ),
             'CollectResults': grpc.unary_stream_rpc_method_handler(
                     servicer.CollectResults,
-                    request_deserializer=protos_dot_pi__cluster__pb2.CollectResultsRequest.FromString,
-                    response_serializer=protos_dot_pi__cluster__pb2.StepResult.SerializeToString,
+                    request_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.CollectResultsRequest.FromString,
+                    response_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.StepResult.SerializeToString,
             ),
             'MeasureNode': grpc.unary_unary_rpc_method_handler(
                     servicer.MeasureNode,
-                    request_deserializer=protos_dot_pi__cluster__pb2.MeasureNodeRequest.FromString,
-                    response_serializer=protos_dot_pi__cluster__pb2.NodeSpeed.SerializeToString,
+                    request_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.MeasureNodeRequest.FromString,
+                    response_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.NodeSpeed.SerializeToString,
             ),
             'MeasureLink': grpc.unary_unary_rpc_method_handler(
                     servicer.MeasureLink,
-                    request_deserializer=protos_dot_pi__cluster__pb2.MeasureLinkRequest.FromString,
-                    response_serializer=protos_dot_pi__cluster__pb2.LinkSpeed.SerializeToString,
+                    request_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.MeasureLinkRequest.FromString,
+                    response_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.LinkSpeed.SerializeToString,
             ),
             'Echo': grpc.unary_unary_rpc_method_handler(
                     servicer.Echo,
-                    request_deserializer=protos_dot_pi__cluster__pb2.EchoRequest.FromString,
-                    response_serializer=protos_dot_pi__cluster__pb2.EchoReply.SerializeToString,
+                    request_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.EchoRequest.FromString,
+                    response_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.EchoReply.SerializeToString,
             ),
             'Examine': grpc.unary_unary_rpc_method_handler(
                     servicer.Examine,
-                    request_deserializer=protos_dot_pi__cluster__pb2.ExamineRequest.FromString,
-                    response_serializer=protos_dot_pi__cluster__pb2.Examination.SerializeToString,
+                    request_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.ExamineRequest.FromString,
+                    response_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.Examination.SerializeToString,
             ),
             'RequestCertificate': grpc.unary_unary_rpc_method_handler(
                     servicer.RequestCertificate,
-                    request_deserializer=protos_dot_pi__cluster__pb2.RequestCertificateRequest.FromString,
-                    response_serializer=protos_dot_pi__cluster__pb2.SigningRequest.SerializeToString,
+                    request_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.RequestCertificateRequest.FromString,
+                    response_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.SigningRequest.SerializeToString,
             ),
             'Certify': grpc.unary_unary_rpc_method_handler(
                     servicer.Certify,
-                    request_deserializer=protos_dot_pi__cluster__pb2.Certification.FromString,
-                    response_serializer=protos_dot_pi__cluster__pb2.CertifyReply.SerializeToString,
+                    request_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.Certification.FromString,
+                    response_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.CertifyReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -363,8 +363,8 @@ class Worker(object):
             request,
             target,
             '/pi_cluster.v1.Worker/Describe',
-            protos_dot_pi__cluster__pb2.DescribeRequest.SerializeToString,
-            protos_dot_pi__cluster__pb2.NodeDescription.FromString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.DescribeRequest.SerializeToString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.NodeDescription.FromString,
             options,
             channel_credentials,
             insecure,
@@ -390,8 +390,8 @@ class Worker(object):
             request,
             target,
             '/pi_cluster.v1.Worker/Ping',
-            protos_dot_pi__cluster__pb2.PingRequest.SerializeToString,
-            protos_dot_pi__cluster__pb2.PingReply.FromString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.PingRequest.SerializeToString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.PingReply.FromString,
             options,
             channel_credentials,
             insecure,
@@ -417,8 +417,8 @@ class Worker(object):
             request,
             target,
             '/pi_cluster.v1.Worker/FindShards',
-            protos_dot_pi__cluster__pb2.FindShardsRequest.SerializeToString,
-            protos_dot_pi__cluster__pb2.FindShardsReply.FromString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.FindShardsRequest.SerializeToString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.FindShardsReply.FromString,
             options,
             channel_credentials,
             insecure,
@@ -444,8 +444,8 @@ class Worker(object):
             request_iterator,
             target,
             '/pi_cluster.v1.Worker/PutShard',
-            protos_dot_pi__cluster__pb2.ShardPart.SerializeToString,
-            protos_dot_pi__cluster__pb2.PutShardReply.FromString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.ShardPart.SerializeToString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.PutShardReply.FromString,
             options,
             channel_credentials,
             insecure,
@@ -471,8 +471,8 @@ class Worker(object):
             request,
             target,
             '/pi_cluster.v1.Worker/GetShard',
-            protos_dot_pi__cluster__pb2.GetShardRequest.SerializeToString,
-            protos_dot_pi__cluster__pb2.ShardPart.FromString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.GetShardRequest.SerializeToString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.ShardPart.FromString,
             options,
             channel_credentials,
             insecure,
@@ -498,8 +498,8 @@ class Worker(object):
             request,
             target,
             '/pi_cluster.v1.Worker/FetchShard',
-            protos_dot_pi__cluster__pb2.FetchShardRequest.SerializeToString,
-            protos_dot_pi__cluster__pb2.FetchShardReply.FromString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.FetchShardRequest.SerializeToString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.FetchShardReply.FromString,
             options,
             channel_credentials,
             insecure,
@@ -525,8 +525,8 @@ class Worker(object):
             request,
             target,
             '/pi_cluster.v1.Worker/VerifyShards',
-            protos_dot_pi__cluster__pb2.VerifyShardsRequest.SerializeToString,
-            protos_dot_pi__cluster__pb2.VerifyShardsReply.FromString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.VerifyShardsRequest.SerializeToString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.VerifyShardsReply.FromString,
             options,
             channel_credentials,
             insecure,
@@ -552,8 +552,8 @@ class Worker(object):
             request,
             target,
             '/pi_cluster.v1.Worker/LoadStage',
-            protos_dot_pi__cluster__pb2.LoadStageRequest.SerializeToString,
-            protos_dot_pi__cluster__pb2.LoadStageReply.FromString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.LoadStageRequest.SerializeToString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.LoadStageReply.FromString,
             options,
             channel_credentials,
             insecure,
@@ -579,8 +579,8 @@ class Worker(object):
             request,
             target,
             '/pi_cluster.v1.Worker/UnloadStage',
-            protos_dot_pi__cluster__pb2.UnloadStageRequest.SerializeToString,
-            protos_dot_pi__cluster__pb2.UnloadStageReply.FromString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.UnloadStageRequest.SerializeToString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.UnloadStageReply.FromString,
             options,
             channel_credentials,
             insecure,
@@ -606,8 +606,8 @@ class Worker(object):
             request_iterator,
             target,
             '/pi_cluster.v1.Worker/RunSteps',
-            protos_dot_pi__cluster__pb2.StepMessage.SerializeToString,
-            protos_dot_pi__cluster__pb2.RunStepsReply.FromString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.StepMessage.SerializeToString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.RunStepsReply.FromString,
             options,
             channel_credentials,
             insecure,
@@ -633,8 +633,8 @@ class Worker(object):
             request,
             target,
             '/pi_cluster.v1.Worker/CollectResults',
-            protos_dot_pi__cluster__pb2.CollectResultsRequest.SerializeToString,
-            protos_dot_pi__cluster__pb2.StepResult.FromString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.CollectResultsRequest.SerializeToString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.StepResult.FromString,
             options,
             channel_credentials,
             insecure,
@@ -660,8 +660,8 @@ class Worker(object):
             request,
             target,
             '/pi_cluster.v1.Worker/MeasureNode',
-            protos_dot_pi__cluster__pb2.MeasureNodeRequest.SerializeToString,
-            protos_dot_pi__cluster__pb2.NodeSpeed.FromString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.MeasureNodeRequest.SerializeToString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.NodeSpeed.FromString,
             options,
             channel_credentials,
             insecure,
@@ -687,8 +687,8 @@ class Worker(object):
             request,
             target,
             '/pi_cluster.v1.Worker/MeasureLink',
-            protos_dot_pi__cluster__pb2.MeasureLinkRequest.SerializeToString,
-            protos_dot_pi__cluster__pb2.LinkSpeed.FromString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.MeasureLinkRequest.SerializeToString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.LinkSpeed.FromString,
             options,
             channel_credentials,
             insecure,
@@ -714,8 +714,8 @@ class Worker(object):
             request,
             target,
             '/pi_cluster.v1.Worker/Echo',
-            protos_dot_pi__cluster__pb2.EchoRequest.SerializeToString,
-            protos_dot_pi__cluster__pb2.EchoReply.FromString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.EchoRequest.SerializeToString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.EchoReply.FromString,
             options,
             channel_credentials,
             insecure,
@@ -741,8 +741,8 @@ class Worker(object):
             request,
             target,
             '/pi_cluster.v1.Worker/Examine',
-            protos_dot_pi__cluster__pb2.ExamineRequest.SerializeToString,
-            protos_dot_pi__cluster__pb2.Examination.FromString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.ExamineRequest.SerializeToString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.Examination.FromString,
             options,
             channel_credentials,
             insecure,
@@ -768,8 +768,8 @@ class Worker(object):
             request,
             target,
             '/pi_cluster.v1.Worker/RequestCertificate',
-            protos_dot_pi__cluster__pb2.RequestCertificateRequest.SerializeToString,
-            protos_dot_pi__cluster__pb2.SigningRequest.FromString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.RequestCertificateRequest.SerializeToString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.SigningRequest.FromString,
             options,
             channel_credentials,
             insecure,
@@ -795,8 +795,8 @@ class Worker(object):
             request,
             target,
             '/pi_cluster.v1.Worker/Certify',
-            protos_dot_pi__cluster__pb2.Certification.SerializeToString,
-            protos_dot_pi__cluster__pb2.CertifyReply.FromString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.Certification.SerializeToString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.CertifyReply.FromString,
             options,
             channel_credentials,
             insecure,
@@ -822,13 +822,13 @@ class EnrolmentStub(object):
         """
         self.Introduce = channel.unary_unary(
                 '/pi_cluster.v1.Enrolment/Introduce',
-                request_serializer=protos_dot_pi__cluster__pb2.Challenge.SerializeToString,
-                response_deserializer=protos_dot_pi__cluster__pb2.Introduction.FromString,
+                request_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.Challenge.SerializeToString,
+                response_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.Introduction.FromString,
                 _registered_method=True)
         self.Admit = channel.unary_unary(
                 '/pi_cluster.v1.Enrolment/Admit',
-                request_serializer=protos_dot_pi__cluster__pb2.Certification.SerializeToString,
-                response_deserializer=protos_dot_pi__cluster__pb2.CertifyReply.FromString,
+                request_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.Certification.SerializeToString,
+                response_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.CertifyReply.FromString,
                 _registered_method=True)
 
 
@@ -857,13 +857,13 @@ def add_EnrolmentServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Introduce': grpc.unary_unary_rpc_method_handler(
                     servicer.Introduce,
-                    request_deserializer=protos_dot_pi__cluster__pb2.Challenge.FromString,
-                    response_serializer=protos_dot_pi__cluster__pb2.Introduction.SerializeToString,
+                    request_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.Challenge.FromString,
+                    response_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.Introduction.SerializeToString,
             ),
             'Admit': grpc.unary_unary_rpc_method_handler(
                     servicer.Admit,
-                    request_deserializer=protos_dot_pi__cluster__pb2.Certification.FromString,
-                    response_serializer=protos_dot_pi__cluster__pb2.CertifyReply.SerializeToString,
+                    request_deserializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.Certification.FromString,
+                    response_serializer=pi__cluster_dot_protos_dot_pi__cluster__pb2.CertifyReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -894,8 +894,8 @@ class Enrolment(object):
             request,
             target,
             '/pi_cluster.v1.Enrolment/Introduce',
-            protos_dot_pi__cluster__pb2.Challenge.SerializeToString,
-            protos_dot_pi__cluster__pb2.Introduction.FromString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.Challenge.SerializeToString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.Introduction.FromString,
             options,
             channel_credentials,
             insecure,
@@ -921,8 +921,8 @@ class Enrolment(object):
             request,
             target,
             '/pi_cluster.v1.Enrolment/Admit',
-            protos_dot_pi__cluster__pb2.Certification.SerializeToString,
-            protos_dot_pi__cluster__pb2.CertifyReply.FromString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.Certification.SerializeToString,
+            pi__cluster_dot_protos_dot_pi__cluster__pb2.CertifyReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from cluster.errors import CheckpointError
-from shard_tool.forms import choose_form
-from shard_tool.source_files import SourceTensor, read_json
-from shard_tool.tensors import find_tensors
-from shard_tool.tokenizer_files import find_special_ids, find_tokenizer_files
-from transformer import config_json, params_json
-from transformer.config import ModelConfig, as_json
-from transformer.config_json import read_config_json
-from transformer.errors import UnsupportedModel
-from transformer.params_json import read_params_json
+from pi_cluster.cluster.errors import CheckpointError
+from pi_cluster.shard_tool.forms import choose_form
+from pi_cluster.shard_tool.source_files import SourceTensor, read_json
+from pi_cluster.shard_tool.tensors import find_tensors
+from pi_cluster.shard_tool.tokenizer_files import find_special_ids, find_tokenizer_files
+from pi_cluster.transformer import config_json, params_json
+from pi_cluster.transformer.config import ModelConfig, as_json
+from pi_cluster.transformer.config_json import read_config_json
+from pi_cluster.transformer.errors import UnsupportedModel
+from pi_cluster.transformer.params_json import read_params_json
 
 _NAMES_OF_IDS = ("generation_config.json", config_json.FILE_NAME)
 _READERS = {

@@ -3,10 +3,10 @@
 from contextlib import ExitStack
 from pathlib import Path
 
-from cluster.errors import CheckpointError
-from cluster.tensor_file import TensorFile
-from shard_tool.source_files import check_plain_names, open_weights
-from shard_tool.tensors import Naming
+from pi_cluster.cluster.errors import CheckpointError
+from pi_cluster.cluster.tensor_file import TensorFile
+from pi_cluster.shard_tool.source_files import check_plain_names, open_weights
+from pi_cluster.shard_tool.tensors import Naming
 
 SINGLE_NAME = "consolidated.safetensors"
 

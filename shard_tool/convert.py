@@ -9,15 +9,21 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.atomic_file import PARTIAL_SUFFIX, write_bytes
-from cluster.errors import StoreError, VersionError
-from cluster.manifest import STORE_VERSION, Manifest, ShardFile, is_store_name
-from cluster.store import JOURNAL_NAME, MANIFEST_NAME, Progress, Store, find_problem
-from kernels import Engine
-from shard_tool.checkpoint import open_checkpoint
-from shard_tool.journal import SOURCE_NAME, Journal, read_journal, read_source, write_source
-from shard_tool.shards import ShardWriter
-from transformer.formats import WeightFormats
+from pi_cluster.cluster.atomic_file import PARTIAL_SUFFIX, write_bytes
+from pi_cluster.cluster.errors import StoreError, VersionError
+from pi_cluster.cluster.manifest import STORE_VERSION, Manifest, ShardFile, is_store_name
+from pi_cluster.cluster.store import JOURNAL_NAME, MANIFEST_NAME, Progress, Store, find_problem
+from pi_cluster.kernels import Engine
+from pi_cluster.shard_tool.checkpoint import open_checkpoint
+from pi_cluster.shard_tool.journal import (
+    SOURCE_NAME,
+    Journal,
+    read_journal,
+    read_source,
+    write_source,
+)
+from pi_cluster.shard_tool.shards import ShardWriter
+from pi_cluster.transformer.formats import WeightFormats
 
 OnNote = Callable[[str], None]
 """Told each sentence that the checkpoint has for whoever shards it, before anything is written."""

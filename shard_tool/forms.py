@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from cluster.errors import CheckpointError
-from shard_tool import consolidated, hugging_face
-from shard_tool.no_weights import ADAPTER_CONFIG_NAME, why_no_weights
-from shard_tool.source_files import is_lfs_pointer
-from transformer import config_json, params_json
+from pi_cluster.cluster.errors import CheckpointError
+from pi_cluster.shard_tool import consolidated, hugging_face
+from pi_cluster.shard_tool.no_weights import ADAPTER_CONFIG_NAME, why_no_weights
+from pi_cluster.shard_tool.source_files import is_lfs_pointer
+from pi_cluster.transformer import config_json, params_json
 
 
 @dataclass(frozen=True, slots=True)

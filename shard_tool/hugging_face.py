@@ -3,11 +3,11 @@
 from contextlib import ExitStack
 from pathlib import Path
 
-from cluster.errors import CheckpointError
-from cluster.tensor_file import TensorFile
-from shard_tool.names import hugging_face_name
-from shard_tool.source_files import check_plain_names, open_weights, read_json
-from shard_tool.tensors import Naming
+from pi_cluster.cluster.errors import CheckpointError
+from pi_cluster.cluster.tensor_file import TensorFile
+from pi_cluster.shard_tool.names import hugging_face_name
+from pi_cluster.shard_tool.source_files import check_plain_names, open_weights, read_json
+from pi_cluster.shard_tool.tensors import Naming
 
 SINGLE_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"

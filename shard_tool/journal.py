@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.atomic_file import write_bytes
-from cluster.errors import StoreError
-from cluster.manifest import MAX_FILES, MAX_MANIFEST_BYTES, ShardFile
-from cluster.store import JOURNAL_NAME
+from pi_cluster.cluster.atomic_file import write_bytes
+from pi_cluster.cluster.errors import StoreError
+from pi_cluster.cluster.manifest import MAX_FILES, MAX_MANIFEST_BYTES, ShardFile
+from pi_cluster.cluster.store import JOURNAL_NAME
 
 SOURCE_NAME = "source.json"
 

@@ -1,7 +1,7 @@
 """What each tensor of a whole checkpoint is called, here and at Hugging Face."""
 
-from transformer.config import ModelConfig
-from transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
 
 ROTATED = ("attention.wq.weight", "attention.wk.weight")
 """The layer tensors whose rows the two families order differently."""

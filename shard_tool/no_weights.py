@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from shard_tool.source_files import read_json
-from transformer.config import as_json
+from pi_cluster.shard_tool.source_files import read_json
+from pi_cluster.transformer.config import as_json
 
 ADAPTER_CONFIG_NAME = "adapter_config.json"
 _ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin", "adapter_model.pt")

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.atomic_file import AtomicFile
-from cluster.errors import CheckpointError
-from cluster.manifest import EMBEDDING_NAME, HEAD_NAME, ShardFile, layer_file_name
-from cluster.tensor_file import TensorSource, file_size_bytes, write_tensor_file
-from kernels import Engine, ShapeError
-from shard_tool.checkpoint import Checkpoint
-from shard_tool.names import layer_tensor, short_name
-from shard_tool.source_files import SourceTensor
-from transformer.formats import WeightFormats, stored_as, tensor_format
-from transformer.shapes import embedding_shapes, head_shapes, layer_shapes
+from pi_cluster.cluster.atomic_file import AtomicFile
+from pi_cluster.cluster.errors import CheckpointError
+from pi_cluster.cluster.manifest import EMBEDDING_NAME, HEAD_NAME, ShardFile, layer_file_name
+from pi_cluster.cluster.tensor_file import TensorSource, file_size_bytes, write_tensor_file
+from pi_cluster.kernels import Engine, ShapeError
+from pi_cluster.shard_tool.checkpoint import Checkpoint
+from pi_cluster.shard_tool.names import layer_tensor, short_name
+from pi_cluster.shard_tool.source_files import SourceTensor
+from pi_cluster.transformer.formats import WeightFormats, stored_as, tensor_format
+from pi_cluster.transformer.shapes import embedding_shapes, head_shapes, layer_shapes
 
 _FLOAT16_LIMIT = 65_520.0  # from here on, rounding to nearest gives infinity
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.errors import CheckpointError, StoreError
-from cluster.tensor_file import TensorFile
-from kernels import GROUP_ROWS
+from pi_cluster.cluster.errors import CheckpointError, StoreError
+from pi_cluster.cluster.tensor_file import TensorFile
+from pi_cluster.kernels import GROUP_ROWS
 
 MAX_JSON_BYTES = 16_000_000
 MAX_WEIGHT_FILES = 512  # each stays open, and a process may usually have 1024 files open

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cluster.errors import CheckpointError
-from cluster.tensor_file import TensorFile
-from shard_tool.names import IGNORED_SUFFIXES, ROTATED, short_name, tensor_shapes
-from shard_tool.source_files import SourceTensor
-from shard_tool.unfit_names import refuse_other_weights, tie_key, why_lacking
-from transformer.config_keys import ReadConfig
+from pi_cluster.cluster.errors import CheckpointError
+from pi_cluster.cluster.tensor_file import TensorFile
+from pi_cluster.shard_tool.names import IGNORED_SUFFIXES, ROTATED, short_name, tensor_shapes
+from pi_cluster.shard_tool.source_files import SourceTensor
+from pi_cluster.shard_tool.unfit_names import refuse_other_weights, tie_key, why_lacking
+from pi_cluster.transformer.config_keys import ReadConfig
 
 READABLE_DTYPES = ("BF16", "F16", "F32")
 _LAYER_NAME = re.compile(r"(?:model\.)?layers\.\d+\.")

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transformer.errors import PromptError
-from transformer.text_files import CONFIG, MODEL, TEMPLATE, TOKENIZER_JSON, TextFiles
-from transformer.tokenizer import Tokenizer
+from pi_cluster.transformer.errors import PromptError
+from pi_cluster.transformer.text_files import CONFIG, MODEL, TEMPLATE, TOKENIZER_JSON, TextFiles
+from pi_cluster.transformer.tokenizer import Tokenizer
 
 _TEKKEN = "tekken.json"
 _QUESTION = {"role": "user", "content": "What is a fox?"}

@@ -7,12 +7,12 @@ from filecmp import cmp
 from pathlib import Path
 from typing import Any
 
-from cluster.errors import CheckpointError
-from cluster.manifest import MAX_EOS_IDS, TOKENIZER_NAMES
-from shard_tool.text_trial import TextTrial, try_text
-from transformer import text_files
-from transformer.errors import ModelError
-from transformer.text_files import TextFiles
+from pi_cluster.cluster.errors import CheckpointError
+from pi_cluster.cluster.manifest import MAX_EOS_IDS, TOKENIZER_NAMES
+from pi_cluster.shard_tool.text_trial import TextTrial, try_text
+from pi_cluster.transformer import text_files
+from pi_cluster.transformer.errors import ModelError
+from pi_cluster.transformer.text_files import TextFiles
 
 _VERSIONED_NAME = re.compile(r"tokenizer\.model\.v\d{1,3}")
 _DEFAULT_BOS_ID, _DEFAULT_EOS_ID = 1, 2

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Collection, Mapping
 
-from cluster.errors import CheckpointError
-from cluster.tensor_file import TensorFile
-from transformer import params_json
+from pi_cluster.cluster.errors import CheckpointError
+from pi_cluster.cluster.tensor_file import TensorFile
+from pi_cluster.transformer import params_json
 
 # GPTQ and AWQ; compressed-tensors, FP8 and Mistral's own; bitsandbytes; MLX (scales, biases).
 _OF_QUANTISED = re.compile(

@@ -3,12 +3,12 @@
 import datetime
 from pathlib import Path
 
-from cluster import certificates, credentials, signing
-from cluster.atomic_file import write_bytes
-from cluster.authority import ClusterAuthority
-from cluster.certificates import Identity, Role, utc_now
-from cluster.credentials import LiveCredentials
-from worker.membership import install_certification, request_with_proof
+from pi_cluster.cluster import certificates, credentials, signing
+from pi_cluster.cluster.atomic_file import write_bytes
+from pi_cluster.cluster.authority import ClusterAuthority
+from pi_cluster.cluster.certificates import Identity, Role, utc_now
+from pi_cluster.cluster.credentials import LiveCredentials
+from pi_cluster.worker.membership import install_certification, request_with_proof
 
 CLUSTER = "home"
 

@@ -1,7 +1,7 @@
 """What nodes offer to a plan, most of it the same."""
 
-from cluster.plan import NodeCapacity
-from cluster.speed import Link, Speed
+from pi_cluster.cluster.plan import NodeCapacity
+from pi_cluster.cluster.speed import Link, Speed
 
 GIB = 2**30
 NO_LINK = Link(1e-12, 1e30)

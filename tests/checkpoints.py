@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transformer.config import ModelConfig
+from pi_cluster.transformer.config import ModelConfig
 
 Weights = dict[str, NDArray[np.float32]]
 

@@ -22,12 +22,12 @@ from unittest import mock
 
 import psutil
 
-from cluster.node import NodeClient
-from deploy.cli import run
-from deploy.record import PipelineRecord, load_record
-from protos import pi_cluster_pb2 as pb
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.deploy.cli import run
+from pi_cluster.deploy.record import PipelineRecord, load_record
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.worker.presence import find_presence
 from tests.worker_servers import PLAIN
-from worker.presence import find_presence
 
 COMMAND = Path(sys.executable).with_name("pi-cluster")
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cluster.layer_range import LayerRange
-from cluster.peer import Peer
-from coordinator.pipeline import StageAddress
-from deploy.facts import ClusterFacts, Examined, OperatorFacts
-from deploy.record import RecordedStage
-from protos import pi_cluster_pb2 as pb
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.coordinator.pipeline import StageAddress
+from pi_cluster.deploy.facts import ClusterFacts, Examined, OperatorFacts
+from pi_cluster.deploy.record import RecordedStage
+from pi_cluster.protos import pi_cluster_pb2 as pb
 
 NOW = 1_800_000_000.0
 NAMES = ("pi1", "pi2", "pi3")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels import Engine, Matrix, unpack, variants
+from pi_cluster.kernels import Engine, Matrix, unpack, variants
 
 EVERY_VARIANT = variants()
 

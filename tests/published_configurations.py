@@ -6,7 +6,7 @@ has beside or instead; ``...`` takes a key away.
 
 from typing import Any
 
-from transformer.config import ModelConfig
+from pi_cluster.transformer.config import ModelConfig
 
 Values = dict[str, Any]
 

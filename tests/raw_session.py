@@ -9,11 +9,11 @@ from typing import Self
 import grpc
 import numpy as np
 
-from cluster import wire
-from cluster.errors import NodeLost
-from cluster.node import NodeClient
-from coordinator.pipeline import StageAddress
-from protos import pi_cluster_pb2 as pb
+from pi_cluster.cluster import wire
+from pi_cluster.cluster.errors import NodeLost
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.coordinator.pipeline import StageAddress
+from pi_cluster.protos import pi_cluster_pb2 as pb
 from tests.worker_servers import EPOCH, PLAIN
 
 Logits = dict[tuple[int, int], np.ndarray]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import grpc
 
-from cluster import wire
-from cluster.certificates import Role, server_name
-from cluster.credentials import load_credentials
-from cluster.errors import ClusterError
-from protos import pi_cluster_pb2 as pb
+from pi_cluster.cluster import wire
+from pi_cluster.cluster.certificates import Role, server_name
+from pi_cluster.cluster.credentials import load_credentials
+from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.protos import pi_cluster_pb2 as pb
 
 METHODS = {
     f"/{service.full_name}/{method.name}": method

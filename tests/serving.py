@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from coordinator.generation import Generation, GenerationOptions
-from coordinator.model import ServedModel
-from coordinator.pipeline import Session, StageAddress, StepChunk
-from coordinator.residents import CacheLimits
-from coordinator.scheduler import Scheduler, SchedulerSettings, StepRecord
+from pi_cluster.coordinator.generation import Generation, GenerationOptions
+from pi_cluster.coordinator.model import ServedModel
+from pi_cluster.coordinator.pipeline import Session, StageAddress, StepChunk
+from pi_cluster.coordinator.residents import CacheLimits
+from pi_cluster.coordinator.scheduler import Scheduler, SchedulerSettings, StepRecord
+from pi_cluster.transformer.sampling import SamplingSettings, candidates_needed, sample
 from tests.worker_servers import EPOCH, PLAIN
-from transformer.sampling import SamplingSettings, candidates_needed, sample
 
 GREEDY = SamplingSettings(temperature=0)
 

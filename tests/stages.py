@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from transformer.stage import Chunk, Stage
+from pi_cluster.transformer.stage import Chunk, Stage
 
 
 def run_step(

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from cluster.manifest import Manifest
-from cluster.store import Progress
-from shard_tool import convert
+from pi_cluster.cluster.manifest import Manifest
+from pi_cluster.cluster.store import Progress
+from pi_cluster.shard_tool import convert
+from pi_cluster.transformer.formats import WeightFormats
 from tests.kernel_engines import EVERY_VARIANT, engine
-from transformer.formats import WeightFormats
 
 
 def shard(

@@ -10,24 +10,24 @@ from pathlib import Path
 
 import grpc
 
-from cluster import wire
-from cluster.dialing import PlainDialer
-from cluster.layer_range import LayerRange
-from cluster.node import NodeClient
-from cluster.store import Store
-from coordinator.pipeline import StageAddress
-from protos import pi_cluster_pb2 as pb
-from protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.cluster import wire
+from pi_cluster.cluster.dialing import PlainDialer
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.store import Store
+from pi_cluster.coordinator.pipeline import StageAddress
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.transformer.stage import Limits
+from pi_cluster.worker.examination import Examiner
+from pi_cluster.worker.host import StageHost
+from pi_cluster.worker.identity import Identity
+from pi_cluster.worker.loading import load_stage as load_from_vault
+from pi_cluster.worker.machine import Memory
+from pi_cluster.worker.service import WorkerService
+from pi_cluster.worker.speed import ProfileKeeper
+from pi_cluster.worker.vault import ShardVault
 from tests.kernel_engines import EVERY_VARIANT, engine
-from transformer.stage import Limits
-from worker.examination import Examiner
-from worker.host import StageHost
-from worker.identity import Identity
-from worker.loading import load_stage as load_from_vault
-from worker.machine import Memory
-from worker.service import WorkerService
-from worker.speed import ProfileKeeper
-from worker.vault import ShardVault
 
 EPOCH = 7
 PLAIN = PlainDialer()

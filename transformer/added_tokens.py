@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from transformer.errors import ModelError
+from pi_cluster.transformer.errors import ModelError
 
 CONFIG_KEY = "added_tokens_decoder"
 _NAMED = (

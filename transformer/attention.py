@@ -6,8 +6,8 @@ Sources: arXiv:2305.13245 (grouped-query attention), arXiv:2310.06825 (sliding w
 import numpy as np
 from numpy.typing import NDArray
 
-from transformer.arithmetic import Array
-from transformer.cache import RollingKVCache
+from pi_cluster.transformer.arithmetic import Array
+from pi_cluster.transformer.cache import RollingKVCache
 
 _QUERY_BLOCK = 16  # bounds the scores held at once to 16 rows, whatever the chunk
 

@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from transformer.arithmetic import Array
+from pi_cluster.transformer.arithmetic import Array
 
 KEY_TILE = 64
 """Positions per tile. Attention reads whole tiles, aligned to positions, so that a key meets a

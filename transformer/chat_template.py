@@ -11,11 +11,11 @@ from typing import Any
 
 from jinja2 import TemplateError, TemplateSyntaxError
 
-from transformer.added_tokens import AddedToken
-from transformer.control_text import ControlText
-from transformer.errors import PromptError
-from transformer.template_environment import make_environment
-from transformer.tokenizer import Tokenizer
+from pi_cluster.transformer.added_tokens import AddedToken
+from pi_cluster.transformer.control_text import ControlText
+from pi_cluster.transformer.errors import PromptError
+from pi_cluster.transformer.template_environment import make_environment
+from pi_cluster.transformer.tokenizer import Tokenizer
 
 _MAX_RENDERED_CHARS = 1_000_000  # several times the longest window; a template's loops may not end
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-from kernels import MAX_HEAD_DIM
-from transformer.errors import UnsupportedModel
+from pi_cluster.kernels import MAX_HEAD_DIM
+from pi_cluster.transformer.errors import UnsupportedModel
 
 # Well above every published dense model; what they prevent is a forged manifest that makes a Pi
 # allocate until it dies.

@@ -7,10 +7,10 @@ The reference is transformers 5.24: ``models/mistral``, ``models/llama`` and
 from collections.abc import Mapping
 from typing import Any
 
-from transformer.config import MAX_SIZES, as_json
-from transformer.config_json_keys import HARMLESS, HARMLESS_VALUES
-from transformer.config_keys import ConfigKeys, ReadConfig
-from transformer.errors import UnsupportedModel
+from pi_cluster.transformer.config import MAX_SIZES, as_json
+from pi_cluster.transformer.config_json_keys import HARMLESS, HARMLESS_VALUES
+from pi_cluster.transformer.config_keys import ConfigKeys, ReadConfig
+from pi_cluster.transformer.errors import UnsupportedModel
 
 FILE_NAME = "config.json"
 

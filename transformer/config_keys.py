@@ -11,8 +11,8 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
-from transformer.config import MAX_SIZES, ModelConfig, as_json, find_fault, finite
-from transformer.errors import UnsupportedModel
+from pi_cluster.transformer.config import MAX_SIZES, ModelConfig, as_json, find_fault, finite
+from pi_cluster.transformer.errors import UnsupportedModel
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 

@@ -11,8 +11,8 @@ Added words, which are no control tokens, are found in messages as well.
 import re
 from collections.abc import Iterable, Iterator
 
-from transformer.added_tokens import AddedToken
-from transformer.unicode_text import require_unicode
+from pi_cluster.transformer.added_tokens import AddedToken
+from pi_cluster.transformer.unicode_text import require_unicode
 
 # Lone surrogates: no valid text can hold them, so a mark is never part of a message.
 _INSIDE = "\udfff"  # behind the first character of a spelling

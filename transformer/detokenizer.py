@@ -3,7 +3,7 @@
 import codecs
 import re
 
-from transformer.tokenizer import Tokenizer
+from pi_cluster.transformer.tokenizer import Tokenizer
 
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 

@@ -7,10 +7,10 @@ its blocks do not fit: a matrix whose columns are not a multiple of 32 is kept i
 from dataclasses import dataclass
 from typing import Self
 
-from kernels import BLOCK_COLUMNS, FORMATS, packed_bytes
-from transformer.config import ModelConfig
-from transformer.errors import UnsupportedModel
-from transformer.shapes import embedding_shapes, head_shapes, layer_shapes
+from pi_cluster.kernels import BLOCK_COLUMNS, FORMATS, packed_bytes
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.errors import UnsupportedModel
+from pi_cluster.transformer.shapes import embedding_shapes, head_shapes, layer_shapes
 
 _SAFETENSORS_DTYPES = {"f32": "F32", "f16": "F16"}
 _USUAL_OUTER = {"f32": "f32", "f16": "f16", "q8": "q8", "q4": "q8"}

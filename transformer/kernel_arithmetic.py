@@ -6,12 +6,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels import Engine, KVCache, Layers, LayerShape, LayerWeights, Matrix, Part, rows_of
-from transformer.arithmetic import Array
-from transformer.cache import cache_capacity
-from transformer.config import ModelConfig
-from transformer.layer import Span
-from transformer.stage import Limits
+from pi_cluster.kernels import (
+    Engine,
+    KVCache,
+    Layers,
+    LayerShape,
+    LayerWeights,
+    Matrix,
+    Part,
+    rows_of,
+)
+from pi_cluster.transformer.arithmetic import Array
+from pi_cluster.transformer.cache import cache_capacity
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.layer import Span
+from pi_cluster.transformer.stage import Limits
 
 Tensors = Mapping[str, Matrix | Array]
 

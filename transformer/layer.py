@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transformer.arithmetic import Array, Weight, linear, rms_norm, swiglu
-from transformer.attention import attend
-from transformer.cache import RollingKVCache
-from transformer.config import ModelConfig
-from transformer.rope import rope_interleaved
-from transformer.shapes import layer_shapes
+from pi_cluster.transformer.arithmetic import Array, Weight, linear, rms_norm, swiglu
+from pi_cluster.transformer.attention import attend
+from pi_cluster.transformer.cache import RollingKVCache
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.rope import rope_interleaved
+from pi_cluster.transformer.shapes import layer_shapes
 
 
 @dataclass(frozen=True, slots=True)

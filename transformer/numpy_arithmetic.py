@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from transformer.arithmetic import Array, Weight, linear, rms_norm
-from transformer.cache import RollingKVCache, cache_capacity
-from transformer.config import ModelConfig
-from transformer.layer import Layer, Span
-from transformer.stage import Limits, Stage
+from pi_cluster.transformer.arithmetic import Array, Weight, linear, rms_norm
+from pi_cluster.transformer.cache import RollingKVCache, cache_capacity
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.layer import Layer, Span
+from pi_cluster.transformer.stage import Limits, Stage
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ Its readers are mistral-inference (``args.py``, ``transformer.py``), transformer
 from collections.abc import Mapping
 from typing import Any
 
-from transformer.config import MAX_SIZES
-from transformer.config_keys import ConfigKeys, ReadConfig
-from transformer.errors import UnsupportedModel
+from pi_cluster.transformer.config import MAX_SIZES
+from pi_cluster.transformer.config_keys import ConfigKeys, ReadConfig
+from pi_cluster.transformer.errors import UnsupportedModel
 
 FILE_NAME = "params.json"
 

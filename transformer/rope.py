@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from transformer.arithmetic import Array
+from pi_cluster.transformer.arithmetic import Array
 
 _TWO_PI = Decimal("6.283185307179586476925286766559005768394")
 _TERMS = 16

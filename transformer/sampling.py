@@ -16,7 +16,7 @@ import numpy.typing as npt
 # By name: numpy loads it when first asked, and a Ctrl-C during that is swallowed.
 from numpy.random import Generator, Philox
 
-from transformer.errors import ModelError, SettingsError
+from pi_cluster.transformer.errors import ModelError, SettingsError
 
 Ids = npt.NDArray[np.int32]
 Logits = npt.NDArray[np.float32]

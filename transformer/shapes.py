@@ -1,6 +1,6 @@
 """The tensors of a model: Mistral's names within each shard file, and their shapes."""
 
-from transformer.config import ModelConfig
+from pi_cluster.transformer.config import ModelConfig
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -11,12 +11,12 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from transformer.arithmetic import Array
-from transformer.cache import cache_capacity, reached_slots
-from transformer.config import ModelConfig
-from transformer.errors import StepError
-from transformer.layer import Span
-from transformer.rope import rope_angles
+from pi_cluster.transformer.arithmetic import Array
+from pi_cluster.transformer.cache import cache_capacity, reached_slots
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.errors import StepError
+from pi_cluster.transformer.layer import Span
+from pi_cluster.transformer.rope import rope_angles
 
 
 @dataclass(frozen=True, slots=True)

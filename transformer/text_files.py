@@ -11,10 +11,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from transformer.added_tokens import CONFIG_KEY, AddedToken, read_added_tokens, special_tokens
-from transformer.chat_template import ChatTemplate, template_for_tokenizer
-from transformer.errors import ModelError
-from transformer.tokenizer import Tokenizer
+from pi_cluster.transformer.added_tokens import (
+    CONFIG_KEY,
+    AddedToken,
+    read_added_tokens,
+    special_tokens,
+)
+from pi_cluster.transformer.chat_template import ChatTemplate, template_for_tokenizer
+from pi_cluster.transformer.errors import ModelError
+from pi_cluster.transformer.tokenizer import Tokenizer
 
 MODEL = "tokenizer.model"
 CONFIG = "tokenizer_config.json"

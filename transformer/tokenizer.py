@@ -15,11 +15,11 @@ from types import MappingProxyType
 
 from sentencepiece import SentencePieceProcessor
 
-from transformer.added_tokens import AddedToken
-from transformer.control_text import ControlText
-from transformer.errors import ModelError, PromptError
-from transformer.sentencepiece_file import WITHOUT_DUMMY_PREFIX, with_pieces_unused
-from transformer.unicode_text import require_unicode
+from pi_cluster.transformer.added_tokens import AddedToken
+from pi_cluster.transformer.control_text import ControlText
+from pi_cluster.transformer.errors import ModelError, PromptError
+from pi_cluster.transformer.sentencepiece_file import WITHOUT_DUMMY_PREFIX, with_pieces_unused
+from pi_cluster.transformer.unicode_text import require_unicode
 
 
 class Tokenizer:

@@ -1,6 +1,6 @@
 """Text from people, which may not be Unicode."""
 
-from transformer.errors import PromptError
+from pi_cluster.transformer.errors import PromptError
 
 
 def require_unicode(text: str) -> None:

@@ -1,8 +1,8 @@
-"""``python -m worker`` is ``pi-cluster worker``."""
+"""``python -m pi_cluster.worker`` is ``pi-cluster worker``."""
 
 import sys
 
-from worker.cli import main
+from pi_cluster.worker.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
-from cluster.atomic_file import sync_folder
-from cluster.errors import ShardChanged, StoreError
+from pi_cluster.cluster.atomic_file import sync_folder
+from pi_cluster.cluster.errors import ShardChanged, StoreError
 
 _SYNC_BYTES = 32 << 20  # a power cut costs at most this and what the disk still syncs before it
 _HASH_BLOCK_BYTES = 1 << 20

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from cluster import settings
-from cluster.errors import NodeError
-from cluster.layer_range import LayerRange
-from cluster.manifest import Manifest
-from cluster.peer import Peer, told_peer
-from protos import pi_cluster_pb2 as pb
-from transformer.stage import Limits
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.errors import NodeError
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.manifest import Manifest
+from pi_cluster.cluster.peer import Peer, told_peer
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.transformer.stage import Limits
 
 _MOST = {
     "max_step_rows": 4_096,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from worker.system_files import ROOT, entries, read_number, read_text
+from pi_cluster.worker.system_files import ROOT, entries, read_number, read_text
 
 _MAX_MODEL = 100
 _UNDER_VOLTAGE = 0x1_0001  # now, and hence since boot

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from cluster import settings
-from cluster.errors import ClusterError
-from cluster.peer import split_address
-from cluster.system_failure import system_failure
-from kernels import KernelsError
-from worker.log_limit import limited_log
-from worker.process import WorkerOptions, run_worker
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.cluster.peer import split_address
+from pi_cluster.cluster.system_failure import system_failure
+from pi_cluster.kernels import KernelsError
+from pi_cluster.worker.log_limit import limited_log
+from pi_cluster.worker.process import WorkerOptions, run_worker
 
 _MAX_NAME_BYTES = 64  # as long as Linux lets a host name be
 
@@ -119,7 +119,7 @@ def serve(options: WorkerOptions) -> None:
 def main() -> int:
     """The worker as a program of its own; errors are sentences, as in `pi-cluster`."""
     try:
-        worker.main(prog_name="python -m worker", standalone_mode=False)
+        worker.main(prog_name="python -m pi_cluster.worker", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code

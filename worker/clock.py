@@ -4,7 +4,7 @@ import ctypes
 import os
 from pathlib import Path
 
-from worker.system_files import ROOT, read_text
+from pi_cluster.worker.system_files import ROOT, read_text
 
 _UNSYNCHRONISED = 0x40  # STA_UNSYNC of adjtimex(2)
 _ERROR_STATE = 5  # TIME_ERROR of adjtimex(2): the clock is not synchronised

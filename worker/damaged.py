@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.manifest import is_store_name
+from pi_cluster.cluster.manifest import is_store_name
 
 log = logging.getLogger(__name__)
 

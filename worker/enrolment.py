@@ -14,25 +14,25 @@ from pathlib import Path
 
 import grpc
 
-from cluster import certificates, settings, signing, wire
-from cluster.atomic_file import write_bytes
-from cluster.certificates import Identity, Role, key_hash, utc_now
-from cluster.certification import Certification
-from cluster.errors import AccessError, ClusterError, NodeError
-from cluster.private_files import make_private_folder, read_private
-from cluster.roles import ENROLMENT_RULES
-from cluster.tokens import NONCE_BYTES, Token, introduction_proof
-from protos import pi_cluster_pb2 as pb
-from protos import pi_cluster_pb2_grpc as rpc
-from worker.guard import Guard
-from worker.membership import (
+from pi_cluster.cluster import certificates, settings, signing, wire
+from pi_cluster.cluster.atomic_file import write_bytes
+from pi_cluster.cluster.certificates import Identity, Role, key_hash, utc_now
+from pi_cluster.cluster.certification import Certification
+from pi_cluster.cluster.errors import AccessError, ClusterError, NodeError
+from pi_cluster.cluster.private_files import make_private_folder, read_private
+from pi_cluster.cluster.roles import ENROLMENT_RULES
+from pi_cluster.cluster.tokens import NONCE_BYTES, Token, introduction_proof
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.worker.guard import Guard
+from pi_cluster.worker.membership import (
     credentials_folder,
     install_certification,
     is_certified,
     node_identity,
     request_certificate,
 )
-from worker.silence import SilentCalls
+from pi_cluster.worker.silence import SilentCalls
 
 log = logging.getLogger(__name__)
 

@@ -10,12 +10,21 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from cluster import discovery
-from cluster.errors import ClusterError, NodeError
-from cluster.peer import check_address
-from protos import pi_cluster_pb2 as pb
-from worker import board, clock, disk, memory, operating_system, port_settings, ports, reach
-from worker.system_files import ROOT
+from pi_cluster.cluster import discovery
+from pi_cluster.cluster.errors import ClusterError, NodeError
+from pi_cluster.cluster.peer import check_address
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.worker import (
+    board,
+    clock,
+    disk,
+    memory,
+    operating_system,
+    port_settings,
+    ports,
+    reach,
+)
+from pi_cluster.worker.system_files import ROOT
 
 log = logging.getLogger(__name__)
 

@@ -18,13 +18,13 @@ import grpc
 from cryptography import x509
 from google.protobuf.message import DecodeError
 
-from cluster import settings, wire
-from cluster.certificates import Identity, Role, check_dates, utc_now
-from cluster.credentials import Credentials, LiveCredentials
-from cluster.errors import AccessError, ClusterError, NodeError, PipelineBusy
-from cluster.message_size import bytes_beside
-from cluster.roles import Rule
-from worker.silence import SilentCalls
+from pi_cluster.cluster import settings, wire
+from pi_cluster.cluster.certificates import Identity, Role, check_dates, utc_now
+from pi_cluster.cluster.credentials import Credentials, LiveCredentials
+from pi_cluster.cluster.errors import AccessError, ClusterError, NodeError, PipelineBusy
+from pi_cluster.cluster.message_size import bytes_beside
+from pi_cluster.cluster.roles import Rule
+from pi_cluster.worker.silence import SilentCalls
 
 log = logging.getLogger(__name__)
 

@@ -6,11 +6,11 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from cluster import settings, wire
-from cluster.addresses import as_seen_from
-from cluster.certificates import Identity, Role
-from cluster.dialing import Dialer
-from cluster.errors import (
+from pi_cluster.cluster import settings, wire
+from pi_cluster.cluster.addresses import as_seen_from
+from pi_cluster.cluster.certificates import Identity, Role
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.errors import (
     AccessError,
     ClusterError,
     NodeError,
@@ -19,23 +19,23 @@ from cluster.errors import (
     StaleEpoch,
     StoreError,
 )
-from cluster.interfaces import own_interfaces
-from cluster.layer_range import LayerRange
-from cluster.manifest import Manifest, ShardFile
-from cluster.node import NodeClient
-from kernels import KernelsError
-from protos import pi_cluster_pb2 as pb
-from transformer.errors import ModelError
-from transformer.stage import Limits
-from worker.allocator import return_free_pages
-from worker.assignment import Assignment
-from worker.damaged import DamagedShard
-from worker.last_assignment import LastAssignment
-from worker.loading import LoadedStage
-from worker.outlet import NextHop, Outlet, ResultSink
-from worker.reach import reach
-from worker.session import Session
-from worker.vault import ShardVault
+from pi_cluster.cluster.interfaces import own_interfaces
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.manifest import Manifest, ShardFile
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.kernels import KernelsError
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.transformer.errors import ModelError
+from pi_cluster.transformer.stage import Limits
+from pi_cluster.worker.allocator import return_free_pages
+from pi_cluster.worker.assignment import Assignment
+from pi_cluster.worker.damaged import DamagedShard
+from pi_cluster.worker.last_assignment import LastAssignment
+from pi_cluster.worker.loading import LoadedStage
+from pi_cluster.worker.outlet import NextHop, Outlet, ResultSink
+from pi_cluster.worker.reach import reach
+from pi_cluster.worker.session import Session
+from pi_cluster.worker.vault import ShardVault
 
 log = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.atomic_file import write_bytes
-from cluster.errors import StateError
-from cluster.speed import NodeProfile, Speed
-from cluster.system_failure import system_failure
+from pi_cluster.cluster.atomic_file import write_bytes
+from pi_cluster.cluster.errors import StateError
+from pi_cluster.cluster.speed import NodeProfile, Speed
+from pi_cluster.cluster.system_failure import system_failure
 
 _FILE_NAME = "node.json"
 _MAX_BYTES = 10_000

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
-from cluster.atomic_file import sync_folder, write_bytes
-from cluster.errors import ClusterError, StoreError
-from cluster.manifest import MAX_MANIFEST_BYTES
-from protos import pi_cluster_pb2 as pb
-from worker.assignment import Assignment, assignment_of, request_for
+from pi_cluster.cluster.atomic_file import sync_folder, write_bytes
+from pi_cluster.cluster.errors import ClusterError, StoreError
+from pi_cluster.cluster.manifest import MAX_MANIFEST_BYTES
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.worker.assignment import Assignment, assignment_of, request_for
 
 log = logging.getLogger(__name__)
 

@@ -4,18 +4,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cluster.errors import StoreError
-from cluster.layer_range import LayerRange
-from cluster.manifest import Manifest, ShardFile
-from cluster.tensor_file import ALIGNMENT, TensorFile
-from kernels import Engine, Matrix
-from transformer.arithmetic import Array
-from transformer.config import ModelConfig
-from transformer.formats import stored_as, tensor_format
-from transformer.kernel_arithmetic import KernelArithmetic, StageTensors, Tensors
-from transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
-from transformer.stage import Limits, Stage
-from worker.vault import ShardVault
+from pi_cluster.cluster.errors import StoreError
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.manifest import Manifest, ShardFile
+from pi_cluster.cluster.tensor_file import ALIGNMENT, TensorFile
+from pi_cluster.kernels import Engine, Matrix
+from pi_cluster.transformer.arithmetic import Array
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.formats import stored_as, tensor_format
+from pi_cluster.transformer.kernel_arithmetic import KernelArithmetic, StageTensors, Tensors
+from pi_cluster.transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
+from pi_cluster.transformer.stage import Limits, Stage
+from pi_cluster.worker.vault import ShardVault
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, TextIO
 
-from cluster.shown import shown_line, shown_text
+from pi_cluster.cluster.shown import shown_line, shown_text
 
 LINES_A_MINUTE = 10
 WINDOW_S = 60.0

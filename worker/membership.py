@@ -4,14 +4,14 @@ import contextlib
 import threading
 from pathlib import Path
 
-from cluster import certificates, credentials, signing
-from cluster.certificates import Identity, Key, Role
-from cluster.certification import Certification
-from cluster.credentials import LiveCredentials, has_credentials
-from cluster.errors import AccessError
-from cluster.key_proof import KeyProof
-from cluster.private_files import read_private
-from worker.identity import load_identity
+from pi_cluster.cluster import certificates, credentials, signing
+from pi_cluster.cluster.certificates import Identity, Key, Role
+from pi_cluster.cluster.certification import Certification
+from pi_cluster.cluster.credentials import LiveCredentials, has_credentials
+from pi_cluster.cluster.errors import AccessError
+from pi_cluster.cluster.key_proof import KeyProof
+from pi_cluster.cluster.private_files import read_private
+from pi_cluster.worker.identity import load_identity
 
 _FOLDER = "credentials"
 _KEY = f"{Role.NODE}.key"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from worker.system_files import ROOT, read_counters, read_number, read_text
+from pi_cluster.worker.system_files import ROOT, read_counters, read_number, read_text
 
 _NO_LIMIT_BYTES = 1 << 60  # version 1 of control groups tells a number beyond this for none
 

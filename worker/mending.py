@@ -5,16 +5,16 @@ import threading
 from collections.abc import Callable
 from typing import Self
 
-from cluster.addresses import as_seen_from
-from cluster.errors import ClusterError
-from cluster.interfaces import own_interfaces
-from cluster.manifest import ShardFile
-from cluster.peer import Peer
-from kernels import KernelsError
-from transformer.errors import ModelError
-from worker.host import StageHost
-from worker.transfers import ShardTransfers
-from worker.vault import ShardVault
+from pi_cluster.cluster.addresses import as_seen_from
+from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.cluster.interfaces import own_interfaces
+from pi_cluster.cluster.manifest import ShardFile
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.kernels import KernelsError
+from pi_cluster.transformer.errors import ModelError
+from pi_cluster.worker.host import StageHost
+from pi_cluster.worker.transfers import ShardTransfers
+from pi_cluster.worker.vault import ShardVault
 
 log = logging.getLogger(__name__)
 

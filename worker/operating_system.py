@@ -5,7 +5,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from worker.system_files import ROOT, read_text
+from pi_cluster.worker.system_files import ROOT, read_text
 
 _MAX_NAME = 100
 

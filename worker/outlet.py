@@ -7,13 +7,13 @@ from typing import Protocol
 
 import grpc
 
-from cluster import settings, wire
-from cluster.dialing import Dialer
-from cluster.errors import ClusterError, NodeLost
-from cluster.peer import Peer
-from cluster.pulse import Pulse
-from protos import pi_cluster_pb2 as pb
-from protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.cluster import settings, wire
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.errors import ClusterError, NodeLost
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.cluster.pulse import Pulse
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 
 OnFailure = Callable[[ClusterError], None]
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import psutil
 
-from cluster.interfaces import CONTAINER_NAMES
-from protos import pi_cluster_pb2 as pb
-from worker.system_files import ROOT, entries, read_number, read_text
+from pi_cluster.cluster.interfaces import CONTAINER_NAMES
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.worker.system_files import ROOT, entries, read_number, read_text
 
 _MOST_PORTS = 32
 _MOST_ADDRESSES = 8

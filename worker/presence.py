@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.errors import StateError
+from pi_cluster.cluster.errors import StateError
 
 _LOCK_NAME = "lock"
 _MAX_LINE = 500

@@ -14,32 +14,32 @@ from pathlib import Path
 
 import grpc
 
-from cluster import discovery, settings, wire
-from cluster.advice import command
-from cluster.dialing import Dialer, PlainDialer, SecureDialer
-from cluster.errors import AccessError, ClusterError, NodeLost
-from cluster.peer import Peer, is_loopback
-from cluster.rediscovery import Rediscovering
-from cluster.roles import WORKER_RULES
-from cluster.version import VERSION
-from kernels import Engine
-from protos import pi_cluster_pb2 as pb
-from protos import pi_cluster_pb2_grpc as rpc
-from worker import machine
-from worker.allocator import map_large_blocks
-from worker.enrolment import Enrolment, enrolment_server, waits_to_join
-from worker.examination import Examiner
-from worker.guard import MAX_SILENT_STRANGERS, Guard
-from worker.host import StageHost
-from worker.identity import load_identity
-from worker.last_assignment import LastAssignment
-from worker.loading import load_stage
-from worker.membership import Membership, is_certified
-from worker.presence import Presence, present
-from worker.service import WorkerService
-from worker.serving import server_credentials
-from worker.speed import ProfileKeeper
-from worker.vault import ShardVault, shards_folder
+from pi_cluster.cluster import discovery, settings, wire
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.dialing import Dialer, PlainDialer, SecureDialer
+from pi_cluster.cluster.errors import AccessError, ClusterError, NodeLost
+from pi_cluster.cluster.peer import Peer, is_loopback
+from pi_cluster.cluster.rediscovery import Rediscovering
+from pi_cluster.cluster.roles import WORKER_RULES
+from pi_cluster.cluster.version import VERSION
+from pi_cluster.kernels import Engine
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.worker import machine
+from pi_cluster.worker.allocator import map_large_blocks
+from pi_cluster.worker.enrolment import Enrolment, enrolment_server, waits_to_join
+from pi_cluster.worker.examination import Examiner
+from pi_cluster.worker.guard import MAX_SILENT_STRANGERS, Guard
+from pi_cluster.worker.host import StageHost
+from pi_cluster.worker.identity import load_identity
+from pi_cluster.worker.last_assignment import LastAssignment
+from pi_cluster.worker.loading import load_stage
+from pi_cluster.worker.membership import Membership, is_certified
+from pi_cluster.worker.presence import Presence, present
+from pi_cluster.worker.service import WorkerService
+from pi_cluster.worker.serving import server_credentials
+from pi_cluster.worker.speed import ProfileKeeper
+from pi_cluster.worker.vault import ShardVault, shards_folder
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 
-from cluster.addresses import in_order_of_sense
-from cluster.interfaces import own_interfaces
-from cluster.peer import split_address
+from pi_cluster.cluster.addresses import in_order_of_sense
+from pi_cluster.cluster.interfaces import own_interfaces
+from pi_cluster.cluster.peer import split_address
 
 CONNECT_S = 2.0
 _NAMES_S = 3.0  # a resolver asks several servers, each for seconds

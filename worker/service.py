@@ -7,32 +7,32 @@ from typing import Any
 
 import grpc
 
-from cluster import settings, wire
-from cluster.addresses import as_seen_from
-from cluster.certification import Certification
-from cluster.dialing import Dialer
-from cluster.echo import measure_link
-from cluster.errors import ClusterError, NodeError, StoreError, SystemFailure
-from cluster.interfaces import own_interfaces
-from cluster.node import NodeClient
-from cluster.peer import Peer, told_peer
-from cluster.speed import NodeProfile
-from cluster.system_failure import system_failure
-from kernels import KernelsError
-from protos import pi_cluster_pb2 as pb
-from protos import pi_cluster_pb2_grpc as rpc
-from transformer.errors import ModelError
-from worker import board, machine
-from worker.assignment import assignment_of
-from worker.examination import Examiner
-from worker.guard import Guard
-from worker.host import StageHost
-from worker.membership import Membership
-from worker.mending import Mender
-from worker.speed import ProfileKeeper
-from worker.transfers import ShardTransfers
-from worker.vault import ShardVault
-from worker.verification import Verifier, damaged_to_wire
+from pi_cluster.cluster import settings, wire
+from pi_cluster.cluster.addresses import as_seen_from
+from pi_cluster.cluster.certification import Certification
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.echo import measure_link
+from pi_cluster.cluster.errors import ClusterError, NodeError, StoreError, SystemFailure
+from pi_cluster.cluster.interfaces import own_interfaces
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.peer import Peer, told_peer
+from pi_cluster.cluster.speed import NodeProfile
+from pi_cluster.cluster.system_failure import system_failure
+from pi_cluster.kernels import KernelsError
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.transformer.errors import ModelError
+from pi_cluster.worker import board, machine
+from pi_cluster.worker.assignment import assignment_of
+from pi_cluster.worker.examination import Examiner
+from pi_cluster.worker.guard import Guard
+from pi_cluster.worker.host import StageHost
+from pi_cluster.worker.membership import Membership
+from pi_cluster.worker.mending import Mender
+from pi_cluster.worker.speed import ProfileKeeper
+from pi_cluster.worker.transfers import ShardTransfers
+from pi_cluster.worker.vault import ShardVault
+from pi_cluster.worker.verification import Verifier, damaged_to_wire
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 import grpc
 
-from cluster.credentials import Credentials, LiveCredentials
+from pi_cluster.cluster.credentials import Credentials, LiveCredentials
 
 
 def server_credentials(live: LiveCredentials) -> grpc.ServerCredentials:

@@ -16,16 +16,22 @@ from collections.abc import Callable, Iterator, Sequence
 import grpc
 import numpy as np
 
-from cluster import settings, wire
-from cluster.errors import ClusterError, NodeError, NodeLost, SessionExpired, SessionYielded
-from cluster.silence import Silence
-from protos import pi_cluster_pb2 as pb
-from transformer.arithmetic import Array
-from transformer.sampling import top_candidates
-from transformer.stage import Chunk, Stage
-from worker.allocator import LARGE_BYTES, return_free_pages
-from worker.outlet import Outlet
-from worker.superseded import Batch, Superseded
+from pi_cluster.cluster import settings, wire
+from pi_cluster.cluster.errors import (
+    ClusterError,
+    NodeError,
+    NodeLost,
+    SessionExpired,
+    SessionYielded,
+)
+from pi_cluster.cluster.silence import Silence
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.transformer.arithmetic import Array
+from pi_cluster.transformer.sampling import top_candidates
+from pi_cluster.transformer.stage import Chunk, Stage
+from pi_cluster.worker.allocator import LARGE_BYTES, return_free_pages
+from pi_cluster.worker.outlet import Outlet
+from pi_cluster.worker.superseded import Batch, Superseded
 
 _Item = tuple[int, pb.StepMessage]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.speed import NodeProfile, Speed
-from kernels import BLOCK_COLUMNS, GROUP_ROWS, Engine, Matrix, packed_bytes
-from worker.identity import Identity, MeasuredWith, save_identity
+from pi_cluster.cluster.speed import NodeProfile, Speed
+from pi_cluster.kernels import BLOCK_COLUMNS, GROUP_ROWS, Engine, Matrix, packed_bytes
+from pi_cluster.worker.identity import Identity, MeasuredWith, save_identity
 
 _LARGE = 16_384, 7_168  # 66 MB, some thirty times the caches of a Pi
 _COPIES = 2

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.errors import NodeError
-from protos import pi_cluster_pb2 as pb
+from pi_cluster.cluster.errors import NodeError
+from pi_cluster.protos import pi_cluster_pb2 as pb
 
 MAX_MARKS = 4_096  # far above the sequences of a session; without an end, memory would have none
 

@@ -6,14 +6,14 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 
-from cluster import settings
-from cluster.dialing import Dialer
-from cluster.errors import ClusterError, NodeError
-from cluster.manifest import MAX_FILES, ShardFile
-from cluster.node import NodeClient
-from cluster.peer import Peer
-from protos import pi_cluster_pb2 as pb
-from worker.vault import ShardVault
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.errors import ClusterError, NodeError
+from pi_cluster.cluster.manifest import MAX_FILES, ShardFile
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.worker.vault import ShardVault
 
 _AT_ONCE = 8  # of the worker's calls; the others stay free for sessions and questions
 _SLOT_S = 5.0  # those who are lost are noticed sooner

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from cluster.atomic_file import PARTIAL_SUFFIX, sync_folder
-from cluster.errors import NodeError, ShardChanged, StoreError
-from cluster.manifest import MAX_FILE_BYTES, ShardFile
-from cluster.system_failure import system_failure
-from worker import disk
-from worker.arrival import Arrival
-from worker.damaged import DamagedShard, DamagedShards
-from worker.machine import free_disk_bytes
+from pi_cluster.cluster.atomic_file import PARTIAL_SUFFIX, sync_folder
+from pi_cluster.cluster.errors import NodeError, ShardChanged, StoreError
+from pi_cluster.cluster.manifest import MAX_FILE_BYTES, ShardFile
+from pi_cluster.cluster.system_failure import system_failure
+from pi_cluster.worker import disk
+from pi_cluster.worker.arrival import Arrival
+from pi_cluster.worker.damaged import DamagedShard, DamagedShards
+from pi_cluster.worker.machine import free_disk_bytes
 
 log = logging.getLogger(__name__)
 

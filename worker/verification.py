@@ -22,14 +22,14 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from io import FileIO
 
-from cluster import settings
-from cluster.errors import NodeError
-from cluster.manifest import ShardFile
-from protos import pi_cluster_pb2 as pb
-from worker.assignment import Assignment
-from worker.damaged import DamagedShard
-from worker.host import StageHost
-from worker.vault import ShardVault
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.errors import NodeError
+from pi_cluster.cluster.manifest import ShardFile
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.worker.assignment import Assignment
+from pi_cluster.worker.damaged import DamagedShard
+from pi_cluster.worker.host import StageHost
+from pi_cluster.worker.vault import ShardVault
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from benchmarks.kernels.layer_files import write_layers
 from benchmarks.kernels.peer_process import PeerError, PeerProcess
 from benchmarks.kernels.products import FEW_ROWS, Times, measure_few_rows
 from benchmarks.kernels.versus import compare_product, compare_stage
-from kernels import Engine, variants
+from pi_cluster.kernels import Engine, variants
 
 
 def main() -> None:

@@ -23,11 +23,11 @@ from benchmarks.kernels.layer_files import write_layers
 from benchmarks.kernels.layer_store import CONFIG, MIDDLE, write_store
 from benchmarks.kernels.worker_memory import PeakMemory, memory_of
 from benchmarks.workers import PLAIN, bring_up, rollout, worker
-from cluster.layer_range import LayerRange
-from coordinator.pipeline import Session, StepChunk
-from deploy.footprint import choose_limits
-from deploy.rollout import Rollout, load_stage
-from transformer.kernel_arithmetic import layer_shape
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.coordinator.pipeline import Session, StepChunk
+from pi_cluster.deploy.footprint import choose_limits
+from pi_cluster.deploy.rollout import Rollout, load_stage
+from pi_cluster.transformer.kernel_arithmetic import layer_shape
 
 _RANGES = (
     LayerRange(0, MIDDLE.start),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.kernels.layer_files import MATRICES, random_q4
-from kernels import Engine, Matrix
+from pi_cluster.kernels import Engine, Matrix
 
 Array = NDArray[np.float32]
 

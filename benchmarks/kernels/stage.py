@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.kernels import layer_files as files
-from kernels import Engine, Layers, LayerShape, LayerWeights, Matrix, Part
-from transformer.rope import rope_angles
+from pi_cluster.kernels import Engine, Layers, LayerShape, LayerWeights, Matrix, Part
+from pi_cluster.transformer.rope import rope_angles
 
 Array = NDArray[np.float32]
 

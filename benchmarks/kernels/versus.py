@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.kernels.layer_files import MATRICES, NORM_EPS, map_layer
 from benchmarks.kernels.peer_process import PeerProcess
 from benchmarks.kernels.stage import Array, Text, open_stage
-from kernels import Engine, Matrix
+from pi_cluster.kernels import Engine, Matrix
 
 MANY_ROWS = 256
 EARLY, LATE = 100, 4000

@@ -35,7 +35,7 @@ from benchmarks.pipeline import comparisons
 from benchmarks.pipeline.comparisons import ONE, SMALL, TWO, Peer
 from benchmarks.virtual.network import Network, NetworkError
 from benchmarks.workers import worker
-from deploy.embedded import embedded_store
+from pi_cluster.deploy.embedded import embedded_store
 
 _HALVES = [0, N_LAYERS // 2, N_LAYERS]
 _EMBEDDED_CUTS = [0, 11, 22, 32]

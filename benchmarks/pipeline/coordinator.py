@@ -16,15 +16,15 @@ import numpy as np
 
 from benchmarks.json_process import serve
 from benchmarks.workers import PLAIN, bring_up, rollout
-from cluster.layer_range import LayerRange
-from cluster.store import Store
-from coordinator.generation import Generation, GenerationOptions
-from coordinator.pipeline import Session
-from coordinator.scheduler import Scheduler, StepRecord
-from deploy.footprint import choose_limits
-from deploy.record import PipelineRecord
-from transformer.config import ModelConfig
-from transformer.sampling import SamplingSettings
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.store import Store
+from pi_cluster.coordinator.generation import Generation, GenerationOptions
+from pi_cluster.coordinator.pipeline import Session
+from pi_cluster.coordinator.scheduler import Scheduler, StepRecord
+from pi_cluster.deploy.footprint import choose_limits
+from pi_cluster.deploy.record import PipelineRecord
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.sampling import SamplingSettings
 
 _GREEDY = SamplingSettings(temperature=0)
 _SETTLING = 4  # tokens of each text that pass while others still begin

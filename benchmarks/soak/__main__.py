@@ -28,13 +28,13 @@ from benchmarks.kernels.machine import cpu_name
 from benchmarks.soak.memory import MOST_GROWTH_MIB, Growth, MemoryWatch, Watched, growths
 from benchmarks.soak.questions import Tally, answered_alone, ask_all, questions
 from benchmarks.workers import PLAIN
-from cluster import settings
-from coordinator.pipeline import Session
-from coordinator.scheduler import Scheduler, SchedulerSettings
-from deploy.record import PipelineRecord, load_record
-from transformer.config import ModelConfig
-from transformer.kernel_arithmetic import layer_shape
-from worker.presence import find_presence
+from pi_cluster.cluster import settings
+from pi_cluster.coordinator.pipeline import Session
+from pi_cluster.coordinator.scheduler import Scheduler, SchedulerSettings
+from pi_cluster.deploy.record import PipelineRecord, load_record
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.kernel_arithmetic import layer_shape
+from pi_cluster.worker.presence import find_presence
 
 _CLUSTER = "soak"
 _SAMPLES = 200

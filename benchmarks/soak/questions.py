@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from coordinator.generation import Generation, GenerationOptions
-from coordinator.scheduler import Scheduler
-from transformer.sampling import SamplingSettings
+from pi_cluster.coordinator.generation import Generation, GenerationOptions
+from pi_cluster.coordinator.scheduler import Scheduler
+from pi_cluster.transformer.sampling import SamplingSettings
 
 _PROMPTS, _MOST_TOKENS = 48, 16
 _CANCELLED = 0.1  # share of the requests

@@ -35,7 +35,7 @@ from benchmarks.transfer.interruptions import HandOutFailed, Outcome, interrupte
 from benchmarks.transfer.store import even_ranges, make_store
 from benchmarks.virtual.network import Network, NetworkError
 from benchmarks.workers import worker
-from cluster.store import Store
+from pi_cluster.cluster.store import Store
 
 _NODES = (1, 2, 3)  # hosts of the network; the operator's computer is host 0
 _FILES_OF_EACH = 8

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from benchmarks.workers import CLUSTER
-from cluster.authority import ClusterAuthority
-from cluster.certificates import Identity, Role
-from cluster.credentials import LiveCredentials
-from cluster.dialing import SecureDialer
-from worker.membership import install_certification, request_certificate
+from pi_cluster.cluster.authority import ClusterAuthority
+from pi_cluster.cluster.certificates import Identity, Role
+from pi_cluster.cluster.credentials import LiveCredentials
+from pi_cluster.cluster.dialing import SecureDialer
+from pi_cluster.worker.membership import install_certification, request_certificate
 
 
 def make_authority(folder: Path) -> ClusterAuthority:

@@ -16,11 +16,11 @@ from pathlib import Path
 from benchmarks.transfer.certificates import operator_dialer
 from benchmarks.transfer.store import even_ranges
 from benchmarks.workers import PLAIN, Silent, rollout
-from cluster.errors import ClusterError
-from cluster.peer import Peer
-from cluster.store import Store
-from deploy.transfer import hand_out_shards
-from transformer.stage import Limits
+from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.cluster.store import Store
+from pi_cluster.deploy.transfer import hand_out_shards
+from pi_cluster.transformer.stage import Limits
 
 _LIMITS = Limits(max_step_rows=1, max_sequences=1, context=1, cache_positions=1)
 

@@ -31,11 +31,11 @@ from benchmarks.virtual.measure import EPOCH, LIMITS, Job, load_stages, measure
 from benchmarks.virtual.pis import Board, stage_work
 from benchmarks.virtual.texts import unguessable
 from benchmarks.workers import PLAIN
-from cluster.layer_range import LayerRange
-from cluster.node import NodeClient
-from cluster.store import Store
-from coordinator.pipeline import StageAddress
-from transformer.layer import Span
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.store import Store
+from pi_cluster.coordinator.pipeline import StageAddress
+from pi_cluster.transformer.layer import Span
 
 _RANGES = (LayerRange(0, 5), LayerRange(5, 10))
 _MANY_ROWS = 64
@@ -88,7 +88,16 @@ def _pipeline(addresses: Sequence[str], store: Store) -> list[StageAddress]:
 def _real(folder: Path, core: int) -> Iterator[str]:
     """A worker as people start it, on one core."""
     data_dir = folder / f"worker-{core}"
-    command = [sys.executable, "-P", "-m", "worker", "--listen", "127.0.0.1:0", "--threads", "1"]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pi_cluster.worker",
+        "--listen",
+        "127.0.0.1:0",
+        "--threads",
+        "1",
+    ]
     command += ["--no-mdns", "--data-dir", str(data_dir)]
     everywhere = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})  # inherited by what starts meanwhile

@@ -4,12 +4,12 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.workers import PLAIN
-from coordinator.generation import GenerationOptions
-from coordinator.model import ServedModel
-from coordinator.pipeline import Session, StageAddress, StepChunk
-from coordinator.residents import CacheLimits
-from coordinator.scheduler import Scheduler
-from transformer.sampling import SamplingSettings
+from pi_cluster.coordinator.generation import GenerationOptions
+from pi_cluster.coordinator.model import ServedModel
+from pi_cluster.coordinator.pipeline import Session, StageAddress, StepChunk
+from pi_cluster.coordinator.residents import CacheLimits
+from pi_cluster.coordinator.scheduler import Scheduler
+from pi_cluster.transformer.sampling import SamplingSettings
 
 Ask = Callable[[Sequence[int], int], Iterator[int]]
 """Of a prompt and a number of tokens: as many of the likeliest answer, as they come."""

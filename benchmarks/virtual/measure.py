@@ -17,17 +17,17 @@ from typing import Self
 from benchmarks.virtual.asking import asking
 from benchmarks.virtual.mistral import BOS_ID, EOS_ID, manifest_of
 from benchmarks.workers import PLAIN
-from cluster import settings
-from cluster.layer_range import LayerRange
-from cluster.manifest import Manifest
-from cluster.node import NodeClient
-from coordinator.model import ServedModel
-from coordinator.pipeline import StageAddress
-from coordinator.residents import CacheLimits
-from protos import pi_cluster_pb2 as pb
-from transformer.cache import cache_capacity
-from transformer.config import ModelConfig
-from transformer.stage import Limits
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.manifest import Manifest
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.coordinator.model import ServedModel
+from pi_cluster.coordinator.pipeline import StageAddress
+from pi_cluster.coordinator.residents import CacheLimits
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.transformer.cache import cache_capacity
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.stage import Limits
 
 EPOCH = 1
 LIMITS = Limits(settings.MAX_STEP_ROWS, max_sequences=32, context=4096, cache_positions=32 * 4096)

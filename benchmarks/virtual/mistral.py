@@ -3,11 +3,17 @@
 import hashlib
 import math
 
-from cluster.manifest import EMBEDDING_NAME, HEAD_NAME, Manifest, ShardFile, layer_file_name
-from kernels import packed_bytes
-from transformer.config import ModelConfig
-from transformer.formats import WeightFormats, tensor_format
-from transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
+from pi_cluster.cluster.manifest import (
+    EMBEDDING_NAME,
+    HEAD_NAME,
+    Manifest,
+    ShardFile,
+    layer_file_name,
+)
+from pi_cluster.kernels import packed_bytes
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.formats import WeightFormats, tensor_format
+from pi_cluster.transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
 
 BOS_ID, EOS_ID = 1, 2
 

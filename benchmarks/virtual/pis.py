@@ -14,13 +14,13 @@ tokens/s, one Pi 4B 0.76. Llama 3.1 8B by Ollama (ai-benchmarks, issue 7): one P
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cluster.layer_range import LayerRange
-from cluster.manifest import Manifest
-from transformer.config import ModelConfig
-from transformer.kernel_arithmetic import layer_shape
-from transformer.layer import Span
-from transformer.shapes import head_shapes, layer_shapes
-from transformer.stage import Limits
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.manifest import Manifest
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.kernel_arithmetic import layer_shape
+from pi_cluster.transformer.layer import Span
+from pi_cluster.transformer.shapes import head_shapes, layer_shapes
+from pi_cluster.transformer.stage import Limits
 
 SIMULATED = "SIMULATED: virtual Pis that wait as long as a Pi would compute; no Pi was measured"
 

@@ -16,19 +16,19 @@ import grpc
 from benchmarks.virtual.pis import Board
 from benchmarks.virtual.stage import VirtualLoader
 from benchmarks.workers import PLAIN
-from cluster import settings, wire
-from cluster.speed import NodeProfile, Speed
-from cluster.version import VERSION
-from kernels import Engine
-from protos import pi_cluster_pb2 as pb
-from protos import pi_cluster_pb2_grpc as rpc
-from worker.examination import Examiner
-from worker.host import StageHost
-from worker.identity import Identity, MeasuredWith
-from worker.machine import Memory
-from worker.service import WorkerService
-from worker.speed import ProfileKeeper
-from worker.vault import ShardVault
+from pi_cluster.cluster import settings, wire
+from pi_cluster.cluster.speed import NodeProfile, Speed
+from pi_cluster.cluster.version import VERSION
+from pi_cluster.kernels import Engine
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.worker.examination import Examiner
+from pi_cluster.worker.host import StageHost
+from pi_cluster.worker.identity import Identity, MeasuredWith
+from pi_cluster.worker.machine import Memory
+from pi_cluster.worker.service import WorkerService
+from pi_cluster.worker.speed import ProfileKeeper
+from pi_cluster.worker.vault import ShardVault
 
 _CALLS_AT_ONCE = 16
 

@@ -2,15 +2,15 @@
 
 import click
 
-from cluster import settings
-from cluster.advice import command
-from cluster.authority import ClusterAuthority
-from cluster.certificates import Role
-from deploy import screen
-from deploy.calling import dialer_for
-from deploy.commands.options import cluster_option, nodes_option
-from deploy.membership import rotate as rotate_authority
-from deploy.record import changing
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.authority import ClusterAuthority
+from pi_cluster.cluster.certificates import Role
+from pi_cluster.deploy import screen
+from pi_cluster.deploy.calling import dialer_for
+from pi_cluster.deploy.commands.options import cluster_option, nodes_option
+from pi_cluster.deploy.membership import rotate as rotate_authority
+from pi_cluster.deploy.record import changing
 
 
 @click.group()

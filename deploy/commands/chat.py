@@ -6,21 +6,21 @@ from functools import partial
 
 import click
 
-from cluster.errors import ClusterError
-from coordinator.generation import GenerationOptions
-from coordinator.text_model import Message
-from deploy.answering import Pipeline, Question, answer, print_timings
-from deploy.calling import dialer_to_ask
-from deploy.commands.options import (
+from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.coordinator.generation import GenerationOptions
+from pi_cluster.coordinator.text_model import Message
+from pi_cluster.deploy.answering import Pipeline, Question, answer, print_timings
+from pi_cluster.deploy.calling import dialer_to_ask
+from pi_cluster.deploy.commands.options import (
     cluster_option,
     generation_options,
     stop_option,
     wait_option,
 )
-from deploy.leading_out import add_way_out, leading_out, with_notes
-from deploy.record import PipelineRecord, load_record
-from deploy.screen import notes, stream
-from transformer.errors import ModelError
+from pi_cluster.deploy.leading_out import add_way_out, leading_out, with_notes
+from pi_cluster.deploy.record import PipelineRecord, load_record
+from pi_cluster.deploy.screen import notes, stream
+from pi_cluster.transformer.errors import ModelError
 
 _HELP = """\
 /help    show this

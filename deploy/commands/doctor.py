@@ -7,22 +7,22 @@ from typing import Any
 
 import click
 
-from cluster import settings
-from cluster.dialing import Dialer
-from cluster.errors import NodeError, NodeLost
-from cluster.peer import Peer
-from cluster.shown import shown_line
-from deploy import screen
-from deploy.calling import dialer_for
-from deploy.commands.options import cluster_option, insecure_option, nodes_option
-from deploy.commands.verify import node_bars
-from deploy.doctor_table import fact_tables, findings_text, own_line
-from deploy.examining import gather_facts, was_insecure
-from deploy.facts import ClusterFacts, Examined, Silent
-from deploy.findings import Finding, Severity
-from deploy.judgement import judge
-from deploy.message_json import to_json
-from deploy.verifying import verify_nodes
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.errors import NodeError, NodeLost
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.cluster.shown import shown_line
+from pi_cluster.deploy import screen
+from pi_cluster.deploy.calling import dialer_for
+from pi_cluster.deploy.commands.options import cluster_option, insecure_option, nodes_option
+from pi_cluster.deploy.commands.verify import node_bars
+from pi_cluster.deploy.doctor_table import fact_tables, findings_text, own_line
+from pi_cluster.deploy.examining import gather_facts, was_insecure
+from pi_cluster.deploy.facts import ClusterFacts, Examined, Silent
+from pi_cluster.deploy.findings import Finding, Severity
+from pi_cluster.deploy.judgement import judge
+from pi_cluster.deploy.message_json import to_json
+from pi_cluster.deploy.verifying import verify_nodes
 
 
 @click.command()

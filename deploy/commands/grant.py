@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from cluster import settings
-from cluster.advice import command, line
-from cluster.authority import ClusterAuthority
-from deploy import screen
-from deploy.commands.options import cluster_option
-from deploy.grants import accept_grant, make_grant, read_grant, write_grant
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.advice import command, line
+from pi_cluster.cluster.authority import ClusterAuthority
+from pi_cluster.deploy import screen
+from pi_cluster.deploy.commands.options import cluster_option
+from pi_cluster.deploy.grants import accept_grant, make_grant, read_grant, write_grant
 
 
 @click.command()

@@ -2,11 +2,11 @@
 
 import click
 
-from cluster import settings
-from cluster.advice import command
-from cluster.authority import ClusterAuthority
-from deploy import screen
-from deploy.commands.options import cluster_option
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.authority import ClusterAuthority
+from pi_cluster.deploy import screen
+from pi_cluster.deploy.commands.options import cluster_option
 
 
 @click.command()

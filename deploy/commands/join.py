@@ -5,15 +5,15 @@ from pathlib import Path
 
 import click
 
-from cluster import settings
-from cluster.advice import command
-from cluster.peer import split_address
-from deploy import local_service, screen
-from deploy.commands.options import cluster_option
-from deploy.service import WorkerCommand
-from worker.cli import node_options, serve
-from worker.enrolment import save_token
-from worker.process import WorkerOptions
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.peer import split_address
+from pi_cluster.deploy import local_service, screen
+from pi_cluster.deploy.commands.options import cluster_option
+from pi_cluster.deploy.service import WorkerCommand
+from pi_cluster.worker.cli import node_options, serve
+from pi_cluster.worker.enrolment import save_token
+from pi_cluster.worker.process import WorkerOptions
 
 _MAX_TOKEN_BYTES = 1_000
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from cluster import settings
-from cluster.advice import command
-from cluster.errors import StateError
-from deploy import local_service, screen
-from deploy.commands.options import cluster_option
-from deploy.remote import coordinator, layout
-from worker.leaving import Joined, find_joined, forget_node
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.errors import StateError
+from pi_cluster.deploy import local_service, screen
+from pi_cluster.deploy.commands.options import cluster_option
+from pi_cluster.deploy.remote import coordinator, layout
+from pi_cluster.worker.leaving import Joined, find_joined, forget_node
 
 
 @click.command()

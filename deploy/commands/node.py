@@ -4,16 +4,16 @@ import datetime
 
 import click
 
-from cluster import settings
-from cluster.advice import command
-from cluster.authority import ClusterAuthority
-from cluster.errors import AccessError
-from cluster.ledger import Issued
-from deploy import screen
-from deploy.calling import dialer_for
-from deploy.commands.options import cluster_option, nodes_option
-from deploy.membership import find_members, tell
-from deploy.record import changing
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.authority import ClusterAuthority
+from pi_cluster.cluster.errors import AccessError
+from pi_cluster.cluster.ledger import Issued
+from pi_cluster.deploy import screen
+from pi_cluster.deploy.calling import dialer_for
+from pi_cluster.deploy.commands.options import cluster_option, nodes_option
+from pi_cluster.deploy.membership import find_members, tell
+from pi_cluster.deploy.record import changing
 
 
 @click.group()

@@ -10,10 +10,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from cluster import settings
-from coordinator.generation import GenerationOptions
-from deploy.patience import DEFAULT_WAIT_S
-from transformer.sampling import SamplingSettings
+from pi_cluster.cluster import settings
+from pi_cluster.coordinator.generation import GenerationOptions
+from pi_cluster.deploy.patience import DEFAULT_WAIT_S
+from pi_cluster.transformer.sampling import SamplingSettings
 
 Command = Callable[..., Any]
 

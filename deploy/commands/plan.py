@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from cluster import settings
-from cluster.objective import Objective
-from deploy import screen
-from deploy.admission import admit_waiting
-from deploy.as_before import open_store, what_is_up
-from deploy.calling import dialer_for
-from deploy.commands.options import (
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.objective import Objective
+from pi_cluster.deploy import screen
+from pi_cluster.deploy.admission import admit_waiting
+from pi_cluster.deploy.as_before import open_store, what_is_up
+from pi_cluster.deploy.calling import dialer_for
+from pi_cluster.deploy.commands.options import (
     cluster_option,
     context_option,
     insecure_option,
@@ -21,12 +21,12 @@ from deploy.commands.options import (
     nodes_option,
     texts_option,
 )
-from deploy.footprint import choose_limits, model_footprint
-from deploy.nodes import Node, named_or_found
-from deploy.plan_table import context_note, expected, plan_table
-from deploy.planning import Planner, Predicted
-from deploy.up_call import UpCall
-from transformer.config import ModelConfig
+from pi_cluster.deploy.footprint import choose_limits, model_footprint
+from pi_cluster.deploy.nodes import Node, named_or_found
+from pi_cluster.deploy.plan_table import context_note, expected, plan_table
+from pi_cluster.deploy.planning import Planner, Predicted
+from pi_cluster.deploy.up_call import UpCall
+from pi_cluster.transformer.config import ModelConfig
 
 
 @click.command()

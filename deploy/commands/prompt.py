@@ -7,20 +7,20 @@ from typing import Any
 
 import click
 
-from coordinator.generation import GenerationOptions
-from coordinator.text_model import TextModel
-from deploy.answering import Answered, Pipeline, Question, answer, print_timings
-from deploy.calling import dialer_to_ask
-from deploy.commands.options import (
+from pi_cluster.coordinator.generation import GenerationOptions
+from pi_cluster.coordinator.text_model import TextModel
+from pi_cluster.deploy.answering import Answered, Pipeline, Question, answer, print_timings
+from pi_cluster.deploy.calling import dialer_to_ask
+from pi_cluster.deploy.commands.options import (
     cluster_option,
     generation_options,
     stop_option,
     wait_option,
 )
-from deploy.leading_out import leading_out
-from deploy.record import load_record
-from deploy.screen import INTERRUPTED, note, notes, stream
-from transformer.errors import PromptError
+from pi_cluster.deploy.leading_out import leading_out
+from pi_cluster.deploy.record import load_record
+from pi_cluster.deploy.screen import INTERRUPTED, note, notes, stream
+from pi_cluster.transformer.errors import PromptError
 
 _MAX_PROMPT_BYTES = 16 << 20
 

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from cluster import settings
-from cluster.advice import line
-from cluster.manifest import WEIGHTS
-from deploy import screen
-from kernels import Engine
-from shard_tool.convert import shard as shard_checkpoint
-from transformer.config import ModelConfig
-from transformer.formats import WeightFormats, kept_in_f16
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.advice import line
+from pi_cluster.cluster.manifest import WEIGHTS
+from pi_cluster.deploy import screen
+from pi_cluster.kernels import Engine
+from pi_cluster.shard_tool.convert import shard as shard_checkpoint
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.formats import WeightFormats, kept_in_f16
 
 
 @click.command()

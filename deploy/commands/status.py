@@ -14,23 +14,29 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from cluster.dialing import Dialer
-from cluster.errors import ClusterError, StateError
-from cluster.node import NodeClient
-from coordinator.pipeline import StageAddress
-from deploy import screen
-from deploy.access import still_insecure
-from deploy.advice import up_anew
-from deploy.calling import dialer_for, dialer_to_ask
-from deploy.commands.options import ask_password, cluster_option, sudo_password_option
-from deploy.fleet import purge_hosts
-from deploy.host_record import load_hosts
-from deploy.known_nodes import forget_nodes
-from deploy.leading_out import way_out
-from deploy.local_workers import stop_local_workers, why_ended
-from deploy.record import PipelineRecord, changing, forget_record, load_record
-from deploy.status_view import pipeline_rate, status_json, status_line, status_table, troubles
-from deploy.watching import PipelineWatch, StageLook
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.errors import ClusterError, StateError
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.coordinator.pipeline import StageAddress
+from pi_cluster.deploy import screen
+from pi_cluster.deploy.access import still_insecure
+from pi_cluster.deploy.advice import up_anew
+from pi_cluster.deploy.calling import dialer_for, dialer_to_ask
+from pi_cluster.deploy.commands.options import ask_password, cluster_option, sudo_password_option
+from pi_cluster.deploy.fleet import purge_hosts
+from pi_cluster.deploy.host_record import load_hosts
+from pi_cluster.deploy.known_nodes import forget_nodes
+from pi_cluster.deploy.leading_out import way_out
+from pi_cluster.deploy.local_workers import stop_local_workers, why_ended
+from pi_cluster.deploy.record import PipelineRecord, changing, forget_record, load_record
+from pi_cluster.deploy.status_view import (
+    pipeline_rate,
+    status_json,
+    status_line,
+    status_table,
+    troubles,
+)
+from pi_cluster.deploy.watching import PipelineWatch, StageLook
 
 _RATE_S = 0.5  # between the two looks that a rate takes
 _WATCH_TIMEOUT_S = 2.0  # a node that does not answer may not hold up the others for longer

@@ -5,15 +5,15 @@ import re
 
 import click
 
-from cluster import settings
-from cluster.advice import command
-from cluster.authority import ClusterAuthority
-from cluster.errors import AccessError
-from cluster.tokens import TokenBook
-from cluster.version import VERSION
-from deploy import screen
-from deploy.cloud_init import user_data
-from deploy.commands.options import cluster_option
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.authority import ClusterAuthority
+from pi_cluster.cluster.errors import AccessError
+from pi_cluster.cluster.tokens import TokenBook
+from pi_cluster.cluster.version import VERSION
+from pi_cluster.deploy import screen
+from pi_cluster.deploy.cloud_init import user_data
+from pi_cluster.deploy.commands.options import cluster_option
 
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400}
 _LONGEST_S = 30 * 86_400

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import click
 
-from cluster.advice import command
-from cluster.dialing import Dialer
-from cluster.errors import ClusterError, NodeError, PipelineBusy, StaleEpoch
-from cluster.objective import Objective
-from cluster.store import Store
-from deploy import screen
-from deploy.admission import admit_waiting
-from deploy.as_before import open_store, what_is_up
-from deploy.bootstrap import Result
-from deploy.calling import dialer_for
-from deploy.commands.options import (
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.errors import ClusterError, NodeError, PipelineBusy, StaleEpoch
+from pi_cluster.cluster.objective import Objective
+from pi_cluster.cluster.store import Store
+from pi_cluster.deploy import screen
+from pi_cluster.deploy.admission import admit_waiting
+from pi_cluster.deploy.as_before import open_store, what_is_up
+from pi_cluster.deploy.bootstrap import Result
+from pi_cluster.deploy.calling import dialer_for
+from pi_cluster.deploy.commands.options import (
     ask_password,
     cluster_option,
     context_option,
@@ -28,24 +28,24 @@ from deploy.commands.options import (
     texts_option,
     wheels_option,
 )
-from deploy.fleet import SetupOptions, bring_grants, set_up_hosts, tell_failures
-from deploy.footprint import choose_limits
-from deploy.host_record import load_hosts
-from deploy.hosts import read_hosts
-from deploy.known_nodes import remember_nodes
-from deploy.leading_out import after_a_try
-from deploy.nodes import Node
-from deploy.offered_nodes import named_nodes, nodes_as_before, with_announced
-from deploy.plan_table import context_note, expected, plan_table
-from deploy.record import (
+from pi_cluster.deploy.fleet import SetupOptions, bring_grants, set_up_hosts, tell_failures
+from pi_cluster.deploy.footprint import choose_limits
+from pi_cluster.deploy.host_record import load_hosts
+from pi_cluster.deploy.hosts import read_hosts
+from pi_cluster.deploy.known_nodes import remember_nodes
+from pi_cluster.deploy.leading_out import after_a_try
+from pi_cluster.deploy.nodes import Node
+from pi_cluster.deploy.offered_nodes import named_nodes, nodes_as_before, with_announced
+from pi_cluster.deploy.plan_table import context_note, expected, plan_table
+from pi_cluster.deploy.record import (
     PipelineRecord,
     changing,
     prepare_record,
     put_in_place,
     save_record,
 )
-from deploy.renewal import renew_certificates
-from deploy.rollout import (
+from pi_cluster.deploy.renewal import renew_certificates
+from pi_cluster.deploy.rollout import (
     Rollout,
     is_running,
     load_stages,
@@ -55,9 +55,9 @@ from deploy.rollout import (
     try_pipeline,
     unload_left_out,
 )
-from deploy.transfer import Moved, hand_out_shards
-from deploy.up_call import UpCall
-from transformer.config import ModelConfig
+from pi_cluster.deploy.transfer import Moved, hand_out_shards
+from pi_cluster.deploy.up_call import UpCall
+from pi_cluster.transformer.config import ModelConfig
 
 
 @click.command()

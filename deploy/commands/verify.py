@@ -6,19 +6,19 @@ from pathlib import Path
 import click
 from rich.progress import Progress
 
-from cluster.advice import command
-from cluster.dialing import Dialer
-from cluster.errors import StoreError
-from cluster.peer import Peer
-from cluster.store import Store
-from deploy import screen
-from deploy.calling import dialer_for
-from deploy.commands.options import cluster_option, insecure_option
-from deploy.examining import was_insecure
-from deploy.nodes import named_or_found
-from deploy.record import has_record, load_record
-from deploy.verifying import OnProgress, Verified, verify_nodes
-from protos import pi_cluster_pb2 as pb
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.dialing import Dialer
+from pi_cluster.cluster.errors import StoreError
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.cluster.store import Store
+from pi_cluster.deploy import screen
+from pi_cluster.deploy.calling import dialer_for
+from pi_cluster.deploy.commands.options import cluster_option, insecure_option
+from pi_cluster.deploy.examining import was_insecure
+from pi_cluster.deploy.nodes import named_or_found
+from pi_cluster.deploy.record import has_record, load_record
+from pi_cluster.deploy.verifying import OnProgress, Verified, verify_nodes
+from pi_cluster.protos import pi_cluster_pb2 as pb
 
 _ALL = "all"
 

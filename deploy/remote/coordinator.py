@@ -6,8 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from deploy.remote import files, layout
-from deploy.remote.layout import Failure, command
+from pi_cluster.deploy.remote import files, layout
+from pi_cluster.deploy.remote.layout import Failure, command
 
 COMMAND = Path("/usr/local/bin/pi-cluster")
 
@@ -39,7 +39,7 @@ def known_record(cluster: str) -> str:
 def accept(cluster: str, grant: str) -> None:
     """Take up a grant as this user."""
     python = str(layout.current(cluster) / "bin" / "python")
-    command(python, "-P", "-m", "deploy", "accept", "/dev/stdin", stdin=grant)
+    command(python, "-P", "-m", "pi_cluster.deploy", "accept", "/dev/stdin", stdin=grant)
 
 
 def forget(cluster: str) -> None:

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deploy.remote import files, framing, layout
-from deploy.remote.layout import Failure
+from pi_cluster.deploy.remote import files, framing, layout
+from pi_cluster.deploy.remote.layout import Failure
 
 _MARKER = "complete.json"
 _PIP_TIMEOUT_S = 900  # a Pi 3 with a slow card

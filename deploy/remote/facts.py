@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from deploy.remote import files, layout, service
+from pi_cluster.deploy.remote import files, layout, service
 
 _MAX_TEXT = 1 << 16
 _THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")

@@ -11,8 +11,17 @@ import time
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from deploy.remote import coordinator, environments, facts, files, framing, layout, purge, service
-from deploy.remote.layout import Failure
+from pi_cluster.deploy.remote import (
+    coordinator,
+    environments,
+    facts,
+    files,
+    framing,
+    layout,
+    purge,
+    service,
+)
+from pi_cluster.deploy.remote.layout import Failure
 
 Operation = Callable[..., Any]
 

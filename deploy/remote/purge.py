@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import pwd
 
-from deploy.remote import coordinator, files, layout
-from deploy.remote.layout import command
+from pi_cluster.deploy.remote import coordinator, files, layout
+from pi_cluster.deploy.remote.layout import command
 
 
 def purge(cluster: str, data_parent: str) -> None:

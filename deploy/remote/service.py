@@ -8,8 +8,8 @@ import pwd
 from pathlib import Path
 from typing import Any
 
-from deploy.remote import files, layout
-from deploy.remote.layout import Failure, command
+from pi_cluster.deploy.remote import files, layout
+from pi_cluster.deploy.remote.layout import Failure, command
 
 _JOURNAL_LINES = 12
 _MAX_TEXT = 1 << 16

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from cluster.addresses import without_scope
-from cluster.advice import command
-from cluster.peer import is_loopback, split_address
-from deploy.facts import ClusterFacts, Examined
-from deploy.findings import THIS_MACHINE, Finding, note, problem, warning
+from pi_cluster.cluster.addresses import without_scope
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.peer import is_loopback, split_address
+from pi_cluster.deploy.facts import ClusterFacts, Examined
+from pi_cluster.deploy.findings import THIS_MACHINE, Finding, note, problem, warning
 
 SLOW_TWIN = 0.75  # of the fastest of the same model: more than cards, cables and air explain
 SOON_S = 14 * 86_400  # a certificate that ends within two weeks wants an `up` before that

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from deploy.facts import ClusterFacts, Examined
-from deploy.findings import THIS_MACHINE, Finding, Severity, problem, warning
-from deploy.screen import size
+from pi_cluster.deploy.facts import ClusterFacts, Examined
+from pi_cluster.deploy.findings import THIS_MACHINE, Finding, Severity, problem, warning
+from pi_cluster.deploy.screen import size
 
 LEAST_FREE_DISK_BYTES = 200 << 20  # logs and updates fill that in days, and then services stop
 LOW_DISK_BYTES = 1 << 30  # a quarter of a 7B in q4, which the next `up` may want to move

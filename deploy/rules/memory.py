@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from cluster.advice import command
-from deploy.facts import Examined
-from deploy.findings import Finding, problem, warning
-from deploy.screen import size
+from pi_cluster.cluster.advice import command
+from pi_cluster.deploy.facts import Examined
+from pi_cluster.deploy.findings import Finding, problem, warning
+from pi_cluster.deploy.screen import size
 
 LEAST_BYTES = 800 << 20  # a Pi of 1 GB tells about 900 MiB; one of 512 MB has room for no 7B layer
 LEAST_FREE_BYTES = 100 << 20  # less, and pages of mapped weights are read from disk again and again

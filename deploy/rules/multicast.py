@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from deploy.facts import ClusterFacts, Examined
-from deploy.findings import THIS_MACHINE, Finding, warning
+from pi_cluster.deploy.facts import ClusterFacts, Examined
+from pi_cluster.deploy.findings import THIS_MACHINE, Finding, warning
 
 _FIREWALL = "sudo ufw allow 5353/udp"
 _NAME_THEM = "or name the nodes with --nodes HOST:PORT,..., which needs no mDNS"

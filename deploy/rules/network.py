@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from deploy.facts import Examined
-from deploy.findings import Finding, note, warning
-from protos import pi_cluster_pb2 as pb
+from pi_cluster.deploy.facts import Examined
+from pi_cluster.deploy.findings import Finding, note, warning
+from pi_cluster.protos import pi_cluster_pb2 as pb
 
 GIGABIT = 1_000  # megabits per second
 # Two or three changes belong to every boot; a sound link has no more of them.

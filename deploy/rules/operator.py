@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from cluster.advice import command
-from deploy.facts import ClusterFacts
-from deploy.findings import THIS_MACHINE, Finding, note, problem, warning
-from deploy.rules.hardware import LEAST_FREE_DISK_BYTES, LOW_DISK_BYTES
-from deploy.screen import size
+from pi_cluster.cluster.advice import command
+from pi_cluster.deploy.facts import ClusterFacts
+from pi_cluster.deploy.findings import THIS_MACHINE, Finding, note, problem, warning
+from pi_cluster.deploy.rules.hardware import LEAST_FREE_DISK_BYTES, LOW_DISK_BYTES
+from pi_cluster.deploy.screen import size
 
 
 def ssh(facts: ClusterFacts) -> Iterator[Finding]:

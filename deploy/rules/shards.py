@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from cluster.settings import VERIFY_DAYS
-from deploy.facts import Examined
-from deploy.findings import Finding, problem, warning
-from deploy.screen import ago
+from pi_cluster.cluster.settings import VERIFY_DAYS
+from pi_cluster.deploy.facts import Examined
+from pi_cluster.deploy.findings import Finding, problem, warning
+from pi_cluster.deploy.screen import ago
 
 _DAY_S = 86_400
 LONG_UNVERIFIED_S = 2 * VERIFY_DAYS * _DAY_S  # one round was missed, and that is no weekend

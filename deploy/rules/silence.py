@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from cluster.advice import command
-from cluster.errors import VersionError
-from cluster.peer import is_loopback
-from deploy.facts import ClusterFacts, HostService, Silent
-from deploy.findings import Finding, problem
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.errors import VersionError
+from pi_cluster.cluster.peer import is_loopback
+from pi_cluster.deploy.facts import ClusterFacts, HostService, Silent
+from pi_cluster.deploy.findings import Finding, problem
 
 
 def silent_nodes(facts: ClusterFacts) -> Iterator[Finding]:

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from deploy.facts import Examined
-from deploy.findings import Finding, note, problem, warning
+from pi_cluster.deploy.facts import Examined
+from pi_cluster.deploy.findings import Finding, note, problem, warning
 
 OLDEST_DEBIAN = 12  # the first one whose Python, 3.11, can run pi-cluster
 OLDEST_UBUNTU = 22  # 20.04 gets no more standard updates since May 2025

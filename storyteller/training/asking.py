@@ -3,9 +3,9 @@
 import random
 import re
 
-from storyteller.training.cast import Cast
-from storyteller.training.lists import ANSWERS, HEROES, LISTS, THINGS, UNANSWERABLE
-from storyteller.training.patterns import with_article
+from pi_cluster.storyteller.training.cast import Cast
+from pi_cluster.storyteller.training.lists import ANSWERS, HEROES, LISTS, THINGS, UNANSWERABLE
+from pi_cluster.storyteller.training.patterns import with_article
 
 ASK = (
     "Please tell me a {story} about {what}.",

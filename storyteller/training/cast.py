@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from storyteller.training.lists import (
+from pi_cluster.storyteller.training.lists import (
     CHARACTERS,
     HEROES,
     LISTS,
@@ -14,7 +14,7 @@ from storyteller.training.lists import (
     THINGS,
     Hero,
 )
-from storyteller.training.patterns import invent_word, with_article
+from pi_cluster.storyteller.training.patterns import invent_word, with_article
 
 LONG_PLOTS = ("search", "search", "owner", "mend", "journey", "journey")  # they can be drawn out
 

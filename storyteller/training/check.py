@@ -14,9 +14,9 @@ import sentencepiece
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 
-from storyteller.training.data import BOS, END_INST, EOS, INST, validation_rows
-from storyteller.training.model import VOCAB_SIZE
-from storyteller.training.sample import REQUESTS
+from pi_cluster.storyteller.training.data import BOS, END_INST, EOS, INST, validation_rows
+from pi_cluster.storyteller.training.model import VOCAB_SIZE
+from pi_cluster.storyteller.training.sample import REQUESTS
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # transformers reads it when it is imported
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import sentencepiece
 import torch
 
-from storyteller.training.generate import Document, Generator
-from storyteller.training.model import VOCAB_SIZE
+from pi_cluster.storyteller.training.generate import Document, Generator
+from pi_cluster.storyteller.training.model import VOCAB_SIZE
 
 BOS, EOS, INST, END_INST = 1, 2, 3, 4
 DOCUMENTS_PER_REFILL = 300

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from storyteller.training.data import BOS, END_INST, EOS, INST
-from storyteller.training.model import (
+from pi_cluster.storyteller.training.data import BOS, END_INST, EOS, INST
+from pi_cluster.storyteller.training.model import (
     DIM,
     HEAD_DIM,
     HIDDEN_DIM,

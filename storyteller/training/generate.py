@@ -13,8 +13,8 @@ import argparse
 import json
 import random
 
-from storyteller.training.asking import ask_for_story, ask_question
-from storyteller.training.story import write_story
+from pi_cluster.storyteller.training.asking import ask_for_story, ask_question
+from pi_cluster.storyteller.training.story import write_story
 
 Document = list[tuple[str, str]]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from storyteller.training.model import DIM, HIDDEN_DIM, KEY_ROWS, QUERY_ROWS, Model
+from pi_cluster.storyteller.training.model import DIM, HIDDEN_DIM, KEY_ROWS, QUERY_ROWS, Model
 
 MUON_MOMENTUM, MUON_WEIGHT_DECAY = 0.95, 0.05
 ADAM_BETAS, ADAM_EPS, ADAM_MAX_NORM = (0.9, 0.98), 1e-8, 1.0

@@ -4,7 +4,7 @@ import random
 import re
 from collections.abc import Mapping
 
-from storyteller.training.lists import LISTS
+from pi_cluster.storyteller.training.lists import LISTS
 
 ALTERNATIVES = re.compile(r"\[([^\[\]]*)\]")
 SLOT = re.compile(r"\{(\w+)\}")

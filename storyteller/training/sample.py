@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 from torch import Tensor
 
-from storyteller.training.data import BOS, END_INST, EOS, INST
-from storyteller.training.model import (
+from pi_cluster.storyteller.training.data import BOS, END_INST, EOS, INST
+from pi_cluster.storyteller.training.model import (
     DIM,
     GROUP,
     HEAD_DIM,

@@ -3,9 +3,9 @@
 import random
 import re
 
-from storyteller.training.cast import Cast, draw_cast, toward
-from storyteller.training.lists import CHARACTERS, LISTS, PHRASES, PLACES, PLOTS
-from storyteller.training.patterns import capitalise_sentences, expand, with_article
+from pi_cluster.storyteller.training.cast import Cast, draw_cast, toward
+from pi_cluster.storyteller.training.lists import CHARACTERS, LISTS, PHRASES, PLACES, PLOTS
+from pi_cluster.storyteller.training.patterns import capitalise_sentences, expand, with_article
 
 FIRST_MET = 2  # index among the cast's others; 0 and 1 have a part of their own
 IN_TURN = ("First", "Then", "Next", "After that")

@@ -24,9 +24,9 @@ import torch.multiprocessing
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 from torch import Tensor
 
-from storyteller.training.data import Rows, train_tokenizer, validation_rows
-from storyteller.training.export import export
-from storyteller.training.model import (
+from pi_cluster.storyteller.training.data import Rows, train_tokenizer, validation_rows
+from pi_cluster.storyteller.training.export import export
+from pi_cluster.storyteller.training.model import (
     N_LAYERS,
     N_LAYERS_SMALL,
     VOCAB_SIZE,
@@ -34,7 +34,7 @@ from storyteller.training.model import (
     grow,
     untie,
 )
-from storyteller.training.optimiser import Optimiser
+from pi_cluster.storyteller.training.optimiser import Optimiser
 
 WARMUP_STEPS = 80
 LOG_EVERY = 50

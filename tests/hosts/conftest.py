@@ -2,8 +2,8 @@
 
 import pytest
 
-import storyteller
 from benchmarks.virtual.network import Network
+from pi_cluster import storyteller
 from tests.stores import shard
 from tests.testbed.operator_host import Operator
 

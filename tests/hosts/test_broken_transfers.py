@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pytest
 
 from benchmarks.virtual.network import Network
-from cluster.store import Store
-from deploy.screen import size
+from pi_cluster.cluster.store import Store
+from pi_cluster.deploy.screen import size
 from tests.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.cluster_process import eventually
 from tests.hosts.wheels import bring_wheels

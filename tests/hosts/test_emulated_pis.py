@@ -49,7 +49,9 @@ def pi(network, tmp_path_factory):
 def test_the_wheel_needs_no_compiler_and_takes_the_best_kernels(pi, suite, processor, variants):
     with pi(1, suite, processor) as emulated:
         assert emulated.run("sh", "-c", "command -v cc gcc g++ make cmake").out == ""
-        said = emulated.run("python3", "-c", "import kernels; print(kernels.variants())")
+        said = emulated.run(
+            "python3", "-c", "from pi_cluster import kernels; print(kernels.variants())"
+        )
         assert (said.code, said.err) == (0, "")
         assert ast.literal_eval(said.out) == variants
 

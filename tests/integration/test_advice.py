@@ -9,9 +9,9 @@ from unittest import mock
 
 import pytest
 
-from cluster import settings
-from cluster.authority import ClusterAuthority
-from deploy.local_workers import log_file
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.authority import ClusterAuthority
+from pi_cluster.deploy.local_workers import log_file
 from tests.authorities import certify_node
 from tests.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.cluster_process import COMMAND, Cluster, processes_of

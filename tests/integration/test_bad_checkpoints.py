@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.errors import CheckpointError
+from pi_cluster.cluster.errors import CheckpointError
+from pi_cluster.transformer.errors import UnsupportedModel
 from tests.checkpoints import (
     random_weights,
     small_config,
@@ -12,7 +13,6 @@ from tests.checkpoints import (
     write_hugging_face_checkpoint,
 )
 from tests.stores import shard
-from transformer.errors import UnsupportedModel
 
 SMALL = small_config()
 

@@ -8,15 +8,15 @@ import signal
 import psutil
 import pytest
 
-import storyteller
-from cluster import settings
-from cluster.authority import ClusterAuthority
-from cluster.certificates import Role, utc_now
-from cluster.credentials import load_credentials
-from cluster.dialing import SecureDialer
-from cluster.errors import AccessError
-from cluster.node import NodeClient
-from deploy.membership import find_members, reissue, rotate, tell
+from pi_cluster import storyteller
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.authority import ClusterAuthority
+from pi_cluster.cluster.certificates import Role, utc_now
+from pi_cluster.cluster.credentials import load_credentials
+from pi_cluster.cluster.dialing import SecureDialer
+from pi_cluster.cluster.errors import AccessError
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.deploy.membership import find_members, reissue, rotate, tell
 from tests.authorities import live
 from tests.cluster_process import Cluster
 from tests.stores import shard
@@ -122,7 +122,7 @@ def test_whatever_is_called_renews_certificates_past_half_of_their_life(home, mo
 
     with home.environment(), monkeypatch.context() as earlier:
         long_ago = utc_now() - datetime.timedelta(days=200)
-        earlier.setattr("cluster.authority.utc_now", lambda: long_ago)
+        earlier.setattr("pi_cluster.cluster.authority.utc_now", lambda: long_ago)
         authority, dialer = home.authority, home.dialer
         members = find_members(authority, dialer)
         assert tell(members, lambda c, node: reissue(authority, c, node), dialer) == []

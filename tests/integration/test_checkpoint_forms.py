@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from cluster.errors import CheckpointError
-from shard_tool.checkpoint import open_checkpoint
+from pi_cluster.cluster.errors import CheckpointError
+from pi_cluster.shard_tool.checkpoint import open_checkpoint
 from tests.checkpoints import (
     small_config,
     write_consolidated_checkpoint,

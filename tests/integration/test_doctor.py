@@ -5,9 +5,9 @@ import signal
 
 import pytest
 
-from cluster.errors import NodeError
-from cluster.node import NodeClient
-from cluster.peer import Peer
+from pi_cluster.cluster.errors import NodeError
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.peer import Peer
 from tests.worker_servers import PLAIN
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from cluster.errors import StaleEpoch
-from cluster.node import NodeClient
-from coordinator.pipeline import Session, StepChunk
+from pi_cluster.cluster.errors import StaleEpoch
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.coordinator.pipeline import Session, StepChunk
 from tests.worker_servers import EPOCH, PLAIN, load_stage, pipeline
 
 

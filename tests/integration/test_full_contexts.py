@@ -8,19 +8,19 @@ from dataclasses import replace
 
 import pytest
 
-from cluster.store import Store
-from coordinator.generation import FinishReason, GenerationOptions
-from coordinator.model import ServedModel
-from coordinator.residents import CacheLimits
-from coordinator.scheduler import SchedulerSettings
-from coordinator.sequence import SequenceState
+from pi_cluster.cluster.store import Store
+from pi_cluster.coordinator.generation import FinishReason, GenerationOptions
+from pi_cluster.coordinator.model import ServedModel
+from pi_cluster.coordinator.residents import CacheLimits
+from pi_cluster.coordinator.scheduler import SchedulerSettings
+from pi_cluster.coordinator.sequence import SequenceState
+from pi_cluster.transformer.errors import PromptError, StepError
+from pi_cluster.transformer.sampling import SamplingSettings
+from pi_cluster.transformer.stage import Limits
 from tests.checkpoints import random_weights, small_config, write_hugging_face_checkpoint
 from tests.serving import GREEDY, Asked, Line, answer, prompt_of, traffic
 from tests.stores import shard
 from tests.worker_servers import pipeline
-from transformer.errors import PromptError, StepError
-from transformer.sampling import SamplingSettings
-from transformer.stage import Limits
 
 SEEDED = SamplingSettings(temperature=0.9, seed=11)
 CONTEXT, WINDOW = 96, 48

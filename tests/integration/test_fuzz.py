@@ -17,18 +17,18 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from cluster import settings
-from cluster.authority import ClusterAuthority
-from cluster.certificates import Role
-from cluster.dialing import SecureDialer
-from cluster.handshake import shown_certificate
-from cluster.node import NodeClient
-from cluster.peer import Peer, split_address
-from cluster.store import Store
-from cluster.tokens import TokenBook
-from deploy.admission import pinned_channel
-from protos import pi_cluster_pb2 as pb
-from protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.authority import ClusterAuthority
+from pi_cluster.cluster.certificates import Role
+from pi_cluster.cluster.dialing import SecureDialer
+from pi_cluster.cluster.handshake import shown_certificate
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.peer import Peer, split_address
+from pi_cluster.cluster.store import Store
+from pi_cluster.cluster.tokens import TokenBook
+from pi_cluster.deploy.admission import pinned_channel
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 from tests.authorities import certify_node, live
 from tests.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.cluster_process import eventually

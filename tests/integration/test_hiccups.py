@@ -8,16 +8,16 @@ import threading
 
 import pytest
 
-from cluster import settings
-from cluster.errors import NodeLost, SessionExpired
-from coordinator.pipeline import Session, StageAddress, StepChunk
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.errors import NodeLost, SessionExpired
+from pi_cluster.coordinator.pipeline import Session, StageAddress, StepChunk
+from pi_cluster.transformer.stage import Stage
+from pi_cluster.worker.host import StageHost
 from tests.cluster_process import describe_all, eventually
 from tests.raw_session import RawSession
 from tests.relay import relaying
 from tests.terminal import Terminal
 from tests.worker_servers import EPOCH, PLAIN, load_stage, pipeline
-from transformer.stage import Stage
-from worker.host import StageHost
 
 PATIENCE_S = 40.0
 WORKERS = ["local-1", "local-2", "local-3"]
@@ -222,7 +222,7 @@ def test_stages_let_go_of_a_session_that_nobody_asks_after(relayed, monkeypatch)
 # To a port where nobody speaks TLS, which gRPC would tell of at length.
 _CALL = """
 import sys
-from deploy.cli import main
+from pi_cluster.deploy.cli import main
 import grpc
 channel = grpc.secure_channel(sys.argv[-1], grpc.ssl_channel_credentials())
 call = channel.unary_unary("/a/b").future(b"", timeout=10)

@@ -9,12 +9,12 @@ import grpc
 import pytest
 from zeroconf import ServiceInfo, Zeroconf
 
-from cluster import wire
-from cluster.discovery import SERVICE_TYPE
-from cluster.node import NodeClient
-from cluster.peer import Peer
-from protos import pi_cluster_pb2 as pb
-from protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.cluster import wire
+from pi_cluster.cluster.discovery import SERVICE_TYPE
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 from tests.hostile import HOSTILE, steering
 from tests.terminal import Terminal
 from tests.worker_servers import PLAIN

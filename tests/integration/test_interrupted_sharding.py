@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from cluster.errors import StoreError
-from cluster.manifest import Manifest
-from cluster.store import Store
+from pi_cluster.cluster.errors import StoreError
+from pi_cluster.cluster.manifest import Manifest
+from pi_cluster.cluster.store import Store
 from tests import stores
 from tests.checkpoints import random_weights, small_config, write_hugging_face_checkpoint
 
@@ -88,9 +88,9 @@ def test_interrupted_in_any_file_the_next_run_keeps_what_is_done(
 KILL = """
 import os, signal, sys
 from pathlib import Path
-import shard_tool.source_files
+from pi_cluster.shard_tool import source_files
 from tests.stores import shard
-shard_tool.source_files.BLOCK_BYTES = 4096
+source_files.BLOCK_BYTES = 4096
 seen = []
 def on_progress(done_bytes, total_bytes, name):
     seen.append(name)
@@ -196,7 +196,7 @@ def test_two_runs_into_one_folder_do_not_mix(tmp_path, checkpoint, finished):
 
 def test_too_little_room_is_refused_beforehand_with_figures(tmp_path, checkpoint, monkeypatch):
     usage = SimpleNamespace(free=1_034_000)
-    monkeypatch.setattr("shard_tool.convert.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("pi_cluster.shard_tool.convert.shutil.disk_usage", lambda path: usage)
     with pytest.raises(StoreError, match=r"needs 0\.\d MB more .* 1\.0 MB free.*--out"):
         shard(checkpoint, tmp_path / "s")
     assert contents(tmp_path / "s") == {}
@@ -206,7 +206,7 @@ FULL_DISK = """
 import sys
 from functools import partial
 from pathlib import Path
-from cluster.errors import StoreError
+from pi_cluster.cluster.errors import StoreError
 from tests.stores import shard
 disk, filler = Path(sys.argv[2]), Path(sys.argv[2], "filler")
 def fill_up(done_bytes, total_bytes, name):

@@ -10,27 +10,27 @@ from contextlib import contextmanager
 import grpc
 import pytest
 
-import storyteller
-from cluster import certificates, settings, signing, wire
-from cluster.atomic_file import write_bytes
-from cluster.authority import ClusterAuthority
-from cluster.certificates import Identity, Role, utc_now
-from cluster.certification import Certification
-from cluster.credentials import load_credentials
-from cluster.dialing import SecureDialer
-from cluster.errors import AccessError
-from cluster.handshake import shown_certificate
-from cluster.node import NodeClient
-from cluster.peer import Peer
-from cluster.tokens import Token, TokenBook, introduction_proof
-from deploy.admission import Admitter, pinned_channel
-from protos import pi_cluster_pb2 as pb
-from protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster import storyteller
+from pi_cluster.cluster import certificates, settings, signing, wire
+from pi_cluster.cluster.atomic_file import write_bytes
+from pi_cluster.cluster.authority import ClusterAuthority
+from pi_cluster.cluster.certificates import Identity, Role, utc_now
+from pi_cluster.cluster.certification import Certification
+from pi_cluster.cluster.credentials import load_credentials
+from pi_cluster.cluster.dialing import SecureDialer
+from pi_cluster.cluster.errors import AccessError
+from pi_cluster.cluster.handshake import shown_certificate
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.cluster.tokens import Token, TokenBook, introduction_proof
+from pi_cluster.deploy.admission import Admitter, pinned_channel
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.worker.enrolment import Enrolment, enrolment_server, save_token
+from pi_cluster.worker.membership import credentials_folder, is_certified
 from tests.authorities import certify_node, live
 from tests.cluster_process import eventually
 from tests.stores import shard
-from worker.enrolment import Enrolment, enrolment_server, save_token
-from worker.membership import credentials_folder, is_certified
 
 
 class Home:
@@ -400,7 +400,7 @@ def test_a_node_whose_clock_is_far_behind_says_so_and_can_be_admitted_later(
         quick = Admitter(home.authority, home.dialer, start_timeout_s=0.1)
         with monkeypatch.context() as patched:
             behind = utc_now() - datetime.timedelta(days=2)
-            patched.setattr("cluster.credentials.utc_now", lambda: behind)
+            patched.setattr("pi_cluster.cluster.credentials.utc_now", lambda: behind)
             refused = str(quick.admit_named([peer])[0].refused)
         assert "does not take its certificate" in refused and "timedatectl" in refused
         assert not enrolment.admitted.is_set()

@@ -2,10 +2,10 @@
 
 import pytest
 
-from cluster.node import NodeClient
-from cluster.peer import Peer
-from deploy.embedded import embedded_store
-from kernels import variants
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.deploy.embedded import embedded_store
+from pi_cluster.kernels import variants
 from tests.cluster_process import describe_all
 from tests.worker_servers import PLAIN
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kernels import variants
+from pi_cluster.kernels import variants
 
 SOURCES = Path(__file__).parents[2] / "kernels"
 NEEDED = ("cmake", "qemu-aarch64", "aarch64-linux-gnu-gcc")

@@ -5,14 +5,14 @@ import signal
 
 import pytest
 
-from cluster import settings, wire
-from cluster.echo import measure_link
-from cluster.errors import ClusterError, NodeError, NodeLost, PipelineBusy
-from cluster.node import NodeClient
-from cluster.peer import Peer
-from coordinator.pipeline import Session
-from protos import pi_cluster_pb2 as pb
-from protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.cluster import settings, wire
+from pi_cluster.cluster.echo import measure_link
+from pi_cluster.cluster.errors import ClusterError, NodeError, NodeLost, PipelineBusy
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.coordinator.pipeline import Session
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 from tests.worker_servers import EPOCH, PLAIN, pipeline, serving
 
 

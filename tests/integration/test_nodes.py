@@ -5,22 +5,22 @@ import sys
 
 import pytest
 
-from cluster.errors import NodeLost
-from cluster.node import NodeClient
-from cluster.objective import Objective
-from cluster.peer import Peer
-from cluster.store import Store
-from deploy.footprint import choose_limits
-from deploy.nodes import ask_nodes
-from deploy.record import changing
-from deploy.rollout import load_stages, make_rollout
-from deploy.transfer import hand_out_shards
-from protos import pi_cluster_pb2 as pb
-from protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.cluster.errors import NodeLost
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.objective import Objective
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.cluster.store import Store
+from pi_cluster.deploy.footprint import choose_limits
+from pi_cluster.deploy.nodes import ask_nodes
+from pi_cluster.deploy.record import changing
+from pi_cluster.deploy.rollout import load_stages, make_rollout
+from pi_cluster.deploy.transfer import hand_out_shards
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.transformer.config import ModelConfig
 from tests.checkpoints import write_hugging_face_checkpoint
 from tests.stores import shard
 from tests.worker_servers import PLAIN, serving
-from transformer.config import ModelConfig
 
 ASKED = ("--ids", "1,3,558,355,4", "--seed", "3", "--max-tokens", "20")
 
@@ -68,7 +68,7 @@ def test_a_node_that_has_no_part_in_the_next_pipeline_lets_its_stage_go(cluster)
 
 
 def test_the_worker_may_be_started_as_a_module(cluster):
-    words = [sys.executable, "-m", "worker", "--listen", "127.0.0.1:0", "--no-mdns"]
+    words = [sys.executable, "-m", "pi_cluster.worker", "--listen", "127.0.0.1:0", "--no-mdns"]
     running = cluster.start_program([*words, "--cluster", cluster.name])
     ready, address, node_id = running.read_line().split()
     assert ready == "ready" and address.startswith("127.0.0.1:") and node_id.isalnum()

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from cluster.errors import NodeError
-from coordinator.generation import GenerationOptions
-from coordinator.measurement import Measurement
-from coordinator.model import ServedModel
-from coordinator.pipeline import StepChunk
-from coordinator.residents import CacheLimits
+from pi_cluster.cluster.errors import NodeError
+from pi_cluster.coordinator.generation import GenerationOptions
+from pi_cluster.coordinator.measurement import Measurement
+from pi_cluster.coordinator.model import ServedModel
+from pi_cluster.coordinator.pipeline import StepChunk
+from pi_cluster.coordinator.residents import CacheLimits
+from pi_cluster.transformer.errors import ModelError
+from pi_cluster.worker.outlet import ResultSink
 from tests.serving import GREEDY, Line, answer
 from tests.worker_servers import LIMITS, pipeline
-from transformer.errors import ModelError
-from worker.outlet import ResultSink
 
 VOCAB = 130
 OPTIONS = GenerationOptions(GREEDY, 40, draft=False)

@@ -2,7 +2,7 @@
 
 import pytest
 
-import storyteller
+from pi_cluster import storyteller
 from tests.cluster_process import describe_all
 from tests.stores import shard
 

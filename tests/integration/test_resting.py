@@ -6,12 +6,12 @@ import threading
 import numpy as np
 import pytest
 
-from cluster import settings
-from cluster.errors import NodeLost, PipelineBusy, SessionYielded
-from cluster.node import NodeClient
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.errors import NodeLost, PipelineBusy, SessionYielded
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.worker.host import StageHost
 from tests.raw_session import RawSession, logits_of
 from tests.worker_servers import PLAIN, pipeline
-from worker.host import StageHost
 
 TEXT = [1, *range(40)]
 

@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from cluster.errors import QueueFull, StaleEpoch
-from cluster.node import NodeClient
-from coordinator.generation import FinishReason, GenerationOptions
-from coordinator.model import ServedModel
-from coordinator.residents import CacheLimits
-from coordinator.scheduler import SchedulerSettings
+from pi_cluster.cluster.errors import QueueFull, StaleEpoch
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.coordinator.generation import FinishReason, GenerationOptions
+from pi_cluster.coordinator.model import ServedModel
+from pi_cluster.coordinator.residents import CacheLimits
+from pi_cluster.coordinator.scheduler import SchedulerSettings
+from pi_cluster.transformer.sampling import SamplingSettings
+from pi_cluster.transformer.stage import Limits
 from tests.cluster_process import eventually
 from tests.serving import GREEDY, Asked, Line, answer, prompt_of, traffic
 from tests.worker_servers import EPOCH, PLAIN, pipeline
-from transformer.sampling import SamplingSettings
-from transformer.stage import Limits
 
 SEEDED = SamplingSettings(temperature=0.9, seed=11)
 PENALISED = SamplingSettings(temperature=0.9, seed=5, repeat_penalty=1.3)

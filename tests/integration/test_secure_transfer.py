@@ -4,22 +4,22 @@ import shutil
 
 import pytest
 
-from cluster import settings
-from cluster.certificates import Role
-from cluster.dialing import SecureDialer
-from cluster.errors import NodeError
-from cluster.layer_range import LayerRange
-from cluster.node import NodeClient
-from cluster.objective import Objective
-from cluster.plan import Plan, PlannedStage
-from cluster.prediction import Prediction
-from deploy.footprint import choose_limits
-from deploy.nodes import ask_nodes
-from deploy.rollout import Rollout, load_stages
-from deploy.screen import TransferBars, bars
-from deploy.transfer import Moved, hand_out_shards
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.certificates import Role
+from pi_cluster.cluster.dialing import SecureDialer
+from pi_cluster.cluster.errors import NodeError
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.objective import Objective
+from pi_cluster.cluster.plan import Plan, PlannedStage
+from pi_cluster.cluster.prediction import Prediction
+from pi_cluster.deploy.footprint import choose_limits
+from pi_cluster.deploy.nodes import ask_nodes
+from pi_cluster.deploy.rollout import Rollout, load_stages
+from pi_cluster.deploy.screen import TransferBars, bars
+from pi_cluster.deploy.transfer import Moved, hand_out_shards
+from pi_cluster.transformer.config import ModelConfig
 from tests.authorities import live
-from transformer.config import ModelConfig
 
 NOTHING_PREDICTED = Prediction(0.0, 0.0, 0.0, (), ())
 

@@ -15,25 +15,25 @@ import grpc
 import ifaddr
 import pytest
 
-from cluster import settings, wire
-from cluster.authority import ClusterAuthority
-from cluster.certificates import Identity, Role
-from cluster.certification import Certification
-from cluster.credentials import load_credentials
-from cluster.dialing import PlainDialer, SecureDialer
-from cluster.errors import AccessError, HostError, NodeError, NodeLost
-from cluster.node import NodeClient
-from cluster.peer import Peer
-from cluster.roles import WORKER_RULES
-from deploy.certifying import certify
-from deploy.host_record import Host
-from protos import pi_cluster_pb2 as pb
-from protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.cluster import settings, wire
+from pi_cluster.cluster.authority import ClusterAuthority
+from pi_cluster.cluster.certificates import Identity, Role
+from pi_cluster.cluster.certification import Certification
+from pi_cluster.cluster.credentials import load_credentials
+from pi_cluster.cluster.dialing import PlainDialer, SecureDialer
+from pi_cluster.cluster.errors import AccessError, HostError, NodeError, NodeLost
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.cluster.roles import WORKER_RULES
+from pi_cluster.deploy.certifying import certify
+from pi_cluster.deploy.host_record import Host
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.worker.guard import MAX_CALLS_OF
 from tests.authorities import certify_node, credentials_of, dated_credentials, live
 from tests.cluster_process import eventually
 from tests.secure_calls import METHODS, call, secure_channel
 from tests.worker_servers import PLAIN
-from worker.guard import MAX_CALLS_OF
 
 YEAR = datetime.timedelta(days=400)
 
@@ -405,7 +405,11 @@ class HostWithoutSsh:
         self._cluster, self.host = cluster, Host(name)
 
     def ask(self, operation, cluster, words, stdin):
-        assert operation == "as_service" and words[:3] == ["-m", "deploy", "node-certificate"]
+        assert operation == "as_service" and words[:3] == [
+            "-m",
+            "pi_cluster.deploy",
+            "node-certificate",
+        ]
         outcome = self._cluster.run(*words[2:], stdin=stdin.encode())
         assert outcome.code == 0, outcome
         return outcome.out

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.soak.questions import Tally, answered_alone, ask_all, questions
-from coordinator.model import ServedModel
-from coordinator.pipeline import Session
-from coordinator.residents import CacheLimits
-from coordinator.scheduler import Scheduler, SchedulerSettings
+from pi_cluster.coordinator.model import ServedModel
+from pi_cluster.coordinator.pipeline import Session
+from pi_cluster.coordinator.residents import CacheLimits
+from pi_cluster.coordinator.scheduler import Scheduler, SchedulerSettings
+from pi_cluster.transformer.stage import Limits
 from tests.worker_servers import EPOCH, PLAIN, pipeline
-from transformer.stage import Limits
 
 VOCAB = 130
 MODEL = ServedModel(VOCAB, 1, frozenset(), None)

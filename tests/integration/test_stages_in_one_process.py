@@ -6,20 +6,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import storyteller
-from cluster.errors import NodeError
-from cluster.node import NodeClient
-from cluster.store import Store
-from coordinator.generation import GenerationOptions
-from coordinator.model import ServedModel
-from coordinator.pipeline import Session
-from coordinator.residents import CacheLimits
-from coordinator.scheduler import Scheduler
+from pi_cluster import storyteller
+from pi_cluster.cluster.errors import NodeError
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.store import Store
+from pi_cluster.coordinator.generation import GenerationOptions
+from pi_cluster.coordinator.model import ServedModel
+from pi_cluster.coordinator.pipeline import Session
+from pi_cluster.coordinator.residents import CacheLimits
+from pi_cluster.coordinator.scheduler import Scheduler
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.sampling import SamplingSettings
 from tests.raw_session import RawSession
 from tests.stores import shard
 from tests.worker_servers import EPOCH, LIMITS, PLAIN, load_stage, pipeline
-from transformer.config import ModelConfig
-from transformer.sampling import SamplingSettings
 
 LONG_PROMPT = [1, *((5 + i * 37) % 2000 + 5 for i in range(389))]
 SAMPLINGS = [SamplingSettings(temperature=0), SamplingSettings(temperature=0.9, seed=11)]

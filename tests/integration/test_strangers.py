@@ -9,25 +9,25 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 
-from cluster import settings, wire
-from cluster.authority import ClusterAuthority
-from cluster.certificates import Role
-from cluster.credentials import load_credentials
-from cluster.dialing import SecureDialer
-from cluster.errors import NodeLost
-from cluster.handshake import shown_certificate, who_answers
-from cluster.node import NodeClient
-from cluster.peer import Peer, split_address
-from cluster.roles import Rule
-from cluster.tokens import TokenBook
-from deploy.admission import Admitter, pinned_channel
-from protos import pi_cluster_pb2 as pb
-from protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.cluster import settings, wire
+from pi_cluster.cluster.authority import ClusterAuthority
+from pi_cluster.cluster.certificates import Role
+from pi_cluster.cluster.credentials import load_credentials
+from pi_cluster.cluster.dialing import SecureDialer
+from pi_cluster.cluster.errors import NodeLost
+from pi_cluster.cluster.handshake import shown_certificate, who_answers
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.peer import Peer, split_address
+from pi_cluster.cluster.roles import Rule
+from pi_cluster.cluster.tokens import TokenBook
+from pi_cluster.deploy.admission import Admitter, pinned_channel
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.worker.guard import Guard
+from pi_cluster.worker.silence import SilentCalls
 from tests.authorities import certify_node, live
 from tests.cluster_process import eventually
 from tests.worker_servers import PLAIN
-from worker.guard import Guard
-from worker.silence import SilentCalls
 
 SILENT = 200
 DESCRIBE = "/pi_cluster.v1.Worker/Describe"

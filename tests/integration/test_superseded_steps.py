@@ -5,12 +5,12 @@ import threading
 import numpy as np
 import pytest
 
-from cluster.errors import NodeError, NodeLost
+from pi_cluster.cluster.errors import NodeError, NodeLost
+from pi_cluster.transformer.stage import Stage
+from pi_cluster.worker import superseded
+from pi_cluster.worker.superseded import Superseded
 from tests.raw_session import RawSession, logits_of
 from tests.worker_servers import pipeline
-from transformer.stage import Stage
-from worker import superseded
-from worker.superseded import Superseded
 
 PATIENCE_S = 30
 BOUNDS = [0, 2, 4, 6]

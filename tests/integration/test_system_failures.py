@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from cluster.errors import SystemFailure
-from cluster.node import NodeClient
-from cluster.peer import Peer
-from cluster.system_failure import system_failure
+from pi_cluster.cluster.errors import SystemFailure
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.cluster.system_failure import system_failure
 from tests.cluster_process import Outcome
 from tests.worker_servers import PLAIN
 
@@ -195,7 +195,10 @@ def test_a_worker_that_cannot_read_who_it_is_says_why(cluster):
     told = cluster.run("worker", *words)
     assert_told_in_log(told, "node.json", "Input/output error", "replace the SD card")
     alone = subprocess.run(
-        [sys.executable, "-m", "worker", *words], env=cluster.env, capture_output=True, text=True
+        [sys.executable, "-m", "pi_cluster.worker", *words],
+        env=cluster.env,
+        capture_output=True,
+        text=True,
     )
     assert_told_in_log(Outcome(alone.returncode, alone.stdout, alone.stderr), "replace the SD card")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.errors import CheckpointError
+from pi_cluster.cluster.errors import CheckpointError
 from tests.checkpoints import random_weights, small_config, write_hugging_face_checkpoint
 from tests.stores import shard
 

@@ -8,10 +8,10 @@ import base64
 import re
 from contextlib import ExitStack
 
-from cluster import settings
-from cluster.authority import ClusterAuthority
-from cluster.tokens import Token
-from protos import pi_cluster_pb2 as pb
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.authority import ClusterAuthority
+from pi_cluster.cluster.tokens import Token
+from pi_cluster.protos import pi_cluster_pb2 as pb
 from tests.authorities import certify_node
 from tests.relay import relaying
 

@@ -13,25 +13,25 @@ import pytest
 from benchmarks.transfer.interruptions import Interruption, interrupted_hand_out
 from benchmarks.transfer.proxy import Proxy
 from benchmarks.transfer.store import make_store
-from cluster.errors import NodeError, NodeLost
-from cluster.layer_range import LayerRange
-from cluster.node import NodeClient
-from cluster.objective import Objective
-from cluster.peer import Peer
-from cluster.plan import Plan, PlannedStage
-from cluster.prediction import Prediction
-from cluster.store import Store
-from deploy import receiver, screen
-from deploy.footprint import choose_limits
-from deploy.nodes import ask_nodes
-from deploy.rollout import Rollout, load_stages
-from deploy.transfer import Moved, hand_out_shards
-from protos import pi_cluster_pb2 as pb
-from protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.cluster.errors import NodeError, NodeLost
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.objective import Objective
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.cluster.plan import Plan, PlannedStage
+from pi_cluster.cluster.prediction import Prediction
+from pi_cluster.cluster.store import Store
+from pi_cluster.deploy import receiver, screen
+from pi_cluster.deploy.footprint import choose_limits
+from pi_cluster.deploy.nodes import ask_nodes
+from pi_cluster.deploy.rollout import Rollout, load_stages
+from pi_cluster.deploy.transfer import Moved, hand_out_shards
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.stage import Limits
 from tests.cluster_process import eventually
 from tests.worker_servers import PLAIN, serving
-from transformer.config import ModelConfig
-from transformer.stage import Limits
 
 LIMITS = Limits(max_step_rows=1, max_sequences=1, context=1, cache_positions=1)
 NOTHING_PREDICTED = Prediction(0.0, 0.0, 0.0, (), ())

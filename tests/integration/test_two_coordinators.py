@@ -4,13 +4,13 @@ import signal
 
 import pytest
 
-from cluster import settings
-from cluster.node import NodeClient
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.kernel_arithmetic import layer_shape
 from tests.cluster_process import describe_all, eventually
 from tests.terminal import Terminal
 from tests.worker_servers import PLAIN
-from transformer.config import ModelConfig
-from transformer.kernel_arithmetic import layer_shape
 
 STORY = ("Tell me a story.", "--seed", "5", "--max-tokens", "20")
 

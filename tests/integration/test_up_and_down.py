@@ -2,7 +2,7 @@
 
 import itertools
 
-from cluster.settings import DEFAULT_TEXTS
+from pi_cluster.cluster.settings import DEFAULT_TEXTS
 from tests.cluster_process import describe_all, processes_of
 
 

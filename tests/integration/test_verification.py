@@ -7,10 +7,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cluster.errors import NodeError
-from cluster.node import NodeClient
-from cluster.peer import Peer
-from deploy import screen
+from pi_cluster.cluster.errors import NodeError
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.deploy import screen
 from tests.cluster_process import describe_all, eventually
 from tests.worker_servers import PLAIN
 

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import storyteller
-from cluster.manifest import Manifest
-from cluster.tensor_file import TensorFile
+from pi_cluster import storyteller
+from pi_cluster.cluster.manifest import Manifest
+from pi_cluster.cluster.tensor_file import TensorFile
+from pi_cluster.transformer.arithmetic import Array
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.numpy_arithmetic import StageWeights, numpy_stage
+from pi_cluster.transformer.shapes import embedding_shapes, head_shapes, layer_shapes
+from pi_cluster.transformer.stage import Chunk, Limits, Stage
 from tests.stores import shard
-from transformer.arithmetic import Array
-from transformer.config import ModelConfig
-from transformer.numpy_arithmetic import StageWeights, numpy_stage
-from transformer.shapes import embedding_shapes, head_shapes, layer_shapes
-from transformer.stage import Chunk, Limits, Stage
 
 GOLDENS = Path(__file__).parent / "goldens"
 CASES = sorted(path.parent.name for path in GOLDENS.glob("*/reference.npz"))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from cluster.settings import folders
+from pi_cluster.cluster.settings import folders
 from tests.testbed.errors import TestbedError, need_root, need_tools
 
 _FOLDER = Path("/proc/sys/fs/binfmt_misc")

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import mkdtemp
 
-from cluster.settings import folders
+from pi_cluster.cluster.settings import folders
 from tests.testbed.errors import TestbedError, need_root, need_tools
 
 _WITHOUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*")

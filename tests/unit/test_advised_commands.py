@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from cluster.advice import command, line
-from deploy.cli import cli
+from pi_cluster.cluster.advice import command, line
+from pi_cluster.deploy.cli import cli
 from tests.unit.test_layering import INSTALLED, ROOT, tree_of
 
 DOCUMENTS = ["README.md", "ARCHITECTURE.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
@@ -43,7 +43,7 @@ def built(tree: ast.Module) -> Iterator[list[str]]:
     builders = {
         name.name
         for node in tree.body
-        if isinstance(node, ast.ImportFrom) and node.module == "cluster.advice"
+        if isinstance(node, ast.ImportFrom) and node.module == "pi_cluster.cluster.advice"
         for name in node.names
     }
     for node in ast.walk(tree):

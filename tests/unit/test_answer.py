@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.answer import AnswerText
-from transformer.errors import SettingsError
+from pi_cluster.coordinator.answer import AnswerText
+from pi_cluster.transformer.errors import SettingsError
 
 
 class Pieces:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from transformer.arithmetic import linear, rms_norm, silu, swiglu
+from pi_cluster.transformer.arithmetic import linear, rms_norm, silu, swiglu
 
 
 def random_floats(seed: int, *shape: int) -> np.ndarray:

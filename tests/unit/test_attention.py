@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from transformer.attention import attend, visible
-from transformer.cache import KEY_TILE, RollingKVCache
+from pi_cluster.transformer.attention import attend, visible
+from pi_cluster.transformer.cache import KEY_TILE, RollingKVCache
 
 
 @pytest.fixture(autouse=True, scope="module")

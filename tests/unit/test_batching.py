@@ -2,13 +2,13 @@
 
 import pytest
 
-from coordinator.batching import Running, next_picks
-from coordinator.generation import Generation, GenerationOptions
-from coordinator.measurement import Measurement
-from coordinator.pace import Pace
-from coordinator.pipeline import StageTime, StepResult
-from coordinator.sequence import SequenceState
-from transformer.sampling import SamplingSettings
+from pi_cluster.coordinator.batching import Running, next_picks
+from pi_cluster.coordinator.generation import Generation, GenerationOptions
+from pi_cluster.coordinator.measurement import Measurement
+from pi_cluster.coordinator.pace import Pace
+from pi_cluster.coordinator.pipeline import StageTime, StepResult
+from pi_cluster.coordinator.sequence import SequenceState
+from pi_cluster.transformer.sampling import SamplingSettings
 
 
 def running(number, prompt, *, draft=False, **options):

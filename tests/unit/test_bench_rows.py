@@ -5,14 +5,21 @@ import random
 
 import pytest
 
-from coordinator.bench import BenchOptions, BenchRun, BenchTest, Phase, check_room, planned_tests
-from coordinator.bench_rows import Percentiles, Spread, summarise
-from coordinator.generation import Generation, GenerationOptions
-from coordinator.measurement import Measurement
-from coordinator.model import ServedModel
-from coordinator.residents import CacheLimits
+from pi_cluster.coordinator.bench import (
+    BenchOptions,
+    BenchRun,
+    BenchTest,
+    Phase,
+    check_room,
+    planned_tests,
+)
+from pi_cluster.coordinator.bench_rows import Percentiles, Spread, summarise
+from pi_cluster.coordinator.generation import Generation, GenerationOptions
+from pi_cluster.coordinator.measurement import Measurement
+from pi_cluster.coordinator.model import ServedModel
+from pi_cluster.coordinator.residents import CacheLimits
+from pi_cluster.transformer.errors import PromptError, SettingsError
 from tests.steps import ADDRESSES, step
-from transformer.errors import PromptError, SettingsError
 
 WITHOUT_WINDOW = ServedModel(130, 1, frozenset(), 1024)
 LIMITS = CacheLimits(8, 4 * 1024, 1024, None, 512)

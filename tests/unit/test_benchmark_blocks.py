@@ -3,7 +3,7 @@
 import numpy as np
 
 from benchmarks.kernels.layer_files import as_q4_0, random_q4
-from kernels import Matrix, unpack
+from pi_cluster.kernels import Matrix, unpack
 
 
 def test_the_peer_gets_the_same_values_as_the_kernels():

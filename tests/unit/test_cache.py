@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transformer.cache import KEY_TILE, RollingKVCache, cache_capacity, reached_slots
+from pi_cluster.transformer.cache import KEY_TILE, RollingKVCache, cache_capacity, reached_slots
 
 HEADS, WIDTH = 2, 3
 

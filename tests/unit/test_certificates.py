@@ -11,9 +11,9 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster import certificates, signing
-from cluster.certificates import NOTHING_REVOKED, Identity, Revocations, Role
-from cluster.errors import AccessError
+from pi_cluster.cluster import certificates, signing
+from pi_cluster.cluster.certificates import NOTHING_REVOKED, Identity, Revocations, Role
+from pi_cluster.cluster.errors import AccessError
 
 NOW = certificates.utc_now()
 KEY = signing.new_key()

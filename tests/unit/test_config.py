@@ -2,9 +2,9 @@ import json
 
 import pytest
 
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.errors import UnsupportedModel
 from tests.published_configurations import MISTRAL_7B
-from transformer.config import ModelConfig
-from transformer.errors import UnsupportedModel
 
 
 def test_mistral_7b_has_the_published_number_of_weights():

@@ -2,11 +2,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config_json import read_config_json
+from pi_cluster.transformer.errors import UnsupportedModel
 from tests.json_values import json_values
 from tests.published_configurations import LLAMA_2_7B, MISTRAL_V1
-from transformer.config import ModelConfig
-from transformer.config_json import read_config_json
-from transformer.errors import UnsupportedModel
 
 LLAMA = LLAMA_2_7B | {"rope_theta": 10000.0}
 

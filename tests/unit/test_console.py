@@ -59,10 +59,10 @@ import click
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
-from cluster.peer import Peer
-from deploy import screen
-from deploy.console import guard_terminals
-from deploy.setup_screen import setup_lines
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.deploy import screen
+from pi_cluster.deploy.console import guard_terminals
+from pi_cluster.deploy.setup_screen import setup_lines
 guard_terminals()
 hostile = {HOSTILE!r}
 """

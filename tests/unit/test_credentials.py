@@ -5,14 +5,14 @@ import os
 
 import pytest
 
-from cluster import certificates, credentials, signing
-from cluster.authority import ClusterAuthority
-from cluster.certificates import Identity, Role
-from cluster.certification import Certification
-from cluster.credentials import LiveCredentials, install, load_credentials
-from cluster.errors import AccessError
+from pi_cluster.cluster import certificates, credentials, signing
+from pi_cluster.cluster.authority import ClusterAuthority
+from pi_cluster.cluster.certificates import Identity, Role
+from pi_cluster.cluster.certification import Certification
+from pi_cluster.cluster.credentials import LiveCredentials, install, load_credentials
+from pi_cluster.cluster.errors import AccessError
+from pi_cluster.worker.membership import Membership, credentials_folder, install_certification
 from tests.authorities import CLUSTER, certify_node, credentials_of, dated_credentials
-from worker.membership import Membership, credentials_folder, install_certification
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from cluster import discovery
-from cluster.discovery import announced, discover
-from cluster.errors import ClusterError
-from cluster.peer import Peer, parse_nodes, split_address
+from pi_cluster.cluster import discovery
+from pi_cluster.cluster.discovery import announced, discover
+from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.cluster.peer import Peer, parse_nodes, split_address
 
 BOUND_S = 20.0  # reached only when something is broken
 

@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cluster.store import Store
-from deploy import embedded
-from deploy.embedded import embedded_store
+from pi_cluster.cluster.store import Store
+from pi_cluster.deploy import embedded
+from pi_cluster.deploy.embedded import embedded_store
 
 
 @pytest.fixture

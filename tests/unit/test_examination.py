@@ -4,9 +4,9 @@ import os
 
 import pytest
 
+from pi_cluster.worker import board, clock, memory, operating_system, ports
+from pi_cluster.worker.system_files import ROOT, read_counters, read_number, read_text
 from tests.machines import container, pc, pi_4, pi_5, write_files
-from worker import board, clock, memory, operating_system, ports
-from worker.system_files import ROOT, read_counters, read_number, read_text
 
 
 def ports_of(root, addresses=None):

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.errors import NodeLost
-from cluster.peer import Peer
-from cluster.shown import shown_text
-from deploy.doctor_table import fact_tables, findings_text
-from deploy.facts import ClusterFacts, Examined, Silent
-from deploy.findings import THIS_MACHINE, Severity
-from deploy.judgement import judge
-from protos import pi_cluster_pb2 as pb
+from pi_cluster.cluster.errors import NodeLost
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.cluster.shown import shown_text
+from pi_cluster.deploy.doctor_table import fact_tables, findings_text
+from pi_cluster.deploy.facts import ClusterFacts, Examined, Silent
+from pi_cluster.deploy.findings import THIS_MACHINE, Severity
+from pi_cluster.deploy.judgement import judge
+from pi_cluster.protos import pi_cluster_pb2 as pb
 from tests.facts import (
     NAMES,
     a_cluster,

@@ -2,12 +2,12 @@
 
 import pytest
 
-from cluster.errors import NodeLost, VersionError
-from cluster.peer import Peer
-from deploy.facts import HostService, Silent
-from deploy.findings import Severity
-from deploy.judgement import judge
-from protos import pi_cluster_pb2 as pb
+from pi_cluster.cluster.errors import NodeLost, VersionError
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.deploy.facts import HostService, Silent
+from pi_cluster.deploy.findings import Severity
+from pi_cluster.deploy.judgement import judge
+from pi_cluster.protos import pi_cluster_pb2 as pb
 from tests.facts import a_cluster, a_node, a_port, with_first
 
 PROBLEM, WARNING, NOTE = Severity

@@ -2,10 +2,10 @@
 
 import pytest
 
-from cluster import settings
-from coordinator.generation import GenerationOptions
-from coordinator.model import ServedModel
-from transformer.errors import PromptError, SettingsError
+from pi_cluster.cluster import settings
+from pi_cluster.coordinator.generation import GenerationOptions
+from pi_cluster.coordinator.model import ServedModel
+from pi_cluster.transformer.errors import PromptError, SettingsError
 
 MODEL = ServedModel(vocab_size=100, bos_id=1, eos_ids=frozenset({2}), context=None)
 SHORT = ServedModel(vocab_size=100, bos_id=1, eos_ids=frozenset({2}), context=8)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster.errors import HostError
-from deploy.host_record import Host
-from deploy.remote import framing
-from deploy.remote_host import RemoteHost
+from pi_cluster.cluster.errors import HostError
+from pi_cluster.deploy.host_record import Host
+from pi_cluster.deploy.remote import framing
+from pi_cluster.deploy.remote_host import RemoteHost
 from tests.hostile import HOSTILE, steering
 
 ROOT = Path(framing.__file__).parents[2]
@@ -17,7 +17,7 @@ TOLD = r"\u001b]0;owned"
 SSH = """#!{python}
 import sys
 sys.path.insert(0, {root!r})
-from deploy.remote import framing
+from pi_cluster.deploy.remote import framing
 if "-G" in sys.argv:
     sys.exit()
 hostile = {hostile!r}

@@ -2,9 +2,9 @@
 
 import pytest
 
-from cluster.errors import HostError
-from deploy.host_record import Host, HostRole
-from deploy.hosts import parse_memory, read_hosts
+from pi_cluster.cluster.errors import HostError
+from pi_cluster.deploy.host_record import Host, HostRole
+from pi_cluster.deploy.hosts import parse_memory, read_hosts
 
 
 def hosts_in(tmp_path, text):

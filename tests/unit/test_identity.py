@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from cluster.errors import StateError
-from cluster.speed import NodeProfile, Speed
-from worker.identity import Identity, MeasuredWith, load_identity, save_identity
+from pi_cluster.cluster.errors import StateError
+from pi_cluster.cluster.speed import NodeProfile, Speed
+from pi_cluster.worker.identity import Identity, MeasuredWith, load_identity, save_identity
 
 MEASURED = Identity("a1", NodeProfile(Speed(1e9, 2e9), Speed(3e9, 4e9)), MeasuredWith("neon", 4))
 

@@ -5,14 +5,14 @@ from itertools import accumulate, pairwise
 import numpy as np
 import pytest
 
-from kernels import FORMATS, unpack
+from pi_cluster.kernels import FORMATS, unpack
+from pi_cluster.transformer.formats import WeightFormats, tensor_format
+from pi_cluster.transformer.kernel_arithmetic import KernelArithmetic, StageTensors, layer_shape
+from pi_cluster.transformer.numpy_arithmetic import StageWeights, numpy_stage
+from pi_cluster.transformer.stage import Chunk, Limits, Stage
 from tests.checkpoints import random_weights, small_config
 from tests.kernel_engines import EVERY_VARIANT, assert_same_bits, engine
 from tests.stages import run_prompt, run_step, tensors_of_layer
-from transformer.formats import WeightFormats, tensor_format
-from transformer.kernel_arithmetic import KernelArithmetic, StageTensors, layer_shape
-from transformer.numpy_arithmetic import StageWeights, numpy_stage
-from transformer.stage import Chunk, Limits, Stage
 
 LIMITS = Limits(max_step_rows=128, max_sequences=3, context=256, cache_positions=768)
 WINDOWED = small_config(n_layers=5, window=32)

@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kernels import KVCache, LayerShape, ShapeError
+from pi_cluster.kernels import KVCache, LayerShape, ShapeError
+from pi_cluster.transformer.attention import attend
+from pi_cluster.transformer.cache import RollingKVCache
 from tests.kernel_engines import EVERY_VARIANT, assert_same_bits, engine, random
-from transformer.attention import attend
-from transformer.cache import RollingKVCache
 
 
 def shape_of(window=None, capacity=256, n_heads=8, n_kv_heads=2, head_dim=32):

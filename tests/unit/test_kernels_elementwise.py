@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from kernels import ShapeError
+from pi_cluster.kernels import ShapeError
+from pi_cluster.transformer.arithmetic import rms_norm, silu
+from pi_cluster.transformer.rope import rope_angles, rope_interleaved
 from tests.kernel_engines import EVERY_VARIANT, assert_same_bits, engine, random
-from transformer.arithmetic import rms_norm, silu
-from transformer.rope import rope_angles, rope_interleaved
 
 SPECIAL = np.array(
     [

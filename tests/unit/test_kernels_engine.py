@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kernels import Engine, KernelsError, variants
+from pi_cluster.kernels import Engine, KernelsError, variants
 from tests.kernel_engines import assert_same_bits, engine, packed, random
 
 
@@ -68,7 +68,7 @@ def test_callers_on_several_threads_do_not_disturb_each_other():
 FORK = """
 import os
 from tests.kernel_engines import random
-from kernels import Engine
+from pi_cluster.kernels import Engine
 x, gain = random(1, 16, 64), random(2, 64)
 engine = Engine(threads=3)
 expected = engine.rms_norm(x, gain, 1e-5)
@@ -85,7 +85,7 @@ assert (engine.rms_norm(x, gain, 1e-5) == expected).all()
 
 EXIT = """
 from tests.kernel_engines import random
-from kernels import Engine
+from pi_cluster.kernels import Engine
 engine = Engine(threads=4)
 engine.rms_norm(random(1, 16, 64), random(2, 64), 1e-5)
 """

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kernels import FORMATS, Matrix, ShapeError, packed_bytes, rows_of, unpack
+from pi_cluster.kernels import FORMATS, Matrix, ShapeError, packed_bytes, rows_of, unpack
 from tests.kernel_engines import EVERY_VARIANT, assert_same_bits, engine, random
 
 HALF = np.float16

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kernels import FORMATS, Matrix, ShapeError
+from pi_cluster.kernels import FORMATS, Matrix, ShapeError
 from tests.kernel_engines import EVERY_VARIANT, assert_same_bits, engine, packed, random
 
 SHAPES = [(16, 32), (17, 64), (40, 96), (1, 32), (131, 512)]

@@ -3,12 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kernels import Layers, LayerShape, LayerWeights, Part, ShapeError, unpack
+from pi_cluster.kernels import Layers, LayerShape, LayerWeights, Part, ShapeError, unpack
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.numpy_arithmetic import StageWeights, numpy_stage
+from pi_cluster.transformer.rope import rope_angles
+from pi_cluster.transformer.stage import Chunk, Limits
 from tests.kernel_engines import EVERY_VARIANT, assert_same_bits, engine, random
-from transformer.config import ModelConfig
-from transformer.numpy_arithmetic import StageWeights, numpy_stage
-from transformer.rope import rope_angles
-from transformer.stage import Chunk, Limits
 
 CONFIG = ModelConfig(
     dim=96,

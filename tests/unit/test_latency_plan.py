@@ -6,11 +6,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cluster.errors import PlanError
-from cluster.latency_plan import plan_for_one_user, token_time
-from cluster.objective import Objective, make_plan
-from cluster.plan import ModelFootprint, NodeCapacity, Plan, stage_memory
-from cluster.speed import Link
+from pi_cluster.cluster.errors import PlanError
+from pi_cluster.cluster.latency_plan import plan_for_one_user, token_time
+from pi_cluster.cluster.objective import Objective, make_plan
+from pi_cluster.cluster.plan import ModelFootprint, NodeCapacity, Plan, stage_memory
+from pi_cluster.cluster.speed import Link
 from tests.capacities import GIB, capacity
 
 MIB = 1 << 20

@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.errors import StoreError
-from cluster.layer_range import LayerRange
-from cluster.manifest import ShardFile
-from kernels import Matrix
+from pi_cluster.cluster.errors import StoreError
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.manifest import ShardFile
+from pi_cluster.kernels import Matrix
+from pi_cluster.transformer.stage import Limits
+from pi_cluster.worker import loading
+from pi_cluster.worker.loading import load_stage
+from pi_cluster.worker.vault import ShardVault
 from tests.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.kernel_engines import engine
 from tests.stores import shard
-from transformer.stage import Limits
-from worker import loading
-from worker.loading import load_stage
-from worker.vault import ShardVault
 
 LIMITS = Limits(max_step_rows=16, max_sequences=1, context=64, cache_positions=64)
 CODES = {"F32": np.float32, "F16": np.float16, "U8": np.uint8, "I8": np.int8, "U16": np.uint16}

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from cluster.errors import HostError
-from deploy import local_service
-from deploy.remote import coordinator, layout
-from deploy.remote.purge import purge
+from pi_cluster.cluster.errors import HostError
+from pi_cluster.deploy import local_service
+from pi_cluster.deploy.remote import coordinator, layout
+from pi_cluster.deploy.remote.purge import purge
 
 
 @pytest.fixture
@@ -65,7 +65,9 @@ def test_a_receipt_of_something_else_does_not_hold_a_service_back(host, monkeypa
     """As on a host from which somebody asks, and which then joined."""
     monkeypatch.setattr(layout, "run", lambda words, *_: None)
     asked = []
-    monkeypatch.setattr("deploy.remote.purge.command", lambda *words: asked.append(words))
+    monkeypatch.setattr(
+        "pi_cluster.deploy.remote.purge.command", lambda *words: asked.append(words)
+    )
     monkeypatch.setattr(local_service, "DEFAULT_DATA_DIR", str(host / "srv"))
     unit = layout.unit_file("default")
     unit.write_text("[Service]\n")

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from pi_cluster.worker.log_limit import LineLimit
 from tests.hostile import HOSTILE, steering
-from worker.log_limit import LineLimit
 
 
 class Clock:
@@ -43,7 +43,7 @@ def test_whoever_invents_kinds_of_lines_is_bounded_too():
 
 LOGGING = f"""
 import logging, os, sys, threading
-from worker.log_limit import limited_log
+from pi_cluster.worker.log_limit import limited_log
 hostile = {HOSTILE!r}
 with limited_log(lines=3, window_s=0.2):
 """

@@ -2,8 +2,8 @@
 
 import json
 
-from deploy.message_json import to_json
-from protos import pi_cluster_pb2 as pb
+from pi_cluster.deploy.message_json import to_json
+from pi_cluster.protos import pi_cluster_pb2 as pb
 
 
 def test_all_fields_are_there_and_numbers_are_numbers():

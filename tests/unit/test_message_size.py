@@ -5,9 +5,9 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.errors import NodeError
-from cluster.message_size import bytes_beside
-from protos import pi_cluster_pb2 as pb
+from pi_cluster.cluster.errors import NodeError
+from pi_cluster.cluster.message_size import bytes_beside
+from pi_cluster.protos import pi_cluster_pb2 as pb
 
 HIDDEN = (2, 4)
 small = st.integers(0, 2**32 - 1)

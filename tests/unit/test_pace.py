@@ -2,8 +2,8 @@
 
 import pytest
 
-from coordinator.pace import Pace
-from coordinator.pipeline import StageTime, StepResult
+from pi_cluster.coordinator.pace import Pace
+from pi_cluster.coordinator.pipeline import StageTime, StepResult
 
 
 def pace_of(step_s, sizes, *, stages=4, links_s=0.0):

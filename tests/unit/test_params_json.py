@@ -2,11 +2,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.errors import UnsupportedModel
+from pi_cluster.transformer.params_json import read_params_json
 from tests.json_values import json_values
 from tests.published_configurations import MISTRAL_V1_PARAMS, MISTRAL_V2_PARAMS
-from transformer.config import ModelConfig
-from transformer.errors import UnsupportedModel
-from transformer.params_json import read_params_json
 
 SAID = MISTRAL_V2_PARAMS | {"max_seq_len": 32768}
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cluster.errors import PlanError
-from cluster.layer_range import LayerRange
-from cluster.plan import ModelFootprint, NodeCapacity, Plan, plan_layers
-from cluster.speed import STEP_COST_S
+from pi_cluster.cluster.errors import PlanError
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.plan import ModelFootprint, NodeCapacity, Plan, plan_layers
+from pi_cluster.cluster.speed import STEP_COST_S
 from tests.capacities import capacity
 
 GIB = 2**30

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.errors import StateError
-from worker.presence import Presence, find_presence, present
+from pi_cluster.cluster.errors import StateError
+from pi_cluster.worker.presence import Presence, find_presence, present
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 HOLDER = """
 import os, sys
 from pathlib import Path
-from worker.presence import Presence, present
+from pi_cluster.worker.presence import Presence, present
 
 with present(Path(sys.argv[1])) as tell:
     tell(Presence(os.getpid(), "127.0.0.1:7711", "abc123"))

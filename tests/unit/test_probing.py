@@ -7,21 +7,21 @@ from contextlib import ExitStack, contextmanager
 import grpc
 import pytest
 
-from cluster import wire
-from cluster.addresses import as_seen_from
-from cluster.authority import ClusterAuthority
-from cluster.certificates import Role
-from cluster.dialing import PlainDialer, SecureDialer
-from cluster.errors import AccessError, ClusterError, NodeLost
-from cluster.node import NodeClient
-from cluster.peer import MOST_ADDRESSES, Peer, told_peer
-from cluster.probing import accepting
-from deploy.nodes import ask_all
-from protos import pi_cluster_pb2 as pb
-from protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.cluster import wire
+from pi_cluster.cluster.addresses import as_seen_from
+from pi_cluster.cluster.authority import ClusterAuthority
+from pi_cluster.cluster.certificates import Role
+from pi_cluster.cluster.dialing import PlainDialer, SecureDialer
+from pi_cluster.cluster.errors import AccessError, ClusterError, NodeLost
+from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.peer import MOST_ADDRESSES, Peer, told_peer
+from pi_cluster.cluster.probing import accepting
+from pi_cluster.deploy.nodes import ask_all
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.worker.serving import server_credentials
 from tests.authorities import CLUSTER, certify_node, live
 from tests.worker_servers import PLAIN, serving
-from worker.serving import server_credentials
 
 NOWHERE = "192.0.2.1:9"  # of a network that exists in books alone (RFC 5737)
 BOUND_S = 20.0

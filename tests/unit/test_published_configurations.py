@@ -1,5 +1,8 @@
 import pytest
 
+from pi_cluster.transformer.config_json import read_config_json
+from pi_cluster.transformer.errors import UnsupportedModel
+from pi_cluster.transformer.params_json import read_params_json
 from tests.published_configurations import (
     LLAMA_2_7B,
     MISTRAL_7B,
@@ -11,9 +14,6 @@ from tests.published_configurations import (
     SHARDED_CONFIG_JSON,
     SHARDED_PARAMS_JSON,
 )
-from transformer.config_json import read_config_json
-from transformer.errors import UnsupportedModel
-from transformer.params_json import read_params_json
 
 NO_THETA = {name for name, values in SHARDED_CONFIG_JSON.items() if "rope_theta" not in values}
 

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.remote import MODULES, environments, files, framing, layout
-from deploy.remote_host import _LOADER, _STUB, _modules
+from pi_cluster.deploy import remote
+from pi_cluster.deploy.remote import MODULES, environments, files, framing, layout
+from pi_cluster.deploy.remote_host import _LOADER, _STUB, _modules
 
+OURS = remote.__name__ + "."
 FOLDER = Path(layout.__file__).parent
 SOURCES = {path.stem: path.read_text() for path in FOLDER.glob("*.py") if path.stem != "__init__"}
 
@@ -30,7 +32,8 @@ def imported(source):
 def test_every_module_is_sent_after_those_that_it_imports():
     assert set(MODULES) == set(SOURCES)
     for number, name in enumerate(MODULES):
-        ours = {i.split(".")[2] for i in imported(SOURCES[name]) if i.startswith("deploy.remote.")}
+        names = imported(SOURCES[name])
+        ours = {one.removeprefix(OURS).split(".")[0] for one in names if one.startswith(OURS)}
         assert ours <= set(MODULES[:number])
 
 
@@ -40,7 +43,7 @@ def test_it_is_python_3_7_and_needs_the_standard_library_alone(name):
     assert "from __future__ import annotations" in SOURCES[name]
     for module in imported(SOURCES[name]):
         top = module.split(".")[0]
-        assert top in sys.stdlib_module_names or module.startswith("deploy.remote.")
+        assert top in sys.stdlib_module_names or module.startswith(OURS)
 
 
 def conversation(*questions):

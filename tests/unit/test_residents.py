@@ -2,8 +2,8 @@
 
 import pytest
 
-from coordinator.residents import CacheLimits, Residents
-from transformer.errors import PromptError, StepError
+from pi_cluster.coordinator.residents import CacheLimits, Residents
+from pi_cluster.transformer.errors import PromptError, StepError
 
 SYSTEM = list(range(1000, 1100))
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from cluster.certificates import Role
-from cluster.roles import ENROLMENT_RULES, WORKER_RULES
-from protos import pi_cluster_pb2 as pb
+from pi_cluster.cluster.certificates import Role
+from pi_cluster.cluster.roles import ENROLMENT_RULES, WORKER_RULES
+from pi_cluster.protos import pi_cluster_pb2 as pb
 
 SERVICES = pb.DESCRIPTOR.services_by_name
 

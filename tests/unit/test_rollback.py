@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from pi_cluster.transformer.cache import cache_capacity
+from pi_cluster.transformer.errors import StepError
+from pi_cluster.transformer.kernel_arithmetic import KernelArithmetic, StageTensors
+from pi_cluster.transformer.numpy_arithmetic import StageWeights, numpy_stage
+from pi_cluster.transformer.stage import Chunk, Limits, Stage
 from tests.checkpoints import small_config
 from tests.kernel_engines import EVERY_VARIANT, engine
 from tests.stages import run_prompt, run_step
 from tests.unit.test_kernel_arithmetic import packed_weights, parts_of, unpacked
-from transformer.cache import cache_capacity
-from transformer.errors import StepError
-from transformer.kernel_arithmetic import KernelArithmetic, StageTensors
-from transformer.numpy_arithmetic import StageWeights, numpy_stage
-from transformer.stage import Chunk, Limits, Stage
 
 WINDOW = 32
 LIMITS = Limits(max_step_rows=128, max_sequences=3, context=320, cache_positions=640)

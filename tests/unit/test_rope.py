@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shard_tool.source_files import interleave_rotary_rows
-from transformer.rope import rope_angles, rope_half_split, rope_interleaved
+from pi_cluster.shard_tool.source_files import interleave_rotary_rows
+from pi_cluster.transformer.rope import rope_angles, rope_half_split, rope_interleaved
 
 THETA = 10_000.0
 ROTATIONS = [rope_interleaved, rope_half_split]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transformer.errors import ModelError, SettingsError
-from transformer.sampling import (
+from pi_cluster.transformer.errors import ModelError, SettingsError
+from pi_cluster.transformer.sampling import (
     Candidates,
     SamplingSettings,
     candidates_needed,

@@ -4,8 +4,8 @@ import subprocess
 
 import pytest
 
-from cluster.errors import HostError
-from deploy.service import WorkerCommand, worker_unit
+from pi_cluster.cluster.errors import HostError
+from pi_cluster.deploy.service import WorkerCommand, worker_unit
 
 
 def unit(**changes):

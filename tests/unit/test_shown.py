@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.shown import shown_line, shown_text
+from pi_cluster.cluster.shown import shown_line, shown_text
 from tests.hostile import steering
 
 HARMLESS_FORMATTING = {

@@ -2,8 +2,8 @@
 
 import pytest
 
-from cluster import silence
-from cluster.silence import Silence
+from pi_cluster.cluster import silence
+from pi_cluster.cluster.silence import Silence
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import pytest
 
-from deploy.host_record import Host
-from deploy.ssh import explain
+from pi_cluster.deploy.host_record import Host
+from pi_cluster.deploy.ssh import explain
 
 CHANGED = """\
 @@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@

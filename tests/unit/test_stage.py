@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from pi_cluster.transformer.cache import cache_capacity
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.errors import StepError
+from pi_cluster.transformer.numpy_arithmetic import StageWeights, numpy_stage
+from pi_cluster.transformer.stage import Chunk, Limits, Stage
 from tests.checkpoints import Weights, random_weights, small_config
 from tests.processor import blas_kernels_here
 from tests.stages import run_prompt, run_step, tensors_of_layer
-from transformer.cache import cache_capacity
-from transformer.config import ModelConfig
-from transformer.errors import StepError
-from transformer.numpy_arithmetic import StageWeights, numpy_stage
-from transformer.stage import Chunk, Limits, Stage
 
 ROOT = Path(__file__).parents[2]
 LIMITS = Limits(max_step_rows=128, max_sequences=3, context=256, cache_positions=640)
@@ -247,7 +247,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from tests.checkpoints import random_weights, small_config
 from tests.stages import run_prompt
 from tests.unit.test_stage import make_stages
-from transformer.arithmetic import linear
+from pi_cluster.transformer.arithmetic import linear
 
 with threadpool_limits(1):
     blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.errors import StoreError, VersionError
-from cluster.manifest import Manifest, ShardFile, layer_file_name
-from cluster.store import Store, hash_file
+from pi_cluster.cluster.errors import StoreError, VersionError
+from pi_cluster.cluster.manifest import Manifest, ShardFile, layer_file_name
+from pi_cluster.cluster.store import Store, hash_file
 
 CONTENT = {
     "tokenizer.model": b"pieces",

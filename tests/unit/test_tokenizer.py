@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transformer.errors import ModelError, PromptError
-from transformer.tokenizer import Tokenizer
+from pi_cluster.transformer.errors import ModelError, PromptError
+from pi_cluster.transformer.tokenizer import Tokenizer
 
 PATH = Path(__file__).parents[2] / "storyteller" / "checkpoint" / "tokenizer.model"
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.errors import NodeError, ShardChanged, StoreError
-from cluster.manifest import ShardFile
-from worker import vault as vault_module
-from worker.vault import ShardVault
+from pi_cluster.cluster.errors import NodeError, ShardChanged, StoreError
+from pi_cluster.cluster.manifest import ShardFile
+from pi_cluster.worker import vault as vault_module
+from pi_cluster.worker.vault import ShardVault
 
 DATA = bytes(range(256)) * 10
 DIGEST = sha256(DATA).hexdigest()
@@ -416,8 +416,8 @@ def test_a_disk_that_is_full_before_its_time_keeps_what_has_come(tmp_path):
         "import resource, sys\n"
         "from pathlib import Path\n"
         "from hashlib import sha256\n"
-        "from cluster.errors import StoreError\n"
-        "from worker.vault import ShardVault\n"
+        "from pi_cluster.cluster.errors import StoreError\n"
+        "from pi_cluster.worker.vault import ShardVault\n"
         "data = bytes(200_000)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (70_000, 70_000))\n"
         "vault = ShardVault(Path(sys.argv[1]))\n"

@@ -12,23 +12,23 @@ from pathlib import Path
 
 import pytest
 
-from cluster.dialing import PlainDialer
-from cluster.errors import NodeError, ShardDamaged, StaleEpoch, StoreError
-from cluster.layer_range import LayerRange
-from cluster.peer import Peer
-from protos import pi_cluster_pb2 as pb
+from pi_cluster.cluster.dialing import PlainDialer
+from pi_cluster.cluster.errors import NodeError, ShardDamaged, StaleEpoch, StoreError
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.transformer.stage import Limits
+from pi_cluster.worker.assignment import Assignment
+from pi_cluster.worker.damaged import DamagedShard
+from pi_cluster.worker.host import StageHost
+from pi_cluster.worker.last_assignment import LastAssignment
+from pi_cluster.worker.loading import load_stage
+from pi_cluster.worker.vault import ShardVault
+from pi_cluster.worker.verification import Verifier
 from tests.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.cluster_process import eventually
 from tests.kernel_engines import engine
 from tests.stores import shard
-from transformer.stage import Limits
-from worker.assignment import Assignment
-from worker.damaged import DamagedShard
-from worker.host import StageHost
-from worker.last_assignment import LastAssignment
-from worker.loading import load_stage
-from worker.vault import ShardVault
-from worker.verification import Verifier
 
 LIMITS = Limits(max_step_rows=16, max_sequences=1, context=64, cache_positions=64)
 EPOCH = 3

@@ -17,22 +17,22 @@ from benchmarks.virtual.pis import BOARDS, Board, stage_work
 from benchmarks.virtual.playback import CONFUSED, FIRST_NAME, PlayedSequence
 from benchmarks.virtual.stage import VirtualLoader
 from benchmarks.virtual.texts import Text, pieces, repeating, unguessable
-from cluster import wire
-from cluster.layer_range import LayerRange
-from coordinator.pipeline import StageAddress
-from protos import pi_cluster_pb2 as pb
+from pi_cluster.cluster import wire
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.coordinator.pipeline import StageAddress
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.transformer.layer import Span
+from pi_cluster.transformer.stage import Chunk
+from pi_cluster.worker.examination import Examiner
+from pi_cluster.worker.host import StageHost
+from pi_cluster.worker.identity import Identity
+from pi_cluster.worker.machine import Memory
+from pi_cluster.worker.service import WorkerService
+from pi_cluster.worker.speed import ProfileKeeper
+from pi_cluster.worker.vault import ShardVault
 from tests.kernel_engines import EVERY_VARIANT, engine
 from tests.networks import needs_network
 from tests.worker_servers import PLAIN, serving
-from transformer.layer import Span
-from transformer.stage import Chunk
-from worker.examination import Examiner
-from worker.host import StageHost
-from worker.identity import Identity
-from worker.machine import Memory
-from worker.service import WorkerService
-from worker.speed import ProfileKeeper
-from worker.vault import ShardVault
 
 SCRIPT = [1, FIRST_NAME, 1001, 1002, 1003, 1004]
 FAST = Board("fast", bandwidth=1e14, rate=1e16)

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from cluster import errors, wire
-from cluster.errors import ClusterError, NodeError, NodeLost, VersionError
-from cluster.peer import Peer
-from cluster.shown import shown_line
-from protos import pi_cluster_pb2 as pb
-from protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.cluster import errors, wire
+from pi_cluster.cluster.errors import ClusterError, NodeError, NodeLost, VersionError
+from pi_cluster.cluster.peer import Peer
+from pi_cluster.cluster.shown import shown_line
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 from tests.worker_servers import PLAIN
 
 

@@ -1,0 +1,1 @@
+"""Mistral 7B and its relatives, run by several Raspberry Pis as one."""
