@@ -24,16 +24,16 @@ import numpy as np
 from benchmarks.kernels.layer_files import DIM, HEAD_DIM, HIDDEN_DIM, N_HEADS, N_KV_HEADS
 from benchmarks.kernels.machine import cpu_name
 from pi_cluster.cluster.atomic_file import write_bytes
-from pi_cluster.cluster.manifest import (
+from pi_cluster.cluster.store.manifest import (
     EMBEDDING_NAME,
     HEAD_NAME,
     Manifest,
     ShardFile,
     layer_file_name,
 )
-from pi_cluster.cluster.objective import Objective
-from pi_cluster.cluster.store import MANIFEST_NAME
-from pi_cluster.cluster.tensor_file import TensorSource, write_tensor_file
+from pi_cluster.cluster.store.store import MANIFEST_NAME
+from pi_cluster.cluster.store.tensor_file import TensorSource, write_tensor_file
+from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.formats import WeightFormats, stored_as, tensor_format
 from pi_cluster.transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.layer_range import LayerRange
-from pi_cluster.cluster.manifest import Manifest, ShardFile
-from pi_cluster.cluster.tensor_file import TensorFile
+from pi_cluster.cluster.store.manifest import Manifest, ShardFile
+from pi_cluster.cluster.store.tensor_file import TensorFile
 from pi_cluster.kernels import Engine
 from pi_cluster.shard_tool.convert import shard
 from pi_cluster.storyteller import checkpoint_path
@@ -34,9 +34,9 @@ from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.formats import WeightFormats
 from pi_cluster.transformer.numpy_arithmetic import StageWeights, numpy_stage
 from pi_cluster.transformer.stage import Chunk, Limits, Stage
-from pi_cluster.transformer.tokenizer import Tokenizer
-from pi_cluster.worker.loading import load_stage
-from pi_cluster.worker.vault import ShardVault
+from pi_cluster.transformer.text.tokenizer import Tokenizer
+from pi_cluster.worker.shards.vault import ShardVault
+from pi_cluster.worker.stage.loading import load_stage
 
 SEED = 999000  # of check.py, as is everything about the documents
 MOST_DOCUMENTS = 200

@@ -26,11 +26,11 @@ from typing import BinaryIO
 import numpy as np
 
 from pi_cluster.cluster import settings
-from pi_cluster.cluster.manifest import WEIGHTS
+from pi_cluster.cluster.store.manifest import WEIGHTS
 from pi_cluster.kernels import Engine
 from pi_cluster.shard_tool.convert import shard
-from pi_cluster.shard_tool.names import hugging_face_name, tensor_shapes
-from pi_cluster.transformer.config_json import read_config_json
+from pi_cluster.shard_tool.sources.names import hugging_face_name, tensor_shapes
+from pi_cluster.transformer.families.config_json import read_config_json
 from pi_cluster.transformer.formats import WeightFormats
 
 N_LAYERS = 32

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.json_process import ROOT, Popen
-from pi_cluster.cluster.dialing import Dialer, PlainDialer
 from pi_cluster.cluster.layer_range import LayerRange
-from pi_cluster.cluster.objective import Objective
-from pi_cluster.cluster.peer import Peer
-from pi_cluster.cluster.plan import Plan, PlannedStage
-from pi_cluster.cluster.prediction import Prediction
-from pi_cluster.cluster.store import Store
-from pi_cluster.deploy.nodes import ask_nodes
-from pi_cluster.deploy.record import PipelineRecord
-from pi_cluster.deploy.rollout import Rollout, load_stages, recorded
-from pi_cluster.deploy.transfer import hand_out_shards
+from pi_cluster.cluster.store.store import Store
+from pi_cluster.cluster.wire.dialing import Dialer, PlainDialer
+from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.coordinator.pipeline.nodes import ask_nodes
+from pi_cluster.coordinator.pipeline.rollout import Rollout, load_stages, recorded
+from pi_cluster.coordinator.pipeline.transfer import hand_out_shards
+from pi_cluster.coordinator.planning.objective import Objective
+from pi_cluster.coordinator.planning.plan import Plan, PlannedStage
+from pi_cluster.coordinator.planning.prediction import Prediction
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.transformer.stage import Limits
 
 CLUSTER = "benchmark"

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from pi_cluster.transformer.detokenizer import IncrementalDetokenizer
 from pi_cluster.transformer.errors import SettingsError
+from pi_cluster.transformer.text.detokenizer import IncrementalDetokenizer
 
 
 class AnswerText:

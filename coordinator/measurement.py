@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pi_cluster.coordinator.pipeline import StageAddress, StepResult
+from pi_cluster.coordinator.session import StageAddress, StepResult
 
 
 @dataclass(slots=True)

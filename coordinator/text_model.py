@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pi_cluster.cluster.manifest import Manifest
+from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.coordinator.answer import AnswerText
-from pi_cluster.transformer.chat_template import ChatTemplate
-from pi_cluster.transformer.detokenizer import IncrementalDetokenizer
 from pi_cluster.transformer.errors import ModelError, PromptError
-from pi_cluster.transformer.text_files import MODEL, TextFiles
-from pi_cluster.transformer.tokenizer import Tokenizer
-from pi_cluster.transformer.unicode_text import require_unicode
+from pi_cluster.transformer.text.chat_template import ChatTemplate
+from pi_cluster.transformer.text.detokenizer import IncrementalDetokenizer
+from pi_cluster.transformer.text.text_files import MODEL, TextFiles
+from pi_cluster.transformer.text.tokenizer import Tokenizer
+from pi_cluster.transformer.text.unicode_text import require_unicode
 
 Message = Mapping[str, str]
 """``{"role": "user" | "assistant" | "system", "content": ...}``"""

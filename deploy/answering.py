@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from pi_cluster.cluster.dialing import Dialer
 from pi_cluster.cluster.errors import (
     ClusterError,
     NodeLost,
@@ -14,14 +13,15 @@ from pi_cluster.cluster.errors import (
     StaleEpoch,
     StateError,
 )
+from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.answer import AnswerText
 from pi_cluster.coordinator.generation import FinishReason, Generation, GenerationOptions
 from pi_cluster.coordinator.measurement import Measurement
-from pi_cluster.coordinator.pipeline import Session
-from pi_cluster.coordinator.scheduler import Scheduler
-from pi_cluster.deploy.patience import DEFAULT_WAIT_S, Patience
-from pi_cluster.deploy.record import PipelineRecord, is_changing, load_record
-from pi_cluster.deploy.screen import end_line, notes, notice
+from pi_cluster.coordinator.patience import DEFAULT_WAIT_S, Patience
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, is_changing, load_record
+from pi_cluster.coordinator.scheduling.scheduler import Scheduler
+from pi_cluster.coordinator.session import Session
+from pi_cluster.deploy.screen.output import end_line, notes, notice
 from pi_cluster.transformer.errors import ModelError
 
 

@@ -2,11 +2,11 @@
 
 from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.errors import StateError, StoreError
-from pi_cluster.cluster.store import Store
-from pi_cluster.deploy import screen
+from pi_cluster.cluster.store.store import Store
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, has_record, load_record
+from pi_cluster.coordinator.records.up_call import UpCall
 from pi_cluster.deploy.embedded import embedded_store
-from pi_cluster.deploy.record import PipelineRecord, has_record, load_record
-from pi_cluster.deploy.up_call import UpCall
+from pi_cluster.deploy.screen import output
 
 
 def what_is_up(cluster: str) -> PipelineRecord | None:
@@ -16,7 +16,7 @@ def what_is_up(cluster: str) -> PipelineRecord | None:
     try:
         return load_record(cluster)
     except StateError as error:
-        screen.warn([str(error)])
+        output.warn([str(error)])
         return None
 
 

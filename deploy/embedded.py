@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import StoreError, VersionError
-from pi_cluster.cluster.manifest import STORE_VERSION
-from pi_cluster.cluster.store import Store, hash_file
+from pi_cluster.cluster.store.manifest import STORE_VERSION
+from pi_cluster.cluster.store.store import Store, hash_file
 from pi_cluster.kernels import Engine
 from pi_cluster.shard_tool.convert import shard
 from pi_cluster.storyteller import checkpoint_path

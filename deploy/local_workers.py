@@ -15,21 +15,27 @@ import psutil
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
-from pi_cluster.cluster.authority import ClusterAuthority, is_initialised
-from pi_cluster.cluster.certificates import Identity, Role, check_certificate, key_hash, utc_now
-from pi_cluster.cluster.credentials import load_credentials
 from pi_cluster.cluster.errors import AccessError, ClusterError, NodeError
-from pi_cluster.cluster.key_proof import KeyProof
-from pi_cluster.cluster.peer import Peer, is_loopback
+from pi_cluster.cluster.trust.authority import ClusterAuthority, is_initialised
+from pi_cluster.cluster.trust.certificates import (
+    Identity,
+    Role,
+    check_certificate,
+    key_hash,
+    utc_now,
+)
+from pi_cluster.cluster.trust.credentials import load_credentials
+from pi_cluster.cluster.trust.key_proof import KeyProof
+from pi_cluster.cluster.wire.peer import Peer, is_loopback
 from pi_cluster.worker.identity import forget_identity
-from pi_cluster.worker.membership import (
+from pi_cluster.worker.presence import find_presence
+from pi_cluster.worker.trust.node_credentials import (
     credentials_folder,
     held_key,
     install_certification,
     node_identity,
     request_certificate,
 )
-from pi_cluster.worker.presence import find_presence
 
 log = logging.getLogger(__name__)
 

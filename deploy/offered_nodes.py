@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from pi_cluster.cluster import settings
-from pi_cluster.cluster.dialing import Dialer
-from pi_cluster.cluster.discovery import discover
+from pi_cluster.cluster.discovery.mdns import discover
 from pi_cluster.cluster.errors import ClusterError
-from pi_cluster.cluster.peer import Peer, parse_nodes
-from pi_cluster.deploy import screen
+from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.cluster.wire.peer import Peer, parse_nodes
+from pi_cluster.coordinator.pipeline.nodes import Node, answering_nodes, ask_nodes, find_nodes
+from pi_cluster.coordinator.records.up_call import UpCall
 from pi_cluster.deploy.local_workers import ensure_local_workers
-from pi_cluster.deploy.nodes import Node, answering_nodes, ask_nodes, find_nodes
-from pi_cluster.deploy.up_call import UpCall
+from pi_cluster.deploy.screen import output
 
 
 def named_nodes(call: UpCall, cluster: str, dialer: Dialer) -> list[Node]:
@@ -24,7 +24,7 @@ def nodes_as_before(call: UpCall, cluster: str, dialer: Dialer) -> list[Node]:
         found, warnings = answering_nodes(_peers(call, cluster), cluster, dialer)
     else:
         found, warnings = find_nodes(cluster, dialer)
-    screen.warn(warnings)
+    output.warn(warnings)
     return found
 
 
@@ -33,7 +33,7 @@ def with_announced(ready: Sequence[Peer], cluster: str, dialer: Dialer, look: bo
     nodes, warnings = (
         find_nodes(cluster, dialer, ready) if look else answering_nodes(ready, cluster, dialer)
     )
-    screen.warn(warnings)
+    output.warn(warnings)
     return nodes
 
 
@@ -49,10 +49,10 @@ def _local(cluster: str, count: int) -> list[Peer]:
     try:
         seen = {p.node_id for p in discover(cluster, settings.LOCAL_DISCOVERY_S, expected)}
     except ClusterError as error:
-        screen.warn([f"{error}; using the addresses that the local workers wrote down"])
+        output.warn([f"{error}; using the addresses that the local workers wrote down"])
         return started
     if unseen := [peer.name for peer in started if peer.node_id not in seen]:
-        screen.warn(
+        output.warn(
             [
                 f"mDNS does not find {', '.join(unseen)} (is multicast blocked here?); using the "
                 "addresses that they wrote down"

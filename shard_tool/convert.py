@@ -11,10 +11,15 @@ from pathlib import Path
 
 from pi_cluster.cluster.atomic_file import PARTIAL_SUFFIX, write_bytes
 from pi_cluster.cluster.errors import StoreError, VersionError
-from pi_cluster.cluster.manifest import STORE_VERSION, Manifest, ShardFile, is_store_name
-from pi_cluster.cluster.store import JOURNAL_NAME, MANIFEST_NAME, Progress, Store, find_problem
+from pi_cluster.cluster.store.manifest import STORE_VERSION, Manifest, ShardFile, is_store_name
+from pi_cluster.cluster.store.store import (
+    JOURNAL_NAME,
+    MANIFEST_NAME,
+    Progress,
+    Store,
+    find_problem,
+)
 from pi_cluster.kernels import Engine
-from pi_cluster.shard_tool.checkpoint import open_checkpoint
 from pi_cluster.shard_tool.journal import (
     SOURCE_NAME,
     Journal,
@@ -23,6 +28,7 @@ from pi_cluster.shard_tool.journal import (
     write_source,
 )
 from pi_cluster.shard_tool.shards import ShardWriter
+from pi_cluster.shard_tool.sources.checkpoint import open_checkpoint
 from pi_cluster.transformer.formats import WeightFormats
 
 OnNote = Callable[[str], None]

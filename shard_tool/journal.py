@@ -12,8 +12,8 @@ from typing import Any
 
 from pi_cluster.cluster.atomic_file import write_bytes
 from pi_cluster.cluster.errors import StoreError
-from pi_cluster.cluster.manifest import MAX_FILES, MAX_MANIFEST_BYTES, ShardFile
-from pi_cluster.cluster.store import JOURNAL_NAME
+from pi_cluster.cluster.store.manifest import MAX_FILES, MAX_MANIFEST_BYTES, ShardFile
+from pi_cluster.cluster.store.store import JOURNAL_NAME
 
 SOURCE_NAME = "source.json"
 

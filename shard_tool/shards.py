@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from pi_cluster.cluster.atomic_file import AtomicFile
 from pi_cluster.cluster.errors import CheckpointError
-from pi_cluster.cluster.manifest import EMBEDDING_NAME, HEAD_NAME, ShardFile, layer_file_name
-from pi_cluster.cluster.tensor_file import TensorSource, file_size_bytes, write_tensor_file
+from pi_cluster.cluster.store.manifest import EMBEDDING_NAME, HEAD_NAME, ShardFile, layer_file_name
+from pi_cluster.cluster.store.tensor_file import TensorSource, file_size_bytes, write_tensor_file
 from pi_cluster.kernels import Engine, ShapeError
-from pi_cluster.shard_tool.checkpoint import Checkpoint
-from pi_cluster.shard_tool.names import layer_tensor, short_name
-from pi_cluster.shard_tool.source_files import SourceTensor
+from pi_cluster.shard_tool.sources.checkpoint import Checkpoint
+from pi_cluster.shard_tool.sources.names import layer_tensor, short_name
+from pi_cluster.shard_tool.sources.source_files import SourceTensor
 from pi_cluster.transformer.formats import WeightFormats, stored_as, tensor_format
 from pi_cluster.transformer.shapes import embedding_shapes, head_shapes, layer_shapes
 

@@ -1,7 +1,7 @@
 """What nodes offer to a plan, most of it the same."""
 
-from pi_cluster.cluster.plan import NodeCapacity
 from pi_cluster.cluster.speed import Link, Speed
+from pi_cluster.coordinator.planning.plan import NodeCapacity
 
 GIB = 2**30
 NO_LINK = Link(1e-12, 1e30)

@@ -22,9 +22,9 @@ from unittest import mock
 
 import psutil
 
-from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
 from pi_cluster.deploy.cli import run
-from pi_cluster.deploy.record import PipelineRecord, load_record
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.worker.presence import find_presence
 from tests.worker_servers import PLAIN

@@ -1,6 +1,6 @@
 """Computers with any interfaces and addresses on one switch: network namespaces and bridges.
 
-Other than ``benchmarks/virtual/network.py``, whose hosts have one slow cable and IPv4 each, this is
+Other than ``testbed/network/network.py``, whose hosts have one slow cable and IPv4 each, this is
 for what addresses do: they come, go, are several, or lead nowhere. Needs root and iproute2.
 """
 
@@ -20,15 +20,15 @@ _TIMEOUT_S = 60.0
 
 LISTEN = """
 import dataclasses, json, sys
-from pi_cluster.cluster.discovery import listen
+from pi_cluster.cluster.discovery.mdns import listen
 heard = listen(sys.argv[1], float(sys.argv[2]), sys.argv[3:])
 peers = [dataclasses.asdict(peer) for peer in heard.peers]
 print(json.dumps(peers))
 """
 ANNOUNCE = """
 import sys
-from pi_cluster.cluster.discovery import announced
-from pi_cluster.cluster.peer import Peer
+from pi_cluster.cluster.discovery.mdns import announced
+from pi_cluster.cluster.wire.peer import Peer
 cluster, address, node_id, name = sys.argv[1:]
 with announced(Peer(address, node_id, name), cluster, "0.1.0"):
     print("announced", flush=True)

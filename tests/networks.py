@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.virtual.network import NetworkError, check_possible
+from tests.testbed.network.network import NetworkError, check_possible
 
 
 def _why_not() -> str:

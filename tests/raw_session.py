@@ -9,10 +9,10 @@ from typing import Self
 import grpc
 import numpy as np
 
-from pi_cluster.cluster import wire
 from pi_cluster.cluster.errors import NodeLost
-from pi_cluster.cluster.node import NodeClient
-from pi_cluster.coordinator.pipeline import StageAddress
+from pi_cluster.cluster.wire import wire
+from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.coordinator.session import StageAddress
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from tests.worker_servers import EPOCH, PLAIN
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pi_cluster.cluster.peer import split_address
+from pi_cluster.cluster.wire.peer import split_address
 
 _BLOCK = 1 << 16
 

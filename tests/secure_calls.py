@@ -6,10 +6,10 @@ from pathlib import Path
 
 import grpc
 
-from pi_cluster.cluster import wire
-from pi_cluster.cluster.certificates import Role, server_name
-from pi_cluster.cluster.credentials import load_credentials
 from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.cluster.trust.certificates import Role, server_name
+from pi_cluster.cluster.trust.credentials import load_credentials
+from pi_cluster.cluster.wire import wire
 from pi_cluster.protos import pi_cluster_pb2 as pb
 
 METHODS = {

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from pi_cluster.coordinator.generation import Generation, GenerationOptions
-from pi_cluster.coordinator.model import ServedModel
-from pi_cluster.coordinator.pipeline import Session, StageAddress, StepChunk
-from pi_cluster.coordinator.residents import CacheLimits
-from pi_cluster.coordinator.scheduler import Scheduler, SchedulerSettings, StepRecord
+from pi_cluster.coordinator.scheduling.residents import CacheLimits
+from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings, StepRecord
+from pi_cluster.coordinator.served_model import ServedModel
+from pi_cluster.coordinator.session import Session, StageAddress, StepChunk
 from pi_cluster.transformer.sampling import SamplingSettings, candidates_needed, sample
 from tests.worker_servers import EPOCH, PLAIN
 

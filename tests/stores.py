@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from pi_cluster.cluster.manifest import Manifest
-from pi_cluster.cluster.store import Progress
+from pi_cluster.cluster.store.manifest import Manifest
+from pi_cluster.cluster.store.store import Progress
 from pi_cluster.shard_tool import convert
 from pi_cluster.transformer.formats import WeightFormats
 from tests.kernel_engines import EVERY_VARIANT, engine

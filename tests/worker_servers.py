@@ -10,23 +10,23 @@ from pathlib import Path
 
 import grpc
 
-from pi_cluster.cluster import wire
-from pi_cluster.cluster.dialing import PlainDialer
 from pi_cluster.cluster.layer_range import LayerRange
-from pi_cluster.cluster.node import NodeClient
-from pi_cluster.cluster.store import Store
-from pi_cluster.coordinator.pipeline import StageAddress
+from pi_cluster.cluster.store.store import Store
+from pi_cluster.cluster.wire import wire
+from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.cluster.wire.dialing import PlainDialer
+from pi_cluster.coordinator.session import StageAddress
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 from pi_cluster.transformer.stage import Limits
-from pi_cluster.worker.examination import Examiner
-from pi_cluster.worker.host import StageHost
 from pi_cluster.worker.identity import Identity
-from pi_cluster.worker.loading import load_stage as load_from_vault
-from pi_cluster.worker.machine import Memory
+from pi_cluster.worker.machine.examination import Examiner
+from pi_cluster.worker.machine.offer import Memory
+from pi_cluster.worker.machine.speed import ProfileKeeper
 from pi_cluster.worker.service import WorkerService
-from pi_cluster.worker.speed import ProfileKeeper
-from pi_cluster.worker.vault import ShardVault
+from pi_cluster.worker.shards.vault import ShardVault
+from pi_cluster.worker.stage.host import StageHost
+from pi_cluster.worker.stage.loading import load_stage as load_from_vault
 from tests.kernel_engines import EVERY_VARIANT, engine
 
 EPOCH = 7

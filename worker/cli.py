@@ -9,8 +9,8 @@ import click
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import ClusterError
-from pi_cluster.cluster.peer import split_address
 from pi_cluster.cluster.system_failure import system_failure
+from pi_cluster.cluster.wire.peer import split_address
 from pi_cluster.kernels import KernelsError
 from pi_cluster.worker.log_limit import limited_log
 from pi_cluster.worker.process import WorkerOptions, run_worker

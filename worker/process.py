@@ -14,32 +14,34 @@ from pathlib import Path
 
 import grpc
 
-from pi_cluster.cluster import discovery, settings, wire
+from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
-from pi_cluster.cluster.dialing import Dialer, PlainDialer, SecureDialer
+from pi_cluster.cluster.discovery import mdns
+from pi_cluster.cluster.discovery.rediscovery import Rediscovering
 from pi_cluster.cluster.errors import AccessError, ClusterError, NodeLost
-from pi_cluster.cluster.peer import Peer, is_loopback
-from pi_cluster.cluster.rediscovery import Rediscovering
-from pi_cluster.cluster.roles import WORKER_RULES
+from pi_cluster.cluster.trust.roles import WORKER_RULES
 from pi_cluster.cluster.version import VERSION
+from pi_cluster.cluster.wire import wire
+from pi_cluster.cluster.wire.dialing import Dialer, PlainDialer, SecureDialer
+from pi_cluster.cluster.wire.peer import Peer, is_loopback
 from pi_cluster.kernels import Engine
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
-from pi_cluster.worker import machine
 from pi_cluster.worker.allocator import map_large_blocks
-from pi_cluster.worker.enrolment import Enrolment, enrolment_server, waits_to_join
-from pi_cluster.worker.examination import Examiner
-from pi_cluster.worker.guard import MAX_SILENT_STRANGERS, Guard
-from pi_cluster.worker.host import StageHost
 from pi_cluster.worker.identity import load_identity
-from pi_cluster.worker.last_assignment import LastAssignment
-from pi_cluster.worker.loading import load_stage
-from pi_cluster.worker.membership import Membership, is_certified
+from pi_cluster.worker.machine import offer
+from pi_cluster.worker.machine.examination import Examiner
+from pi_cluster.worker.machine.speed import ProfileKeeper
 from pi_cluster.worker.presence import Presence, present
 from pi_cluster.worker.service import WorkerService
-from pi_cluster.worker.serving import server_credentials
-from pi_cluster.worker.speed import ProfileKeeper
-from pi_cluster.worker.vault import ShardVault, shards_folder
+from pi_cluster.worker.shards.vault import ShardVault, shards_folder
+from pi_cluster.worker.stage.host import StageHost
+from pi_cluster.worker.stage.last_assignment import LastAssignment
+from pi_cluster.worker.stage.loading import load_stage
+from pi_cluster.worker.trust.enrolment import Enrolment, enrolment_server, waits_to_join
+from pi_cluster.worker.trust.guard import MAX_SILENT_STRANGERS, Guard
+from pi_cluster.worker.trust.node_credentials import Membership, is_certified
+from pi_cluster.worker.trust.serving import server_credentials
 
 log = logging.getLogger(__name__)
 
@@ -117,13 +119,13 @@ def _serve(
         cluster=options.cluster,
         version=VERSION,
         wire_version=wire.WIRE_VERSION,
-        machine_id=machine.machine_id(),
+        machine_id=offer.machine_id(),
         kernels=engine.variant,
         threads=engine.threads,
     )
     profile = ProfileKeeper(options.data_dir, identity, engine)
     guard = Guard(WORKER_RULES, credentials)
-    memory = machine.Memory(options.memory_bytes)
+    memory = offer.Memory(options.memory_bytes)
     examiner = Examiner(options.cluster, shards)
     service = WorkerService(
         about, vault, host, profile, examiner, dialer, memory, guard, membership
@@ -171,7 +173,7 @@ def _join(options: WorkerOptions, stopping: threading.Event) -> WorkerOptions:
 def _announced(peer: Peer, options: WorkerOptions) -> contextlib.AbstractContextManager[None]:
     if not options.announce:
         return contextlib.nullcontext()
-    return discovery.announced(peer, options.cluster, VERSION)
+    return mdns.announced(peer, options.cluster, VERSION)
 
 
 def _membership(options: WorkerOptions) -> Membership | None:

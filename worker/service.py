@@ -7,32 +7,33 @@ from typing import Any
 
 import grpc
 
-from pi_cluster.cluster import settings, wire
-from pi_cluster.cluster.addresses import as_seen_from
-from pi_cluster.cluster.certification import Certification
-from pi_cluster.cluster.dialing import Dialer
-from pi_cluster.cluster.echo import measure_link
+from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import ClusterError, NodeError, StoreError, SystemFailure
-from pi_cluster.cluster.interfaces import own_interfaces
-from pi_cluster.cluster.node import NodeClient
-from pi_cluster.cluster.peer import Peer, told_peer
 from pi_cluster.cluster.speed import NodeProfile
 from pi_cluster.cluster.system_failure import system_failure
+from pi_cluster.cluster.trust.issued import Certification
+from pi_cluster.cluster.wire import wire
+from pi_cluster.cluster.wire.addresses import as_seen_from
+from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.cluster.wire.echo import measure_link
+from pi_cluster.cluster.wire.interfaces import own_interfaces
+from pi_cluster.cluster.wire.peer import Peer, told_peer
 from pi_cluster.kernels import KernelsError
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 from pi_cluster.transformer.errors import ModelError
-from pi_cluster.worker import board, machine
-from pi_cluster.worker.assignment import assignment_of
-from pi_cluster.worker.examination import Examiner
-from pi_cluster.worker.guard import Guard
-from pi_cluster.worker.host import StageHost
-from pi_cluster.worker.membership import Membership
-from pi_cluster.worker.mending import Mender
-from pi_cluster.worker.speed import ProfileKeeper
-from pi_cluster.worker.transfers import ShardTransfers
-from pi_cluster.worker.vault import ShardVault
-from pi_cluster.worker.verification import Verifier, damaged_to_wire
+from pi_cluster.worker.machine import board, offer
+from pi_cluster.worker.machine.examination import Examiner
+from pi_cluster.worker.machine.speed import ProfileKeeper
+from pi_cluster.worker.shards.transfers import ShardTransfers
+from pi_cluster.worker.shards.vault import ShardVault
+from pi_cluster.worker.stage.assignment import assignment_of
+from pi_cluster.worker.stage.host import StageHost
+from pi_cluster.worker.stage.mending import Mender
+from pi_cluster.worker.stage.verification import Verifier, damaged_to_wire
+from pi_cluster.worker.trust.guard import Guard
+from pi_cluster.worker.trust.node_credentials import Membership
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class WorkerService(rpc.WorkerServicer):
         profile: ProfileKeeper,
         examiner: Examiner,
         dialer: Dialer,
-        memory: machine.Memory,
+        memory: offer.Memory,
         guard: Guard | None = None,
         membership: Membership | None = None,
     ) -> None:
@@ -145,7 +146,7 @@ class WorkerService(rpc.WorkerServicer):
         description.free_memory_bytes = self._memory.free_bytes
         description.free_disk_bytes = self._vault.free_bytes
         description.disk_problem = self._vault.disk_problem
-        description.resident_bytes = machine.resident_bytes()
+        description.resident_bytes = offer.resident_bytes()
         description.temperature_c = board.temperature_c()
         status = self._host.status()
         if status is not None:

@@ -24,9 +24,9 @@ from benchmarks.kernels.layer_store import CONFIG, MIDDLE, write_store
 from benchmarks.kernels.worker_memory import PeakMemory, memory_of
 from benchmarks.workers import PLAIN, bring_up, rollout, worker
 from pi_cluster.cluster.layer_range import LayerRange
-from pi_cluster.coordinator.pipeline import Session, StepChunk
-from pi_cluster.deploy.footprint import choose_limits
-from pi_cluster.deploy.rollout import Rollout, load_stage
+from pi_cluster.coordinator.pipeline.rollout import Rollout, load_stage
+from pi_cluster.coordinator.planning.footprint import choose_limits
+from pi_cluster.coordinator.session import Session, StepChunk
 from pi_cluster.transformer.kernel_arithmetic import layer_shape
 
 _RANGES = (

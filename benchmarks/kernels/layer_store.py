@@ -10,15 +10,15 @@ import numpy as np
 from benchmarks.kernels import layer_files as files
 from benchmarks.kernels.stage import WINDOW
 from pi_cluster.cluster.atomic_file import write_bytes
-from pi_cluster.cluster.manifest import (
+from pi_cluster.cluster.store.manifest import (
     EMBEDDING_NAME,
     HEAD_NAME,
     Manifest,
     ShardFile,
     layer_file_name,
 )
-from pi_cluster.cluster.store import MANIFEST_NAME, Store
-from pi_cluster.cluster.tensor_file import TensorSource, write_tensor_file
+from pi_cluster.cluster.store.store import MANIFEST_NAME, Store
+from pi_cluster.cluster.store.tensor_file import TensorSource, write_tensor_file
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.formats import stored_as, tensor_format
 from pi_cluster.transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes

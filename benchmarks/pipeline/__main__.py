@@ -33,9 +33,9 @@ from benchmarks.kernels.report import Row, as_json, table
 from benchmarks.kernels.versus import EARLY, PREFILL_ROWS, Pair
 from benchmarks.pipeline import comparisons
 from benchmarks.pipeline.comparisons import ONE, SMALL, TWO, Peer
-from benchmarks.virtual.network import Network, NetworkError
 from benchmarks.workers import worker
 from pi_cluster.deploy.embedded import embedded_store
+from tests.testbed.network.network import Network, NetworkError
 
 _HALVES = [0, N_LAYERS // 2, N_LAYERS]
 _EMBEDDED_CUTS = [0, 11, 22, 32]

@@ -17,12 +17,12 @@ import numpy as np
 from benchmarks.json_process import serve
 from benchmarks.workers import PLAIN, bring_up, rollout
 from pi_cluster.cluster.layer_range import LayerRange
-from pi_cluster.cluster.store import Store
+from pi_cluster.cluster.store.store import Store
 from pi_cluster.coordinator.generation import Generation, GenerationOptions
-from pi_cluster.coordinator.pipeline import Session
-from pi_cluster.coordinator.scheduler import Scheduler, StepRecord
-from pi_cluster.deploy.footprint import choose_limits
-from pi_cluster.deploy.record import PipelineRecord
+from pi_cluster.coordinator.planning.footprint import choose_limits
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
+from pi_cluster.coordinator.scheduling.scheduler import Scheduler, StepRecord
+from pi_cluster.coordinator.session import Session
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.sampling import SamplingSettings
 

@@ -29,9 +29,9 @@ from benchmarks.soak.memory import MOST_GROWTH_MIB, Growth, MemoryWatch, Watched
 from benchmarks.soak.questions import Tally, answered_alone, ask_all, questions
 from benchmarks.workers import PLAIN
 from pi_cluster.cluster import settings
-from pi_cluster.coordinator.pipeline import Session
-from pi_cluster.coordinator.scheduler import Scheduler, SchedulerSettings
-from pi_cluster.deploy.record import PipelineRecord, load_record
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
+from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
+from pi_cluster.coordinator.session import Session
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.kernel_arithmetic import layer_shape
 from pi_cluster.worker.presence import find_presence

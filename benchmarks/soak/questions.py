@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from pi_cluster.coordinator.generation import Generation, GenerationOptions
-from pi_cluster.coordinator.scheduler import Scheduler
+from pi_cluster.coordinator.scheduling.scheduler import Scheduler
 from pi_cluster.transformer.sampling import SamplingSettings
 
 _PROMPTS, _MOST_TOKENS = 48, 16

@@ -2,8 +2,8 @@
 
     python -m benchmarks.transfer [--megabytes N] [--rounds N] [--only speed|interruptions]
 
-The network is emulated: four hosts on a Gigabit switch (``benchmarks/virtual/network.py``), all on
-this machine, whose processors also do the switching. Three real workers with mutual TLS receive a
+The network is emulated: four hosts on a Gigabit switch (``tests/testbed/network/``), all on this
+machine, whose processors also do the switching. Three real workers with mutual TLS receive a
 gigabyte each, hashed and synced, as ``pi-cluster up`` sends them; in turn with that the same files
 go over the same links by three plain TCP sockets, written to disk and neither checked nor synced.
 
@@ -33,9 +33,9 @@ from benchmarks.kernels.report import Row, as_json, table
 from benchmarks.transfer.certificates import certify, make_authority
 from benchmarks.transfer.interruptions import HandOutFailed, Outcome, interrupted_hand_out
 from benchmarks.transfer.store import even_ranges, make_store
-from benchmarks.virtual.network import Network, NetworkError
 from benchmarks.workers import worker
-from pi_cluster.cluster.store import Store
+from pi_cluster.cluster.store.store import Store
+from tests.testbed.network.network import Network, NetworkError
 
 _NODES = (1, 2, 3)  # hosts of the network; the operator's computer is host 0
 _FILES_OF_EACH = 8

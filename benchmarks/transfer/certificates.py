@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from benchmarks.workers import CLUSTER
-from pi_cluster.cluster.authority import ClusterAuthority
-from pi_cluster.cluster.certificates import Identity, Role
-from pi_cluster.cluster.credentials import LiveCredentials
-from pi_cluster.cluster.dialing import SecureDialer
-from pi_cluster.worker.membership import install_certification, request_certificate
+from pi_cluster.cluster.trust.authority import ClusterAuthority
+from pi_cluster.cluster.trust.certificates import Identity, Role
+from pi_cluster.cluster.trust.credentials import LiveCredentials
+from pi_cluster.cluster.wire.dialing import SecureDialer
+from pi_cluster.worker.trust.node_credentials import install_certification, request_certificate
 
 
 def make_authority(folder: Path) -> ClusterAuthority:

@@ -15,7 +15,7 @@ from benchmarks.json_process import ROOT
 from benchmarks.transfer.certificates import certify, make_authority
 from benchmarks.transfer.proxy import Proxy
 from benchmarks.workers import Worker, worker
-from pi_cluster.cluster.store import Store
+from pi_cluster.cluster.store.store import Store
 
 _POLL_S = 0.005
 _SOME = 0.005  # of the size, that arrives between two interruptions

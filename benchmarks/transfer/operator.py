@@ -17,9 +17,9 @@ from benchmarks.transfer.certificates import operator_dialer
 from benchmarks.transfer.store import even_ranges
 from benchmarks.workers import PLAIN, Silent, rollout
 from pi_cluster.cluster.errors import ClusterError
-from pi_cluster.cluster.peer import Peer
-from pi_cluster.cluster.store import Store
-from pi_cluster.deploy.transfer import hand_out_shards
+from pi_cluster.cluster.store.store import Store
+from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.coordinator.pipeline.transfer import hand_out_shards
 from pi_cluster.transformer.stage import Limits
 
 _LIMITS = Limits(max_step_rows=1, max_sequences=1, context=1, cache_positions=1)

@@ -6,14 +6,14 @@ import os
 from pathlib import Path
 
 from pi_cluster.cluster.layer_range import LayerRange
-from pi_cluster.cluster.manifest import (
+from pi_cluster.cluster.store.manifest import (
     EMBEDDING_NAME,
     HEAD_NAME,
     Manifest,
     ShardFile,
     layer_file_name,
 )
-from pi_cluster.cluster.store import MANIFEST_NAME, Store
+from pi_cluster.cluster.store.store import MANIFEST_NAME, Store
 
 _BLOCK_BYTES = 1 << 20
 _OUTER_BYTES = 1000

@@ -26,8 +26,8 @@ from benchmarks.virtual.experiments import (
     requirements,
 )
 from benchmarks.virtual.measure import Speed
-from benchmarks.virtual.network import NetworkError, check_possible
 from benchmarks.virtual.pis import BOARDS, SIMULATED
+from tests.testbed.network.network import NetworkError, check_possible
 
 _PREDICTIONS = "predictions"
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.workers import PLAIN
 from pi_cluster.coordinator.generation import GenerationOptions
-from pi_cluster.coordinator.model import ServedModel
-from pi_cluster.coordinator.pipeline import Session, StageAddress, StepChunk
-from pi_cluster.coordinator.residents import CacheLimits
-from pi_cluster.coordinator.scheduler import Scheduler
+from pi_cluster.coordinator.scheduling.residents import CacheLimits
+from pi_cluster.coordinator.scheduling.scheduler import Scheduler
+from pi_cluster.coordinator.served_model import ServedModel
+from pi_cluster.coordinator.session import Session, StageAddress, StepChunk
 from pi_cluster.transformer.sampling import SamplingSettings
 
 Ask = Callable[[Sequence[int], int], Iterator[int]]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from benchmarks.virtual.measure import Job, Request, Speed
 from benchmarks.virtual.mistral import CONFIG
-from benchmarks.virtual.network import Network
 from benchmarks.virtual.pis import BOARDS, Board
+from tests.testbed.network.network import Network
 
 ROOT = Path(__file__).parents[2]
 _PORT = 7711

@@ -19,11 +19,11 @@ from benchmarks.virtual.mistral import BOS_ID, EOS_ID, manifest_of
 from benchmarks.workers import PLAIN
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.layer_range import LayerRange
-from pi_cluster.cluster.manifest import Manifest
-from pi_cluster.cluster.node import NodeClient
-from pi_cluster.coordinator.model import ServedModel
-from pi_cluster.coordinator.pipeline import StageAddress
-from pi_cluster.coordinator.residents import CacheLimits
+from pi_cluster.cluster.store.manifest import Manifest
+from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.coordinator.scheduling.residents import CacheLimits
+from pi_cluster.coordinator.served_model import ServedModel
+from pi_cluster.coordinator.session import StageAddress
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.cache import cache_capacity
 from pi_cluster.transformer.config import ModelConfig

@@ -3,7 +3,7 @@
 import hashlib
 import math
 
-from pi_cluster.cluster.manifest import (
+from pi_cluster.cluster.store.manifest import (
     EMBEDDING_NAME,
     HEAD_NAME,
     Manifest,

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pi_cluster.cluster.layer_range import LayerRange
-from pi_cluster.cluster.manifest import Manifest
+from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.kernel_arithmetic import layer_shape
 from pi_cluster.transformer.layer import Span

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from benchmarks.virtual.pis import Board, StageWork, stage_work
 from benchmarks.virtual.playback import PlayedSequence, Script
 from pi_cluster.cluster.layer_range import LayerRange
-from pi_cluster.cluster.manifest import Manifest
+from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.transformer.arithmetic import Array
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.layer import Span
 from pi_cluster.transformer.stage import Limits, Stage
-from pi_cluster.worker.loading import LoadedStage
+from pi_cluster.worker.stage.loading import LoadedStage
 
 # Where ids travel within the hidden states: float32 holds them exactly.
 _ID, _NEXT = 0, 1

@@ -16,19 +16,20 @@ import grpc
 from benchmarks.virtual.pis import Board
 from benchmarks.virtual.stage import VirtualLoader
 from benchmarks.workers import PLAIN
-from pi_cluster.cluster import settings, wire
+from pi_cluster.cluster import settings
 from pi_cluster.cluster.speed import NodeProfile, Speed
 from pi_cluster.cluster.version import VERSION
+from pi_cluster.cluster.wire import wire
 from pi_cluster.kernels import Engine
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
-from pi_cluster.worker.examination import Examiner
-from pi_cluster.worker.host import StageHost
 from pi_cluster.worker.identity import Identity, MeasuredWith
-from pi_cluster.worker.machine import Memory
+from pi_cluster.worker.machine.examination import Examiner
+from pi_cluster.worker.machine.offer import Memory
+from pi_cluster.worker.machine.speed import ProfileKeeper
 from pi_cluster.worker.service import WorkerService
-from pi_cluster.worker.speed import ProfileKeeper
-from pi_cluster.worker.vault import ShardVault
+from pi_cluster.worker.shards.vault import ShardVault
+from pi_cluster.worker.stage.host import StageHost
 
 _CALLS_AT_ONCE = 16
 

@@ -4,13 +4,13 @@ import click
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
-from pi_cluster.cluster.authority import ClusterAuthority
-from pi_cluster.cluster.certificates import Role
-from pi_cluster.deploy import screen
+from pi_cluster.cluster.trust.authority import ClusterAuthority
+from pi_cluster.cluster.trust.certificates import Role
+from pi_cluster.coordinator.pipeline.trust_updates import rotate as rotate_authority
+from pi_cluster.coordinator.records.pipeline_record import changing
 from pi_cluster.deploy.calling import dialer_for
 from pi_cluster.deploy.commands.options import cluster_option, nodes_option
-from pi_cluster.deploy.membership import rotate as rotate_authority
-from pi_cluster.deploy.record import changing
+from pi_cluster.deploy.screen import output
 
 
 @click.group()
@@ -49,17 +49,17 @@ def rotate(nodes: str | None, leave_behind: bool, cluster: str) -> None:
     with changing(cluster):
         opened = ClusterAuthority(settings.cluster_config(cluster), cluster)
         granted = sorted({one.name for one in opened.good if one.role is Role.COORDINATOR})
-        with screen.notes.status("replacing the authority"):
+        with output.notes.status("replacing the authority"):
             behind = rotate_authority(opened, dialer_for(cluster), nodes, leave_behind)
-    screen.notes.print(
+    output.notes.print(
         f"cluster {cluster!r} has a new authority ({opened.fingerprint.hex()[:16]}): keep a backup "
         f"of {opened.folder}",
         soft_wrap=True,
     )
-    screen.warn(
+    output.warn(
         f"{one.issued.name} was left behind and has to join again: {one.problem}" for one in behind
     )
-    screen.warn(f"the grant of {name} is worth nothing now: make a new one" for name in granted)
+    output.warn(f"the grant of {name} is worth nothing now: make a new one" for name in granted)
 
 
 def _rotation(opened: ClusterAuthority) -> str:

@@ -7,27 +7,27 @@ import click
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.atomic_file import write_bytes
-from pi_cluster.cluster.dialing import Dialer
 from pi_cluster.cluster.errors import PipelineBusy
-from pi_cluster.coordinator.bench import (
+from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.coordinator.bench.bench import (
     BenchOptions,
     BenchRun,
     check_room,
     planned_tests,
     run_bench,
 )
-from pi_cluster.coordinator.bench_rows import BenchRow, summarise
-from pi_cluster.coordinator.pipeline import Session
-from pi_cluster.coordinator.scheduler import Scheduler, SchedulerSettings, StepRecord
-from pi_cluster.deploy.bench_table import print_csv, print_json, print_markdown
+from pi_cluster.coordinator.bench.chrome_trace import chrome_trace
+from pi_cluster.coordinator.bench.gantt import gantt
+from pi_cluster.coordinator.bench.rows import BenchRow, summarise
+from pi_cluster.coordinator.patience import Patience
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
+from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings, StepRecord
+from pi_cluster.coordinator.session import Session
 from pi_cluster.deploy.calling import dialer_to_ask
-from pi_cluster.deploy.chrome_trace import chrome_trace
 from pi_cluster.deploy.commands.options import cluster_option, draft_option, wait_option
-from pi_cluster.deploy.gantt import gantt
 from pi_cluster.deploy.leading_out import leading_out
-from pi_cluster.deploy.patience import Patience
-from pi_cluster.deploy.record import PipelineRecord, load_record
-from pi_cluster.deploy.screen import notes, notice
+from pi_cluster.deploy.screen.bench_table import print_csv, print_json, print_markdown
+from pi_cluster.deploy.screen.output import notes, notice
 
 _PRINTERS = {"md": print_markdown, "json": print_json, "csv": print_csv}
 

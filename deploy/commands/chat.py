@@ -8,6 +8,7 @@ import click
 
 from pi_cluster.cluster.errors import ClusterError
 from pi_cluster.coordinator.generation import GenerationOptions
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
 from pi_cluster.coordinator.text_model import Message
 from pi_cluster.deploy.answering import Pipeline, Question, answer, print_timings
 from pi_cluster.deploy.calling import dialer_to_ask
@@ -18,8 +19,7 @@ from pi_cluster.deploy.commands.options import (
     wait_option,
 )
 from pi_cluster.deploy.leading_out import add_way_out, leading_out, with_notes
-from pi_cluster.deploy.record import PipelineRecord, load_record
-from pi_cluster.deploy.screen import notes, stream
+from pi_cluster.deploy.screen.output import notes, stream
 from pi_cluster.transformer.errors import ModelError
 
 _HELP = """\

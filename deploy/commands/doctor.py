@@ -8,21 +8,22 @@ from typing import Any
 import click
 
 from pi_cluster.cluster import settings
-from pi_cluster.cluster.dialing import Dialer
 from pi_cluster.cluster.errors import NodeError, NodeLost
-from pi_cluster.cluster.peer import Peer
 from pi_cluster.cluster.shown import shown_line
-from pi_cluster.deploy import screen
+from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.coordinator.pipeline.verifying import verify_nodes
 from pi_cluster.deploy.calling import dialer_for
 from pi_cluster.deploy.commands.options import cluster_option, insecure_option, nodes_option
 from pi_cluster.deploy.commands.verify import node_bars
-from pi_cluster.deploy.doctor_table import fact_tables, findings_text, own_line
-from pi_cluster.deploy.examining import gather_facts, was_insecure
-from pi_cluster.deploy.facts import ClusterFacts, Examined, Silent
-from pi_cluster.deploy.findings import Finding, Severity
-from pi_cluster.deploy.judgement import judge
-from pi_cluster.deploy.message_json import to_json
-from pi_cluster.deploy.verifying import verify_nodes
+from pi_cluster.deploy.doctor.examining import gather_facts, was_insecure
+from pi_cluster.deploy.doctor.facts import ClusterFacts, Examined, Silent
+from pi_cluster.deploy.doctor.findings import Finding, Severity
+from pi_cluster.deploy.doctor.judgement import judge
+from pi_cluster.deploy.doctor.table import fact_tables, findings_text, own_line
+from pi_cluster.deploy.hosts.service_over_ssh import service_of
+from pi_cluster.deploy.screen import output
+from pi_cluster.deploy.screen.message_json import to_json
 
 
 @click.command()
@@ -52,33 +53,33 @@ def doctor(
     if verify:
         facts = _verified_facts(cluster, nodes, dialer)
     else:
-        with screen.notes.status("asking the nodes"):
-            facts = gather_facts(cluster, nodes, dialer)
+        with output.notes.status("asking the nodes"):
+            facts = gather_facts(cluster, nodes, dialer, service_of)
     findings = judge(facts)
     if as_json:
         click.echo(json.dumps(_report(facts, findings)))
     else:
-        screen.answers.print(own_line(facts.operator), markup=False, soft_wrap=True)
+        output.answers.print(own_line(facts.operator), markup=False, soft_wrap=True)
         for table in fact_tables(facts):
-            screen.answers.print(table)
-        screen.answers.print(findings_text(findings), soft_wrap=True)
+            output.answers.print(table)
+        output.answers.print(findings_text(findings), soft_wrap=True)
     if any(finding.severity is Severity.PROBLEM for finding in findings):
         context.exit(1)
 
 
 def _verified_facts(cluster: str, nodes: str | None, dialer: Dialer) -> ClusterFacts:
     """The facts after each node has read its shards again; who does not answer is silent later."""
-    with screen.bars() as progress:
+    with output.bars() as progress:
 
         def verify(peers: Sequence[Peer]) -> None:
             found = verify_nodes(peers, dialer, node_bars(progress))
-            screen.warn(
+            output.warn(
                 shown_line(f"{one.peer.label}: not verified: {one.error}")
                 for one in found
                 if isinstance(one.error, NodeError) and not isinstance(one.error, NodeLost)
             )
 
-        return gather_facts(cluster, nodes, dialer, verify)
+        return gather_facts(cluster, nodes, dialer, service_of, verify)
 
 
 def _report(facts: ClusterFacts, findings: Sequence[Finding]) -> dict[str, Any]:

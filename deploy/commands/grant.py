@@ -6,10 +6,10 @@ import click
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command, line
-from pi_cluster.cluster.authority import ClusterAuthority
-from pi_cluster.deploy import screen
+from pi_cluster.cluster.trust.authority import ClusterAuthority
 from pi_cluster.deploy.commands.options import cluster_option
-from pi_cluster.deploy.grants import accept_grant, make_grant, read_grant, write_grant
+from pi_cluster.deploy.membership.grants import accept_grant, make_grant, read_grant, write_grant
+from pi_cluster.deploy.screen import output
 
 
 @click.command()
@@ -27,7 +27,7 @@ def grant(name: str, out: Path, cluster: str) -> None:
     authority = ClusterAuthority(settings.cluster_config(cluster), cluster)
     made = make_grant(authority, name)
     write_grant(made, out)
-    screen.notes.print(
+    output.notes.print(
         f"{out} holds a private key: carry it over safely, run `{line('accept', out.name)}` "
         "there, and delete it",
         markup=False,
@@ -35,7 +35,7 @@ def grant(name: str, out: Path, cluster: str) -> None:
     )
     if not made.files:
         up = command(cluster, "up")
-        screen.warn([f"no pipeline is up: make the grant again after `{up}`"])
+        output.warn([f"no pipeline is up: make the grant again after `{up}`"])
 
 
 @click.command()
@@ -45,4 +45,4 @@ def accept(file: Path) -> None:
     made = read_grant(file)
     accept_grant(made)
     asking = command(made.cluster, "prompt", "Tell me a story.")
-    screen.notes.print(f"ready. Next: {asking}", markup=False, soft_wrap=True)
+    output.notes.print(f"ready. Next: {asking}", markup=False, soft_wrap=True)

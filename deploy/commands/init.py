@@ -4,9 +4,9 @@ import click
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
-from pi_cluster.cluster.authority import ClusterAuthority
-from pi_cluster.deploy import screen
+from pi_cluster.cluster.trust.authority import ClusterAuthority
 from pi_cluster.deploy.commands.options import cluster_option
+from pi_cluster.deploy.screen import output
 
 
 @click.command()
@@ -18,7 +18,7 @@ def init(cluster: str) -> None:
     """
     folder = settings.cluster_config(cluster)
     authority = ClusterAuthority.create(folder, cluster)
-    screen.notes.print(
+    output.notes.print(
         f"cluster {cluster!r} has an authority now ({authority.fingerprint.hex()[:16]}), in "
         f"{folder}: keep a backup of that folder in a safe place. Next: "
         f"{command(cluster, 'up', '--hosts', 'pi@pi1.local,...')}, or "

@@ -7,13 +7,14 @@ import click
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
-from pi_cluster.cluster.peer import split_address
-from pi_cluster.deploy import local_service, screen
+from pi_cluster.cluster.wire.peer import split_address
 from pi_cluster.deploy.commands.options import cluster_option
-from pi_cluster.deploy.service import WorkerCommand
+from pi_cluster.deploy.hosts import local_service
+from pi_cluster.deploy.hosts.systemd_unit import WorkerCommand
+from pi_cluster.deploy.screen import output
 from pi_cluster.worker.cli import node_options, serve
-from pi_cluster.worker.enrolment import save_token
 from pi_cluster.worker.process import WorkerOptions
+from pi_cluster.worker.trust.enrolment import save_token
 
 _MAX_TOKEN_BYTES = 1_000
 
@@ -74,7 +75,7 @@ def join(
         words = ["worker", "--listen", listen, "--data-dir", str(folder), "--name", name]
         words += ["--threads", str(threads)] if threads else []
         words += ["--no-mdns"] if no_mdns else []
-        screen.notes.print(
+        output.notes.print(
             f"the token is kept in {folder}. Next: {command(cluster, *words)}, which waits until "
             f"the operator runs `{command(cluster, 'up')}`. As root, "
             f"`{command(cluster, 'join', 'TOKEN')}` installs a service that does this at every "
@@ -100,7 +101,7 @@ def _install(worker: WorkerCommand, token: str) -> None:
     local_service.prepare(worker.cluster)
     save_token(Path(worker.data_dir), token)
     unit = local_service.install(worker)
-    screen.notes.print(
+    output.notes.print(
         f"{unit} waits for the operator: run `{command(worker.cluster, 'up')}` there. Its log: "
         f"journalctl -u {unit}",
         markup=False,

@@ -9,9 +9,10 @@ import click
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.errors import StateError
-from pi_cluster.deploy import local_service, screen
 from pi_cluster.deploy.commands.options import cluster_option
-from pi_cluster.deploy.remote import coordinator, layout
+from pi_cluster.deploy.hosts import local_service
+from pi_cluster.deploy.hosts.remote import coordinator, layout
+from pi_cluster.deploy.screen import output
 from pi_cluster.worker.leaving import Joined, find_joined, forget_node
 
 
@@ -42,7 +43,7 @@ def leave(data_dir: Path | None, cluster: str) -> None:
         words = ["sudo", "rm", "-r", str(local_service.PROGRAM), str(coordinator.COMMAND)]
         steps.append(f"the program stays; to remove it too: {shlex.join(words)}")
     for step in steps:
-        screen.notes.print(step, markup=False, soft_wrap=True)
+        output.notes.print(step, markup=False, soft_wrap=True)
 
 
 def _leave_folder(folder: Path, cluster: str) -> Joined:

@@ -6,14 +6,14 @@ import click
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
-from pi_cluster.cluster.authority import ClusterAuthority
 from pi_cluster.cluster.errors import AccessError
-from pi_cluster.cluster.ledger import Issued
-from pi_cluster.deploy import screen
+from pi_cluster.cluster.trust.authority import ClusterAuthority
+from pi_cluster.cluster.trust.ledger import Issued
+from pi_cluster.coordinator.pipeline.trust_updates import find_members, tell
+from pi_cluster.coordinator.records.pipeline_record import changing
 from pi_cluster.deploy.calling import dialer_for
 from pi_cluster.deploy.commands.options import cluster_option, nodes_option
-from pi_cluster.deploy.membership import find_members, tell
-from pi_cluster.deploy.record import changing
+from pi_cluster.deploy.screen import output
 
 
 @click.group()
@@ -32,7 +32,7 @@ def list_nodes(cluster: str) -> None:
         (one.name, one.id, one.role.value, _state(one, one.serial in good), _date(one))
         for one in newest.values()
     ]
-    screen.answers.print(screen.table("name", "id", "role", "state", "expires", rows=rows))
+    output.answers.print(output.table("name", "id", "role", "state", "expires", rows=rows))
 
 
 @node.command()
@@ -49,16 +49,16 @@ def revoke(name_or_id: str, nodes: str | None, cluster: str) -> None:
         chosen = _chosen(authority, name_or_id)
         authority.revoke(chosen.id)
         dialer = dialer_for(cluster)
-        with screen.notes.status("telling the other nodes"):
+        with output.notes.status("telling the other nodes"):
             members = find_members(authority, dialer, nodes)
             deaf = tell(members, lambda client, _: client.certify(authority.news), dialer)
-    told = screen.count(len(members) - len(deaf), "node")
-    screen.notes.print(
+    told = output.count(len(members) - len(deaf), "node")
+    output.notes.print(
         f"{chosen.role} {chosen.name} ({chosen.id}) is revoked, and {told} told",
         markup=False,
         soft_wrap=True,
     )
-    screen.warn(
+    output.warn(
         f"{one.issued.name} has not heard of it and still lets {chosen.name} in: {one.problem}; "
         f"`{command(cluster, 'up')}` tells it once it can be reached"
         for one in deaf

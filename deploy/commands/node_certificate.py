@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from pi_cluster.cluster.certificates import MAX_PEM_BYTES
-from pi_cluster.cluster.certification import Certification
+from pi_cluster.cluster.trust.certificates import MAX_PEM_BYTES
+from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.deploy.commands.options import cluster_option
-from pi_cluster.worker.membership import install_certification, request_with_proof
+from pi_cluster.worker.trust.node_credentials import install_certification, request_with_proof
 
 _data_dir = click.option(
     "--data-dir", type=click.Path(path_type=Path), required=True, help="Of the worker."

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from pi_cluster.cluster import settings
 from pi_cluster.coordinator.generation import GenerationOptions
-from pi_cluster.deploy.patience import DEFAULT_WAIT_S
+from pi_cluster.coordinator.patience import DEFAULT_WAIT_S
 from pi_cluster.transformer.sampling import SamplingSettings
 
 Command = Callable[..., Any]

@@ -8,9 +8,11 @@ from typing import Any
 import click
 
 from pi_cluster.cluster import settings
-from pi_cluster.cluster.objective import Objective
-from pi_cluster.deploy import screen
-from pi_cluster.deploy.admission import admit_waiting
+from pi_cluster.coordinator.pipeline.measuring import Planner, Predicted
+from pi_cluster.coordinator.pipeline.nodes import Node, named_or_found
+from pi_cluster.coordinator.planning.footprint import choose_limits, model_footprint
+from pi_cluster.coordinator.planning.objective import Objective
+from pi_cluster.coordinator.records.up_call import UpCall
 from pi_cluster.deploy.as_before import open_store, what_is_up
 from pi_cluster.deploy.calling import dialer_for
 from pi_cluster.deploy.commands.options import (
@@ -21,11 +23,9 @@ from pi_cluster.deploy.commands.options import (
     nodes_option,
     texts_option,
 )
-from pi_cluster.deploy.footprint import choose_limits, model_footprint
-from pi_cluster.deploy.nodes import Node, named_or_found
-from pi_cluster.deploy.plan_table import context_note, expected, plan_table
-from pi_cluster.deploy.planning import Planner, Predicted
-from pi_cluster.deploy.up_call import UpCall
+from pi_cluster.deploy.membership.admission import admit_waiting
+from pi_cluster.deploy.screen import output
+from pi_cluster.deploy.screen.plan_table import context_note, expected, plan_table
 from pi_cluster.transformer.config import ModelConfig
 
 
@@ -63,22 +63,22 @@ def plan(
     dialer = dialer_for(cluster, insecure)
     admit_waiting(cluster, nodes, dialer)
     found, warnings = named_or_found(nodes, cluster, dialer)
-    screen.warn(warnings)
+    output.warn(warnings)
     config = ModelConfig.from_dict(opened.manifest.config)
     limits = choose_limits(config, call.context, call.texts)
     plans = _different_plans(
-        Planner(model_footprint(opened.manifest, config, limits), found, dialer, screen.measuring)
+        Planner(model_footprint(opened.manifest, config, limits), found, dialer, output.measuring)
     )
     if note := context_note(config, limits):
-        screen.notes.print(note)
+        output.notes.print(note)
     if as_json:
         click.echo(json.dumps({"plans": [_to_json(*one, found) for one in plans]}))
         return
     by_id = {node.about.node_id: node for node in found}
     for objectives, predicted in plans:
         title = f"--objective {' or '.join(objectives)}"
-        screen.answers.print(plan_table(predicted.plan, predicted.prediction, by_id, title))
-        screen.answers.print(expected(predicted.prediction), soft_wrap=True)
+        output.answers.print(plan_table(predicted.plan, predicted.prediction, by_id, title))
+        output.answers.print(expected(predicted.prediction), soft_wrap=True)
 
 
 def _different_plans(planner: Planner) -> list[tuple[list[Objective], Predicted]]:

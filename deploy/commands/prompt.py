@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pi_cluster.coordinator.generation import GenerationOptions
+from pi_cluster.coordinator.records.pipeline_record import load_record
 from pi_cluster.coordinator.text_model import TextModel
 from pi_cluster.deploy.answering import Answered, Pipeline, Question, answer, print_timings
 from pi_cluster.deploy.calling import dialer_to_ask
@@ -18,8 +19,7 @@ from pi_cluster.deploy.commands.options import (
     wait_option,
 )
 from pi_cluster.deploy.leading_out import leading_out
-from pi_cluster.deploy.record import load_record
-from pi_cluster.deploy.screen import INTERRUPTED, note, notes, stream
+from pi_cluster.deploy.screen.output import INTERRUPTED, note, notes, stream
 from pi_cluster.transformer.errors import PromptError
 
 _MAX_PROMPT_BYTES = 16 << 20

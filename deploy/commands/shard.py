@@ -6,8 +6,8 @@ import click
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import line
-from pi_cluster.cluster.manifest import WEIGHTS
-from pi_cluster.deploy import screen
+from pi_cluster.cluster.store.manifest import WEIGHTS
+from pi_cluster.deploy.screen import output
 from pi_cluster.kernels import Engine
 from pi_cluster.shard_tool.convert import shard as shard_checkpoint
 from pi_cluster.transformer.config import ModelConfig
@@ -30,17 +30,17 @@ def shard(checkpoint: Path, out: Path, weights: str, outer_weights: str | None) 
     consolidated.safetensors). Interrupted, the same command goes on where it stopped.
     """
     formats = WeightFormats.choose(weights, outer_weights)
-    with screen.bars() as progress, Engine(settings.kernel_variant()) as engine:
-        bar = screen.FileBar(progress)
-        manifest = shard_checkpoint(checkpoint, out, formats, engine, bar, screen.note)
+    with output.bars() as progress, Engine(settings.kernel_variant()) as engine:
+        bar = output.FileBar(progress)
+        manifest = shard_checkpoint(checkpoint, out, formats, engine, bar, output.note)
     kept = kept_in_f16(ModelConfig.from_dict(manifest.config), formats)
     if kept:
-        screen.notes.print(
+        output.notes.print(
             f"kept in f16, their columns are not a multiple of 32: {', '.join(kept)}",
             soft_wrap=True,
         )
-    screen.notes.print(
-        f"{out}: {manifest.n_layers} layers, {screen.size(manifest.size_bytes)} in "
+    output.notes.print(
+        f"{out}: {manifest.n_layers} layers, {output.size(manifest.size_bytes)} in "
         f"{len(manifest.files)} files, {weights}. Next: {line('up', str(out))}",
         soft_wrap=True,
     )

@@ -14,29 +14,34 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from pi_cluster.cluster.dialing import Dialer
 from pi_cluster.cluster.errors import ClusterError, StateError
-from pi_cluster.cluster.node import NodeClient
-from pi_cluster.coordinator.pipeline import StageAddress
-from pi_cluster.deploy import screen
-from pi_cluster.deploy.access import still_insecure
-from pi_cluster.deploy.advice import up_anew
+from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.coordinator.pipeline.watching import PipelineWatch, StageLook
+from pi_cluster.coordinator.records.access import still_insecure
+from pi_cluster.coordinator.records.advice import up_anew
+from pi_cluster.coordinator.records.known_hosts import load_hosts
+from pi_cluster.coordinator.records.known_nodes import forget_nodes
+from pi_cluster.coordinator.records.pipeline_record import (
+    PipelineRecord,
+    changing,
+    forget_record,
+    load_record,
+)
+from pi_cluster.coordinator.session import StageAddress
 from pi_cluster.deploy.calling import dialer_for, dialer_to_ask
 from pi_cluster.deploy.commands.options import ask_password, cluster_option, sudo_password_option
-from pi_cluster.deploy.fleet import purge_hosts
-from pi_cluster.deploy.host_record import load_hosts
-from pi_cluster.deploy.known_nodes import forget_nodes
+from pi_cluster.deploy.hosts.fleet import purge_hosts
 from pi_cluster.deploy.leading_out import way_out
 from pi_cluster.deploy.local_workers import stop_local_workers, why_ended
-from pi_cluster.deploy.record import PipelineRecord, changing, forget_record, load_record
-from pi_cluster.deploy.status_view import (
+from pi_cluster.deploy.screen import output
+from pi_cluster.deploy.screen.status_view import (
     pipeline_rate,
     status_json,
     status_line,
     status_table,
     troubles,
 )
-from pi_cluster.deploy.watching import PipelineWatch, StageLook
 
 _RATE_S = 0.5  # between the two looks that a rate takes
 _WATCH_TIMEOUT_S = 2.0  # a node that does not answer may not hold up the others for longer
@@ -71,9 +76,9 @@ def status(
     if as_json:
         click.echo(json.dumps(_values(cluster, record, looks)))
     else:
-        screen.answers.print(status_table(looks))
+        output.answers.print(status_table(looks))
         for line in troubles(looks, way_out(cluster, record, looks)):
-            screen.notes.print(line, markup=False, soft_wrap=True)
+            output.notes.print(line, markup=False, soft_wrap=True)
     if not all(look.is_well for look in looks):
         context.exit(1)
 
@@ -106,16 +111,16 @@ def down(context: click.Context, purge: bool, ask_sudo_password: bool, cluster: 
         failures = purge_hosts(cluster, folder, password) if purge else []
         if purge:
             forget_nodes(folder)
-    stages = screen.count(len(record.stages), "stage") if record else ""
+    stages = output.count(len(record.stages), "stage") if record else ""
     unloaded = f"{stages} unloaded" if record else "no pipeline was up"
-    screen.notes.print(f"{unloaded}, {screen.count(stopped, 'local worker')} stopped")
+    output.notes.print(f"{unloaded}, {output.count(stopped, 'local worker')} stopped")
     if record and record.call and not purge:
         again = up_anew(cluster, record.call, record.insecure)
-        screen.notes.print(f"to bring the same up again: {again}", markup=False, soft_wrap=True)
+        output.notes.print(f"to bring the same up again: {again}", markup=False, soft_wrap=True)
     if purge:
-        screen.notes.print(f"{screen.count(hosts - len(failures), 'host')} cleared")
+        output.notes.print(f"{output.count(hosts - len(failures), 'host')} cleared")
     for failure in failures:
-        screen.notes.print(f"error: not cleared: {failure}", markup=False, soft_wrap=True)
+        output.notes.print(f"error: not cleared: {failure}", markup=False, soft_wrap=True)
     if failures:
         context.exit(1)
 
@@ -124,7 +129,7 @@ def _watch(
     cluster: str, record: PipelineRecord, dialer: Dialer, interval_s: float, as_json: bool
 ) -> None:
     """Show look after look until Ctrl-C, which ends the command as it ends any other."""
-    console = screen.answers
+    console = output.answers
     is_live = console.is_terminal and not console.is_dumb_terminal and not as_json
     with (
         _interrupts_wait(),
@@ -191,4 +196,4 @@ def _unload(stage: StageAddress, epoch: int, dialer: Dialer) -> None:
         with NodeClient(stage.peer, dialer) as client:
             client.unload_stage(epoch)
     except ClusterError as error:
-        screen.notes.print(f"warning: {stage.name}: {error}", soft_wrap=True)
+        output.notes.print(f"warning: {stage.name}: {error}", soft_wrap=True)

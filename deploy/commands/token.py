@@ -7,13 +7,13 @@ import click
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
-from pi_cluster.cluster.authority import ClusterAuthority
 from pi_cluster.cluster.errors import AccessError
-from pi_cluster.cluster.tokens import TokenBook
+from pi_cluster.cluster.trust.authority import ClusterAuthority
+from pi_cluster.cluster.trust.tokens import TokenBook
 from pi_cluster.cluster.version import VERSION
-from pi_cluster.deploy import screen
-from pi_cluster.deploy.cloud_init import user_data
 from pi_cluster.deploy.commands.options import cluster_option
+from pi_cluster.deploy.hosts.cloud_init import user_data
+from pi_cluster.deploy.screen import output
 
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400}
 _LONGEST_S = 30 * 86_400
@@ -68,7 +68,7 @@ def create(count: int, valid: int, as_cloud_init: bool, source: str, cluster: st
             click.echo("---\n" * bool(number) + user_data(made, cluster, source), nl=False)
         else:
             click.echo(f"sudo {command(cluster, 'join', made.text)}")
-    screen.notes.print(
+    output.notes.print(
         f"each is for one Pi. Once they run: {command(cluster, 'up')}, which admits them",
         markup=False,
         soft_wrap=True,
@@ -84,7 +84,7 @@ def list_tokens(cluster: str) -> None:
         (entry.id, entry.state, _time(entry.expires_unix_s), entry.used_by)
         for entry in TokenBook(authority.folder).entries
     ]
-    screen.answers.print(screen.table("token", "state", "expires", "used by", rows=rows))
+    output.answers.print(output.table("token", "state", "expires", "used by", rows=rows))
 
 
 @token.command()
@@ -98,7 +98,7 @@ def revoke(token_id: str, cluster: str) -> None:
         listing = command(cluster, "token", "list")
         raise AccessError(f"there is no token {token_id!r}: see `{listing}`")
     book.revoke(token_id)
-    screen.notes.print(f"token {token_id} is revoked", markup=False)
+    output.notes.print(f"token {token_id} is revoked", markup=False)
 
 
 def _time(unix_s: float) -> str:

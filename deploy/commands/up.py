@@ -7,14 +7,35 @@ from pathlib import Path
 import click
 
 from pi_cluster.cluster.advice import command
-from pi_cluster.cluster.dialing import Dialer
 from pi_cluster.cluster.errors import ClusterError, NodeError, PipelineBusy, StaleEpoch
-from pi_cluster.cluster.objective import Objective
-from pi_cluster.cluster.store import Store
-from pi_cluster.deploy import screen
-from pi_cluster.deploy.admission import admit_waiting
+from pi_cluster.cluster.store.store import Store
+from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.coordinator.pipeline.nodes import Node
+from pi_cluster.coordinator.pipeline.renewal import renew_certificates
+from pi_cluster.coordinator.pipeline.rollout import (
+    Rollout,
+    is_running,
+    load_stages,
+    make_rollout,
+    next_epoch,
+    recorded,
+    try_pipeline,
+    unload_left_out,
+)
+from pi_cluster.coordinator.pipeline.transfer import Moved, hand_out_shards
+from pi_cluster.coordinator.planning.footprint import choose_limits
+from pi_cluster.coordinator.planning.objective import Objective
+from pi_cluster.coordinator.records.known_hosts import load_hosts
+from pi_cluster.coordinator.records.known_nodes import remember_nodes
+from pi_cluster.coordinator.records.pipeline_record import (
+    PipelineRecord,
+    changing,
+    prepare_record,
+    put_in_place,
+    save_record,
+)
+from pi_cluster.coordinator.records.up_call import UpCall
 from pi_cluster.deploy.as_before import open_store, what_is_up
-from pi_cluster.deploy.bootstrap import Result
 from pi_cluster.deploy.calling import dialer_for
 from pi_cluster.deploy.commands.options import (
     ask_password,
@@ -28,35 +49,14 @@ from pi_cluster.deploy.commands.options import (
     texts_option,
     wheels_option,
 )
-from pi_cluster.deploy.fleet import SetupOptions, bring_grants, set_up_hosts, tell_failures
-from pi_cluster.deploy.footprint import choose_limits
-from pi_cluster.deploy.host_record import load_hosts
-from pi_cluster.deploy.hosts import read_hosts
-from pi_cluster.deploy.known_nodes import remember_nodes
+from pi_cluster.deploy.hosts.bootstrap import Result
+from pi_cluster.deploy.hosts.fleet import SetupOptions, bring_grants, set_up_hosts, tell_failures
+from pi_cluster.deploy.hosts.host_list import read_hosts
 from pi_cluster.deploy.leading_out import after_a_try
-from pi_cluster.deploy.nodes import Node
+from pi_cluster.deploy.membership.admission import admit_waiting
 from pi_cluster.deploy.offered_nodes import named_nodes, nodes_as_before, with_announced
-from pi_cluster.deploy.plan_table import context_note, expected, plan_table
-from pi_cluster.deploy.record import (
-    PipelineRecord,
-    changing,
-    prepare_record,
-    put_in_place,
-    save_record,
-)
-from pi_cluster.deploy.renewal import renew_certificates
-from pi_cluster.deploy.rollout import (
-    Rollout,
-    is_running,
-    load_stages,
-    make_rollout,
-    next_epoch,
-    recorded,
-    try_pipeline,
-    unload_left_out,
-)
-from pi_cluster.deploy.transfer import Moved, hand_out_shards
-from pi_cluster.deploy.up_call import UpCall
+from pi_cluster.deploy.screen import output
+from pi_cluster.deploy.screen.plan_table import context_note, expected, plan_table
 from pi_cluster.transformer.config import ModelConfig
 
 
@@ -132,7 +132,7 @@ def up(
         else:
             found = nodes_as_before(call, cluster, dialer)
         remember_nodes(folder, [node.peer for node in found])
-        screen.warn(renew_certificates(cluster, found, dialer))
+        output.warn(renew_certificates(cluster, found, dialer))
         change = _Change(cluster, folder, previous, call, insecure)
         try:
             _bring_up(change, opened, found, dialer)
@@ -140,7 +140,7 @@ def up(
             tell_failures(results)
         coordinators = [one.host for one in results if not one.failure and not one.peer]
         not_granted = bring_grants(cluster, coordinators)
-    screen.warn(not_granted)
+    output.warn(not_granted)
     if not_granted or any(result.failure for result in results):
         click_context.exit(1)
 
@@ -163,14 +163,14 @@ def _bring_up(change: _Change, store: Store, nodes: Sequence[Node], dialer: Dial
     config = ModelConfig.from_dict(store.manifest.config)
     call, previous = change.call, change.previous
     limits = choose_limits(config, call.context, call.texts)
-    rollout = make_rollout(store, nodes, limits, previous, call.objective, dialer, screen.measuring)
-    screen.notes.print(plan_table(rollout.plan, rollout.prediction, rollout.nodes))
-    screen.notes.print(expected(rollout.prediction), soft_wrap=True)
+    rollout = make_rollout(store, nodes, limits, previous, call.objective, dialer, output.measuring)
+    output.notes.print(plan_table(rollout.plan, rollout.prediction, rollout.nodes))
+    output.notes.print(expected(rollout.prediction), soft_wrap=True)
     if note := context_note(config, rollout.limits):
-        screen.notes.print(note)
+        output.notes.print(note)
     if previous and is_running(rollout, previous) and (well := _is_well(previous, rollout)):
         save_record(change.record(rollout, previous.epoch), store)
-        screen.notes.print(f"already up: nothing to move; {well}", markup=False, soft_wrap=True)
+        output.notes.print(f"already up: nothing to move; {well}", markup=False, soft_wrap=True)
         return
     _carry_out(change, rollout)
 
@@ -184,11 +184,11 @@ def _is_well(previous: PipelineRecord, rollout: Rollout) -> str | None:
     if holder := next((stage.coordinator for stage in stages if stage.coordinator), ""):
         return f"it is held by {holder}"
     try:
-        try_pipeline(previous, rollout.dialer, screen.notice)
+        try_pipeline(previous, rollout.dialer, output.notice)
     except PipelineBusy:
         return "it is busy"
     except ClusterError as error:
-        screen.warn([f"all stages are loaded, and no token goes round: {error}; loading anew"])
+        output.warn([f"all stages are loaded, and no token goes round: {error}; loading anew"])
         return None
     return "a token went round"
 
@@ -196,31 +196,31 @@ def _is_well(previous: PipelineRecord, rollout: Rollout) -> str | None:
 def _carry_out(change: _Change, rollout: Rollout) -> None:
     record = change.record(rollout, next_epoch(rollout, change.previous))
     prepare_record(record, rollout.store)
-    with screen.bars() as progress:
-        moved = hand_out_shards(rollout, screen.TransferBars(progress))
-    with screen.notes.status("loading"):
+    with output.bars() as progress:
+        moved = hand_out_shards(rollout, output.TransferBars(progress))
+    with output.notes.status("loading"):
         try:
             load_stages(rollout, change.previous)
         except StaleEpoch as error:
             raise StaleEpoch(f"{error}: run the same command again") from None
         try:
-            try_pipeline(record, rollout.dialer, screen.notice)
+            try_pipeline(record, rollout.dialer, output.notice)
         except NodeError as error:
             error.add_note(after_a_try(change.cluster, record, rollout.dialer))
             raise
         put_in_place(record)
         warnings = unload_left_out(rollout, change.previous)
-    screen.warn(warnings)
-    stages = screen.count(len(record.stages), "stage")
+    output.warn(warnings)
+    stages = output.count(len(record.stages), "stage")
     asking = command(change.cluster, "prompt", "Tell me a story about a brave fox.")
-    screen.notes.print(
+    output.notes.print(
         f"ready: {stages}, {_moved(moved)}. Next: {asking}", markup=False, soft_wrap=True
     )
 
 
 def _moved(moved: Moved) -> str:
-    total = f"{screen.size(moved.from_operator + moved.between_nodes)} moved"
+    total = f"{output.size(moved.from_operator + moved.between_nodes)} moved"
     if not moved.between_nodes:
         return total
-    here, between = screen.size(moved.from_operator), screen.size(moved.between_nodes)
+    here, between = output.size(moved.from_operator), output.size(moved.between_nodes)
     return f"{total} ({here} from here, {between} between nodes)"

@@ -7,17 +7,17 @@ import click
 from rich.progress import Progress
 
 from pi_cluster.cluster.advice import command
-from pi_cluster.cluster.dialing import Dialer
 from pi_cluster.cluster.errors import StoreError
-from pi_cluster.cluster.peer import Peer
-from pi_cluster.cluster.store import Store
-from pi_cluster.deploy import screen
+from pi_cluster.cluster.store.store import Store
+from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.coordinator.pipeline.nodes import named_or_found
+from pi_cluster.coordinator.pipeline.verifying import OnProgress, Verified, verify_nodes
+from pi_cluster.coordinator.records.pipeline_record import has_record, load_record
 from pi_cluster.deploy.calling import dialer_for
 from pi_cluster.deploy.commands.options import cluster_option, insecure_option
-from pi_cluster.deploy.examining import was_insecure
-from pi_cluster.deploy.nodes import named_or_found
-from pi_cluster.deploy.record import has_record, load_record
-from pi_cluster.deploy.verifying import OnProgress, Verified, verify_nodes
+from pi_cluster.deploy.doctor.examining import was_insecure
+from pi_cluster.deploy.screen import output
 from pi_cluster.protos import pi_cluster_pb2 as pb
 
 _ALL = "all"
@@ -47,7 +47,7 @@ def verify(store: Path | None, nodes: str | None, insecure: bool, cluster: str) 
         return
     dialer = dialer_for(cluster, insecure or was_insecure(cluster))
     peers = _peers(None if nodes == _ALL else nodes, cluster, dialer)
-    with screen.bars() as progress:
+    with output.bars() as progress:
         found = verify_nodes(peers, dialer, node_bars(progress))
     _tell(found, cluster)
 
@@ -58,7 +58,7 @@ def node_bars(progress: Progress) -> OnProgress:
 
     def show(peer: Peer, reply: pb.VerifyShardsReply) -> None:
         if peer not in bars:
-            bars[peer] = screen.FileBar(progress)
+            bars[peer] = output.FileBar(progress)
         what = f"{peer.name or peer.address} {reply.name}"
         bars[peer](reply.done_bytes, reply.total_bytes, what)
 
@@ -66,19 +66,19 @@ def node_bars(progress: Progress) -> OnProgress:
 
 
 def _verify_store(path: Path) -> None:
-    with screen.bars() as progress:
+    with output.bars() as progress:
         opened = Store(path)
-        damage = opened.verify(screen.FileBar(progress))
+        damage = opened.verify(output.FileBar(progress))
     if damage:
         raise StoreError("\n".join([f"{path} is damaged:", *(f"  {one}" for one in damage)]))
-    screen.notes.print(f"{path}: all {len(opened.manifest.files)} files are as written")
+    output.notes.print(f"{path}: all {len(opened.manifest.files)} files are as written")
 
 
 def _peers(named: str | None, cluster: str, dialer: Dialer) -> list[Peer]:
     if not named and has_record(cluster):
         return [stage.peer for stage in load_record(cluster).addresses]
     nodes, warnings = named_or_found(named, cluster, dialer)
-    screen.warn(warnings)
+    output.warn(warnings)
     return [node.peer for node in nodes]
 
 
@@ -87,7 +87,7 @@ def _tell(found: Sequence[Verified], cluster: str) -> None:
     for one in found:
         if one.is_right:
             line = f"{one.peer.label}: {_shards(one.shards)} as sent"
-            screen.notes.print(line, soft_wrap=True)
+            output.notes.print(line, soft_wrap=True)
     wrong = [line for one in found for line in _problems(one)]
     if wrong:
         advice = f"`{command(cluster, 'up')}` sends damaged shards again"

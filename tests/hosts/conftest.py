@@ -2,9 +2,9 @@
 
 import pytest
 
-from benchmarks.virtual.network import Network
 from pi_cluster import storyteller
 from tests.stores import shard
+from tests.testbed.network.network import Network
 from tests.testbed.operator_host import Operator
 
 

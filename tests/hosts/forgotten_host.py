@@ -4,7 +4,7 @@ import signal
 import sys
 from pathlib import Path
 
-from benchmarks.virtual.network import Network
+from tests.testbed.network.network import Network
 from tests.testbed.operator_host import Operator
 from tests.testbed.systemd_host import SystemdHost
 

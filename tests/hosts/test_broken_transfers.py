@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from benchmarks.virtual.network import Network
-from pi_cluster.cluster.store import Store
-from pi_cluster.deploy.screen import size
+from pi_cluster.cluster.store.store import Store
+from pi_cluster.deploy.screen.output import size
 from tests.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.cluster_process import eventually
 from tests.hosts.wheels import bring_wheels
 from tests.stores import shard
+from tests.testbed.network.network import Network
 from tests.testbed.systemd_host import SystemdHost
 
 HOSTS = "pi@pi1.local,pi@pi2.local,pi@pi3.local"

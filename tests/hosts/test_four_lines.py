@@ -9,7 +9,7 @@ from tests.hosts.clone import make_clone, printed_lines
 from tests.testbed.systemd_host import SystemdHost
 
 GET_WHEELS = """
-from pi_cluster.deploy.wheelhouse import Target, wheelhouse
+from pi_cluster.deploy.wheels.wheelhouse import Target, wheelhouse
 wheelhouse(Target((3, 11), "x86_64", 36), None)
 """
 

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from pi_cluster.deploy.wheelhouse import wheelhouse
+from pi_cluster.deploy.wheels.wheelhouse import wheelhouse
 from tests.cluster_process import eventually
 from tests.hosts.clone import make_clone, printed_lines
 from tests.hosts.golden import answered_ids, golden_ids

@@ -3,7 +3,7 @@
 import shutil
 
 from pi_cluster.cluster.settings import folders
-from pi_cluster.deploy.wheelhouse import Target, wheelhouse
+from pi_cluster.deploy.wheels.wheelhouse import Target, wheelhouse
 from tests.testbed.operator_host import Operator
 
 PI_OS_LITE = Target((3, 11), "x86_64", 36)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pi_cluster.cluster.store import Store
+from pi_cluster.cluster.store.store import Store
 from tests.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.cluster_process import Cluster, processes_of
 from tests.stores import shard

@@ -16,7 +16,7 @@ CLAIM = """
 import socket, time
 from zeroconf import DNSOutgoing, DNSPointer
 from zeroconf.const import _CLASS_IN, _FLAGS_AA, _FLAGS_QR_RESPONSE, _TYPE_PTR
-from pi_cluster.cluster.discovery import SERVICE_TYPE
+from pi_cluster.cluster.discovery.mdns import SERVICE_TYPE
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
     out.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("10.9.0.66"))
     print("claiming", flush=True)

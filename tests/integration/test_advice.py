@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from pi_cluster.cluster import settings
-from pi_cluster.cluster.authority import ClusterAuthority
+from pi_cluster.cluster.trust.authority import ClusterAuthority
 from pi_cluster.deploy.local_workers import log_file
 from tests.authorities import certify_node
 from tests.checkpoints import small_config, write_hugging_face_checkpoint

@@ -6,9 +6,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from benchmarks.virtual.network import Network
 from tests.cluster_process import Outcome, eventually
 from tests.networks import needs_network
+from tests.testbed.network.network import Network
 
 PATIENCE_S = 40.0
 NOWHERE = "02:00:00:00:00:99"

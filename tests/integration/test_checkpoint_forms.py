@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pi_cluster.cluster.errors import CheckpointError
-from pi_cluster.shard_tool.checkpoint import open_checkpoint
+from pi_cluster.shard_tool.sources.checkpoint import open_checkpoint
 from tests.checkpoints import (
     small_config,
     write_consolidated_checkpoint,

@@ -6,8 +6,8 @@ import signal
 import pytest
 
 from pi_cluster.cluster.errors import NodeError
-from pi_cluster.cluster.node import NodeClient
-from pi_cluster.cluster.peer import Peer
+from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.cluster.wire.peer import Peer
 from tests.worker_servers import PLAIN
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from pi_cluster.cluster.errors import StaleEpoch
-from pi_cluster.cluster.node import NodeClient
-from pi_cluster.coordinator.pipeline import Session, StepChunk
+from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.coordinator.session import Session, StepChunk
 from tests.worker_servers import EPOCH, PLAIN, load_stage, pipeline
 
 

@@ -5,7 +5,7 @@ import signal
 import pytest
 from zeroconf import ServiceBrowser, ServiceListener, Zeroconf
 
-from pi_cluster.cluster.discovery import SERVICE_TYPE
+from pi_cluster.cluster.discovery.mdns import SERVICE_TYPE
 from tests.cluster_process import describe_all, eventually, processes_of
 
 MANY = ("--max-tokens", "1500")

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from pi_cluster.cluster.store import Store
+from pi_cluster.cluster.store.store import Store
 from pi_cluster.coordinator.generation import FinishReason, GenerationOptions
-from pi_cluster.coordinator.model import ServedModel
-from pi_cluster.coordinator.residents import CacheLimits
-from pi_cluster.coordinator.scheduler import SchedulerSettings
-from pi_cluster.coordinator.sequence import SequenceState
+from pi_cluster.coordinator.scheduling.residents import CacheLimits
+from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
+from pi_cluster.coordinator.scheduling.sequence import SequenceState
+from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.transformer.errors import PromptError, StepError
 from pi_cluster.transformer.sampling import SamplingSettings
 from pi_cluster.transformer.stage import Limits

@@ -10,9 +10,9 @@ import pytest
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import NodeLost, SessionExpired
-from pi_cluster.coordinator.pipeline import Session, StageAddress, StepChunk
+from pi_cluster.coordinator.session import Session, StageAddress, StepChunk
 from pi_cluster.transformer.stage import Stage
-from pi_cluster.worker.host import StageHost
+from pi_cluster.worker.stage.host import StageHost
 from tests.cluster_process import describe_all, eventually
 from tests.raw_session import RawSession
 from tests.relay import relaying

@@ -9,10 +9,10 @@ import grpc
 import pytest
 from zeroconf import ServiceInfo, Zeroconf
 
-from pi_cluster.cluster import wire
-from pi_cluster.cluster.discovery import SERVICE_TYPE
-from pi_cluster.cluster.node import NodeClient
-from pi_cluster.cluster.peer import Peer
+from pi_cluster.cluster.discovery.mdns import SERVICE_TYPE
+from pi_cluster.cluster.wire import wire
+from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 from tests.hostile import HOSTILE, steering

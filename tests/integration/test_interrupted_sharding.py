@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from pi_cluster.cluster.errors import StoreError
-from pi_cluster.cluster.manifest import Manifest
-from pi_cluster.cluster.store import Store
+from pi_cluster.cluster.store.manifest import Manifest
+from pi_cluster.cluster.store.store import Store
 from tests import stores
 from tests.checkpoints import random_weights, small_config, write_hugging_face_checkpoint
 
@@ -88,7 +88,7 @@ def test_interrupted_in_any_file_the_next_run_keeps_what_is_done(
 KILL = """
 import os, signal, sys
 from pathlib import Path
-from pi_cluster.shard_tool import source_files
+from pi_cluster.shard_tool.sources import source_files
 from tests.stores import shard
 source_files.BLOCK_BYTES = 4096
 seen = []

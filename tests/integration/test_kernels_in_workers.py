@@ -2,8 +2,8 @@
 
 import pytest
 
-from pi_cluster.cluster.node import NodeClient
-from pi_cluster.cluster.peer import Peer
+from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.deploy.embedded import embedded_store
 from pi_cluster.kernels import variants
 from tests.cluster_process import describe_all

@@ -5,12 +5,13 @@ import signal
 
 import pytest
 
-from pi_cluster.cluster import settings, wire
-from pi_cluster.cluster.echo import measure_link
+from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import ClusterError, NodeError, NodeLost, PipelineBusy
-from pi_cluster.cluster.node import NodeClient
-from pi_cluster.cluster.peer import Peer
-from pi_cluster.coordinator.pipeline import Session
+from pi_cluster.cluster.wire import wire
+from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.cluster.wire.echo import measure_link
+from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.coordinator.session import Session
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 from tests.worker_servers import EPOCH, PLAIN, pipeline, serving

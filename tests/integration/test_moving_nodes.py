@@ -21,7 +21,7 @@ LIE = """
 import ipaddress, socket, sys, time
 from zeroconf import DNSOutgoing, ServiceInfo
 from zeroconf.const import _FLAGS_AA, _FLAGS_QR_RESPONSE
-from pi_cluster.cluster.discovery import SERVICE_TYPE
+from pi_cluster.cluster.discovery.mdns import SERVICE_TYPE
 cluster, us, *node_ids = sys.argv[1:]
 crowd = 0
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:

@@ -6,15 +6,15 @@ import sys
 import pytest
 
 from pi_cluster.cluster.errors import NodeLost
-from pi_cluster.cluster.node import NodeClient
-from pi_cluster.cluster.objective import Objective
-from pi_cluster.cluster.peer import Peer
-from pi_cluster.cluster.store import Store
-from pi_cluster.deploy.footprint import choose_limits
-from pi_cluster.deploy.nodes import ask_nodes
-from pi_cluster.deploy.record import changing
-from pi_cluster.deploy.rollout import load_stages, make_rollout
-from pi_cluster.deploy.transfer import hand_out_shards
+from pi_cluster.cluster.store.store import Store
+from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.coordinator.pipeline.nodes import ask_nodes
+from pi_cluster.coordinator.pipeline.rollout import load_stages, make_rollout
+from pi_cluster.coordinator.pipeline.transfer import hand_out_shards
+from pi_cluster.coordinator.planning.footprint import choose_limits
+from pi_cluster.coordinator.planning.objective import Objective
+from pi_cluster.coordinator.records.pipeline_record import changing
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 from pi_cluster.transformer.config import ModelConfig

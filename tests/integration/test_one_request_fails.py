@@ -6,11 +6,11 @@ import pytest
 from pi_cluster.cluster.errors import NodeError
 from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.measurement import Measurement
-from pi_cluster.coordinator.model import ServedModel
-from pi_cluster.coordinator.pipeline import StepChunk
-from pi_cluster.coordinator.residents import CacheLimits
+from pi_cluster.coordinator.scheduling.residents import CacheLimits
+from pi_cluster.coordinator.served_model import ServedModel
+from pi_cluster.coordinator.session import StepChunk
 from pi_cluster.transformer.errors import ModelError
-from pi_cluster.worker.outlet import ResultSink
+from pi_cluster.worker.stage.outlet import ResultSink
 from tests.serving import GREEDY, Line, answer
 from tests.worker_servers import LIMITS, pipeline
 

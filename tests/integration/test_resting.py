@@ -8,8 +8,8 @@ import pytest
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import NodeLost, PipelineBusy, SessionYielded
-from pi_cluster.cluster.node import NodeClient
-from pi_cluster.worker.host import StageHost
+from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.worker.stage.host import StageHost
 from tests.raw_session import RawSession, logits_of
 from tests.worker_servers import PLAIN, pipeline
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pi_cluster.cluster.node import NodeClient
-from pi_cluster.cluster.peer import Peer
+from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.cluster.wire.peer import Peer
 from tests.cluster_process import describe_all
 from tests.worker_servers import PLAIN
 

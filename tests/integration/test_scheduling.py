@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from pi_cluster.cluster.errors import QueueFull, StaleEpoch
-from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.coordinator.generation import FinishReason, GenerationOptions
-from pi_cluster.coordinator.model import ServedModel
-from pi_cluster.coordinator.residents import CacheLimits
-from pi_cluster.coordinator.scheduler import SchedulerSettings
+from pi_cluster.coordinator.scheduling.residents import CacheLimits
+from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
+from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.transformer.sampling import SamplingSettings
 from pi_cluster.transformer.stage import Limits
 from tests.cluster_process import eventually

@@ -5,19 +5,19 @@ import shutil
 import pytest
 
 from pi_cluster.cluster import settings
-from pi_cluster.cluster.certificates import Role
-from pi_cluster.cluster.dialing import SecureDialer
 from pi_cluster.cluster.errors import NodeError
 from pi_cluster.cluster.layer_range import LayerRange
-from pi_cluster.cluster.node import NodeClient
-from pi_cluster.cluster.objective import Objective
-from pi_cluster.cluster.plan import Plan, PlannedStage
-from pi_cluster.cluster.prediction import Prediction
-from pi_cluster.deploy.footprint import choose_limits
-from pi_cluster.deploy.nodes import ask_nodes
-from pi_cluster.deploy.rollout import Rollout, load_stages
-from pi_cluster.deploy.screen import TransferBars, bars
-from pi_cluster.deploy.transfer import Moved, hand_out_shards
+from pi_cluster.cluster.trust.certificates import Role
+from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.cluster.wire.dialing import SecureDialer
+from pi_cluster.coordinator.pipeline.nodes import ask_nodes
+from pi_cluster.coordinator.pipeline.rollout import Rollout, load_stages
+from pi_cluster.coordinator.pipeline.transfer import Moved, hand_out_shards
+from pi_cluster.coordinator.planning.footprint import choose_limits
+from pi_cluster.coordinator.planning.objective import Objective
+from pi_cluster.coordinator.planning.plan import Plan, PlannedStage
+from pi_cluster.coordinator.planning.prediction import Prediction
+from pi_cluster.deploy.screen.output import TransferBars, bars
 from pi_cluster.transformer.config import ModelConfig
 from tests.authorities import live
 

@@ -7,8 +7,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from pi_cluster.cluster.errors import CheckpointError
-from pi_cluster.cluster.store import Store
-from pi_cluster.cluster.tensor_file import TensorFile
+from pi_cluster.cluster.store.store import Store
+from pi_cluster.cluster.store.tensor_file import TensorFile
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.errors import UnsupportedModel
 from tests.checkpoints import (
@@ -121,7 +121,7 @@ def test_a_tied_head_is_a_copy_of_the_embedding(tmp_path, stray_head):
 def test_rows_wider_than_a_block_and_blocks_of_uneven_size_come_out_whole(tmp_path, monkeypatch):
     weights = write_hugging_face_checkpoint(tmp_path / "c", SMALL)
     for block_bytes in (1, 3 * 4 * SMALL.dim, 20 * 4 * SMALL.dim):
-        monkeypatch.setattr("pi_cluster.shard_tool.source_files.BLOCK_BYTES", block_bytes)
+        monkeypatch.setattr("pi_cluster.shard_tool.sources.source_files.BLOCK_BYTES", block_bytes)
         out = tmp_path / f"s{block_bytes}"
         shard(tmp_path / "c", out)
         for name, tensor in stored_weights(out).items():

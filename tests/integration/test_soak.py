@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.soak.questions import Tally, answered_alone, ask_all, questions
-from pi_cluster.coordinator.model import ServedModel
-from pi_cluster.coordinator.pipeline import Session
-from pi_cluster.coordinator.residents import CacheLimits
-from pi_cluster.coordinator.scheduler import Scheduler, SchedulerSettings
+from pi_cluster.coordinator.scheduling.residents import CacheLimits
+from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
+from pi_cluster.coordinator.served_model import ServedModel
+from pi_cluster.coordinator.session import Session
 from pi_cluster.transformer.stage import Limits
 from tests.worker_servers import EPOCH, PLAIN, pipeline
 

@@ -8,13 +8,13 @@ import pytest
 
 from pi_cluster import storyteller
 from pi_cluster.cluster.errors import NodeError
-from pi_cluster.cluster.node import NodeClient
-from pi_cluster.cluster.store import Store
+from pi_cluster.cluster.store.store import Store
+from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.coordinator.generation import GenerationOptions
-from pi_cluster.coordinator.model import ServedModel
-from pi_cluster.coordinator.pipeline import Session
-from pi_cluster.coordinator.residents import CacheLimits
-from pi_cluster.coordinator.scheduler import Scheduler
+from pi_cluster.coordinator.scheduling.residents import CacheLimits
+from pi_cluster.coordinator.scheduling.scheduler import Scheduler
+from pi_cluster.coordinator.served_model import ServedModel
+from pi_cluster.coordinator.session import Session
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.sampling import SamplingSettings
 from tests.raw_session import RawSession

@@ -9,22 +9,23 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 
-from pi_cluster.cluster import settings, wire
-from pi_cluster.cluster.authority import ClusterAuthority
-from pi_cluster.cluster.certificates import Role
-from pi_cluster.cluster.credentials import load_credentials
-from pi_cluster.cluster.dialing import SecureDialer
+from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import NodeLost
-from pi_cluster.cluster.handshake import shown_certificate, who_answers
-from pi_cluster.cluster.node import NodeClient
-from pi_cluster.cluster.peer import Peer, split_address
-from pi_cluster.cluster.roles import Rule
-from pi_cluster.cluster.tokens import TokenBook
-from pi_cluster.deploy.admission import Admitter, pinned_channel
+from pi_cluster.cluster.trust.authority import ClusterAuthority
+from pi_cluster.cluster.trust.certificates import Role
+from pi_cluster.cluster.trust.credentials import load_credentials
+from pi_cluster.cluster.trust.roles import Rule
+from pi_cluster.cluster.trust.tokens import TokenBook
+from pi_cluster.cluster.wire import wire
+from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.cluster.wire.dialing import SecureDialer
+from pi_cluster.cluster.wire.handshake import shown_certificate, who_answers
+from pi_cluster.cluster.wire.peer import Peer, split_address
+from pi_cluster.deploy.membership.admission import Admitter, pinned_channel
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
-from pi_cluster.worker.guard import Guard
-from pi_cluster.worker.silence import SilentCalls
+from pi_cluster.worker.trust.guard import Guard
+from pi_cluster.worker.trust.silent_calls import SilentCalls
 from tests.authorities import certify_node, live
 from tests.cluster_process import eventually
 from tests.worker_servers import PLAIN

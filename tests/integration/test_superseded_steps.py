@@ -7,8 +7,8 @@ import pytest
 
 from pi_cluster.cluster.errors import NodeError, NodeLost
 from pi_cluster.transformer.stage import Stage
-from pi_cluster.worker import superseded
-from pi_cluster.worker.superseded import Superseded
+from pi_cluster.worker.stage import superseded
+from pi_cluster.worker.stage.superseded import Superseded
 from tests.raw_session import RawSession, logits_of
 from tests.worker_servers import pipeline
 

@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from pi_cluster.cluster.errors import SystemFailure
-from pi_cluster.cluster.node import NodeClient
-from pi_cluster.cluster.peer import Peer
 from pi_cluster.cluster.system_failure import system_failure
+from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.cluster.wire.peer import Peer
 from tests.cluster_process import Outcome
 from tests.worker_servers import PLAIN
 

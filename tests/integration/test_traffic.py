@@ -9,8 +9,8 @@ import re
 from contextlib import ExitStack
 
 from pi_cluster.cluster import settings
-from pi_cluster.cluster.authority import ClusterAuthority
-from pi_cluster.cluster.tokens import Token
+from pi_cluster.cluster.trust.authority import ClusterAuthority
+from pi_cluster.cluster.trust.tokens import Token
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from tests.authorities import certify_node
 from tests.relay import relaying

@@ -15,17 +15,18 @@ from benchmarks.transfer.proxy import Proxy
 from benchmarks.transfer.store import make_store
 from pi_cluster.cluster.errors import NodeError, NodeLost
 from pi_cluster.cluster.layer_range import LayerRange
-from pi_cluster.cluster.node import NodeClient
-from pi_cluster.cluster.objective import Objective
-from pi_cluster.cluster.peer import Peer
-from pi_cluster.cluster.plan import Plan, PlannedStage
-from pi_cluster.cluster.prediction import Prediction
-from pi_cluster.cluster.store import Store
-from pi_cluster.deploy import receiver, screen
-from pi_cluster.deploy.footprint import choose_limits
-from pi_cluster.deploy.nodes import ask_nodes
-from pi_cluster.deploy.rollout import Rollout, load_stages
-from pi_cluster.deploy.transfer import Moved, hand_out_shards
+from pi_cluster.cluster.store.store import Store
+from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.coordinator.pipeline import receiver
+from pi_cluster.coordinator.pipeline.nodes import ask_nodes
+from pi_cluster.coordinator.pipeline.rollout import Rollout, load_stages
+from pi_cluster.coordinator.pipeline.transfer import Moved, hand_out_shards
+from pi_cluster.coordinator.planning.footprint import choose_limits
+from pi_cluster.coordinator.planning.objective import Objective
+from pi_cluster.coordinator.planning.plan import Plan, PlannedStage
+from pi_cluster.coordinator.planning.prediction import Prediction
+from pi_cluster.deploy.screen import output
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 from pi_cluster.transformer.config import ModelConfig
@@ -338,7 +339,7 @@ def test_up_says_who_lacks_what_where_there_is_no_terminal_and_goes_on_when_kill
         running.send(signal.SIGKILL)
         killed = running.end()
         again = cluster.up(*words)
-    everything = f"lacks shards of {screen.size(random_store.manifest.size_bytes)}"
+    everything = f"lacks shards of {output.size(random_store.manifest.size_bytes)}"
     assert everything in killed.err and everything not in again.err
     assert "one (" in again.err and "lacks shards of" in again.err and "received" in again.err
     assert "ready: 1 stage" in again.err

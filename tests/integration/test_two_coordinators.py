@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from pi_cluster.cluster import settings
-from pi_cluster.cluster.node import NodeClient
+from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.kernel_arithmetic import layer_shape
 from tests.cluster_process import describe_all, eventually

@@ -8,9 +8,9 @@ import psutil
 import pytest
 
 from pi_cluster.cluster.errors import NodeError
-from pi_cluster.cluster.node import NodeClient
-from pi_cluster.cluster.peer import Peer
-from pi_cluster.deploy import screen
+from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.deploy.screen import output
 from tests.cluster_process import describe_all, eventually
 from tests.worker_servers import PLAIN
 
@@ -88,7 +88,7 @@ def test_one_bit_in_each_of_many_shards_is_found_and_up_moves_exactly_those(clus
     assert ".safetensors on two is damaged" in refused.err
     again = cluster.up("--nodes", ",".join(addresses))
     size_bytes = sum(file.size_bytes for file in damaged)
-    assert f"{screen.size(size_bytes)} moved" in again.err
+    assert f"{output.size(size_bytes)} moved" in again.err
     assert f"one ({addresses[0]}): lacks" not in again.err
     assert cluster.prompt(*PROMPT)["ids"] == before["ids"]
     assert not list((cluster.folder / "two" / "shards").glob("*.damaged"))

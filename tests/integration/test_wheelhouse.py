@@ -7,7 +7,7 @@ import time
 import pytest
 
 from pi_cluster.cluster.errors import HostError
-from pi_cluster.deploy.wheelhouse import Target, wheelhouse
+from pi_cluster.deploy.wheels.wheelhouse import Target, wheelhouse
 
 PI = Target((3, 13), "aarch64", 41)
 
@@ -36,8 +36,8 @@ def test_the_second_time_nobody_is_asked(house, monkeypatch):
     def refuse(*_):
         raise AssertionError("the cache is complete")
 
-    monkeypatch.setattr("pi_cluster.deploy.wheelhouse._pip", refuse)
-    monkeypatch.setattr("pi_cluster.deploy.wheelhouse.build_wheel", refuse)
+    monkeypatch.setattr("pi_cluster.deploy.wheels.wheelhouse._pip", refuse)
+    monkeypatch.setattr("pi_cluster.deploy.wheels.wheelhouse.build_wheel", refuse)
     again = wheelhouse(PI, None)
     assert (again.digest, again.wheels) == (house.digest, house.wheels)
 
@@ -55,7 +55,7 @@ def test_the_wheel_of_a_new_source_has_the_one_of_an_old_source_go(house, tmp_pa
     # Building it anew would take a minute.
     built = next(wheel.path for wheel in house.wheels if wheel.path.name.startswith("pi_cluster"))
     monkeypatch.setattr(
-        "pi_cluster.deploy.wheelhouse.build_wheel",
+        "pi_cluster.deploy.wheels.wheelhouse.build_wheel",
         lambda source, machine, into: shutil.copy(built, into),
     )
     assert wheelhouse(PI, None).digest == house.digest

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pi_cluster.transformer.text_files import TextFiles
+from pi_cluster.transformer.text.text_files import TextFiles
 
 HERE = Path(__file__).parent
 MODEL = HERE.parents[1] / "storyteller" / "checkpoint" / "tokenizer.model"

@@ -16,8 +16,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pi_cluster import storyteller
-from pi_cluster.cluster.manifest import Manifest
-from pi_cluster.cluster.tensor_file import TensorFile
+from pi_cluster.cluster.store.manifest import Manifest
+from pi_cluster.cluster.store.tensor_file import TensorFile
 from pi_cluster.transformer.arithmetic import Array
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.numpy_arithmetic import StageWeights, numpy_stage

@@ -10,8 +10,8 @@ from mistral_common.protocol.instruct.messages import AssistantMessage, SystemMe
 from mistral_common.protocol.instruct.request import ChatCompletionRequest
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
 
-from pi_cluster.transformer.chat_template import ChatTemplate, builtin_template
-from pi_cluster.transformer.tokenizer import Tokenizer
+from pi_cluster.transformer.text.chat_template import ChatTemplate, builtin_template
+from pi_cluster.transformer.text.tokenizer import Tokenizer
 
 DATA = Path(mistral_common.__file__).parent / "data"
 FILES = {

@@ -10,10 +10,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from benchmarks.virtual.network import Network
 from tests.cluster_process import Outcome, Running
 from tests.testbed.card import USER
 from tests.testbed.errors import need_overlays, need_tools
+from tests.testbed.network.network import Network
 from tests.testbed.sandbox import Sandbox
 
 _TIMEOUT_S = 60.0

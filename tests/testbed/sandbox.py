@@ -5,8 +5,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks.virtual.network import Network
 from tests.testbed.errors import TestbedError, need_root, need_tools
+from tests.testbed.network.network import Network
 
 _TIMEOUT_S = 60.0
 

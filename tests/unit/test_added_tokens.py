@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pi_cluster.transformer.added_tokens import AddedToken, read_added_tokens, special_tokens
-from pi_cluster.transformer.chat_template import ChatTemplate
-from pi_cluster.transformer.detokenizer import IncrementalDetokenizer
 from pi_cluster.transformer.errors import ModelError, PromptError
-from pi_cluster.transformer.tokenizer import Tokenizer
+from pi_cluster.transformer.text.added_tokens import AddedToken, read_added_tokens, special_tokens
+from pi_cluster.transformer.text.chat_template import ChatTemplate
+from pi_cluster.transformer.text.detokenizer import IncrementalDetokenizer
+from pi_cluster.transformer.text.tokenizer import Tokenizer
 
 MODEL = Path(__file__).parents[2] / "storyteller" / "checkpoint" / "tokenizer.model"
 PLAIN = Tokenizer.from_file(MODEL)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pi_cluster.cluster.addresses import (
+from pi_cluster.cluster.wire.addresses import (
     MOST_OFFERED,
     Offer,
     for_others,
@@ -16,14 +16,14 @@ from pi_cluster.cluster.addresses import (
     parsed,
     without_scope,
 )
-from pi_cluster.cluster.interfaces import (
+from pi_cluster.cluster.wire.interfaces import (
     Interface,
     InterfaceAddress,
     LinkKind,
     kind_of,
     own_interfaces,
 )
-from pi_cluster.cluster.peer import Peer, split_address
+from pi_cluster.cluster.wire.peer import Peer, split_address
 
 CABLE, WIRELESS, TUNNEL = LinkKind.CABLE, LinkKind.WIRELESS, LinkKind.TUNNEL
 CONTAINER, LOOPBACK = LinkKind.CONTAINER, LinkKind.LOOPBACK

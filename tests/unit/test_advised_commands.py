@@ -86,7 +86,7 @@ ADVISED = sorted(set(advised()))
 
 def test_they_are_found_at_all():
     assert len(ADVISED) > 60
-    assert ("deploy/advice.py", ("up", "--local", "3")) in ADVISED
+    assert ("coordinator/records/advice.py", ("up", "--local", "3")) in ADVISED
 
 
 @pytest.mark.parametrize(

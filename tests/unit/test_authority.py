@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pi_cluster.cluster import signing
-from pi_cluster.cluster.authority import ClusterAuthority
-from pi_cluster.cluster.certificates import Identity, Role, key_hash, utc_now
-from pi_cluster.cluster.certification import Certification
-from pi_cluster.cluster.credentials import load_credentials
 from pi_cluster.cluster.errors import AccessError, StateError
-from pi_cluster.cluster.key_proof import KeyProof
-from pi_cluster.worker.membership import (
+from pi_cluster.cluster.trust import signing
+from pi_cluster.cluster.trust.authority import ClusterAuthority
+from pi_cluster.cluster.trust.certificates import Identity, Role, key_hash, utc_now
+from pi_cluster.cluster.trust.credentials import load_credentials
+from pi_cluster.cluster.trust.issued import Certification
+from pi_cluster.cluster.trust.key_proof import KeyProof
+from pi_cluster.worker.trust.node_credentials import (
     credentials_folder,
     held_key,
     install_certification,
@@ -136,7 +136,7 @@ def test_whoever_proves_the_key_gets_a_certificate_for_a_new_one_and_so_on(autho
 def test_an_id_stays_its_keys_when_its_certificate_has_expired_long_ago(authority, monkeypatch):
     authority.issue(request(), node(), "pi")
     later = utc_now() + datetime.timedelta(days=900)
-    monkeypatch.setattr("pi_cluster.cluster.ledger.utc_now", lambda: later)
+    monkeypatch.setattr("pi_cluster.cluster.trust.ledger.utc_now", lambda: later)
     authority.issue(request("beef"), node("beef"), "another")
     assert {one.id for one in authority.issued} == {"f00d", "beef"}
     with pytest.raises(AccessError, match="has a certificate already"):

@@ -2,12 +2,12 @@
 
 import pytest
 
-from pi_cluster.coordinator.batching import Running, next_picks
 from pi_cluster.coordinator.generation import Generation, GenerationOptions
 from pi_cluster.coordinator.measurement import Measurement
-from pi_cluster.coordinator.pace import Pace
-from pi_cluster.coordinator.pipeline import StageTime, StepResult
-from pi_cluster.coordinator.sequence import SequenceState
+from pi_cluster.coordinator.scheduling.batching import Running, next_picks
+from pi_cluster.coordinator.scheduling.pace import Pace
+from pi_cluster.coordinator.scheduling.sequence import SequenceState
+from pi_cluster.coordinator.session import StageTime, StepResult
 from pi_cluster.transformer.sampling import SamplingSettings
 
 

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from pi_cluster.coordinator.bench import (
+from pi_cluster.coordinator.bench.bench import (
     BenchOptions,
     BenchRun,
     BenchTest,
@@ -13,11 +13,11 @@ from pi_cluster.coordinator.bench import (
     check_room,
     planned_tests,
 )
-from pi_cluster.coordinator.bench_rows import Percentiles, Spread, summarise
+from pi_cluster.coordinator.bench.rows import Percentiles, Spread, summarise
 from pi_cluster.coordinator.generation import Generation, GenerationOptions
 from pi_cluster.coordinator.measurement import Measurement
-from pi_cluster.coordinator.model import ServedModel
-from pi_cluster.coordinator.residents import CacheLimits
+from pi_cluster.coordinator.scheduling.residents import CacheLimits
+from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.transformer.errors import PromptError, SettingsError
 from tests.steps import ADDRESSES, step
 

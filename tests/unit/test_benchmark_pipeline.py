@@ -9,8 +9,8 @@ from benchmarks.kernels.report import table
 from benchmarks.kernels.versus import Pair
 from benchmarks.pipeline.comparisons import UserTimes, overhead_row, peer_row, users_row
 from benchmarks.pipeline.coordinator import _beside_computing
-from pi_cluster.coordinator.pipeline import StageTime, StepResult
-from pi_cluster.coordinator.scheduler import StepRecord
+from pi_cluster.coordinator.scheduling.scheduler import StepRecord
+from pi_cluster.coordinator.session import StageTime, StepResult
 
 _SERVED = """
 from benchmarks.json_process import serve

@@ -11,9 +11,9 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pi_cluster.cluster import certificates, signing
-from pi_cluster.cluster.certificates import NOTHING_REVOKED, Identity, Revocations, Role
 from pi_cluster.cluster.errors import AccessError
+from pi_cluster.cluster.trust import certificates, signing
+from pi_cluster.cluster.trust.certificates import NOTHING_REVOKED, Identity, Revocations, Role
 
 NOW = certificates.utc_now()
 KEY = signing.new_key()

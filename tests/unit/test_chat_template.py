@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pi_cluster.transformer.added_tokens import special_tokens
-from pi_cluster.transformer.chat_template import (
+from pi_cluster.transformer.errors import PromptError
+from pi_cluster.transformer.text.added_tokens import special_tokens
+from pi_cluster.transformer.text.chat_template import (
     ChatTemplate,
     builtin_template,
     template_for_tokenizer,
 )
-from pi_cluster.transformer.errors import PromptError
-from pi_cluster.transformer.tokenizer import Tokenizer
+from pi_cluster.transformer.text.tokenizer import Tokenizer
 
 CHECKPOINT = Path(__file__).parents[2] / "storyteller" / "checkpoint"
 CONFIG = json.loads((CHECKPOINT / "tokenizer_config.json").read_text(encoding="utf-8"))

@@ -3,8 +3,8 @@
 import json
 import shlex
 
-from pi_cluster.cluster.tokens import Token
-from pi_cluster.deploy.cloud_init import user_data
+from pi_cluster.cluster.trust.tokens import Token
+from pi_cluster.deploy.hosts.cloud_init import user_data
 from tests.hosts.clone import printed_lines
 
 TOKEN = Token("0123abcd", bytes(32), bytes(32))

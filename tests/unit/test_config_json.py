@@ -3,8 +3,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pi_cluster.transformer.config import ModelConfig
-from pi_cluster.transformer.config_json import read_config_json
 from pi_cluster.transformer.errors import UnsupportedModel
+from pi_cluster.transformer.families.config_json import read_config_json
 from tests.json_values import json_values
 from tests.published_configurations import LLAMA_2_7B, MISTRAL_V1
 

@@ -11,21 +11,21 @@ from tests.hostile import HOSTILE, steering
 from tests.terminal import Terminal
 
 DOORS = {
-    "a note": "screen.notes.print(hostile)",
-    "a note with a style": "screen.notes.print(hostile, style='bold red', soft_wrap=True)",
-    "an answer": "screen.answers.print(hostile, soft_wrap=True)",
-    "a warning": "screen.warn([hostile])",
-    "a cell": "screen.answers.print(screen.table('a', 'b', rows=[(hostile, hostile)]))",
+    "a note": "output.notes.print(hostile)",
+    "a note with a style": "output.notes.print(hostile, style='bold red', soft_wrap=True)",
+    "an answer": "output.answers.print(hostile, soft_wrap=True)",
+    "a warning": "output.warn([hostile])",
+    "a cell": "output.answers.print(output.table('a', 'b', rows=[(hostile, hostile)]))",
     "a bare cell, a heading and a title": """
 t = Table(title=hostile, caption=hostile)
 t.add_column(hostile)
 t.add_row(hostile)
 t.add_row(Text(hostile))
-screen.answers.print(t)""",
-    "a linked text": "screen.answers.print(Text('x', style='link http://evil.example'))",
+output.answers.print(t)""",
+    "a linked text": "output.answers.print(Text('x', style='link http://evil.example'))",
     "a bar": """
-with screen.bars() as progress:
-    bars = screen.TransferBars(progress)
+with output.bars() as progress:
+    bars = output.TransferBars(progress)
     peer = Peer('127.0.0.1:1', name=hostile)
     bars.begin(peer, 0, 10)
     bars.update(peer, 10)
@@ -34,14 +34,14 @@ with screen.bars() as progress:
 with setup_lines() as lines:
     lines.step(hostile, hostile, 10)""",
     "what moves": """
-with screen.notes.status(hostile) as status:
+with output.notes.status(hostile) as status:
     print(hostile)
     sys.stderr.write(hostile + '\\n')""",
     "a live table": """
-with Live(console=screen.answers, auto_refresh=False) as live:
-    live.update(screen.table('a', rows=[(hostile,)]), refresh=True)""",
-    "an answer's text": "screen.stream(hostile)",
-    "its pieces": "for letter in hostile: screen.stream(letter)",
+with Live(console=output.answers, auto_refresh=False) as live:
+    live.update(output.table('a', rows=[(hostile,)]), refresh=True)""",
+    "an answer's text": "output.stream(hostile)",
+    "its pieces": "for letter in hostile: output.stream(letter)",
     "a line of click's": "click.echo(hostile); click.echo(hostile, err=True)",
     "an error of click's": "click.UsageError(hostile).show()",
     "print": "print(hostile); print(hostile, file=sys.stderr)",
@@ -59,10 +59,10 @@ import click
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
-from pi_cluster.cluster.peer import Peer
-from pi_cluster.deploy import screen
-from pi_cluster.deploy.console import guard_terminals
-from pi_cluster.deploy.setup_screen import setup_lines
+from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.deploy.screen import output
+from pi_cluster.deploy.screen.console import guard_terminals
+from pi_cluster.deploy.screen.setup_screen import setup_lines
 guard_terminals()
 hostile = {HOSTILE!r}
 """
@@ -81,7 +81,7 @@ def test_no_way_to_a_terminal_lets_a_text_through_that_steers_it(door):
 
 
 def test_a_pipe_gets_the_bytes_of_an_answer_as_they_are():
-    source = BEGINNING + "screen.stream(hostile); click.echo(hostile)"
+    source = BEGINNING + "output.stream(hostile); click.echo(hostile)"
     done = subprocess.run([sys.executable, "-c", source], capture_output=True)
     assert HOSTILE.encode() in done.stdout and done.returncode == 0
 
@@ -94,7 +94,7 @@ def test_what_is_made_for_people_is_harmless_in_a_pipe_too():
 
 
 def test_markup_and_names_of_emoji_stay_as_a_node_wrote_them():
-    source = BEGINNING + "screen.notes.print('[bold]pi[/bold] :fire:')"
+    source = BEGINNING + "output.notes.print('[bold]pi[/bold] :fire:')"
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True)
     assert done.stderr == "[bold]pi[/bold] :fire:\n"
 

@@ -5,13 +5,17 @@ import os
 
 import pytest
 
-from pi_cluster.cluster import certificates, credentials, signing
-from pi_cluster.cluster.authority import ClusterAuthority
-from pi_cluster.cluster.certificates import Identity, Role
-from pi_cluster.cluster.certification import Certification
-from pi_cluster.cluster.credentials import LiveCredentials, install, load_credentials
 from pi_cluster.cluster.errors import AccessError
-from pi_cluster.worker.membership import Membership, credentials_folder, install_certification
+from pi_cluster.cluster.trust import certificates, credentials, signing
+from pi_cluster.cluster.trust.authority import ClusterAuthority
+from pi_cluster.cluster.trust.certificates import Identity, Role
+from pi_cluster.cluster.trust.credentials import LiveCredentials, install, load_credentials
+from pi_cluster.cluster.trust.issued import Certification
+from pi_cluster.worker.trust.node_credentials import (
+    Membership,
+    credentials_folder,
+    install_certification,
+)
 from tests.authorities import CLUSTER, certify_node, credentials_of, dated_credentials
 
 

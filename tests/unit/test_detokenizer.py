@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pi_cluster.transformer.detokenizer import IncrementalDetokenizer
-from pi_cluster.transformer.tokenizer import Tokenizer
+from pi_cluster.transformer.text.detokenizer import IncrementalDetokenizer
+from pi_cluster.transformer.text.tokenizer import Tokenizer
 
 PATH = Path(__file__).parents[2] / "storyteller" / "checkpoint" / "tokenizer.model"
 TOKENIZER = Tokenizer.from_file(PATH)

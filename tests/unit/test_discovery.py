@@ -10,10 +10,10 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from pi_cluster.cluster import discovery
-from pi_cluster.cluster.discovery import announced, discover
+from pi_cluster.cluster.discovery import mdns
+from pi_cluster.cluster.discovery.mdns import announced, discover
 from pi_cluster.cluster.errors import ClusterError
-from pi_cluster.cluster.peer import Peer, parse_nodes, split_address
+from pi_cluster.cluster.wire.peer import Peer, parse_nodes, split_address
 
 BOUND_S = 20.0  # reached only when something is broken
 
@@ -36,7 +36,7 @@ def all_announced(entries: list[tuple[Peer, str]]) -> Iterator[None]:
         stack.close()
 
 
-class Watched(discovery._Listener):
+class Watched(mdns._Listener):
     """Ends its search when it has heard of all these ids, or when a peer that it had is gone."""
 
     def __init__(self, cluster: str, awaited: set[str]) -> None:
@@ -82,7 +82,7 @@ def test_workers_of_another_cluster_are_heard_and_not_found(neighbours, monkeypa
     first, ours = neighbours["first"]
     second, _ = neighbours["second"]
     listener = Watched(ours, {peer.node_id for peer, _ in neighbours.values()})
-    monkeypatch.setattr(discovery, "_Listener", lambda *given: listener)
+    monkeypatch.setattr(mdns, "_Listener", lambda *given: listener)
     assert discover(ours, BOUND_S) == [first, second]
     assert listener.heard_all.is_set()
 
@@ -97,7 +97,7 @@ def test_a_node_that_waits_to_join_is_found_with_its_tokens_id_alone():
 def test_a_worker_that_leaves_is_no_longer_found(monkeypatch):
     cluster, peer = f"leaving-{secrets.token_hex(4)}", make_peer("pi4")
     listener = Watched(cluster, {peer.node_id, "an id that nobody has"})
-    monkeypatch.setattr(discovery, "_Listener", lambda *given: listener)
+    monkeypatch.setattr(mdns, "_Listener", lambda *given: listener)
     with ThreadPoolExecutor(1) as pool:
         with announced(peer, cluster, "0.1.0"):
             search = pool.submit(discover, cluster, BOUND_S)
@@ -118,7 +118,7 @@ def test_a_machine_without_mdns_is_told_to_name_its_nodes(monkeypatch):
     def refuse(**given: object) -> None:
         raise OSError(19, "No such device")
 
-    monkeypatch.setattr(discovery, "Zeroconf", refuse)
+    monkeypatch.setattr(mdns, "Zeroconf", refuse)
     with pytest.raises(ClusterError, match=r"No such device.*--nodes HOST:PORT"):
         discover("any", 0.01)
 
@@ -219,7 +219,7 @@ def test_a_node_that_may_not_use_multicast_says_how_to_do_without(monkeypatch):
     def refused(**_):
         raise OSError(errno.ENOPROTOOPT, "Protocol not available")
 
-    monkeypatch.setattr(discovery, "Zeroconf", refused)
+    monkeypatch.setattr(mdns, "Zeroconf", refused)
     with (
         pytest.raises(ClusterError, match=r"Protocol not available.*--no-mdns.*--nodes"),
         announced(make_peer("mute"), "any", "0.1.0"),

@@ -1,6 +1,6 @@
 """Guesses from the text itself, and how far ahead they go."""
 
-from pi_cluster.coordinator.drafts import DraftDepth, NgramDrafter
+from pi_cluster.coordinator.scheduling.drafts import DraftDepth, NgramDrafter
 
 
 def drafter(text):

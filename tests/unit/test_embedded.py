@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pi_cluster.cluster.store import Store
+from pi_cluster.cluster.store.store import Store
 from pi_cluster.deploy import embedded
 from pi_cluster.deploy.embedded import embedded_store
 

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from pi_cluster.worker import board, clock, memory, operating_system, ports
-from pi_cluster.worker.system_files import ROOT, read_counters, read_number, read_text
+from pi_cluster.worker.machine import board, clock, memory, operating_system, ports
+from pi_cluster.worker.machine.system_files import ROOT, read_counters, read_number, read_text
 from tests.machines import container, pc, pi_4, pi_5, write_files
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from pi_cluster.cluster.errors import ClusterError, NodeError
 from pi_cluster.protos import pi_cluster_pb2 as pb
-from pi_cluster.worker import disk, port_settings, reach
-from pi_cluster.worker.examination import MOST_ADDRESSES, Examiner
+from pi_cluster.worker.machine import disk, port_settings, reach
+from pi_cluster.worker.machine.examination import MOST_ADDRESSES, Examiner
 from tests.machines import pi_4
 
 
@@ -137,7 +137,7 @@ def test_examinations_run_one_at_a_time(tmp_path):
 
 
 def test_whoever_waits_too_long_for_its_turn_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("pi_cluster.worker.examination._TURN_S", 0.01)
+    monkeypatch.setattr("pi_cluster.worker.machine.examination._TURN_S", 0.01)
     examiner = Examiner("of-a-test", tmp_path)
     listening = threading.Thread(target=examiner.examine, args=(pb.ExamineRequest(listen_ms=1500),))
     listening.start()

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pi_cluster.cluster.errors import NodeLost
-from pi_cluster.cluster.peer import Peer
 from pi_cluster.cluster.shown import shown_text
-from pi_cluster.deploy.doctor_table import fact_tables, findings_text
-from pi_cluster.deploy.facts import ClusterFacts, Examined, Silent
-from pi_cluster.deploy.findings import THIS_MACHINE, Severity
-from pi_cluster.deploy.judgement import judge
+from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.deploy.doctor.facts import ClusterFacts, Examined, Silent
+from pi_cluster.deploy.doctor.findings import THIS_MACHINE, Severity
+from pi_cluster.deploy.doctor.judgement import judge
+from pi_cluster.deploy.doctor.table import fact_tables, findings_text
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from tests.facts import (
     NAMES,

@@ -3,10 +3,10 @@
 import pytest
 
 from pi_cluster.cluster.errors import NodeLost, VersionError
-from pi_cluster.cluster.peer import Peer
-from pi_cluster.deploy.facts import HostService, Silent
-from pi_cluster.deploy.findings import Severity
-from pi_cluster.deploy.judgement import judge
+from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.deploy.doctor.facts import HostService, Silent
+from pi_cluster.deploy.doctor.findings import Severity
+from pi_cluster.deploy.doctor.judgement import judge
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from tests.facts import a_cluster, a_node, a_port, with_first
 

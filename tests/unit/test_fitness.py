@@ -5,10 +5,10 @@ import copy
 import pytest
 
 from pi_cluster.cluster.errors import HostError
-from pi_cluster.deploy.fitness import Facts, check_disk, check_fitness
-from pi_cluster.deploy.host_record import Host, HostRole
-from pi_cluster.deploy.service import WorkerCommand, worker_unit
-from pi_cluster.deploy.wheelhouse import Target, Wheel, Wheelhouse
+from pi_cluster.coordinator.records.known_hosts import Host, HostRole
+from pi_cluster.deploy.hosts.fitness import Facts, check_disk, check_fitness
+from pi_cluster.deploy.hosts.systemd_unit import WorkerCommand, worker_unit
+from pi_cluster.deploy.wheels.wheelhouse import Target, Wheel, Wheelhouse
 
 WORKER = Host("pi1")
 COORDINATOR = Host("pi1", role=HostRole.COORDINATOR)

@@ -3,7 +3,7 @@
 import pytest
 
 from pi_cluster.cluster import settings
-from pi_cluster.deploy.footprint import choose_limits, model_footprint
+from pi_cluster.coordinator.planning.footprint import choose_limits, model_footprint
 from pi_cluster.transformer.kernel_arithmetic import layer_shape
 from tests.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.stores import shard

@@ -4,7 +4,7 @@ import pytest
 
 from pi_cluster.cluster import settings
 from pi_cluster.coordinator.generation import GenerationOptions
-from pi_cluster.coordinator.model import ServedModel
+from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.transformer.errors import PromptError, SettingsError
 
 MODEL = ServedModel(vocab_size=100, bos_id=1, eos_ids=frozenset({2}), context=None)

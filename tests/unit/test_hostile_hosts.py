@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from pi_cluster.cluster.errors import HostError
-from pi_cluster.deploy.host_record import Host
-from pi_cluster.deploy.remote import framing
-from pi_cluster.deploy.remote_host import RemoteHost
+from pi_cluster.coordinator.records.known_hosts import Host
+from pi_cluster.deploy.hosts.remote import framing
+from pi_cluster.deploy.hosts.remote_host import RemoteHost
 from tests.hostile import HOSTILE, steering
 
 ROOT = Path(framing.__file__).parents[2]
@@ -17,7 +17,7 @@ TOLD = r"\u001b]0;owned"
 SSH = """#!{python}
 import sys
 sys.path.insert(0, {root!r})
-from pi_cluster.deploy.remote import framing
+from pi_cluster.deploy.hosts.remote import framing
 if "-G" in sys.argv:
     sys.exit()
 hostile = {hostile!r}

@@ -3,8 +3,8 @@
 import pytest
 
 from pi_cluster.cluster.errors import HostError
-from pi_cluster.deploy.host_record import Host, HostRole
-from pi_cluster.deploy.hosts import parse_memory, read_hosts
+from pi_cluster.coordinator.records.known_hosts import Host, HostRole
+from pi_cluster.deploy.hosts.host_list import parse_memory, read_hosts
 
 
 def hosts_in(tmp_path, text):

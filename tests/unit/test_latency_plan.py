@@ -7,10 +7,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pi_cluster.cluster.errors import PlanError
-from pi_cluster.cluster.latency_plan import plan_for_one_user, token_time
-from pi_cluster.cluster.objective import Objective, make_plan
-from pi_cluster.cluster.plan import ModelFootprint, NodeCapacity, Plan, stage_memory
 from pi_cluster.cluster.speed import Link
+from pi_cluster.coordinator.planning.latency_plan import plan_for_one_user, token_time
+from pi_cluster.coordinator.planning.objective import Objective, make_plan
+from pi_cluster.coordinator.planning.plan import ModelFootprint, NodeCapacity, Plan, stage_memory
 from tests.capacities import GIB, capacity
 
 MIB = 1 << 20

@@ -1,6 +1,8 @@
-"""The rule of imports: they point down, and each foreign thing has one door."""
+"""The rule of imports: they point down, from room to room too; each foreign thing has one door."""
 
 import ast
+import collections
+import graphlib
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -31,8 +33,42 @@ ALLOWED = {
     "benchmarks": {
         *("kernels", "transformer", "cluster", "protos", "storyteller"),
         *("shard_tool", "worker", "coordinator", "deploy"),
+        "tests",  # the test bed's networks, and nothing else of it
     },
 }
+# The folders within a package, and which of their neighbours each may import.
+ROOMS = {
+    "cluster": {
+        "store": set(),
+        "trust": {"store"},
+        "wire": {"store", "trust"},
+        "discovery": {"wire"},
+    },
+    "transformer": {"families": set(), "text": set()},
+    "shard_tool": {"sources": set()},
+    "worker": {
+        "machine": set(),
+        "shards": {"machine"},
+        "stage": {"machine", "shards"},
+        "trust": set(),
+    },
+    "coordinator": {
+        "planning": set(),
+        "scheduling": set(),
+        "bench": {"scheduling"},
+        "records": {"planning", "scheduling"},
+        "pipeline": {"planning", "records"},
+    },
+    "deploy": {
+        "screen": set(),
+        "wheels": set(),
+        "membership": {"screen"},
+        "doctor": {"screen"},
+        "hosts": {"doctor", "membership", "screen", "wheels"},
+        "commands": {"doctor", "hosts", "membership", "screen"},
+    },
+}
+ROOMS_LISTED = {f"{package}/{room}" for package, rooms in ROOMS.items() for room in rooms}
 # Made by the protobuf compiler, which follows rules of its own.
 GENERATED = {"protos/pi_cluster_pb2.py", "protos/pi_cluster_pb2_grpc.py"}
 # Programs that make the embedded model and are not installed.
@@ -41,9 +77,9 @@ NOT_INSTALLED = ("storyteller/training/", "benchmarks/")
 IMPORTS_WITHIN_FUNCTIONS = {("deploy/commands/chat.py", "readline")}
 FILES_THAT_READ_THE_ENVIRONMENT = {
     "cluster/settings.py",
-    "deploy/remote/facts.py",  # runs on hosts, alone: SSH tells there by which address it came
+    "deploy/hosts/remote/host_facts.py",  # runs on hosts, alone: SSH tells there where it came
 }
-FILES_THAT_SPEAK_MDNS = {"cluster/discovery.py"}
+FILES_THAT_SPEAK_MDNS = {"cluster/discovery/mdns.py"}
 NAMELESS = {"utils", "util", "helpers", "helper", "misc", "common"}
 
 FILES = sorted(
@@ -87,6 +123,24 @@ def files_importing(module: str, files: list[str]) -> set[str]:
     }
 
 
+def place_of(path: str) -> str:
+    """The room of a file or module in its package, or the file itself where it lies beside them."""
+    return "/".join(path.removesuffix(".py").split("/")[:2])
+
+
+PLACES = {place_of(file) for file in FILES}
+
+
+def neighbours_of(file: str) -> set[str]:
+    """The other places of its own package that a file imports from."""
+    package = file.split("/")[0]
+    named = {name.replace(".", "/") for name in imports_of(file) if name.startswith(package + ".")}
+    places = {
+        place if (place := place_of(name)) in PLACES else f"{package}/__init__" for name in named
+    }
+    return places - {place_of(file)}
+
+
 def imports_within_functions(file: str) -> Iterator[tuple[str, str]]:
     for function in ast.walk(tree_of(file)):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
@@ -112,12 +166,31 @@ def test_imports_point_down(file):
     assert ours <= ALLOWED[package] | {package}
 
 
+@pytest.mark.parametrize("file", [file for file in WRITTEN if place_of(file) in ROOMS_LISTED])
+def test_imports_point_down_from_room_to_room(file):
+    package, room = Path(file).parts[:2]
+    into = {Path(place).name for place in neighbours_of(file) & ROOMS_LISTED}
+    assert into <= ROOMS[package][room]
+
+
+def test_every_room_has_its_place_in_the_rule():
+    folders = {place_of(file) for file in INSTALLED if file.count("/") > 1}
+    assert folders == ROOMS_LISTED
+
+
+def test_no_circle_leads_through_rooms_and_the_files_beside_them():
+    graph = collections.defaultdict(set)
+    for file in INSTALLED:
+        graph[place_of(file)] |= neighbours_of(file)
+    graphlib.TopologicalSorter(graph).prepare()  # raises, naming the circle
+
+
 def test_nothing_imports_back_up_along_any_chain():
     for package in ALLOWED:
         reached, further = set(), ALLOWED[package]
         while further:
             reached |= further
-            further = set().union(*(ALLOWED[lower] for lower in further)) - reached
+            further = set().union(*(ALLOWED.get(lower, set()) for lower in further)) - reached
         assert package not in reached
 
 
@@ -127,12 +200,18 @@ def test_the_arithmetic_knows_of_no_network():
         assert files_importing(module, files) == set()
 
 
+def test_benchmarks_use_the_networks_of_the_test_bed_and_nothing_else_of_the_tests():
+    files = [file for file in WRITTEN if file.startswith("benchmarks/")]
+    used = {name for file in files for name in imports_of(file) if name.startswith("tests.")}
+    assert used and all(name.startswith("tests.testbed.network.") for name in used)
+
+
 def test_only_discovery_speaks_mdns():
     assert files_importing("zeroconf", WRITTEN) == FILES_THAT_SPEAK_MDNS
 
 
 def test_there_is_one_console_and_it_knows_no_markup():
-    assert files_importing("rich.console.Console", INSTALLED) == {"deploy/console.py"}
+    assert files_importing("rich.console.Console", INSTALLED) == {"deploy/screen/console.py"}
     assert files_importing("rich.markup", INSTALLED) == set()
     for file in INSTALLED:
         for node in ast.walk(tree_of(file)):

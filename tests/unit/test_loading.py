@@ -10,12 +10,12 @@ import pytest
 
 from pi_cluster.cluster.errors import StoreError
 from pi_cluster.cluster.layer_range import LayerRange
-from pi_cluster.cluster.manifest import ShardFile
+from pi_cluster.cluster.store.manifest import ShardFile
 from pi_cluster.kernels import Matrix
 from pi_cluster.transformer.stage import Limits
-from pi_cluster.worker import loading
-from pi_cluster.worker.loading import load_stage
-from pi_cluster.worker.vault import ShardVault
+from pi_cluster.worker.shards.vault import ShardVault
+from pi_cluster.worker.stage import loading
+from pi_cluster.worker.stage.loading import load_stage
 from tests.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.kernel_engines import engine
 from tests.stores import shard

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from pi_cluster.cluster.errors import HostError
-from pi_cluster.deploy import local_service
-from pi_cluster.deploy.remote import coordinator, layout
-from pi_cluster.deploy.remote.purge import purge
+from pi_cluster.deploy.hosts import local_service
+from pi_cluster.deploy.hosts.remote import coordinator, layout
+from pi_cluster.deploy.hosts.remote.purge import purge
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_receipt_of_something_else_does_not_hold_a_service_back(host, monkeypa
     monkeypatch.setattr(layout, "run", lambda words, *_: None)
     asked = []
     monkeypatch.setattr(
-        "pi_cluster.deploy.remote.purge.command", lambda *words: asked.append(words)
+        "pi_cluster.deploy.hosts.remote.purge.command", lambda *words: asked.append(words)
     )
     monkeypatch.setattr(local_service, "DEFAULT_DATA_DIR", str(host / "srv"))
     unit = layout.unit_file("default")

@@ -2,7 +2,7 @@
 
 import json
 
-from pi_cluster.deploy.message_json import to_json
+from pi_cluster.deploy.screen.message_json import to_json
 from pi_cluster.protos import pi_cluster_pb2 as pb
 
 

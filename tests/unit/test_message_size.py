@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pi_cluster.cluster.errors import NodeError
-from pi_cluster.cluster.message_size import bytes_beside
+from pi_cluster.cluster.wire.message_size import bytes_beside
 from pi_cluster.protos import pi_cluster_pb2 as pb
 
 HIDDEN = (2, 4)

@@ -6,9 +6,9 @@ import sys
 import psutil
 import pytest
 
-from benchmarks.virtual.network import Network
 from tests.cluster_process import eventually
 from tests.networks import needs_network
+from tests.testbed.network.network import Network
 
 PORT = 7000
 # Sends back what it is sent, one connection after the other.

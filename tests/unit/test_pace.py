@@ -2,8 +2,8 @@
 
 import pytest
 
-from pi_cluster.coordinator.pace import Pace
-from pi_cluster.coordinator.pipeline import StageTime, StepResult
+from pi_cluster.coordinator.scheduling.pace import Pace
+from pi_cluster.coordinator.session import StageTime, StepResult
 
 
 def pace_of(step_s, sizes, *, stages=4, links_s=0.0):

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.errors import UnsupportedModel
-from pi_cluster.transformer.params_json import read_params_json
+from pi_cluster.transformer.families.params_json import read_params_json
 from tests.json_values import json_values
 from tests.published_configurations import MISTRAL_V1_PARAMS, MISTRAL_V2_PARAMS
 

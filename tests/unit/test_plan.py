@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from pi_cluster.cluster.errors import PlanError
 from pi_cluster.cluster.layer_range import LayerRange
-from pi_cluster.cluster.plan import ModelFootprint, NodeCapacity, Plan, plan_layers
 from pi_cluster.cluster.speed import STEP_COST_S
+from pi_cluster.coordinator.planning.plan import ModelFootprint, NodeCapacity, Plan, plan_layers
 from tests.capacities import capacity
 
 GIB = 2**30

@@ -3,9 +3,9 @@
 import pytest
 
 from pi_cluster.cluster.layer_range import LayerRange
-from pi_cluster.cluster.plan import ModelFootprint, Plan, PlannedStage
-from pi_cluster.cluster.prediction import predict
 from pi_cluster.cluster.speed import STEP_COST_S, Link, Speed
+from pi_cluster.coordinator.planning.plan import ModelFootprint, Plan, PlannedStage
+from pi_cluster.coordinator.planning.prediction import predict
 from tests.capacities import NO_LINK, capacity
 
 # A layer takes 10 ms to read and, for each row, 1 ms to multiply; the head takes 20 ms to read.

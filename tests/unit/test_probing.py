@@ -7,19 +7,19 @@ from contextlib import ExitStack, contextmanager
 import grpc
 import pytest
 
-from pi_cluster.cluster import wire
-from pi_cluster.cluster.addresses import as_seen_from
-from pi_cluster.cluster.authority import ClusterAuthority
-from pi_cluster.cluster.certificates import Role
-from pi_cluster.cluster.dialing import PlainDialer, SecureDialer
 from pi_cluster.cluster.errors import AccessError, ClusterError, NodeLost
-from pi_cluster.cluster.node import NodeClient
-from pi_cluster.cluster.peer import MOST_ADDRESSES, Peer, told_peer
-from pi_cluster.cluster.probing import accepting
-from pi_cluster.deploy.nodes import ask_all
+from pi_cluster.cluster.trust.authority import ClusterAuthority
+from pi_cluster.cluster.trust.certificates import Role
+from pi_cluster.cluster.wire import wire
+from pi_cluster.cluster.wire.addresses import as_seen_from
+from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.cluster.wire.dialing import PlainDialer, SecureDialer
+from pi_cluster.cluster.wire.peer import MOST_ADDRESSES, Peer, told_peer
+from pi_cluster.cluster.wire.probing import accepting
+from pi_cluster.coordinator.pipeline.nodes import ask_all
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
-from pi_cluster.worker.serving import server_credentials
+from pi_cluster.worker.trust.serving import server_credentials
 from tests.authorities import CLUSTER, certify_node, live
 from tests.worker_servers import PLAIN, serving
 

@@ -1,8 +1,8 @@
 import pytest
 
-from pi_cluster.transformer.config_json import read_config_json
 from pi_cluster.transformer.errors import UnsupportedModel
-from pi_cluster.transformer.params_json import read_params_json
+from pi_cluster.transformer.families.config_json import read_config_json
+from pi_cluster.transformer.families.params_json import read_params_json
 from tests.published_configurations import (
     LLAMA_2_7B,
     MISTRAL_7B,

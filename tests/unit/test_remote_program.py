@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from pi_cluster.deploy import remote
-from pi_cluster.deploy.remote import MODULES, environments, files, framing, layout
-from pi_cluster.deploy.remote_host import _LOADER, _STUB, _modules
+from pi_cluster.deploy.hosts import remote
+from pi_cluster.deploy.hosts.remote import MODULES, environments, files, framing, layout
+from pi_cluster.deploy.hosts.remote_host import _LOADER, _STUB, _modules
 
 OURS = remote.__name__ + "."
 FOLDER = Path(layout.__file__).parent

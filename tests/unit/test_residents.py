@@ -2,7 +2,7 @@
 
 import pytest
 
-from pi_cluster.coordinator.residents import CacheLimits, Residents
+from pi_cluster.coordinator.scheduling.residents import CacheLimits, Residents
 from pi_cluster.transformer.errors import PromptError, StepError
 
 SYSTEM = list(range(1000, 1100))

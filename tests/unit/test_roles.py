@@ -2,8 +2,8 @@
 
 import pytest
 
-from pi_cluster.cluster.certificates import Role
-from pi_cluster.cluster.roles import ENROLMENT_RULES, WORKER_RULES
+from pi_cluster.cluster.trust.certificates import Role
+from pi_cluster.cluster.trust.roles import ENROLMENT_RULES, WORKER_RULES
 from pi_cluster.protos import pi_cluster_pb2 as pb
 
 SERVICES = pb.DESCRIPTOR.services_by_name

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pi_cluster.shard_tool.source_files import interleave_rotary_rows
+from pi_cluster.shard_tool.sources.source_files import interleave_rotary_rows
 from pi_cluster.transformer.rope import rope_angles, rope_half_split, rope_interleaved
 
 THETA = 10_000.0

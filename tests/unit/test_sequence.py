@@ -1,6 +1,6 @@
 """What a sequence sends next, and what becomes of its guesses."""
 
-from pi_cluster.coordinator.sequence import SequenceState
+from pi_cluster.coordinator.scheduling.sequence import SequenceState
 
 
 def test_only_rows_whose_successor_is_unknown_ask_for_logits():

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from pi_cluster.cluster.errors import HostError
-from pi_cluster.deploy.service import WorkerCommand, worker_unit
+from pi_cluster.deploy.hosts.systemd_unit import WorkerCommand, worker_unit
 
 
 def unit(**changes):

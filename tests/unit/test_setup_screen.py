@@ -5,8 +5,8 @@ import io
 from rich.console import Console
 from rich.progress import DownloadColumn, Progress
 
-from pi_cluster.deploy import setup_screen
-from pi_cluster.deploy.setup_screen import SetupLines, WhileSending
+from pi_cluster.deploy.screen import setup_screen
+from pi_cluster.deploy.screen.setup_screen import SetupLines, WhileSending
 
 
 def test_bytes_are_shown_while_they_travel_and_not_in_the_step_after():

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pi_cluster.cluster.peer import MOST_ADDRESSES, split_address
-from pi_cluster.cluster.sightings import MAX_NAME, MOST_NODES, Sightings
+from pi_cluster.cluster.discovery.sightings import MAX_NAME, MOST_NODES, Sightings
+from pi_cluster.cluster.wire.peer import MOST_ADDRESSES, split_address
 
 OURS = "home"
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pi_cluster.deploy.host_record import Host
-from pi_cluster.deploy.ssh import explain
+from pi_cluster.coordinator.records.known_hosts import Host
+from pi_cluster.deploy.hosts.ssh import explain
 
 CHANGED = """\
 @@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pi_cluster.cluster.errors import StoreError, VersionError
-from pi_cluster.cluster.manifest import Manifest, ShardFile, layer_file_name
-from pi_cluster.cluster.store import Store, hash_file
+from pi_cluster.cluster.store.manifest import Manifest, ShardFile, layer_file_name
+from pi_cluster.cluster.store.store import Store, hash_file
 
 CONTENT = {
     "tokenizer.model": b"pieces",

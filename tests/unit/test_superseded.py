@@ -5,8 +5,8 @@ import pytest
 
 from pi_cluster.cluster.errors import NodeError
 from pi_cluster.protos import pi_cluster_pb2 as pb
-from pi_cluster.worker import superseded
-from pi_cluster.worker.superseded import Batch, Superseded
+from pi_cluster.worker.stage import superseded
+from pi_cluster.worker.stage.superseded import Batch, Superseded
 
 
 def batch_of(*rows_of: tuple[int, int], width: int = 3) -> Batch:

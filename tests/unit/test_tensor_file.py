@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from pi_cluster.cluster.errors import StoreError
-from pi_cluster.cluster.tensor_file import (
+from pi_cluster.cluster.store.tensor_file import (
     ALIGNMENT,
     PADDING_PREFIX,
     TensorFile,

@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
-from benchmarks.virtual.network import NetworkError, check_possible
 from tests.testbed import rootfs
 from tests.testbed.errors import TestbedError, need_root, need_tools
+from tests.testbed.network.network import NetworkError, check_possible
 from tests.testbed.rootfs import PI_OS_LITE, made
 
 

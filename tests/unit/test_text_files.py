@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pi_cluster.cluster.manifest import TOKENIZER_NAMES
-from pi_cluster.transformer import text_files
-from pi_cluster.transformer.added_tokens import AddedToken
+from pi_cluster.cluster.store.manifest import TOKENIZER_NAMES
 from pi_cluster.transformer.errors import ModelError
-from pi_cluster.transformer.text_files import TextFiles
+from pi_cluster.transformer.text import text_files
+from pi_cluster.transformer.text.added_tokens import AddedToken
+from pi_cluster.transformer.text.text_files import TextFiles
 
 MODEL = Path(__file__).parents[2] / "storyteller" / "checkpoint" / "tokenizer.model"
 X = {"id": 2048, "content": "<x>", "special": True}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pi_cluster.coordinator.timeline import Span, align, clock_offsets, lanes
+from pi_cluster.coordinator.bench.timeline import Span, align, clock_offsets, lanes
 from tests.steps import many_steps, step
 
 FAR_APART = (1000.0, -77.5)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pi_cluster.transformer.errors import ModelError, PromptError
-from pi_cluster.transformer.tokenizer import Tokenizer
+from pi_cluster.transformer.text.tokenizer import Tokenizer
 
 PATH = Path(__file__).parents[2] / "storyteller" / "checkpoint" / "tokenizer.model"
 

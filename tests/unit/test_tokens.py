@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pi_cluster.cluster.certificates import utc_now
 from pi_cluster.cluster.errors import AccessError, StateError
-from pi_cluster.cluster.tokens import Token, TokenBook, introduction_proof
+from pi_cluster.cluster.trust.certificates import utc_now
+from pi_cluster.cluster.trust.tokens import Token, TokenBook, introduction_proof
 from pi_cluster.protos import pi_cluster_pb2 as pb
 
 HASH = bytes(range(32))
@@ -111,7 +111,7 @@ def test_an_expired_or_revoked_token_lets_nobody_in(book):
     with pytest.raises(AccessError, match="revoked"):
         book.use(introduced(revoked), NONCE, b"key")
     later = utc_now() + datetime.timedelta(seconds=61)
-    with mock.patch("pi_cluster.cluster.tokens.utc_now", lambda: later):
+    with mock.patch("pi_cluster.cluster.trust.tokens.utc_now", lambda: later):
         assert [entry.state for entry in book.entries] == ["expired", "revoked"]
         with pytest.raises(AccessError, match="expired"):
             book.use(introduced(late), NONCE, b"key")

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pi_cluster.deploy.chrome_trace import chrome_trace
-from pi_cluster.deploy.gantt import gantt
+from pi_cluster.coordinator.bench.chrome_trace import chrome_trace
+from pi_cluster.coordinator.bench.gantt import gantt
 from tests.steps import ADDRESSES, many_steps, run_of
 
 SVG = "{http://www.w3.org/2000/svg}"

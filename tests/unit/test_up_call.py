@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pi_cluster.cluster.objective import Objective
-from pi_cluster.deploy.up_call import UpCall
+from pi_cluster.coordinator.planning.objective import Objective
+from pi_cluster.coordinator.records.up_call import UpCall
 
 CALL = UpCall(Path("/a store"), 3, "pi1.local,pi2:7712", 64, 2, Objective.LATENCY)
 

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pi_cluster.cluster.errors import NodeError, ShardChanged, StoreError
-from pi_cluster.cluster.manifest import ShardFile
-from pi_cluster.worker import vault as vault_module
-from pi_cluster.worker.vault import ShardVault
+from pi_cluster.cluster.store.manifest import ShardFile
+from pi_cluster.worker.shards import vault as vault_module
+from pi_cluster.worker.shards.vault import ShardVault
 
 DATA = bytes(range(256)) * 10
 DIGEST = sha256(DATA).hexdigest()
@@ -417,7 +417,7 @@ def test_a_disk_that_is_full_before_its_time_keeps_what_has_come(tmp_path):
         "from pathlib import Path\n"
         "from hashlib import sha256\n"
         "from pi_cluster.cluster.errors import StoreError\n"
-        "from pi_cluster.worker.vault import ShardVault\n"
+        "from pi_cluster.worker.shards.vault import ShardVault\n"
         "data = bytes(200_000)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (70_000, 70_000))\n"
         "vault = ShardVault(Path(sys.argv[1]))\n"

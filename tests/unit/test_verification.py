@@ -12,19 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from pi_cluster.cluster.dialing import PlainDialer
 from pi_cluster.cluster.errors import NodeError, ShardDamaged, StaleEpoch, StoreError
 from pi_cluster.cluster.layer_range import LayerRange
-from pi_cluster.cluster.peer import Peer
+from pi_cluster.cluster.wire.dialing import PlainDialer
+from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.stage import Limits
-from pi_cluster.worker.assignment import Assignment
-from pi_cluster.worker.damaged import DamagedShard
-from pi_cluster.worker.host import StageHost
-from pi_cluster.worker.last_assignment import LastAssignment
-from pi_cluster.worker.loading import load_stage
-from pi_cluster.worker.vault import ShardVault
-from pi_cluster.worker.verification import Verifier
+from pi_cluster.worker.shards.damaged import DamagedShard
+from pi_cluster.worker.shards.vault import ShardVault
+from pi_cluster.worker.stage.assignment import Assignment
+from pi_cluster.worker.stage.host import StageHost
+from pi_cluster.worker.stage.last_assignment import LastAssignment
+from pi_cluster.worker.stage.loading import load_stage
+from pi_cluster.worker.stage.verification import Verifier
 from tests.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.cluster_process import eventually
 from tests.kernel_engines import engine

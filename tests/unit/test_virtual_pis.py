@@ -12,26 +12,26 @@ from benchmarks.virtual.cluster import Experiment, ExperimentError, run, split_l
 from benchmarks.virtual.experiments import asked, users
 from benchmarks.virtual.measure import LIMITS, load_stages, measure
 from benchmarks.virtual.mistral import CONFIG, EOS_ID, manifest_of
-from benchmarks.virtual.network import Network
 from benchmarks.virtual.pis import BOARDS, Board, stage_work
 from benchmarks.virtual.playback import CONFUSED, FIRST_NAME, PlayedSequence
 from benchmarks.virtual.stage import VirtualLoader
 from benchmarks.virtual.texts import Text, pieces, repeating, unguessable
-from pi_cluster.cluster import wire
 from pi_cluster.cluster.layer_range import LayerRange
-from pi_cluster.coordinator.pipeline import StageAddress
+from pi_cluster.cluster.wire import wire
+from pi_cluster.coordinator.session import StageAddress
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.layer import Span
 from pi_cluster.transformer.stage import Chunk
-from pi_cluster.worker.examination import Examiner
-from pi_cluster.worker.host import StageHost
 from pi_cluster.worker.identity import Identity
-from pi_cluster.worker.machine import Memory
+from pi_cluster.worker.machine.examination import Examiner
+from pi_cluster.worker.machine.offer import Memory
+from pi_cluster.worker.machine.speed import ProfileKeeper
 from pi_cluster.worker.service import WorkerService
-from pi_cluster.worker.speed import ProfileKeeper
-from pi_cluster.worker.vault import ShardVault
+from pi_cluster.worker.shards.vault import ShardVault
+from pi_cluster.worker.stage.host import StageHost
 from tests.kernel_engines import EVERY_VARIANT, engine
 from tests.networks import needs_network
+from tests.testbed.network.network import Network
 from tests.worker_servers import PLAIN, serving
 
 SCRIPT = [1, FIRST_NAME, 1001, 1002, 1003, 1004]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pi_cluster.deploy.wheel_cache import filled, remove_unused
+from pi_cluster.deploy.wheels.wheel_cache import filled, remove_unused
 from tests.cluster_process import eventually
 
 DAY_S = 86_400

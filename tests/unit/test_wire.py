@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pi_cluster.cluster import errors, wire
+from pi_cluster.cluster import errors
 from pi_cluster.cluster.errors import ClusterError, NodeError, NodeLost, VersionError
-from pi_cluster.cluster.peer import Peer
 from pi_cluster.cluster.shown import shown_line
+from pi_cluster.cluster.wire import wire
+from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 from tests.worker_servers import PLAIN

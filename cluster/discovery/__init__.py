@@ -1,0 +1,1 @@
+"""Finding nodes, and finding those again that have moved."""

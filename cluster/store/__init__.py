@@ -1,0 +1,1 @@
+"""A checkpoint on disk, cut into one file a layer, and what vouches for it."""

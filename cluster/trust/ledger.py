@@ -1,0 +1,81 @@
+"""What an authority has signed, and how often it has taken something back: ``nodes.json``."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pi_cluster.cluster.atomic_file import write_bytes
+from pi_cluster.cluster.errors import StateError
+from pi_cluster.cluster.trust.certificates import Role, utc_now
+from pi_cluster.cluster.trust.private_files import read_private
+
+_FILE_NAME = "nodes.json"
+_FORGET_AFTER_S = 30 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A certificate that the authority has signed for a node or a granted coordinator."""
+
+    role: Role
+    id: str
+    name: str
+    """For people."""
+    serial: int
+    key: str
+    """SHA-256 of its public key, in hexadecimal."""
+    expires_unix_s: float
+    authority: str
+    """The hash of the authority that signed it: another one may have taken its place since."""
+    revoked: bool = False
+
+
+class Ledger:
+    """The list in an authority's folder, whose lock whoever writes must hold."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / _FILE_NAME
+
+    def read(self) -> tuple[int, list[Issued]]:
+        """The number of the newest revocation list, and the certificates, oldest first.
+
+        Raises ``StateError`` when the file is torn.
+        """
+        try:
+            values = json.loads(read_private(self._path))
+            return int(values["revocations"]), [_issued(one) for one in values["issued"]]
+        except (ValueError, TypeError, KeyError) as error:
+            raise StateError(
+                f"{self._path} cannot be read ({error}): put it back from a backup; what it holds "
+                "is needed to revoke nodes"
+            ) from None
+
+    def write(self, number: int, issued: Sequence[Issued]) -> None:
+        """Keep the list, without what has expired long ago."""
+        # What was revoked stays for ever: a node whose clock is behind would believe it again. So
+        # does the last certificate of each id: nobody else may have that id afterwards.
+        expired = utc_now().timestamp() - _FORGET_AFTER_S
+        last = {one.id: one.serial for one in issued}
+        kept = [
+            one
+            for one in issued
+            if one.revoked or one.expires_unix_s > expired or last[one.id] == one.serial
+        ]
+        entries = [asdict(one) | {"serial": f"{one.serial:x}"} for one in kept]
+        text = json.dumps({"revocations": number, "issued": entries}, indent=1)
+        write_bytes(self._path, text.encode() + b"\n", private=True)
+
+
+def _issued(values: dict[str, Any]) -> Issued:
+    return Issued(
+        role=Role(values["role"]),
+        id=str(values["id"]),
+        name=str(values["name"]),
+        serial=int(values["serial"], 16),
+        key=str(values["key"]),
+        expires_unix_s=float(values["expires_unix_s"]),
+        authority=str(values["authority"]),
+        revoked=bool(values["revoked"]),
+    )

@@ -1,0 +1,1 @@
+"""A pipeline's life: nodes found and measured, shards handed out, stages loaded and watched."""

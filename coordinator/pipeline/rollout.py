@@ -1,0 +1,246 @@
+"""From a store and some nodes to a pipeline that is ready: plan, load, try."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.errors import ClusterError, PipelineBusy
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.store.manifest import Manifest
+from pi_cluster.cluster.store.store import Store
+from pi_cluster.cluster.wire.addresses import for_others
+from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.coordinator.patience import DEFAULT_WAIT_S, Patience
+from pi_cluster.coordinator.pipeline.measuring import Measuring, Planner
+from pi_cluster.coordinator.pipeline.nodes import Node
+from pi_cluster.coordinator.planning.footprint import model_footprint
+from pi_cluster.coordinator.planning.objective import Objective
+from pi_cluster.coordinator.planning.plan import Plan, PlannedStage
+from pi_cluster.coordinator.planning.prediction import Prediction
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, RecordedStage
+from pi_cluster.coordinator.records.up_call import UpCall
+from pi_cluster.coordinator.session import Session, StageAddress, StepChunk
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.stage import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A plan, with the nodes it is for."""
+
+    store: Store
+    limits: Limits
+    objective: Objective
+    plan: Plan
+    prediction: Prediction
+    nodes: dict[str, Node]
+    """By node id."""
+    dialer: Dialer
+
+    def node(self, stage: PlannedStage) -> Node:
+        """Where a stage goes."""
+        return self.nodes[stage.node_id]
+
+
+def make_rollout(
+    store: Store,
+    nodes: Sequence[Node],
+    limits: Limits,
+    previous: PipelineRecord | None,
+    objective: Objective,
+    dialer: Dialer,
+    measuring: Measuring = nullcontext,
+) -> Rollout:
+    """Measure these nodes, unless that was done before, and plan a store for them.
+
+    A pipeline that already serves this store from exactly these nodes for the same objective
+    keeps its plan: free memory moves a little all the time, and layers should not move with it.
+    """
+    manifest = store.manifest
+    config = ModelConfig.from_dict(manifest.config)
+    by_id = {node.about.node_id: node for node in nodes}
+    if (
+        previous
+        and previous.objective == objective
+        and _still_serves(previous, manifest, limits, by_id)
+    ):
+        stages = tuple(
+            PlannedStage(s.where.node_id, s.where.layers, s.weight_bytes, s.memory_bytes)
+            for s in previous.stages
+        )
+        plan = Plan(stages, previous.unused)
+        return Rollout(store, limits, objective, plan, previous.prediction, by_id, dialer)
+    footprint = model_footprint(manifest, config, limits)
+    planned = Planner(footprint, nodes, dialer, measuring).plan(objective)
+    return Rollout(store, limits, objective, planned.plan, planned.prediction, by_id, dialer)
+
+
+def is_running(rollout: Rollout, previous: PipelineRecord | None) -> bool:
+    """Whether every node already serves what the plan gives it, in one epoch and these limits."""
+    if (
+        previous is None
+        or previous.manifest.digest != rollout.store.manifest.digest
+        or previous.limits != rollout.limits
+    ):
+        return False
+    wanted = [(s.node_id, s.layers) for s in rollout.plan.stages]
+    recorded = [(s.node_id, s.layers) for s in previous.addresses]
+    # A node that has moved has to be told to the one before it.
+    return (
+        wanted == recorded
+        and all(
+            rollout.node(planned).address in stage.peer.addresses
+            for planned, stage in zip(rollout.plan.stages, previous.addresses, strict=True)
+        )
+        and all(
+            _serves(rollout.node(stage), previous.epoch, previous.manifest, stage.layers)
+            for stage in rollout.plan.stages
+        )
+    )
+
+
+def next_epoch(rollout: Rollout, previous: PipelineRecord | None) -> int:
+    """One that neither the nodes nor the record have had."""
+    epochs = [node.about.stage.epoch for node in rollout.nodes.values()]
+    return 1 + max(epochs + ([previous.epoch] if previous else []))
+
+
+def load_stages(rollout: Rollout, previous: PipelineRecord | None) -> int:
+    """Load every stage under the next epoch; returns the epoch."""
+    epoch = next_epoch(rollout, previous)
+    with ThreadPoolExecutor(max_workers=len(rollout.plan.stages)) as pool:
+        loads = [
+            pool.submit(load_stage, rollout, index, epoch)
+            for index in range(len(rollout.plan.stages))
+        ]
+    for one in loads:
+        one.result()
+    return epoch
+
+
+def load_stage(rollout: Rollout, index: int, epoch: int) -> None:
+    """Load one stage of the plan; returns when its node is ready for steps."""
+    stages = rollout.plan.stages
+    node, limits = rollout.node(stages[index]), rollout.limits
+    is_last = index == len(stages) - 1
+    following = None if is_last else rollout.node(stages[index + 1])
+    addresses = for_others(following.peer.addresses) if following else []
+    request = pb.LoadStageRequest(
+        epoch=epoch,
+        manifest=rollout.store.manifest.to_json(),
+        layers=pb.LayerRange(start=stages[index].layers.start, stop=stages[index].layers.stop),
+        next_node=following.about.name if following else "",
+        next_address=addresses[0] if addresses else "",
+        next_other_addresses=addresses[1:],
+        next_node_id=following.about.node_id if following else "",
+        previous_node_id=stages[index - 1].node_id if index else "",
+        max_step_rows=limits.max_step_rows,
+        max_sequences=limits.max_sequences,
+        context=limits.context,
+        cache_positions=limits.cache_positions,
+        neighbours=[_neighbour(one) for one in rollout.nodes.values() if one is not node][
+            : settings.MOST_NEIGHBOURS
+        ],
+    )
+    with NodeClient(node.peer, rollout.dialer) as client:
+        client.load_stage(request)
+
+
+def _neighbour(node: Node) -> pb.Neighbour:
+    addresses = for_others(node.peer.addresses)
+    return pb.Neighbour(
+        name=node.about.name,
+        address=addresses[0],
+        node_id=node.about.node_id,
+        other_addresses=addresses[1:],
+    )
+
+
+def try_pipeline(
+    record: PipelineRecord, dialer: Dialer, on_notice: Callable[[str], None] | None = None
+) -> None:
+    """Send one token through all stages, which shows that each can reach the next.
+
+    ``on_notice`` is told, in sentences, whom it waits for.
+    """
+    patience = Patience(
+        DEFAULT_WAIT_S, ", or end it there, then run the same command again", on_notice
+    )
+    while True:
+        try:
+            with Session(
+                *(record.addresses, record.epoch, record.model.vocab_size, dialer), on_notice
+            ) as session:
+                session.submit([StepChunk(0, 0, [record.manifest.bos_id])])
+                session.next_result()
+            return
+        except PipelineBusy as busy:
+            patience.after(busy)
+
+
+def unload_left_out(rollout: Rollout, previous: PipelineRecord | None) -> list[str]:
+    """Let nodes of the previous pipeline go that have no part in this one; returns warnings."""
+    if previous is None:
+        return []
+    used = {stage.node_id for stage in rollout.plan.stages}
+    warnings = []
+    for stage in (old for old in previous.addresses if old.node_id not in used):
+        try:
+            with NodeClient(stage.peer, rollout.dialer) as client:
+                client.unload_stage(previous.epoch)
+        except ClusterError as error:
+            warnings.append(f"{stage.name} may still hold its old stage: {error}")
+    return warnings
+
+
+def recorded(
+    rollout: Rollout,
+    epoch: int,
+    folder: Path,
+    insecure: bool = False,
+    call: UpCall | None = None,
+) -> PipelineRecord:
+    """The record of a pipeline that is loaded, or is to be."""
+    stages = []
+    for stage in rollout.plan.stages:
+        node = rollout.node(stage)
+        name, address = node.about.name, node.address
+        where = StageAddress(stage.node_id, name, address, stage.layers, node.others)
+        stages.append(RecordedStage(where, stage.weight_bytes, stage.memory_bytes))
+    return PipelineRecord(
+        folder=folder,
+        epoch=epoch,
+        manifest=rollout.store.manifest,
+        limits=rollout.limits,
+        objective=rollout.objective,
+        prediction=rollout.prediction,
+        stages=tuple(stages),
+        unused=rollout.plan.unused,
+        insecure=insecure,
+        call=call,
+    )
+
+
+def _still_serves(
+    previous: PipelineRecord, manifest: Manifest, limits: Limits, nodes: dict[str, Node]
+) -> bool:
+    return (
+        previous.manifest.digest == manifest.digest
+        and previous.limits == limits
+        and {*previous.unused, *(s.node_id for s in previous.addresses)} == nodes.keys()
+    )
+
+
+def _serves(node: Node, epoch: int, manifest: Manifest, layers: LayerRange) -> bool:
+    status = node.about.stage
+    return (
+        node.about.HasField("stage")
+        and status.epoch == epoch
+        and status.store_digest == manifest.digest
+        and (status.layers.start, status.layers.stop) == (layers.start, layers.stop)
+    )

@@ -1,0 +1,165 @@
+"""Hands out shards: what each node lacks, from another node or from here, several at once."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from pi_cluster.cluster.errors import ClusterError, NodeError, NodeLost, ShardChanged
+from pi_cluster.cluster.store.manifest import ShardFile
+from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.coordinator.pipeline.receiver import Receiver, TransferProgress
+from pi_cluster.coordinator.pipeline.rollout import Rollout
+from pi_cluster.coordinator.pipeline.sources import Move, Sources
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Bytes that travelled, those that had to travel again among them."""
+
+    from_operator: int = 0
+    between_nodes: int = 0
+
+
+def hand_out_shards(rollout: Rollout, progress: TransferProgress) -> Moved:
+    """Bring each node the shards of its stage that it lacks, to all nodes at once.
+
+    Raises the first node's ``ClusterError``; what the others have received stays with them.
+    """
+    return _HandOut(rollout, progress).run()
+
+
+class _HandOut:
+    """One hand-out. Each node is served by two threads: one sends from here, one has it fetch."""
+
+    def __init__(self, rollout: Rollout, progress: TransferProgress) -> None:
+        self._rollout = rollout
+        manifest = rollout.store.manifest
+        self._receivers = {
+            stage.node_id: Receiver(
+                rollout.node(stage),
+                manifest.stage_files(stage.layers.start, stage.layers.stop),
+                rollout.dialer,
+                progress,
+            )
+            for stage in rollout.plan.stages
+        }
+        self._failures: dict[str, ClusterError] = {}
+        self._changed = threading.Condition()  # guards the sources and the failures
+        self._is_stopped = False
+        self._sources = Sources({}, {})
+
+    def run(self) -> Moved:
+        held = self._survey()
+        lacking = self._prepare()
+        self._sources = Sources(lacking, held)
+        lanes = (self._send_all, self._fetch_all)
+        self._at_once([partial(lane, node_id) for node_id in lacking for lane in lanes])
+        for node_id in self._receivers:
+            if node_id in self._failures:
+                raise self._failures[node_id]
+        receivers = self._receivers.values()
+        return Moved(sum(r.sent_bytes for r in receivers), sum(r.fetched_bytes for r in receivers))
+
+    def _survey(self) -> dict[str, frozenset[str]]:
+        """What each node holds of the store, those without a stage too."""
+        files, nodes = self._rollout.store.manifest.files, self._rollout.nodes
+
+        def ask(node_id: str) -> frozenset[str]:
+            try:
+                if node_id in self._receivers:
+                    return self._receivers[node_id].held_of(files)
+                # It could only be a source, for which nobody waits.
+                with NodeClient(nodes[node_id].peer, self._rollout.dialer) as client:
+                    return client.find_shards(files).held
+            except ClusterError as error:
+                self._failures[node_id] = error
+                return frozenset()
+
+        return dict(zip(nodes, self._at_once([partial(ask, one) for one in nodes]), strict=True))
+
+    def _prepare(self) -> dict[str, Sequence[ShardFile]]:
+        """What each node lacks; those that cannot take it are left out."""
+
+        def prepare(node_id: str) -> Sequence[ShardFile]:
+            if node_id in self._failures:
+                return ()
+            try:
+                return self._receivers[node_id].prepare()
+            except ClusterError as error:
+                self._failures[node_id] = error
+                return ()
+
+        lacking = self._at_once([partial(prepare, one) for one in self._receivers])
+        each = zip(self._receivers, lacking, strict=True)
+        return {node_id: files for node_id, files in each if files}
+
+    def _at_once(self, works: Sequence[Callable[[], _Answer]]) -> list[_Answer]:
+        """Do all of this at the same time; an end of one, as by Ctrl-C here, ends the others."""
+        with ThreadPoolExecutor(max_workers=max(1, len(works))) as pool:
+            running = [pool.submit(work) for work in works]
+            try:
+                return [one.result() for one in running]
+            except BaseException:
+                self._stop()
+                raise
+
+    def _send_all(self, node_id: str) -> None:
+        receiver, store = self._receivers[node_id], self._rollout.store
+        while move := self._next(node_id, self._sources.begin_sending):
+            try:
+                receiver.send(move.file, store.path_of(move.file))
+            except ClusterError as error:
+                self._give_up(node_id, error)
+            else:
+                self._arrived(move)
+
+    def _fetch_all(self, node_id: str) -> None:
+        receiver, nodes = self._receivers[node_id], self._rollout.nodes
+        while move := self._next(node_id, self._sources.begin_fetch):
+            assert move.source_id is not None
+            try:
+                receiver.fetch(move.file, nodes[move.source_id].peer)
+            except NodeLost as error:
+                self._give_up(node_id, error)
+            except (NodeError, ShardChanged):
+                with self._changed:
+                    self._sources.source_failed(move)
+                    self._changed.notify_all()
+            except ClusterError as error:
+                self._give_up(node_id, error)
+            else:
+                self._arrived(move)
+
+    def _next(self, node_id: str, begin: Callable[[str], Move | None]) -> Move | None:
+        """What a thread does next, once there is something; None when nothing is left."""
+        with self._changed:
+            while self._sources.lacks_any(node_id) and not self._is_stopped:
+                if move := begin(node_id):
+                    return move
+                self._changed.wait()
+        return None
+
+    def _arrived(self, move: Move) -> None:
+        with self._changed:
+            self._sources.arrived(move)
+            self._changed.notify_all()
+            if not self._sources.lacks_any(move.node_id):
+                self._receivers[move.node_id].tell_end()
+
+    def _give_up(self, node_id: str, error: ClusterError) -> None:
+        with self._changed:
+            self._failures.setdefault(node_id, error)
+            self._sources.give_up(node_id)
+            self._changed.notify_all()
+
+    def _stop(self) -> None:
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify_all()
+        for receiver in self._receivers.values():
+            receiver.stop()

@@ -1,0 +1,1 @@
+"""What this machine remembers of a cluster, and how this user may call it."""

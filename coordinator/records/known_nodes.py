@@ -1,0 +1,103 @@
+"""Nodes that this user's `up` has met before, and where: `addresses.json` in the cluster's folder.
+
+mDNS is anybody's: a goodbye in somebody else's name, or a network that loses multicast, must not
+make a plan smaller than the cluster without a word. So those that answered once are asked directly.
+"""
+
+import contextlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.atomic_file import write_bytes
+from pi_cluster.cluster.errors import ClusterError, StateError
+from pi_cluster.cluster.trust.authority import ClusterAuthority, is_initialised
+from pi_cluster.cluster.wire.peer import Peer, is_loopback, told_peer
+from pi_cluster.coordinator.records.pipeline_record import load_record
+
+_NAME = "addresses.json"
+_MOST = 256
+_MAX_BYTES = 1 << 20
+_MAX_NAME = 64
+
+
+def known_nodes(cluster: str) -> list[Peer]:
+    """Those that answered an `up` and whose certificates hold.
+
+    Without certificates nobody can be told to leave, so there it is those of the last pipeline
+    alone, with those that got no stage. Raises ``StateError`` naming the file when it cannot be
+    read.
+    """
+    met = _read(settings.cluster_state(cluster) / _NAME)
+    members: set[str] = set()
+    with contextlib.suppress(StateError):  # none is up, or `up` is about to replace what is torn
+        record = load_record(cluster)
+        met |= {stage.node_id: stage.peer for stage in record.addresses}
+        members = {*record.unused, *(stage.node_id for stage in record.addresses)}
+    folder = settings.cluster_config(cluster)
+    if is_initialised(folder):
+        members = {one.id for one in ClusterAuthority(folder, cluster).good}
+    return [peer for node_id, peer in met.items() if node_id in members]
+
+
+def remember_nodes(folder: Path, nodes: Sequence[Peer]) -> None:
+    """Keep where nodes have answered; those of this machine alone are found otherwise."""
+    path = folder / _NAME
+    met = _read(path)
+    for peer in nodes:
+        if not is_loopback(peer.address):
+            met.pop(peer.node_id, None)
+            met[peer.node_id] = peer
+    latest = list(met.values())[-_MOST:]
+    entries = [
+        {"node_id": peer.node_id, "name": peer.name, "addresses": list(peer.addresses)}
+        for peer in latest
+    ]
+    text = json.dumps({"version": 1, "nodes": entries}, indent=1)
+    write_bytes(path, text.encode() + b"\n")
+
+
+def forget_nodes(folder: Path) -> None:
+    """Know nobody any more."""
+    (folder / _NAME).unlink(missing_ok=True)
+
+
+def not_found(peer: Peer, why: ClusterError, cluster: str) -> str:
+    """That a node which was met before is missing now, and what to do."""
+    if is_loopback(peer.address):
+        return (
+            f"{peer.label} of the last pipeline was not found ({why}): going on without it; "
+            f"`{command(cluster, 'up', '--local', 'N')}` starts workers of this machine again"
+        )
+    revoke = f"`{command(cluster, 'node', 'revoke', peer.name or peer.node_id)}`"
+    gone = f"; if it is gone for good, {revoke}" if _has_certificates(cluster) else ""
+    return (
+        f"{peer.label} was there before and was not found ({why}): going on without it; see "
+        f"whether it is on and its worker runs (`{command(cluster, 'doctor')}`){gone}"
+    )
+
+
+def _has_certificates(cluster: str) -> bool:
+    return is_initialised(settings.cluster_config(cluster))
+
+
+def _read(path: Path) -> dict[str, Peer]:
+    """By node id, those met last at the end."""
+    try:
+        with path.open("rb") as file:
+            values = json.loads(file.read(_MAX_BYTES))
+        return {peer.node_id: peer for peer in map(_peer, values["nodes"][-_MOST:])}
+    except FileNotFoundError:
+        return {}
+    except (ClusterError, OSError, ValueError, KeyError, TypeError) as error:
+        raise StateError(
+            f"{path} cannot be read ({error}): remove it; it says only where nodes were"
+        ) from None
+
+
+def _peer(entry: dict[str, Any]) -> Peer:
+    address, *others = map(str, entry["addresses"])
+    return told_peer(address, others, str(entry["node_id"]), str(entry["name"])[:_MAX_NAME])

@@ -1,0 +1,247 @@
+"""What `up` remembers of a pipeline, so that `prompt` need not look for it again.
+
+A folder per cluster: the store's manifest and tokenizer files, and `pipeline.json`, written last.
+"""
+
+import contextlib
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.atomic_file import sync_folder, write_bytes
+from pi_cluster.cluster.errors import ClusterError, StateError, VersionError
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.store.manifest import MAX_MANIFEST_BYTES, Manifest
+from pi_cluster.cluster.store.store import Store
+from pi_cluster.cluster.wire.peer import MOST_ADDRESSES
+from pi_cluster.coordinator.planning.objective import Objective
+from pi_cluster.coordinator.planning.prediction import Prediction
+from pi_cluster.coordinator.records.advice import bring_one_up
+from pi_cluster.coordinator.records.up_call import UpCall
+from pi_cluster.coordinator.scheduling.residents import CacheLimits
+from pi_cluster.coordinator.served_model import ServedModel
+from pi_cluster.coordinator.session import StageAddress
+from pi_cluster.coordinator.text_model import TextModel
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.stage import Limits
+
+RECORD_VERSION = 1
+
+_RECORD_NAME = "pipeline.json"
+_MANIFEST_NAME = "manifest.json"
+_NEXT = "next"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedStage:
+    """One stage as it was loaded."""
+
+    where: StageAddress
+    weight_bytes: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineRecord:
+    """A pipeline that was brought up."""
+
+    folder: Path
+    epoch: int
+    manifest: Manifest
+    limits: Limits
+    objective: Objective
+    prediction: Prediction
+    stages: tuple[RecordedStage, ...]
+    unused: tuple[str, ...]
+    """Ids of nodes that were offered and got no stage."""
+    insecure: bool = False
+    """Whether it was brought up, and is called, without certificates on other machines."""
+    call: UpCall | None = None
+    """What was asked for; None where an older `up` did not write it down."""
+
+    @property
+    def addresses(self) -> tuple[StageAddress, ...]:
+        """The stages in pipeline order."""
+        return tuple(stage.where for stage in self.stages)
+
+    @property
+    def cache_limits(self) -> CacheLimits:
+        """What the caches have room for, as the scheduler counts it."""
+        return CacheLimits.of(ModelConfig.from_dict(self.manifest.config), self.limits)
+
+    @property
+    def model(self) -> ServedModel:
+        """The bounds of the served model's ids and texts."""
+        config = ModelConfig.from_dict(self.manifest.config)
+        return ServedModel(
+            vocab_size=config.vocab_size,
+            bos_id=self.manifest.bos_id,
+            eos_ids=frozenset(self.manifest.eos_ids),
+            context=None if config.window else self.limits.context,
+            made_for=config.max_positions,
+            cluster=self.folder.name,
+        )
+
+    @property
+    def files(self) -> list[Path]:
+        """Where it lies, with what `prompt` needs of its store."""
+        names = [file.name for file in self.manifest.tokenizer_files]
+        return [self.folder / name for name in (*names, _MANIFEST_NAME, _RECORD_NAME)]
+
+    def text_model(self) -> TextModel:
+        """The served model's tokenizer and chat template."""
+        return TextModel(self.folder, self.manifest)
+
+
+@contextlib.contextmanager
+def changing(cluster: str) -> Iterator[Path]:
+    """The cluster's folder, held alone while a pipeline is brought up or down."""
+    folder = settings.cluster_state(cluster)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StateError(
+                f"another `up` or `down` is changing cluster {cluster!r}: wait for it"
+            ) from None
+        yield folder
+
+
+def is_changing(cluster: str) -> bool:
+    """Whether a pipeline is being brought up or down on this machine."""
+    try:
+        lock = (settings.cluster_state(cluster) / "lock").open("rb")
+    except FileNotFoundError:
+        return False
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def save_record(record: PipelineRecord, store: Store) -> None:
+    """Remember a pipeline and copy what `prompt` needs of its store."""
+    prepare_record(record, store)
+    put_in_place(record)
+
+
+def prepare_record(record: PipelineRecord, store: Store) -> None:
+    """Write all of it beside its place, while the record before still counts.
+
+    A full disk is thus noticed before the nodes let go of what they serve.
+    """
+    folder = record.folder / _NEXT
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for file in record.manifest.tokenizer_files:
+        shutil.copyfile(store.path_of(file), folder / file.name)
+    write_bytes(folder / _MANIFEST_NAME, record.manifest.to_json().encode())
+    values = {
+        "version": RECORD_VERSION,
+        "epoch": record.epoch,
+        "store_digest": record.manifest.digest,
+        "limits": asdict(record.limits),
+        "objective": record.objective.value,
+        "prediction": asdict(record.prediction),
+        "stages": [_stage_json(stage) for stage in record.stages],
+        "unused": list(record.unused),
+        "insecure": record.insecure,
+        "call": record.call.to_json() if record.call else None,
+    }
+    write_bytes(folder / _RECORD_NAME, json.dumps(values, indent=1).encode() + b"\n")
+
+
+def put_in_place(record: PipelineRecord) -> None:
+    """Have a prepared record count, `pipeline.json` last."""
+    folder = record.folder / _NEXT
+    for path in record.files:
+        (folder / path.name).replace(path)
+    folder.rmdir()
+    sync_folder(record.folder)
+
+
+def has_record(cluster: str) -> bool:
+    """Whether `up` remembers a pipeline, readable or not."""
+    return (settings.cluster_state(cluster) / _RECORD_NAME).exists()
+
+
+def load_record(cluster: str) -> PipelineRecord:
+    """The pipeline of a cluster. Raises ``StateError`` when none is up."""
+    folder = settings.cluster_state(cluster)
+    path = folder / _RECORD_NAME
+    if not path.exists():
+        raise StateError(f"no pipeline is up in cluster {cluster!r}: {bring_one_up(cluster)}")
+    try:
+        values = json.loads(_read(path))
+        if values["version"] > RECORD_VERSION:
+            raise VersionError(f"{path} was written by a newer pi-cluster: update this one")
+        manifest = Manifest.from_json(_read(folder / _MANIFEST_NAME))
+        if manifest.digest != values["store_digest"]:
+            raise StateError("it belongs to another manifest")
+        return PipelineRecord(
+            folder=folder,
+            epoch=int(values["epoch"]),
+            manifest=manifest,
+            limits=Limits(**values["limits"]),
+            objective=Objective(values["objective"]),
+            prediction=_prediction(values["prediction"]),
+            stages=tuple(_stage(stage) for stage in values["stages"]),
+            unused=tuple(map(str, values["unused"])),
+            insecure=values.get("insecure") is True,
+            call=UpCall.from_json(values["call"]) if values.get("call") else None,
+        )
+    except VersionError:
+        raise
+    except (ClusterError, OSError, ValueError, KeyError, TypeError) as error:
+        raise StateError(
+            f"{path} cannot be read ({error}): bring the pipeline up again, with the STORE and the "
+            f"options that you gave then: {command(cluster, 'up')} ..."
+        ) from None
+
+
+def forget_record(folder: Path) -> None:
+    """Forget a pipeline that was brought down."""
+    (folder / _RECORD_NAME).unlink(missing_ok=True)
+
+
+def _read(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(MAX_MANIFEST_BYTES).decode()
+
+
+def _prediction(values: dict[str, Any]) -> Prediction:
+    lists = {name: tuple(values[name]) for name in ("stage_s", "links_s")}
+    return Prediction(**(values | lists))
+
+
+def _stage_json(stage: RecordedStage) -> dict[str, Any]:
+    where = stage.where
+    return {
+        "node_id": where.node_id,
+        "name": where.name,
+        "address": where.address,
+        "other_addresses": list(where.others),
+        "layers": [where.layers.start, where.layers.stop],
+        "weight_bytes": stage.weight_bytes,
+        "memory_bytes": stage.memory_bytes,
+    }
+
+
+def _stage(values: dict[str, Any]) -> RecordedStage:
+    where = StageAddress(
+        str(values["node_id"]),
+        str(values["name"]),
+        str(values["address"]),
+        LayerRange(*values["layers"]),
+        tuple(map(str, values.get("other_addresses", ())))[:MOST_ADDRESSES],
+    )
+    return RecordedStage(where, int(values["weight_bytes"]), int(values["memory_bytes"]))

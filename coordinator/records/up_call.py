@@ -1,0 +1,75 @@
+"""How `up` was called: what it goes by where the next call leaves something out."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from pi_cluster.cluster import settings
+from pi_cluster.coordinator.planning.objective import Objective
+
+_MOST_LOCAL = 64
+_OF_A_MODEL = ("context", "texts", "objective")
+
+
+@dataclass(frozen=True, slots=True)
+class UpCall:
+    """The model, the nodes and the limits that were asked for."""
+
+    store: Path | None = None
+    """None is the embedded model's."""
+    local: int = 0
+    """Workers on this machine."""
+    nodes: str = ""
+    """As ``--nodes`` has them. Without these and without local ones, nodes are found."""
+    context: int | None = None
+    texts: int = settings.DEFAULT_TEXTS
+    objective: Objective = Objective.THROUGHPUT
+
+    @property
+    def words(self) -> list[str]:
+        """The command line that says all of it."""
+        words = ["up", *([str(self.store)] if self.store else [])]
+        words += ["--local", str(self.local)] if self.local else []
+        words += ["--nodes", self.nodes] if self.nodes else []
+        words += ["--context", str(self.context)] if self.context else []
+        words += ["--texts", str(self.texts)] if self.texts != settings.DEFAULT_TEXTS else []
+        is_usual = self.objective is Objective.THROUGHPUT
+        return words if is_usual else [*words, "--objective", self.objective.value]
+
+    def for_model_of(self, before: "UpCall | None", left_out: Collection[str]) -> "UpCall":
+        """This call for the model of an earlier one, with its limits where they were left out."""
+        if before is None:
+            return self
+        kept = {name: getattr(before, name) for name in _OF_A_MODEL if name in left_out}
+        return replace(self, store=before.store, **kept)
+
+    def on_nodes_of(self, before: "UpCall | None") -> "UpCall":
+        """This call for the nodes of an earlier one."""
+        return replace(self, local=before.local, nodes=before.nodes) if before else self
+
+    def to_json(self) -> dict[str, Any]:
+        """Values for ``json``."""
+        return {
+            "store": str(self.store) if self.store else None,
+            "local": self.local,
+            "nodes": self.nodes,
+            "context": self.context,
+            "texts": self.texts,
+            "objective": self.objective.value,
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """From values of :meth:`to_json`. Raises ``ValueError`` or below for others."""
+        local, context = int(values["local"]), values["context"]
+        if not 0 <= local <= _MOST_LOCAL:
+            raise ValueError(f"{local} local workers")
+        return cls(
+            store=Path(values["store"]) if values["store"] else None,
+            local=local,
+            nodes=str(values["nodes"]),
+            context=None if context is None else int(context),
+            texts=int(values["texts"]),
+            objective=Objective(values["objective"]),
+        )

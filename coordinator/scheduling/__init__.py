@@ -1,0 +1,1 @@
+"""Many texts through one pipeline at once."""

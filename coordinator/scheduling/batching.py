@@ -1,0 +1,183 @@
+"""What the next step carries: pure decisions over the texts that are running."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pi_cluster.coordinator.generation import FinishReason, Generation
+from pi_cluster.coordinator.scheduling.drafts import DraftDepth, Drafter, NgramDrafter
+from pi_cluster.coordinator.scheduling.pace import Pace
+from pi_cluster.coordinator.scheduling.sequence import SequenceState
+from pi_cluster.coordinator.served_model import ServedModel
+from pi_cluster.coordinator.session import StepChunk
+
+_MOST_CANDIDATES = 1000
+
+
+class Running:
+    """A request whose sequence has its place in the caches."""
+
+    def __init__(self, generation: Generation, state: SequenceState) -> None:
+        self.generation = generation
+        self.state = state
+        self.seen = set(state.text)
+        self._prompt_length = len(state.text)
+        self._depth = DraftDepth()
+        self._drafter: Drafter | None = None
+        # Many logits of every guess would cost more to send than a guess is worth.
+        if generation.options.draft and 0 < state.candidates <= _MOST_CANDIDATES:
+            self._drafter = NgramDrafter()
+            self._drafter.add(state.text)
+
+    @property
+    def is_decoding(self) -> bool:
+        """Whether its prompt has passed and its text grows."""
+        return len(self.state.text) > self._prompt_length
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the last sampled id waits to be sent."""
+        return self.is_decoding and self.state.unsent > 0
+
+    @property
+    def can_guess(self) -> bool:
+        """Whether its ids may be guessed ahead."""
+        return self._drafter is not None
+
+    def first_pick(self, pace: Pace) -> "Pick":
+        """Its first chunk, by itself."""
+        return self.pick_prompt(pace.chunk_rows(self.state.unsent))
+
+    def pick_prompt(self, most: int) -> "Pick":
+        """Up to ``most`` rows of its prompt."""
+        rows = min(most, self.generation.options.chunk_size or most, self.state.unsent)
+        return Pick(self, rows, prompt_rows=rows)
+
+    def pick_certain(self, extra: int) -> "Pick":
+        """The row that waits, and up to ``extra`` guesses behind it."""
+        guessed = self._guess(extra)
+        return Pick(self, 1 + guessed, guessed_rows=guessed)
+
+    def pick_guesses(self, most: int) -> "Pick | None":
+        """Guesses behind what is in flight, if it is worth making any."""
+        guessed = self._guess(most)
+        return Pick(self, guessed, guessed_rows=guessed) if guessed else None
+
+    def take(self, rows: int) -> StepChunk:
+        """Make the chunk of a pick."""
+        return self.state.take(rows)
+
+    def sent(self, step: int, now: float) -> None:
+        """Its chunk is on its way."""
+        self.state.in_flight.add(step)
+        self.generation.measurement.begin_prefill(now)
+
+    def accept(self, token: int) -> bool:
+        """Take a sampled id into the text; False if a guess was wrong."""
+        was_guessed = bool(self.state.guesses)
+        is_right = self.state.accept(token)
+        self.seen.add(token)
+        if self._drafter:
+            self._drafter.add([token])
+            if was_guessed:
+                self._depth.count(is_right)
+        return is_right
+
+    def end_before(self, token: int, model: ServedModel) -> FinishReason | None:
+        """Whether a sampled id ends the text and is not part of it."""
+        is_end = token in model.eos_ids and not self.generation.options.ignore_eos
+        return FinishReason.EOS if is_end else None
+
+    def end_after(self, model: ServedModel) -> FinishReason | None:
+        """Whether the text is complete."""
+        text_length = len(self.state.text)
+        if text_length == self._prompt_length + self.generation.options.max_tokens:
+            return FinishReason.LENGTH
+        return FinishReason.CONTEXT if text_length == model.context else None
+
+    def _guess(self, most: int) -> int:
+        """Make sure of up to ``most`` unsent guesses; returns how many there are."""
+        state = self.state
+        if self._drafter is None or most <= 0:
+            return 0
+        wanted = min(most - state.unsent_guesses, state.guess_room)
+        if wanted > 0:
+            wanted = min(wanted, self._depth.allowed() - len(state.guesses))
+        if wanted > 0:
+            state.guesses += self._drafter.guess(state.guesses, wanted)
+        return min(most, state.unsent_guesses)
+
+
+@dataclass(slots=True)
+class Pick:
+    """Rows of one sequence for the next step."""
+
+    running: Running
+    rows: int
+    prompt_rows: int = field(default=0)
+    guessed_rows: int = field(default=0)
+
+
+def next_picks(running: Sequence[Running], pace: Pace, in_flight: int) -> list[Pick]:
+    """What the next step carries; nothing if none should be sent now."""
+    picks = _pick_certain(running, pace)
+    if in_flight >= pace.depth:
+        return picks
+    picks += _pick_prompts(running, pace, sum(pick.rows for pick in picks))
+    return picks or _pick_guesses(running, pace)
+
+
+def _pick_certain(running: Sequence[Running], pace: Pace) -> list[Pick]:
+    """An even share of the rows that wait, so that there is a micro-batch for every stage."""
+    ready = [one for one in running if one.is_ready]
+    if not ready:
+        return []
+    decoding = sum(one.is_decoding for one in running)
+    groups = pace.groups(decoding)
+    free_groups = groups - _decoding_steps(running)
+    if free_groups <= 0:
+        return []
+    share = min(-(-len(ready) // free_groups), -(-decoding // groups))
+    chosen = ready[: min(share, pace.max_step_rows)]
+    extra = 0
+    if any(one.can_guess for one in chosen):
+        extra = (pace.free_rows - len(chosen)) // len(chosen)
+    return [one.pick_certain(extra) for one in chosen]
+
+
+def _decoding_steps(running: Sequence[Running]) -> int:
+    """Steps in flight with a certain row of a text that grows."""
+    return len({min(o.state.in_flight) for o in running if o.is_decoding and o.state.in_flight})
+
+
+def _pick_prompts(running: Sequence[Running], pace: Pace, decoding_rows: int) -> list[Pick]:
+    """Chunks of prompts up to the step's budget, each prompt in its turn."""
+    waiting = [one for one in running if not one.is_decoding and one.state.unsent]
+    if not waiting:
+        return []
+    waiting.sort(key=lambda one: len(one.state.in_flight))
+    if any(one.is_decoding for one in running):
+        budget = pace.rows_beside(max(1, decoding_rows))
+    else:
+        asked = waiting[0].generation.options.chunk_size
+        suits = pace.chunk_rows(sum(one.state.unsent for one in waiting))
+        budget = min(asked or suits, pace.max_step_rows)
+    picks: list[Pick] = []
+    for one in waiting:
+        if budget <= 0:
+            break
+        picks.append(one.pick_prompt(budget))
+        budget -= picks[-1].rows
+    return picks
+
+
+def _pick_guesses(running: Sequence[Running], pace: Pace) -> list[Pick]:
+    """One sequence's guesses: of that which has the fewest of them under way."""
+    idle = [o for o in running if o.can_guess and not o.state.unsent and o.state.in_flight]
+    if not idle:
+        return []
+    idle.sort(key=lambda one: len(one.state.guesses))
+    free_rows = pace.free_rows
+    for one in idle:
+        if pick := one.pick_guesses(free_rows):
+            return [pick]
+    return []

@@ -1,0 +1,356 @@
+"""Many texts through one pipeline, so that no stage is ever idle: continuous batching.
+
+One thread decides, whenever a step has come back or a request has come in, what the next steps
+carry. Rows that extend texts go first, in as many micro-batches as keep all stages busy; prompts
+fill up what is left of a step; where nothing certain is left to send, guesses are.
+
+What goes wrong with one request ends that request alone. The stages refuse a step as a whole, and
+with it the session, so each chunk is checked by their rules before it is sent; only the session's
+own end, which ``Session.wait`` tells, ends all requests.
+"""
+
+import collections
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from pi_cluster.cluster.errors import ClusterError, NodeError, QueueFull
+from pi_cluster.coordinator.generation import FinishReason, Generation, GenerationOptions
+from pi_cluster.coordinator.measurement import Measurement
+from pi_cluster.coordinator.scheduling.batching import Pick, Running, next_picks
+from pi_cluster.coordinator.scheduling.pace import Pace
+from pi_cluster.coordinator.scheduling.residents import CacheLimits, Residents
+from pi_cluster.coordinator.served_model import ServedModel
+from pi_cluster.coordinator.session import RowLogits, Session, StepChunk, StepResult
+from pi_cluster.transformer.errors import ModelError
+from pi_cluster.transformer.sampling import candidates_needed, sample
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerSettings:
+    """How a pipeline is shared; none of it changes any text."""
+
+    reuse_prefixes: bool = True
+    max_waiting: int = 1000
+    """Requests that may wait for room in the caches."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """A step that came back, for pictures of who worked when."""
+
+    sent_s: float
+    """By the coordinator's clock, ``time.perf_counter``."""
+    received_s: float
+    rows: int
+    guessed_rows: int
+    prompt_rows: int
+    result: StepResult
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A step in flight."""
+
+    picks: list[Pick]
+    chunks: list[StepChunk]
+    at: float
+    is_alone: bool
+
+    @property
+    def rows(self) -> int:
+        return sum(len(chunk.ids) for chunk in self.chunks)
+
+
+class Scheduler:
+    """Serves requests from any thread, from ``with`` to its end.
+
+    The session belongs to it meanwhile. When the session is lost, every request that is not done
+    raises that failure, and so does each later :meth:`submit`: whoever holds the scheduler then
+    begins anew with another session.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        model: ServedModel,
+        limits: CacheLimits,
+        settings: SchedulerSettings | None = None,
+        on_step: Callable[[StepRecord], None] | None = None,
+    ) -> None:
+        """``on_step`` is told of each step that came back; what it raises, ``with`` ends with."""
+        self._session = session
+        self._model = model
+        self._limits = limits
+        self._settings = settings or SchedulerSettings()
+        self._on_step = on_step
+        self._listener_failure: Exception | None = None
+        self._pace = Pace(len(session.stages), limits.max_step_rows)
+        self._residents = Residents(limits, reuse=self._settings.reuse_prefixes)
+        self._running: list[Running] = []
+        self._sent: dict[int, _Sent] = {}
+        self._untold: list[tuple[Generation, int | FinishReason | Exception]] = []
+        self._is_resting = True
+        self._has_served = False
+        self._lock = threading.Lock()  # of what other threads see: the four below
+        self._waiting: collections.deque[Generation] = collections.deque()
+        self._cancelled: set[Generation] = set()
+        self._failure: Exception | None = None
+        self._is_closing = False
+        self._thread = threading.Thread(target=self._serve, name="scheduler", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *failure: object) -> None:
+        with self._lock:
+            self._is_closing = True
+        self._session.wake()
+        self._thread.join()
+        if kind is None and self._listener_failure:
+            raise self._listener_failure
+
+    @property
+    def has_served(self) -> bool:
+        """Whether a step has come back, so that the session had begun."""
+        return self._has_served
+
+    @property
+    def failure(self) -> Exception | None:
+        """What ended the session; None while requests are served."""
+        with self._lock:
+            return self._failure
+
+    def submit(
+        self,
+        prompt_ids: Sequence[int],
+        options: GenerationOptions,
+        measurement: Measurement | None = None,
+    ) -> Generation:
+        """Ask for a text; returns at once.
+
+        Raises ``PromptError`` for ids that the model cannot take or that the caches have no room
+        for, ``QueueFull`` when too many requests wait already, and what ended the session.
+        """
+        self._model.check_prompt(prompt_ids)
+        self._limits.check_room(self._most_positions(prompt_ids, options))
+        measurement = measurement or Measurement(self._session.stages)
+        generation = Generation(prompt_ids, options, measurement, self._cancel)
+        with self._lock:
+            if self._failure:
+                raise self._failure
+            if len(self._waiting) >= self._settings.max_waiting:
+                raise QueueFull(
+                    f"{len(self._waiting)} requests wait for the pipeline already: try again later"
+                )
+            generation.queue_position = len(self._waiting)
+            self._waiting.append(generation)
+        self._session.wake()
+        return generation
+
+    def _most_positions(self, prompt_ids: Sequence[int], options: GenerationOptions) -> int:
+        """Positions of a text at its end: all but the last token, which is never sent."""
+        return self._model.longest(len(prompt_ids), options.max_tokens) - 1
+
+    def _cancel(self, generation: Generation) -> None:
+        with self._lock:
+            self._cancelled.add(generation)
+        self._session.wake()
+
+    def _serve(self) -> None:
+        try:
+            while not self._is_closing:
+                self._drop_cancelled()
+                self._admit()
+                self._send_steps()
+                self._tell()
+                self._rest_if_idle()
+                if (result := self._session.wait()) is not None:
+                    self._take(result)
+            self._stop(NodeError("the coordinator was closed"))
+        except ClusterError as error:
+            self._stop(error)
+        except BaseException as error:
+            self._stop(NodeError(f"the scheduler failed: {error!r}"))
+            raise
+
+    def _stop(self, failure: Exception) -> None:
+        """Tell everyone why nothing more comes, and leave nothing in flight."""
+        self._tell()
+        with self._lock:
+            self._failure = failure
+            left = [*(running.generation for running in self._running), *self._waiting]
+            self._waiting.clear()
+        for running in self._running:
+            self._session.supersede(running.state.number)
+        self._running.clear()
+        for generation in left:
+            generation.tell(failure)
+
+    def _drop_cancelled(self) -> None:
+        with self._lock:
+            cancelled, self._cancelled = self._cancelled, set()
+            for generation in cancelled:
+                with contextlib.suppress(ValueError):
+                    self._waiting.remove(generation)
+                    generation.tell(FinishReason.INTERRUPTED)
+        for running in [r for r in self._running if r.generation in cancelled]:
+            self._finish(running, FinishReason.INTERRUPTED)
+
+    def _admit(self) -> None:
+        """Let requests in, in their order, as long as their caches have room."""
+        while self._waiting:
+            generation = self._waiting[0]
+            options, prompt = generation.options, generation.prompt_ids
+            most = self._most_positions(prompt, options)
+            placement = self._residents.place(prompt, most, candidates_needed(options.sampling))
+            if placement is None:
+                break
+            with self._lock:
+                self._waiting.popleft()
+            generation.queue_position = None
+            for number in placement.evicted:
+                self._session.end_sequence(number)
+            running = Running(generation, placement.state)
+            self._running.append(running)
+            if placement.state.prefix_of:
+                # At once: the sequence that it copies may move on or go.
+                self._send([running.first_pick(self._pace)])
+        with self._lock:
+            for position, generation in enumerate(self._waiting):
+                generation.queue_position = position
+
+    def _send_steps(self) -> None:
+        while picks := next_picks(self._running, self._pace, self._session.in_flight):
+            self._send(picks)
+
+    def _send(self, picks: Sequence[Pick]) -> None:
+        picks = [pick for pick in picks if self._may_go(pick)]
+        if not picks:
+            return
+        chunks = [pick.running.take(pick.rows) for pick in picks]
+        is_alone = not self._session.in_flight
+        now = time.perf_counter()
+        step = self._session.submit(chunks)
+        self._sent[step] = _Sent(picks, chunks, now, is_alone)
+        self._is_resting = False
+        for pick in picks:
+            pick.running.sent(step, now)
+
+    def _may_go(self, pick: Pick) -> bool:
+        """Whether the stages will take a chunk; a request that would break their rules ends."""
+        try:
+            self._residents.check(pick.running.state, pick.rows)
+        except ModelError as error:
+            self._fail(pick.running, error)
+            return False
+        return True
+
+    def _tell(self) -> None:
+        """Hand out what was sampled, after sending: each listener that wakes up takes its time."""
+        untold, self._untold = self._untold, []
+        for generation, news in untold:
+            generation.tell(news)
+
+    def _rest_if_idle(self) -> None:
+        if not self._running and not self._session.in_flight and not self._is_resting:
+            self._sent.clear()
+            self._is_resting = True
+            self._session.rest()
+
+    def _take(self, result: StepResult) -> None:
+        """Use what a step brought back."""
+        self._has_served = True
+        now = time.perf_counter()
+        # Steps that were superseded as a whole lie before this one and do not come back.
+        for step in [step for step in self._sent if step < result.step]:
+            del self._sent[step]
+        sent = self._sent.pop(result.step)
+        self._pace.add(sent.rows, result, now - sent.at)
+        self._report(sent, result, now)
+        rows = collections.defaultdict(list)
+        for row in result.rows:
+            rows[row.sequence].append(row)
+        alone_s = now - sent.at if sent.is_alone and not self._session.in_flight else None
+        for pick, chunk in zip(sent.picks, sent.chunks, strict=True):
+            running = pick.running
+            if result.step not in running.state.in_flight:
+                continue
+            running.state.in_flight.remove(result.step)
+            with self._ending_alone(running):
+                running.generation.measurement.add_step(result, alone_s, bool(pick.prompt_rows))
+                if chunk.sequence in result.faults:
+                    raise result.faults[chunk.sequence]
+                self._extend(running, chunk, rows[chunk.sequence])
+
+    @contextlib.contextmanager
+    def _ending_alone(self, running: Running) -> Iterator[None]:
+        """What goes wrong within ends one request; the other texts may be well."""
+        try:
+            yield
+        except (ModelError, ClusterError) as error:
+            self._fail(running, error)
+        except Exception as error:
+            log.exception("a request failed")
+            self._fail(running, NodeError(f"the coordinator failed at this request: {error!r}"))
+
+    def _extend(self, running: Running, chunk: StepChunk, rows: list[RowLogits]) -> None:
+        """Sample from a chunk's rows, one after the other, up to the first wrong guess."""
+        state, generation = running.state, running.generation
+        last = self._session.stages[-1].name
+        if len(rows) != chunk.logit_rows:
+            raise NodeError(f"{last} answered with {len(rows)} rows of {chunk.logit_rows}")
+        for row in rows:
+            if row.position != len(state.text) - 1:
+                raise NodeError(f"{last} answered for position {row.position} out of turn")
+            sampling = generation.options.sampling
+            token = sample(row.candidates, sampling, row.position + 1, running.seen)
+            state.confirmed = row.position + 1
+            generation.measurement.add_token()
+            if reason := running.end_before(token, self._model):
+                self._finish(running, reason)
+                return
+            was_right = running.accept(token)
+            self._untold.append((generation, token))
+            if reason := running.end_after(self._model):
+                self._finish(running, reason)
+                return
+            if not was_right:
+                self._session.supersede(state.number)
+                state.in_flight.clear()
+                return
+        state.confirmed = chunk.start + len(chunk.ids)
+
+    def _finish(self, running: Running, reason: FinishReason) -> None:
+        self._leave(running, reason)
+        if not self._residents.finish(running.state):
+            self._session.end_sequence(running.state.number)
+
+    def _fail(self, running: Running, error: Exception) -> None:
+        """End a request with its error. Its caches are not kept: who knows what they hold."""
+        self._leave(running, error)
+        self._residents.drop(running.state)
+        self._session.end_sequence(running.state.number)
+
+    def _leave(self, running: Running, news: FinishReason | Exception) -> None:
+        self._running.remove(running)
+        self._session.supersede(running.state.number)
+        running.state.in_flight.clear()
+        self._untold.append((running.generation, news))
+
+    def _report(self, sent: _Sent, result: StepResult, now: float) -> None:
+        if self._on_step is None or self._listener_failure:
+            return
+        guessed = sum(pick.guessed_rows for pick in sent.picks)
+        prompt = sum(pick.prompt_rows for pick in sent.picks)
+        try:
+            self._on_step(StepRecord(sent.at, now, sent.rows, guessed, prompt, result))
+        except Exception as error:
+            self._listener_failure = error  # of whoever made the scheduler, not of a request

@@ -1,0 +1,400 @@
+"""The pipeline seen from its two ends: steps go in at the first stage, results come from the last.
+
+Hidden states never pass through here; they go from worker to worker.
+"""
+
+import contextlib
+import queue
+import secrets
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import grpc
+import numpy as np
+
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.errors import ClusterError, NodeError, NodeLost, SessionExpired
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.wire import wire
+from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.coordinator.silent_nodes import OnNotice, Watch, Watched
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.transformer.sampling import Candidates, top_candidates
+
+_UNBLOCKED_S = 1.0  # how long the other stream may take to tell the cause of a failure
+
+
+@dataclass(frozen=True, slots=True)
+class StageAddress:
+    """Where one stage of a pipeline is served."""
+
+    node_id: str
+    name: str
+    address: str
+    layers: LayerRange
+    others: tuple[str, ...] = ()
+    """Further addresses of the node."""
+
+    @property
+    def peer(self) -> Peer:
+        """The node to call."""
+        return Peer(self.address, self.node_id, self.name, others=self.others)
+
+    @property
+    def label(self) -> str:
+        """Name, address and layers, for messages."""
+        return f"{self.name} ({self.address}, layers {self.layers})"
+
+
+@dataclass(frozen=True, slots=True)
+class StepChunk:
+    """Consecutive positions of one sequence on their way into the pipeline.
+
+    ``start`` may lie below what was sent before: the stages then forget the rest. ``logit_rows`` of
+    the last rows come back with their ``candidates`` best logits (0: all of them). With
+    ``prefix_of`` a new sequence begins with the first ``start`` positions of that one.
+    """
+
+    sequence: int
+    start: int
+    ids: Sequence[int]
+    logit_rows: int = 0
+    candidates: int = 0
+    prefix_of: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RowLogits:
+    """The best candidates after one position of a sequence."""
+
+    sequence: int
+    position: int
+    candidates: Candidates
+
+
+@dataclass(frozen=True, slots=True)
+class StageTime:
+    """What one stage did for one step, in seconds."""
+
+    compute_s: float
+    idle_s: float
+    """The stage waited for the step."""
+    queued_s: float
+    """The step waited for the stage."""
+    began_s: float = 0.0
+    """By the stage's own clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """A step that has passed all stages."""
+
+    step: int
+    rows: tuple[RowLogits, ...]
+    stages: tuple[StageTime, ...]
+    faults: Mapping[int, NodeError] = field(default_factory=dict)
+    """Sequences with a row that is worth nothing, and why."""
+
+
+class Session:
+    """Exclusive use of a pipeline, from ``with`` to its end.
+
+    Steps come back in the order they were submitted, except that those whose chunks were all
+    superseded do not come back. When the session ends, every stage frees the caches of all its
+    sequences. Raises ``PipelineBusy`` when another coordinator has it, ``NodeLost`` naming the node
+    when one stops answering. Used by one thread; any other may call `wake`.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[StageAddress],
+        epoch: int,
+        vocab_size: int,
+        dialer: Dialer,
+        on_notice: OnNotice | None = None,
+    ) -> None:
+        """``on_notice`` is told, in sentences, who is silent while the session waits."""
+        self.stages = tuple(stages)
+        self._dialer = dialer
+        self._vocab_size = vocab_size
+        self._steps = 0
+        self._wanted: dict[int, set[int]] = {}  # steps in flight, and the sequences in each
+        self._outbox: queue.SimpleQueue[pb.StepMessage | None] = queue.SimpleQueue()
+        self._header = pb.SessionHeader(
+            wire_version=wire.WIRE_VERSION,
+            epoch=epoch,
+            session=secrets.token_hex(8),
+            coordinator=settings.who_am_i(),
+            asked_after=True,
+        )
+        with contextlib.ExitStack() as on_failure:
+            self._first = on_failure.enter_context(NodeClient(stages[0].peer, dialer))
+            self._last = NodeClient(stages[-1].peer, dialer)
+            on_failure.pop_all()
+        self._inbox: queue.SimpleQueue[pb.StepResult | ClusterError | None] = queue.SimpleQueue()
+        self._failure: ClusterError | None = None
+        self._results: Any = None
+        self._inlet: Any = None
+        self._inlet_ended = threading.Event()
+        self._given_up: NodeLost | None = None
+        watched = [Watched(stage.peer, stage.label) for stage in stages]
+        self._watch = Watch(watched, dialer, self._header.session, on_notice, self._give_up)
+
+    def __enter__(self) -> Self:
+        request = pb.CollectResultsRequest(
+            wire_version=wire.WIRE_VERSION, epoch=self._header.epoch, session=self._header.session
+        )
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(self._break_off)
+            self._watch.begin()
+            self._watch.expect(True)
+            self._results = self._last.collect_results(request)
+            threading.Thread(target=self._collect, name="results", daemon=True).start()
+            # Only once results are awaited may steps begin, or the last stage knows no taker.
+            self._receive()
+            self._outbox.put(pb.StepMessage(header=self._header))
+            self._inlet = self._first.run_steps(self._messages())
+            self._inlet.add_done_callback(self._inlet_done)
+            self._watch.expect(False)
+            on_failure.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *failure: object) -> None:
+        try:
+            if kind is None and self._failure is None and not self.in_flight:
+                self._end()
+        finally:
+            # Steps still in flight, after Ctrl-C or an error, are not worth waiting for: every
+            # stage frees its caches as soon as it learns that the streams are broken.
+            self._break_off()
+
+    @property
+    def in_flight(self) -> int:
+        """Steps that are to come back."""
+        return len(self._wanted)
+
+    def submit(self, chunks: Sequence[StepChunk]) -> int:
+        """Send a step; returns its number, which is larger than those before."""
+        self._steps += 1
+        ids = [token for chunk in chunks for token in chunk.ids]
+        step = pb.Step(
+            step=self._steps, chunks=[_on_wire(chunk) for chunk in chunks], ids=pb.TokenIds(id=ids)
+        )
+        self._outbox.put(pb.StepMessage(step=step))
+        self._wanted[self._steps] = {chunk.sequence for chunk in chunks}
+        self._watch.expect(True)
+        return self._steps
+
+    def supersede(self, sequence: int) -> None:
+        """Let every stage drop what is in flight of a sequence; it does not come back."""
+        concerned = [step for step, wanted in self._wanted.items() if sequence in wanted]
+        for step in concerned:
+            self._wanted[step].remove(sequence)
+            if not self._wanted[step]:
+                del self._wanted[step]
+        if concerned:
+            message = pb.Supersede(sequence=sequence, before_step=self._steps + 1)
+            self._outbox.put(pb.StepMessage(supersede=message))
+            self._watch.expect(bool(self._wanted))
+
+    def end_sequence(self, sequence: int) -> None:
+        """Let every stage free a sequence, after the steps sent before."""
+        self._outbox.put(pb.StepMessage(end=pb.EndSequences(sequence=[sequence])))
+
+    def rest(self) -> None:
+        """Keep the caches, but make way for another coordinator until the next step.
+
+        If one comes, the session fails with ``SessionYielded``.
+        """
+        assert not self.in_flight, "a session rests when nothing is in flight"
+        self._outbox.put(pb.StepMessage(rest=pb.Rest()))
+
+    def next_result(self) -> StepResult:
+        """Wait for the oldest step in flight."""
+        assert self.in_flight, "nothing is in flight"
+        while True:
+            if (result := self.wait()) is not None:
+                return result
+
+    def wait(self) -> StepResult | None:
+        """Wait for the next step to come back, or for `wake`, which gives None."""
+        while True:
+            message = self._receive()
+            if message is None:
+                return None
+            if message.step not in self._wanted:
+                continue
+            oldest = next(iter(self._wanted))
+            if message.step != oldest:
+                raise NodeError(
+                    f"{self.stages[-1].name} answered step {message.step} before step {oldest}: "
+                    "bring the pipeline up again"
+                )
+            wanted = self._wanted.pop(oldest)
+            self._watch.expect(bool(self._wanted))
+            return self._result(message, wanted)
+
+    def wake(self) -> None:
+        """Let the thread in `wait`, or the next one to enter it, return; from any thread."""
+        self._inbox.put(None)
+
+    def _result(self, message: pb.StepResult, wanted: set[int]) -> StepResult:
+        if len(message.timings) != len(self.stages):
+            raise NodeError(
+                f"{len(message.timings)} of {len(self.stages)} stages reported on a step: "
+                "bring the pipeline up again"
+            )
+        rows, faults = list[RowLogits](), dict[int, NodeError]()
+        for row in message.rows:
+            if row.sequence in wanted:
+                try:
+                    rows.append(_row(row, self._vocab_size))
+                except NodeError as error:
+                    faults[row.sequence] = error
+        times = tuple(_stage_time(timing) for timing in message.timings)
+        return StepResult(message.step, tuple(rows), times, faults)
+
+    def _messages(self) -> Iterator[pb.StepMessage]:
+        while (message := self._outbox.get()) is not None:
+            yield message
+
+    def _collect(self) -> None:
+        """Take results as they come, on a thread of its own: Ctrl-C then meets a queue."""
+        try:
+            for result in self._results:
+                self._watch.came()
+                self._inbox.put(result)
+            # A stream that broke may look to the last stage as if it had ended.
+            self._inbox.put(NodeLost("the pipeline ended the session early"))
+        except grpc.RpcError as error:
+            last = self.stages[-1]
+            self._inbox.put(wire.carried_error(error, last.peer.label, last.node_id))
+
+    def _receive(self) -> pb.StepResult | None:
+        if self._failure is None:
+            item = self._inbox.get()
+            if not isinstance(item, ClusterError):
+                return item
+            self._failure = self._explain(item)
+        raise self._failure
+
+    def _inlet_done(self, call: grpc.Call) -> None:
+        self._inlet_ended.set()
+        if call.code() is not grpc.StatusCode.OK:
+            # Else a coordinator that the first stage refuses would wait for results forever.
+            self._results.cancel()
+
+    def _explain(self, seen: ClusterError) -> ClusterError:
+        """The failure that began at one stage arrives from both ends; find the cause."""
+        if self._given_up:
+            return self._given_up
+        if self._inlet is not None and self._inlet_ended.wait(_UNBLOCKED_S):
+            code = self._inlet.code()
+            if code not in (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED):
+                first = self.stages[0]
+                told = wire.carried_error(self._inlet, first.peer.label, first.node_id)
+                seen = _more_telling(seen, told)
+        if isinstance(seen, SessionExpired):
+            return self._watch.own_silence() or seen
+        if not isinstance(seen, NodeLost):
+            return seen
+        with ThreadPoolExecutor(max_workers=len(self.stages)) as pool:
+            answered = list(pool.map(self._answers, self.stages))
+        silent = [stage for stage, well in zip(self.stages, answered, strict=True) if not well]
+        if silent:
+            return _stopped(silent)
+        if slept := self._watch.own_silence():
+            return slept
+        return self._moved() or (seen if seen.node_ids else self._watch.recent() or seen)
+
+    def _give_up(self, lost: NodeLost) -> None:
+        """The watch has waited for long enough; whatever still waits returns."""
+        self._given_up = lost
+        self._inbox.put(lost)
+        for call in (self._inlet, self._results):
+            if call is not None:
+                call.cancel()
+
+    def _moved(self) -> NodeLost | None:
+        """That nodes have other addresses than the stages before them were told."""
+        moved = [
+            f"{stage.name} was at {stage.address} and is at {found.address} now"
+            for stage in self.stages
+            if (found := self._dialer.found(stage.peer)).address not in stage.peer.addresses
+        ]
+        if not moved:
+            return None
+        return NodeLost(
+            f"{', '.join(moved)}, and the node before it does not reach it there: `up` tells it"
+        )
+
+    def _answers(self, stage: StageAddress) -> bool:
+        try:
+            with NodeClient(stage.peer, self._dialer, apart=True) as node:
+                node.describe(timeout_s=settings.STOP_GRACE_S)
+        except ClusterError:
+            return False
+        return True
+
+    def _end(self) -> None:
+        """Half-close, and wait until every stage has freed what it held."""
+        self._outbox.put(None)
+        self._watch.expect(True)
+        try:
+            self._inlet.result(timeout=settings.CALL_TIMEOUT_S)
+        except (grpc.RpcError, grpc.FutureTimeoutError, grpc.FutureCancelledError):
+            raise self._explain(NodeLost("the session does not end")) from None
+
+    def _break_off(self) -> None:
+        self._watch.close()
+        self._outbox.put(None)
+        for call in (self._inlet, self._results):
+            if call is not None:
+                call.cancel()
+        self._first.close()
+        self._last.close()
+
+
+def _more_telling(seen: ClusterError, told: ClusterError) -> ClusterError:
+    """Of what both ends say, what the first stage was told, unless that blames ourselves alone."""
+    if type(told) is NodeLost and isinstance(seen, NodeLost) and not told.node_ids:
+        return seen if seen.node_ids else told
+    return told
+
+
+def _stopped(silent: Sequence[StageAddress]) -> NodeLost:
+    names = ", ".join(stage.label for stage in silent)
+    return NodeLost(
+        f"{names} stopped answering: look at that node",
+        [stage.node_id for stage in silent],
+    )
+
+
+def _on_wire(chunk: StepChunk) -> pb.Chunk:
+    return pb.Chunk(
+        sequence=chunk.sequence,
+        start=chunk.start,
+        rows=len(chunk.ids),
+        logit_rows=chunk.logit_rows,
+        candidates=chunk.candidates,
+        prefix_of=chunk.prefix_of,
+    )
+
+
+def _row(row: pb.RowLogits, vocab_size: int) -> RowLogits:
+    logits = wire.unpack_floats(row.logits, 1)[:, 0]
+    ids = wire.unpack_ids(row.ids) if row.ids else np.arange(len(logits), dtype=np.int32)
+    if len(ids) != len(logits) or not len(ids) or ids.min() < 0 or ids.max() >= vocab_size:
+        raise NodeError("the last stage returned candidates that are no tokens of this model")
+    best = Candidates(ids, logits) if row.ids else top_candidates(logits, 0)
+    return RowLogits(row.sequence, row.position, best)
+
+
+def _stage_time(timing: pb.StageTiming) -> StageTime:
+    durations = (timing.compute_ns, timing.idle_ns, timing.queued_ns, timing.began_ns)
+    return StageTime(*(nanoseconds / 1e9 for nanoseconds in durations))

@@ -1,0 +1,1 @@
+"""What is the matter with a cluster: facts gathered, judged, and told."""

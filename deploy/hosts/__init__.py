@@ -1,0 +1,1 @@
+"""Hosts that are set up over SSH, or set themselves up."""

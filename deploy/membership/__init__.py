@@ -1,0 +1,1 @@
+"""Who takes part in a cluster: nodes let in, grants to ask."""

@@ -1,0 +1,96 @@
+"""What ``bench`` measured, as Markdown, JSON or CSV on standard output."""
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import click
+
+from pi_cluster.cluster.shown import shown_line
+from pi_cluster.coordinator.bench.rows import BenchRow, Percentiles, Spread
+
+
+def print_markdown(rows: Sequence[BenchRow]) -> None:
+    """A table of the tests and one of their stages."""
+    _print_table(
+        [
+            *("test", "users", "tokens/s", "tokens/s a user"),
+            *("TTFT ms p50 / p95", "ITL ms p50 / p95", "hop ms"),
+        ],
+        [
+            (
+                *(row.test, str(row.users)),
+                *(_spread(row.tokens_per_second, 2), _spread(row.user_tokens_per_second, 2)),
+                *(_percentiles(row.ttft_ms, 1), _percentiles(row.itl_ms, 2)),
+                _spread(row.hop_ms, 3),
+            )
+            for row in rows
+        ],
+        texts=1,
+    )
+    click.echo()
+    _print_table(
+        ["test", "users", "node", "layers", "compute ms/token", "wait ms/token", "busy"],
+        [
+            (
+                *(row.test, str(row.users), stage.node, stage.layers),
+                *(f"{stage.compute_ms:.3f}", f"{stage.wait_ms:.3f}", f"{100 * stage.busy:.0f} %"),
+            )
+            for row in rows
+            for stage in row.stages
+        ],
+        texts=4,
+    )
+
+
+def print_json(rows: Sequence[BenchRow]) -> None:
+    """A list with an object for each test; names as in `BenchRow`, ``busy`` from 0 to 1."""
+    click.echo(json.dumps([asdict(row) for row in rows], indent=1))
+
+
+def print_csv(rows: Sequence[BenchRow]) -> None:
+    """One line for each test and stage; what belongs to the whole test stands in each."""
+    out = csv.writer(sys.stdout)
+    out.writerow(
+        [
+            *("test", "users", "tokens_per_second", "tokens_per_second_deviation"),
+            *("user_tokens_per_second", "ttft_ms_p50", "ttft_ms_p95", "itl_ms_p50", "itl_ms_p95"),
+            *("hop_ms", "node", "layers", "compute_ms_per_token", "wait_ms_per_token", "busy"),
+        ]
+    )
+    for row in rows:
+        rate, ttft, itl = row.tokens_per_second, row.ttft_ms, row.itl_ms
+        for stage in row.stages:
+            out.writerow(
+                [
+                    *(row.test, row.users, rate.mean, rate.deviation),
+                    *(row.user_tokens_per_second.mean, ttft.p50, ttft.p95),
+                    *((itl.p50, itl.p95) if itl else ("", "")),
+                    row.hop_ms.mean if row.hop_ms else "",
+                    *(
+                        shown_line(stage.node),
+                        stage.layers,
+                        stage.compute_ms,
+                        stage.wait_ms,
+                        stage.busy,
+                    ),
+                ]
+            )
+
+
+def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> None:
+    """A Markdown table whose first columns are ``texts`` and whose others are figures."""
+    rules = ["---" if column < texts else "---:" for column in range(len(names))]
+    for cells in (names, rules, *rows):
+        shown = [shown_line(cell).replace("|", r"\|") for cell in cells]
+        click.echo(f"| {' | '.join(shown)} |")
+
+
+def _spread(spread: Spread | None, digits: int) -> str:
+    return f"{spread.mean:.{digits}f} ± {spread.deviation:.{digits}f}" if spread else ""
+
+
+def _percentiles(values: Percentiles | None, digits: int) -> str:
+    return f"{values.p50:.{digits}f} / {values.p95:.{digits}f}" if values else ""

@@ -1,0 +1,158 @@
+"""How the stages of a pipeline are: as a table, as a line of text, as values for ``json``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from pi_cluster.cluster.shown import shown_line
+from pi_cluster.coordinator.pipeline.watching import StageLook
+from pi_cluster.deploy.screen import output
+from pi_cluster.deploy.screen.message_json import to_json
+
+
+def status_table(looks: Sequence[StageLook]) -> Table:
+    """A row for each stage; what the whole pipeline does stands below."""
+    rows = [
+        (
+            look.stage.name,
+            str(look.stage.layers),
+            look.state,
+            _stage_bytes(look),
+            _memory(look),
+            _temperature(look),
+            _rate(look.rows_ps),
+        )
+        for look in looks
+    ]
+    table = output.table(
+        *("node", "layers", "state", "stage", "memory used", "°C", "tokens/s"), rows=rows
+    )
+    table.columns[2].no_wrap = False  # of a stage that is not well, it is a sentence
+    table.caption = Text("\n".join(map(shown_line, _caption(looks).splitlines())))
+    table.caption_justify = "left"
+    return table
+
+
+def status_line(looks: Sequence[StageLook], way_out: str) -> str:
+    """The same in one line, for logs, with :func:`troubles`."""
+    stages = [
+        " ".join(
+            filter(None, (look.stage.name, str(look.stage.layers), look.state, _figures(look)))
+        )
+        for look in looks
+    ]
+    below = [*_caption(looks).splitlines(), *troubles(looks, way_out)]
+    return shown_line(" | ".join([*stages, *below]))
+
+
+def troubles(looks: Sequence[StageLook], way_out: str) -> list[str]:
+    """A line for each stage of which more is known than its state, and at the end what to do."""
+    unwell = [look for look in looks if not look.is_well]
+    lines = [f"{look.stage.name}: {look.why}" for look in unwell if look.why]
+    return [shown_line(line) for line in [*lines, *([way_out] if unwell else [])]]
+
+
+def status_json(looks: Sequence[StageLook]) -> list[dict[str, Any]]:
+    """An object for each stage."""
+    return [_to_json(look) for look in looks]
+
+
+def pipeline_rate(looks: Sequence[StageLook]) -> float | None:
+    """Positions a second that came out at the end: those of the last stage."""
+    return looks[-1].rows_ps
+
+
+def _caption(looks: Sequence[StageLook]) -> str:
+    holders = sorted({look.coordinator for look in looks if look.coordinator})
+    texts = output.count(max(_texts(look) for look in looks), "text")
+    held = f"held by {', '.join(holders)} with {texts}" if holders else "held by nobody"
+    lines = [held + _verified(looks)]
+    rate = pipeline_rate(looks)
+    if rate is not None:
+        lines.append(f"{_rate(rate)} tokens/s through the last stage, prompts and guesses included")
+    return "\n".join([*lines, *_disk_problems(looks)])
+
+
+def _disk_problems(looks: Sequence[StageLook]) -> list[str]:
+    return [
+        f"{look.stage.name}: {look.about.disk_problem}; what is loaded goes on, but not for long"
+        for look in looks
+        if look.about and look.about.disk_problem
+    ]
+
+
+def _verified(looks: Sequence[StageLook]) -> str:
+    """Since when all weights have been found right; empty where some node does not tell."""
+    stages = [look.about.stage for look in looks if look.about]
+    if len(stages) < len(looks) or not all(stage.HasField("verified_ago_s") for stage in stages):
+        return ""
+    longest_s = max(stage.verified_ago_s for stage in stages)
+    return f", weights found right {output.ago(longest_s)}"
+
+
+def _figures(look: StageLook) -> str:
+    words = [_memory(look), f"{_temperature(look)} °C" if _temperature(look) else ""]
+    if look.rows_ps is not None:
+        words.append(f"{_rate(look.rows_ps)} tokens/s")
+    return ", ".join(filter(None, words))
+
+
+def _texts(look: StageLook) -> int:
+    return look.about.stage.sequences if look.about else 0
+
+
+def _stage_bytes(look: StageLook) -> str:
+    if look.about is None:
+        return ""
+    stage = look.about.stage
+    return output.size(stage.weight_bytes + stage.cache_bytes)
+
+
+def _memory(look: StageLook) -> str:
+    if look.about is None:
+        return ""
+    total, free = look.about.memory_bytes, look.about.free_memory_bytes
+    return f"{output.size(max(0, total - free))} of {output.size(total)}"
+
+
+def _temperature(look: StageLook) -> str:
+    told = look.about is not None and look.about.temperature_c
+    return f"{look.about.temperature_c:.0f}" if look.about and told else ""
+
+
+def _rate(rows_ps: float | None) -> str:
+    return "" if rows_ps is None else f"{rows_ps:.1f}"
+
+
+def _to_json(look: StageLook) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "node": look.stage.name,
+        "node_id": look.stage.node_id,
+        "address": look.stage.address,
+        "layers": str(look.stage.layers),
+        "state": look.state,
+        "coordinator": look.coordinator,
+    }
+    about = look.about
+    if about is None:
+        return values | {"error": look.why}
+    if look.why:
+        values["error"] = look.why
+    return values | {
+        "sequences": about.stage.sequences,
+        "weight_bytes": about.stage.weight_bytes,
+        "cache_bytes": about.stage.cache_bytes,
+        "resident_bytes": about.resident_bytes,
+        "memory_bytes": about.memory_bytes,
+        "free_memory_bytes": about.free_memory_bytes,
+        "temperature_c": about.temperature_c or None,
+        "disk_problem": about.disk_problem or None,
+        "steps": about.stage.steps,
+        "rows": about.stage.rows,
+        "rows_ps": look.rows_ps,
+        "verified_ago_s": to_json(about.stage)["verified_ago_s"],
+        "damaged_shards": [to_json(shard) for shard in about.damaged_shards],
+        "version": about.version,
+    }

@@ -1,0 +1,1 @@
+"""The wheels that hosts get."""

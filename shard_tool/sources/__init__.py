@@ -1,0 +1,1 @@
+"""Checkpoints as others publish them, checked and read tensor by tensor."""

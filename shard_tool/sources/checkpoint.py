@@ -1,0 +1,126 @@
+"""A checkpoint on disk: recognised, checked as a whole, read tensor by tensor."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from pi_cluster.cluster.errors import CheckpointError
+from pi_cluster.shard_tool.sources.forms import choose_form
+from pi_cluster.shard_tool.sources.source_files import SourceTensor, read_json
+from pi_cluster.shard_tool.sources.tensors import find_tensors
+from pi_cluster.shard_tool.sources.tokenizer_files import find_special_ids, find_tokenizer_files
+from pi_cluster.transformer.config import ModelConfig, as_json
+from pi_cluster.transformer.errors import UnsupportedModel
+from pi_cluster.transformer.families import config_json, params_json
+from pi_cluster.transformer.families.config_json import read_config_json
+from pi_cluster.transformer.families.params_json import read_params_json
+
+_NAMES_OF_IDS = ("generation_config.json", config_json.FILE_NAME)
+_READERS = {
+    config_json.FILE_NAME: read_config_json,
+    params_json.FILE_NAME: read_params_json,
+}
+_KEYS = {config_json.FILE_NAME: config_json.KEYS, params_json.FILE_NAME: params_json.KEYS}
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Every tensor of a model by Mistral's name, known to be there, whole and of the right shape.
+
+    ``notes`` are sentences for whoever shards it: what was assumed, and what is left out. Close it,
+    or use it as a context manager: its files of weights are open.
+    """
+
+    path: Path
+    config: ModelConfig
+    notes: tuple[str, ...]
+    tensors: Mapping[str, SourceTensor]
+    tokenizer_files: Mapping[str, Path]
+    tokenizer_name: str | None
+    bos_id: int
+    eos_ids: tuple[int, ...]
+    _files: ExitStack
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the configuration and the names, sizes and times of all files read."""
+        paths = {tensor.file.path for tensor in self.tensors.values()}
+        paths |= set(self.tokenizer_files.values())
+        stats = [(path.name, path.stat()) for path in sorted(paths)]
+        facts = {
+            "config": self.config.to_dict(),
+            "ids": [self.bos_id, *self.eos_ids],
+            "tokenizer_name": self.tokenizer_name,
+            "sources": {name: tensor.name for name, tensor in self.tensors.items()},
+            "files": [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats],
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def close(self) -> None:
+        """Close the files of weights."""
+        self._files.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Open a folder in Hugging Face's or Mistral's own form and check all of it.
+
+    Raises ``CheckpointError`` naming the file or tensor that is missing, torn or of an unexpected
+    shape or dtype, and ``UnsupportedModel`` for an architecture that is not computed here.
+    """
+    if not path.is_dir():
+        raise CheckpointError(f"there is no checkpoint folder {path}")
+    form = choose_form(path)
+    values = read_json(form.config_path)
+    read = _READERS[form.config_path.name](values)
+    notes = [*form.notes, *read.notes, *_disagreements(form.config_path, read.config)]
+    with ExitStack() as stack:
+        files = form.weights.open_files(path, stack)
+        tensors, more_notes = find_tensors(files, read, form.weights.NAMING, form.config_path.name)
+        notes += more_notes
+        vocab_size = read.config.vocab_size
+        text = find_tokenizer_files(path, vocab_size)
+        other_paths = [path / name for name in _NAMES_OF_IDS if (path / name).exists()]
+        configs = [(other, read_json(other)) for other in other_paths if other != form.config_path]
+        configs.append((form.config_path, values))
+        bos_id, eos_ids, end_notes = find_special_ids(configs, text.trial, vocab_size)
+        notes += [*text.trial.notes, *end_notes]
+        return Checkpoint(
+            path=path,
+            config=read.config,
+            notes=tuple(notes),
+            tensors=tensors,
+            tokenizer_files=text.paths,
+            tokenizer_name=text.model_name,
+            bos_id=bos_id,
+            eos_ids=eos_ids,
+            _files=stack.pop_all(),
+        )
+
+
+def _disagreements(used: Path, config: ModelConfig) -> list[str]:
+    """What the other family's configuration, if it is there too, says differently of the model.
+
+    A file of that name that cannot be read is not this model's configuration, and is not used.
+    """
+    (name,) = _READERS.keys() - {used.name}
+    try:
+        other = _READERS[name](read_json(used.with_name(name))).config
+    except (CheckpointError, UnsupportedModel):
+        return []
+    ours, theirs = config.to_dict(), other.to_dict()
+    differing = [field for field in ours if ours[field] != theirs[field]]
+    return [
+        f"{used.name} is used, but {name} differs: by it, {_KEYS[name][field]} is "
+        f"{as_json(theirs[field])}, not {as_json(ours[field])}"
+        for field in differing
+        if field != "max_positions"  # a length of texts, which changes no arithmetic
+    ]

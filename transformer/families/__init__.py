@@ -1,0 +1,1 @@
+"""The configurations of model families, as their checkpoints state them."""

@@ -1,0 +1,1 @@
+"""Between people's text and token ids."""

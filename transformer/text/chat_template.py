@@ -1,0 +1,188 @@
+"""A chat, rendered by a checkpoint's Jinja template, as token ids.
+
+Templates and what they may call are those of Hugging Face transformers (its guide "Writing a chat
+template"). A template is a program from a stranger: it runs in Jinja's immutable sandbox.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateError, TemplateSyntaxError
+
+from pi_cluster.transformer.errors import PromptError
+from pi_cluster.transformer.text.added_tokens import AddedToken
+from pi_cluster.transformer.text.control_text import ControlText
+from pi_cluster.transformer.text.template_environment import make_environment
+from pi_cluster.transformer.text.tokenizer import Tokenizer
+
+_MAX_RENDERED_CHARS = 1_000_000  # several times the longest window; a template's loops may not end
+
+# v2 and v3 differ in how they write tool calls, which our templates leave out.
+_BUILTIN_FILES = {"v1": "mistral-v1.jinja", "v2": "mistral-v3.jinja", "v3": "mistral-v3.jinja"}
+
+# Names that templates compare and spell tags with, as in '<|' + message.role + '|>'.
+_ROLES = frozenset({"system", "user", "assistant", "tool"})
+_NO_ID = -1
+_SOME_ANSWER = "an answer"
+
+
+class ChatTemplate:
+    """One chat template and the tokenizer that its control spellings belong to."""
+
+    def __init__(
+        self,
+        source: Any,
+        tokenizer: Tokenizer,
+        special: Mapping[str, str] | None = None,
+    ) -> None:
+        """Compile ``source``: Jinja, an object ``{"default": Jinja, ...}``, or a list of
+        ``{"name": "default", "template": Jinja}`` and others.
+
+        ``special`` are spellings that the template may use by name, such as ``eos_token``;
+        ``bos_token``, ``eos_token`` and ``unk_token`` are the tokenizer's own unless given. Raises
+        `PromptError` where the template is not valid.
+        """
+        self._tokenizer = tokenizer
+        ids = {"bos_token": tokenizer.bos_id, "eos_token": tokenizer.eos_id}
+        if tokenizer.unk_id >= 0:
+            ids["unk_token"] = tokenizer.unk_id
+        own = {name: tokenizer.id_to_piece(token_id) for name, token_id in ids.items()}
+        self._variables = {**own, **(special or {})}
+        named = (s for s in self._variables.values() if s not in tokenizer.tokens)
+        tokens = [_named_token(spelling, tokenizer) for spelling in named]
+        self._control_text = ControlText([*tokenizer.tokens.values(), *tokens])
+        text = _default_source(source)
+        try:
+            self._template = make_environment().from_string(text)
+        # Compiling computes constants and may fail in any way a program can.
+        except Exception as error:
+            raise PromptError(f"the chat template is not valid Jinja: {_reason(error)}") from error
+
+    def encode(
+        self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True
+    ) -> list[int]:
+        """The ids of a chat, ``<s>`` included where the template writes it.
+
+        ``messages`` are ``{"role": ..., "content": ...}``. Control spellings inside them stay plain
+        text. Raises `PromptError`, with the template's own words where it refuses the messages.
+        """
+        if not messages:
+            raise PromptError("a chat needs at least one message")
+        parts = list(self._control_text.split(self._rendered(messages, add_generation_prompt)))
+        for _, token in parts:
+            if token and token.id == _NO_ID:
+                raise PromptError(
+                    f"the chat template writes {token.content!r}, which is not in the tokenizer's "
+                    "vocabulary, nor among the added tokens that the model has ids for"
+                )
+        return self._tokenizer.encode_parts(parts)
+
+    def end_of_turn(self) -> int | None:
+        """The id that the template writes right behind an answer, if it is a control token.
+
+        A model that says it has ended its turn, whatever the checkpoint's end of a text is.
+        """
+        chat = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _SOME_ANSWER}]
+        with suppress(PromptError):
+            rendered = self._rendered(chat, add_generation_prompt=False)
+            _, answered, rest = rendered.rpartition(_SOME_ANSWER)
+            text, token = next(self._control_text.split(rest))
+            if answered and not text.strip() and token and token.is_control and token.id != _NO_ID:
+                return token.id if token.id != self._tokenizer.bos_id else None
+        return None
+
+    def _rendered(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool) -> str:
+        guarded = [self._guard_message(message) for message in messages]
+        return self._render(messages=guarded, add_generation_prompt=add_generation_prompt)
+
+    def _guard_message(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        guarded = {key: self._guard(value) for key, value in message.items() if value is not None}
+        role = message.get("role")
+        return {**guarded, "role": role} if role in _ROLES else guarded
+
+    def _guard(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._control_text.guard(value)
+        if isinstance(value, Mapping):
+            return {key: self._guard(item) for key, item in value.items()}
+        if isinstance(value, Sequence):
+            return [self._guard(item) for item in value]
+        return value
+
+    def _render(self, **variables: Any) -> str:
+        parts: list[str] = []
+        length = 0
+        try:
+            for part in self._template.generate(
+                **variables, **self._variables, tools=None, documents=None
+            ):
+                parts.append(part)
+                length += len(part)
+                if length > _MAX_RENDERED_CHARS:
+                    break
+        # A template is a foreign program and may fail in any way a program can.
+        except Exception as error:
+            reason = self._control_text.unguard(_reason(error))
+            raise PromptError(f"the chat template refuses this chat: {reason}") from error
+        if length > _MAX_RENDERED_CHARS:
+            raise PromptError(
+                f"the rendered chat exceeds {_MAX_RENDERED_CHARS} characters; shorten it"
+            )
+        return "".join(parts)
+
+
+def builtin_template(version: str) -> str:
+    """Our own template for Mistral's tokenizer ``version``: "v1", "v2" or "v3".
+
+    It gives the ids of mistral-common's ``encode_chat_completion``. Raises `PromptError` for other
+    versions.
+    """
+    if version not in _BUILTIN_FILES:
+        known = ", ".join(_BUILTIN_FILES)
+        raise PromptError(f"there is no built-in chat template {version!r}; there are {known}")
+    path = Path(__file__).with_name("chat_templates") / _BUILTIN_FILES[version]
+    return path.read_text(encoding="utf-8")
+
+
+def template_for_tokenizer(file_name: str, tokenizer: Tokenizer) -> str | None:
+    """The built-in template for a checkpoint without one, or None where it cannot be known.
+
+    Mistral ends the name of a tokenizer file with its version, as in ``tokenizer.model.v3``. A mere
+    ``tokenizer.model`` is v3 if it has 32768 pieces with ``[INST]``, but no ``[SYSTEM_PROMPT]``
+    (v7). Without ``[INST]`` it may be v1, or of a base model that was never taught to chat: None.
+    """
+    version = file_name.rpartition(".")[2]
+    if version in _BUILTIN_FILES:
+        return builtin_template(version)
+    control = tokenizer.control_ids
+    is_v3 = tokenizer.vocab_size == 32768 and "[INST]" in control
+    if file_name.endswith(".model") and is_v3 and "[SYSTEM_PROMPT]" not in control:
+        return builtin_template("v3")
+    return None
+
+
+def _default_source(source: Any) -> str:
+    if isinstance(source, Sequence) and not isinstance(source, str):
+        entries = [entry for entry in source if isinstance(entry, Mapping)]
+        source = {entry.get("name"): entry.get("template") for entry in entries}
+    if isinstance(source, Mapping):
+        source = source.get("default")
+        if source is None:
+            raise PromptError("none of the chat templates is named 'default'")
+    if not isinstance(source, str):
+        raise PromptError("the chat template is neither text nor an object or list of templates")
+    return source
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TemplateSyntaxError):
+        return f"line {error.lineno}: {error.message}"
+    # A template's own refusal is a sentence; of another failure the sort says more.
+    return str(error) if isinstance(error, TemplateError) else f"{type(error).__name__}: {error}"
+
+
+def _named_token(spelling: str, tokenizer: Tokenizer) -> AddedToken:
+    token_id = tokenizer.piece_to_id(spelling)
+    return AddedToken(_NO_ID if token_id is None else token_id, spelling)

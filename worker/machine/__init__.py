@@ -1,0 +1,1 @@
+"""The machine that a worker runs on: what it offers, and how it is."""

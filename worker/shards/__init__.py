@@ -1,0 +1,1 @@
+"""The shard files on a node's disk, and how they come and go."""
