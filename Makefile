@@ -26,9 +26,9 @@ fuzz: .venv/developing ## send 10 000 random messages to every method of a worke
 # The emulator gives no memory back (MADV_REMOVE), which one test asks for.
 test-avx2: .venv/developing ## run the tests of the arithmetic on an emulated x86 without AVX-512: needs qemu-user, ten minutes
 	qemu-x86_64 -cpu Haswell,-pcid,-x2apic,-tsc-deadline,-hle,-invpcid,-rtm $(BIN)/python -m pytest --timeout 600 \
-		--deselect tests/unit/test_kernels_attention.py::test_memory_is_provided_as_texts_grow_and_taken_back_when_they_are_shortened \
-		tests/unit/test_kernel*.py tests/unit/test_stage.py tests/unit/test_arithmetic.py tests/unit/test_attention.py \
-		tests/unit/test_rope.py tests/unit/test_loading.py tests/parity
+		--deselect tests/unit/kernels/test_kernels_attention.py::test_memory_is_provided_as_texts_grow_and_taken_back_when_they_are_shortened \
+		tests/unit/kernels $(addprefix tests/unit/transformer/test_,arithmetic.py attention.py kernel_arithmetic.py rope.py stage.py) \
+		tests/unit/worker/test_loading.py tests/parity
 
 test-arm: .venv/developing ## cross-compile the kernels and compare their bits on an emulated Pi 4 and Pi 5
 	$(BIN)/python -m pytest -m arm
@@ -105,7 +105,7 @@ test-sanitized: ## run the tests of kernels and of loading under AddressSanitize
 	cd build/sanitized && ASAN_OPTIONS=detect_leaks=0 \
 		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 		../sanitized-venv/bin/python -m pytest -q --import-mode=importlib \
-		tests/unit/test_kernels_*.py tests/unit/test_loading.py
+		tests/unit/kernels tests/unit/worker/test_loading.py
 
 wheels: .venv/created ## build the wheels for this machine and for the Raspberry Pi (aarch64)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -3,7 +3,7 @@
 import pytest
 
 from pi_cluster import storyteller
-from tests.stores import shard
+from tests.support.stores import shard
 from tests.testbed.network.network import Network
 from tests.testbed.operator_host import Operator
 

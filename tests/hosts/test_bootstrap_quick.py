@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from tests.cluster_process import eventually
 from tests.hosts.golden import answered_ids, golden_ids
 from tests.hosts.wheels import bring_wheels
+from tests.support.cluster_process import eventually
 from tests.testbed.systemd_host import SystemdHost
 
 HOSTS = "pi@pi1.local,pi@pi2.local"

@@ -7,10 +7,10 @@ import pytest
 
 from pi_cluster.cluster.store.store import Store
 from pi_cluster.deploy.screen.output import size
-from tests.checkpoints import small_config, write_hugging_face_checkpoint
-from tests.cluster_process import eventually
 from tests.hosts.wheels import bring_wheels
-from tests.stores import shard
+from tests.support.checkpoints import small_config, write_hugging_face_checkpoint
+from tests.support.cluster_process import eventually
+from tests.support.stores import shard
 from tests.testbed.network.network import Network
 from tests.testbed.systemd_host import SystemdHost
 

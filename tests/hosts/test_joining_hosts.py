@@ -11,10 +11,10 @@ import sys
 import pytest
 
 from pi_cluster.deploy.wheels.wheelhouse import wheelhouse
-from tests.cluster_process import eventually
 from tests.hosts.clone import make_clone, printed_lines
 from tests.hosts.golden import answered_ids, golden_ids
 from tests.hosts.wheels import PI_OS_LITE as TARGET
+from tests.support.cluster_process import eventually
 from tests.testbed.card import CardSettings
 from tests.testbed.rootfs import PI_OS_WITH_CLOUD_INIT
 from tests.testbed.systemd_host import SystemdHost

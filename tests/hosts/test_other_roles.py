@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.cluster_process import eventually
 from tests.hosts.golden import PROMPT, answered_ids, golden_ids
 from tests.hosts.wheels import bring_wheels
+from tests.support.cluster_process import eventually
 from tests.testbed.card import CardSettings
 from tests.testbed.systemd_host import SystemdHost
 

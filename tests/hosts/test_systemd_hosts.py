@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster_process import eventually
+from tests.support.cluster_process import eventually
 from tests.testbed.card import CardSettings
 from tests.testbed.systemd_host import SystemdHost
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pi_cluster.cluster.store.store import Store
-from tests.checkpoints import small_config, write_hugging_face_checkpoint
-from tests.cluster_process import Cluster, processes_of
-from tests.stores import shard
+from tests.support.checkpoints import small_config, write_hugging_face_checkpoint
+from tests.support.cluster_process import Cluster, processes_of
+from tests.support.stores import shard
 
 GOLDENS = Path(__file__).parents[1] / "parity" / "goldens"
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from tests.cluster_process import eventually
-from tests.namespaces import Switch, impossible
+from tests.support.cluster_process import eventually
+from tests.support.namespaces import Switch, impossible
 
 pytestmark = pytest.mark.skipif(bool(impossible()), reason=impossible())
 

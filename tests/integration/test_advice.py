@@ -12,11 +12,11 @@ import pytest
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.trust.authority import ClusterAuthority
 from pi_cluster.deploy.local_workers import log_file
-from tests.authorities import certify_node
-from tests.checkpoints import small_config, write_hugging_face_checkpoint
-from tests.cluster_process import COMMAND, Cluster, processes_of
-from tests.preloads import firewall, wrong_clock
-from tests.stores import shard
+from tests.support.authorities import certify_node
+from tests.support.checkpoints import small_config, write_hugging_face_checkpoint
+from tests.support.cluster_process import COMMAND, Cluster, processes_of
+from tests.support.preloads import firewall, wrong_clock
+from tests.support.stores import shard
 
 pytestmark = pytest.mark.timeout(240)
 

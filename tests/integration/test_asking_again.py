@@ -8,8 +8,8 @@ import signal
 
 import pytest
 
-from tests.cluster_process import describe_all, eventually
-from tests.terminal import Terminal
+from tests.support.cluster_process import describe_all, eventually
+from tests.support.terminal import Terminal
 
 NOTICED_S = 40.0
 

@@ -6,13 +6,13 @@ import pytest
 
 from pi_cluster.cluster.errors import CheckpointError
 from pi_cluster.transformer.errors import UnsupportedModel
-from tests.checkpoints import (
+from tests.support.checkpoints import (
     random_weights,
     small_config,
     write_consolidated_checkpoint,
     write_hugging_face_checkpoint,
 )
-from tests.stores import shard
+from tests.support.stores import shard
 
 SMALL = small_config()
 

@@ -6,8 +6,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.cluster_process import Outcome, eventually
-from tests.networks import needs_network
+from tests.support.cluster_process import Outcome, eventually
+from tests.support.networks import needs_network
 from tests.testbed.network.network import Network
 
 PATIENCE_S = 40.0

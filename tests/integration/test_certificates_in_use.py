@@ -17,9 +17,9 @@ from pi_cluster.cluster.trust.credentials import load_credentials
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import SecureDialer
 from pi_cluster.coordinator.pipeline.trust_updates import find_members, reissue, rotate, tell
-from tests.authorities import live
-from tests.cluster_process import Cluster
-from tests.stores import shard
+from tests.support.authorities import live
+from tests.support.cluster_process import Cluster
+from tests.support.stores import shard
 
 MANY = ("--max-tokens", "1500")
 PATIENCE_S = 150.0  # for as many tokens, on a machine that does other things too

@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from tests.terminal import Terminal
+from tests.support.terminal import Terminal
 
 GREEDY = ("--temperature", "0")
 WHO = "Who are you?"

@@ -6,12 +6,12 @@ import pytest
 
 from pi_cluster.cluster.errors import CheckpointError
 from pi_cluster.shard_tool.sources.checkpoint import open_checkpoint
-from tests.checkpoints import (
+from tests.support.checkpoints import (
     small_config,
     write_consolidated_checkpoint,
     write_hugging_face_checkpoint,
 )
-from tests.stores import beside_text, notes_of, shard
+from tests.support.stores import beside_text, notes_of, shard
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 

@@ -8,7 +8,7 @@ import pytest
 from pi_cluster.cluster.errors import NodeError
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.peer import Peer
-from tests.worker_servers import PLAIN
+from tests.support.worker_servers import PLAIN
 
 
 def examined(cluster, *words):

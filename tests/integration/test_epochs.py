@@ -5,7 +5,7 @@ import pytest
 from pi_cluster.cluster.errors import StaleEpoch
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.coordinator.session import Session, StepChunk
-from tests.worker_servers import EPOCH, PLAIN, load_stage, pipeline
+from tests.support.worker_servers import EPOCH, PLAIN, load_stage, pipeline
 
 
 @pytest.fixture

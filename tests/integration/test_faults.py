@@ -6,7 +6,7 @@ import pytest
 from zeroconf import ServiceBrowser, ServiceListener, Zeroconf
 
 from pi_cluster.cluster.discovery.mdns import SERVICE_TYPE
-from tests.cluster_process import describe_all, eventually, processes_of
+from tests.support.cluster_process import describe_all, eventually, processes_of
 
 MANY = ("--max-tokens", "1500")
 NOTICED_S = 15.0

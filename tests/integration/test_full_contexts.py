@@ -17,10 +17,10 @@ from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.transformer.errors import PromptError, StepError
 from pi_cluster.transformer.sampling import SamplingSettings
 from pi_cluster.transformer.stage import Limits
-from tests.checkpoints import random_weights, small_config, write_hugging_face_checkpoint
-from tests.serving import GREEDY, Asked, Line, answer, prompt_of, traffic
-from tests.stores import shard
-from tests.worker_servers import pipeline
+from tests.support.checkpoints import random_weights, small_config, write_hugging_face_checkpoint
+from tests.support.serving import GREEDY, Asked, Line, answer, prompt_of, traffic
+from tests.support.stores import shard
+from tests.support.worker_servers import pipeline
 
 SEEDED = SamplingSettings(temperature=0.9, seed=11)
 CONTEXT, WINDOW = 96, 48

@@ -29,12 +29,12 @@ from pi_cluster.cluster.wire.peer import Peer, split_address
 from pi_cluster.deploy.membership.admission import pinned_channel
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
-from tests.authorities import certify_node, live
-from tests.checkpoints import small_config, write_hugging_face_checkpoint
-from tests.cluster_process import eventually
-from tests.hostile import HOSTILE, steering
-from tests.secure_calls import METHODS, secure_channel
-from tests.stores import shard
+from tests.support.authorities import certify_node, live
+from tests.support.checkpoints import small_config, write_hugging_face_checkpoint
+from tests.support.cluster_process import eventually
+from tests.support.hostile import HOSTILE, steering
+from tests.support.secure_calls import METHODS, secure_channel
+from tests.support.stores import shard
 
 ANSWERED = {
     grpc.StatusCode.OK,

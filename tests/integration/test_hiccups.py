@@ -13,11 +13,11 @@ from pi_cluster.cluster.errors import NodeLost, SessionExpired
 from pi_cluster.coordinator.session import Session, StageAddress, StepChunk
 from pi_cluster.transformer.stage import Stage
 from pi_cluster.worker.stage.host import StageHost
-from tests.cluster_process import describe_all, eventually
-from tests.raw_session import RawSession
-from tests.relay import relaying
-from tests.terminal import Terminal
-from tests.worker_servers import EPOCH, PLAIN, load_stage, pipeline
+from tests.support.cluster_process import describe_all, eventually
+from tests.support.raw_session import RawSession
+from tests.support.relay import relaying
+from tests.support.terminal import Terminal
+from tests.support.worker_servers import EPOCH, PLAIN, load_stage, pipeline
 
 PATIENCE_S = 40.0
 WORKERS = ["local-1", "local-2", "local-3"]

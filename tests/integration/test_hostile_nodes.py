@@ -15,9 +15,9 @@ from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
-from tests.hostile import HOSTILE, steering
-from tests.terminal import Terminal
-from tests.worker_servers import PLAIN
+from tests.support.hostile import HOSTILE, steering
+from tests.support.terminal import Terminal
+from tests.support.worker_servers import PLAIN
 
 TOLD = r"\u001b]0;owned"
 REFUSALS = {

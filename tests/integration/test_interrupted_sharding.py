@@ -11,8 +11,8 @@ import pytest
 from pi_cluster.cluster.errors import StoreError
 from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.cluster.store.store import Store
-from tests import stores
-from tests.checkpoints import random_weights, small_config, write_hugging_face_checkpoint
+from tests.support import stores
+from tests.support.checkpoints import random_weights, small_config, write_hugging_face_checkpoint
 
 ROOT = Path(__file__).parents[2]
 SMALL = small_config(vocab_size=2048)
@@ -89,7 +89,7 @@ KILL = """
 import os, signal, sys
 from pathlib import Path
 from pi_cluster.shard_tool.sources import source_files
-from tests.stores import shard
+from tests.support.stores import shard
 source_files.BLOCK_BYTES = 4096
 seen = []
 def on_progress(done_bytes, total_bytes, name):
@@ -207,7 +207,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from pi_cluster.cluster.errors import StoreError
-from tests.stores import shard
+from tests.support.stores import shard
 disk, filler = Path(sys.argv[2]), Path(sys.argv[2], "filler")
 def fill_up(done_bytes, total_bytes, name):
     if name == "layer-01.safetensors" and not filler.exists():
@@ -247,7 +247,7 @@ PEAK = """
 import sys
 from functools import partial
 from pathlib import Path
-from tests.stores import shard
+from tests.support.stores import shard
 def peak():
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))

@@ -30,9 +30,9 @@ from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 from pi_cluster.worker.trust.enrolment import Enrolment, enrolment_server, save_token
 from pi_cluster.worker.trust.node_credentials import credentials_folder, is_certified
-from tests.authorities import certify_node, live
-from tests.cluster_process import eventually
-from tests.stores import shard
+from tests.support.authorities import certify_node, live
+from tests.support.cluster_process import eventually
+from tests.support.stores import shard
 
 
 class Home:

@@ -6,8 +6,8 @@ from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.deploy.embedded import embedded_store
 from pi_cluster.kernels import variants
-from tests.cluster_process import describe_all
-from tests.worker_servers import PLAIN
+from tests.support.cluster_process import describe_all
+from tests.support.worker_servers import PLAIN
 
 # Longer than the window of 128, so that every cache has rolled.
 PROMPT = ",".join(map(str, [1, *((5 + i * 37) % 2000 + 5 for i in range(200))]))

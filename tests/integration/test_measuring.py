@@ -14,7 +14,7 @@ from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.session import Session
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
-from tests.worker_servers import EPOCH, PLAIN, pipeline, serving
+from tests.support.worker_servers import EPOCH, PLAIN, pipeline, serving
 
 
 def profile_of(cluster, name):

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.cluster_process import Cluster, eventually
-from tests.namespaces import Switch, impossible
+from tests.support.cluster_process import Cluster, eventually
+from tests.support.namespaces import Switch, impossible
 
 pytestmark = [
     pytest.mark.skipif(bool(impossible()), reason=impossible()),

@@ -18,9 +18,9 @@ from pi_cluster.coordinator.records.pipeline_record import changing
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 from pi_cluster.transformer.config import ModelConfig
-from tests.checkpoints import write_hugging_face_checkpoint
-from tests.stores import shard
-from tests.worker_servers import PLAIN, serving
+from tests.support.checkpoints import write_hugging_face_checkpoint
+from tests.support.stores import shard
+from tests.support.worker_servers import PLAIN, serving
 
 ASKED = ("--ids", "1,3,558,355,4", "--seed", "3", "--max-tokens", "20")
 

@@ -11,8 +11,8 @@ from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.session import StepChunk
 from pi_cluster.transformer.errors import ModelError
 from pi_cluster.worker.stage.outlet import ResultSink
-from tests.serving import GREEDY, Line, answer
-from tests.worker_servers import LIMITS, pipeline
+from tests.support.serving import GREEDY, Line, answer
+from tests.support.worker_servers import LIMITS, pipeline
 
 VOCAB = 130
 OPTIONS = GenerationOptions(GREEDY, 40, draft=False)

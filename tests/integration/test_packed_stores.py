@@ -5,13 +5,13 @@ import pytest
 
 from pi_cluster.cluster.store.tensor_file import TensorFile
 from pi_cluster.kernels import FORMATS, Matrix, packed_bytes, unpack
-from tests.checkpoints import (
+from tests.support.checkpoints import (
     random_weights,
     small_config,
     write_consolidated_checkpoint,
     write_hugging_face_checkpoint,
 )
-from tests.stores import shard
+from tests.support.stores import shard
 
 # 130 rows of the vocabulary, 72 of keys and 36 of w1 and w3 are not whole groups of 16; 144 columns
 # of wo and 36 of w2 are not whole blocks of 32.

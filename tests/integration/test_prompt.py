@@ -3,8 +3,8 @@
 import pytest
 
 from pi_cluster import storyteller
-from tests.cluster_process import describe_all
-from tests.stores import shard
+from tests.support.cluster_process import describe_all
+from tests.support.stores import shard
 
 FOX = "Tell me a story about a brave fox."
 SEEDED = ("--seed", "5", "--max-tokens", "40")

@@ -10,8 +10,8 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import NodeLost, PipelineBusy, SessionYielded
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.worker.stage.host import StageHost
-from tests.raw_session import RawSession, logits_of
-from tests.worker_servers import PLAIN, pipeline
+from tests.support.raw_session import RawSession, logits_of
+from tests.support.worker_servers import PLAIN, pipeline
 
 TEXT = [1, *range(40)]
 

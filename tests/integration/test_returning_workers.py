@@ -9,8 +9,8 @@ import pytest
 
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.peer import Peer
-from tests.cluster_process import describe_all
-from tests.worker_servers import PLAIN
+from tests.support.cluster_process import describe_all
+from tests.support.worker_servers import PLAIN
 
 PROMPT = ("--temperature", "0", "--max-tokens", "16", "Tell me a story.")
 

@@ -12,9 +12,9 @@ from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.transformer.sampling import SamplingSettings
 from pi_cluster.transformer.stage import Limits
-from tests.cluster_process import eventually
-from tests.serving import GREEDY, Asked, Line, answer, prompt_of, traffic
-from tests.worker_servers import EPOCH, PLAIN, pipeline
+from tests.support.cluster_process import eventually
+from tests.support.serving import GREEDY, Asked, Line, answer, prompt_of, traffic
+from tests.support.worker_servers import EPOCH, PLAIN, pipeline
 
 SEEDED = SamplingSettings(temperature=0.9, seed=11)
 PENALISED = SamplingSettings(temperature=0.9, seed=5, repeat_penalty=1.3)

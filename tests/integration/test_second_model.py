@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tests.checkpoints import small_config, write_hugging_face_checkpoint
+from tests.support.checkpoints import small_config, write_hugging_face_checkpoint
 
 CONTEXT = 64
 IDS = ("--ids", "1,5,7", "--temperature", "0", "--max-tokens", "12")

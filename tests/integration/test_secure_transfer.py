@@ -19,7 +19,7 @@ from pi_cluster.coordinator.planning.plan import Plan, PlannedStage
 from pi_cluster.coordinator.planning.prediction import Prediction
 from pi_cluster.deploy.screen.output import TransferBars, bars
 from pi_cluster.transformer.config import ModelConfig
-from tests.authorities import live
+from tests.support.authorities import live
 
 NOTHING_PREDICTED = Prediction(0.0, 0.0, 0.0, (), ())
 

@@ -11,14 +11,14 @@ from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.store.tensor_file import TensorFile
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.errors import UnsupportedModel
-from tests.checkpoints import (
+from tests.support.checkpoints import (
     random_weights,
     small_config,
     write_consolidated_checkpoint,
     write_hugging_face_checkpoint,
     write_safetensors,
 )
-from tests.stores import shard
+from tests.support.stores import shard
 
 SMALL = small_config()
 TOKENIZER = Path(__file__).parents[2] / "storyteller" / "checkpoint" / "tokenizer.model"

@@ -11,7 +11,7 @@ from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSett
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.session import Session
 from pi_cluster.transformer.stage import Limits
-from tests.worker_servers import EPOCH, PLAIN, pipeline
+from tests.support.worker_servers import EPOCH, PLAIN, pipeline
 
 VOCAB = 130
 MODEL = ServedModel(VOCAB, 1, frozenset(), None)

@@ -17,9 +17,9 @@ from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.session import Session
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.sampling import SamplingSettings
-from tests.raw_session import RawSession
-from tests.stores import shard
-from tests.worker_servers import EPOCH, LIMITS, PLAIN, load_stage, pipeline
+from tests.support.raw_session import RawSession
+from tests.support.stores import shard
+from tests.support.worker_servers import EPOCH, LIMITS, PLAIN, load_stage, pipeline
 
 LONG_PROMPT = [1, *((5 + i * 37) % 2000 + 5 for i in range(389))]
 SAMPLINGS = [SamplingSettings(temperature=0), SamplingSettings(temperature=0.9, seed=11)]

@@ -26,9 +26,9 @@ from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 from pi_cluster.worker.trust.guard import Guard
 from pi_cluster.worker.trust.silent_calls import SilentCalls
-from tests.authorities import certify_node, live
-from tests.cluster_process import eventually
-from tests.worker_servers import PLAIN
+from tests.support.authorities import certify_node, live
+from tests.support.cluster_process import eventually
+from tests.support.worker_servers import PLAIN
 
 SILENT = 200
 DESCRIBE = "/pi_cluster.v1.Worker/Describe"

@@ -9,8 +9,8 @@ from pi_cluster.cluster.errors import NodeError, NodeLost
 from pi_cluster.transformer.stage import Stage
 from pi_cluster.worker.stage import superseded
 from pi_cluster.worker.stage.superseded import Superseded
-from tests.raw_session import RawSession, logits_of
-from tests.worker_servers import pipeline
+from tests.support.raw_session import RawSession, logits_of
+from tests.support.worker_servers import pipeline
 
 PATIENCE_S = 30
 BOUNDS = [0, 2, 4, 6]

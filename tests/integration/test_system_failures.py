@@ -12,8 +12,8 @@ from pi_cluster.cluster.errors import SystemFailure
 from pi_cluster.cluster.system_failure import system_failure
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.peer import Peer
-from tests.cluster_process import Outcome
-from tests.worker_servers import PLAIN
+from tests.support.cluster_process import Outcome
+from tests.support.worker_servers import PLAIN
 
 ASK = ("prompt", "--ids", "1,5", "--max-tokens", "4", "--temperature", "0")
 UNREADABLE = "/proc/self/mem"  # reading its first byte is an input/output error

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pi_cluster.cluster.errors import CheckpointError
-from tests.checkpoints import random_weights, small_config, write_hugging_face_checkpoint
-from tests.stores import shard
+from tests.support.checkpoints import random_weights, small_config, write_hugging_face_checkpoint
+from tests.support.stores import shard
 
 STORYTELLER = Path(__file__).parents[2] / "storyteller" / "checkpoint"
 CONFIG = small_config(vocab_size=2052)

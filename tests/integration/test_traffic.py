@@ -12,8 +12,8 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.trust.authority import ClusterAuthority
 from pi_cluster.cluster.trust.tokens import Token
 from pi_cluster.protos import pi_cluster_pb2 as pb
-from tests.authorities import certify_node
-from tests.relay import relaying
+from tests.support.authorities import certify_node
+from tests.support.relay import relaying
 
 SAID = "Wherever the quiet heron walks at dusk"
 

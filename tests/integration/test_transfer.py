@@ -31,8 +31,8 @@ from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.stage import Limits
-from tests.cluster_process import eventually
-from tests.worker_servers import PLAIN, serving
+from tests.support.cluster_process import eventually
+from tests.support.worker_servers import PLAIN, serving
 
 LIMITS = Limits(max_step_rows=1, max_sequences=1, context=1, cache_positions=1)
 NOTHING_PREDICTED = Prediction(0.0, 0.0, 0.0, (), ())

@@ -8,9 +8,9 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.kernel_arithmetic import layer_shape
-from tests.cluster_process import describe_all, eventually
-from tests.terminal import Terminal
-from tests.worker_servers import PLAIN
+from tests.support.cluster_process import describe_all, eventually
+from tests.support.terminal import Terminal
+from tests.support.worker_servers import PLAIN
 
 STORY = ("Tell me a story.", "--seed", "5", "--max-tokens", "20")
 

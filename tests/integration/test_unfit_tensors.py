@@ -5,13 +5,13 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from pi_cluster.cluster.errors import CheckpointError
-from tests.checkpoints import (
+from tests.support.checkpoints import (
     random_weights,
     small_config,
     write_consolidated_checkpoint,
     write_hugging_face_checkpoint,
 )
-from tests.stores import notes_of, shard
+from tests.support.stores import notes_of, shard
 
 SMALL = small_config()
 Q_PROJ = "model.layers.0.self_attn.q_proj.weight"

@@ -3,7 +3,7 @@
 import itertools
 
 from pi_cluster.cluster.settings import DEFAULT_TEXTS
-from tests.cluster_process import describe_all, processes_of
+from tests.support.cluster_process import describe_all, processes_of
 
 
 def test_up_prints_its_plan_on_standard_error_and_status_shows_every_layer_ready(cluster):

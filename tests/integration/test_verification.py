@@ -11,8 +11,8 @@ from pi_cluster.cluster.errors import NodeError
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.deploy.screen import output
-from tests.cluster_process import describe_all, eventually
-from tests.worker_servers import PLAIN
+from tests.support.cluster_process import describe_all, eventually
+from tests.support.worker_servers import PLAIN
 
 PROMPT = ("--temperature", "0", "--max-tokens", "16", "Tell me a story.")
 OFTEN = ("--verify-every", "0.000005")  # of a day: half a second

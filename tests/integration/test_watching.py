@@ -3,8 +3,8 @@
 import json
 import signal
 
-from tests.cluster_process import eventually
-from tests.terminal import Terminal
+from tests.support.cluster_process import eventually
+from tests.support.terminal import Terminal
 
 LOOK = ("status", "--watch", "--interval", "0.1")
 

@@ -23,7 +23,7 @@ from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.numpy_arithmetic import StageWeights, numpy_stage
 from pi_cluster.transformer.shapes import embedding_shapes, head_shapes, layer_shapes
 from pi_cluster.transformer.stage import Chunk, Limits, Stage
-from tests.stores import shard
+from tests.support.stores import shard
 
 GOLDENS = Path(__file__).parent / "goldens"
 CASES = sorted(path.parent.name for path in GOLDENS.glob("*/reference.npz"))

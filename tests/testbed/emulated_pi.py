@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tests.cluster_process import Outcome, Running
+from tests.support.cluster_process import Outcome, Running
 from tests.testbed.network.network import Network
 from tests.testbed.rootfs import emulated, made
 from tests.testbed.sandbox import Sandbox

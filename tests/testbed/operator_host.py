@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from tests.cluster_process import Outcome, Running
+from tests.support.cluster_process import Outcome, Running
 from tests.testbed.card import USER
 from tests.testbed.errors import need_overlays, need_tools
 from tests.testbed.network.network import Network

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import psutil
 
-from tests.cluster_process import Outcome
+from tests.support.cluster_process import Outcome
 from tests.testbed import firmware
 from tests.testbed.card import USER, CardSettings, host_key, write_card
 from tests.testbed.control_groups import control_groups

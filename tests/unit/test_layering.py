@@ -6,12 +6,19 @@ import graphlib
 import sys
 import tomllib
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.own_sources import (
+    FILES,
+    INSTALLED,
+    ROOT,
+    WRITTEN,
+    imports_of,
+    modules_named_by,
+    tree_of,
+)
 
 # What each package may import of ours beside itself.
 ALLOWED = {
@@ -69,10 +76,6 @@ ROOMS = {
     },
 }
 ROOMS_LISTED = {f"{package}/{room}" for package, rooms in ROOMS.items() for room in rooms}
-# Made by the protobuf compiler, which follows rules of its own.
-GENERATED = {"protos/pi_cluster_pb2.py", "protos/pi_cluster_pb2_grpc.py"}
-# Programs that make the embedded model and are not installed.
-NOT_INSTALLED = ("storyteller/training/", "benchmarks/")
 # Readline takes over the keyboard as soon as it is imported: only a chat at a terminal wants that.
 IMPORTS_WITHIN_FUNCTIONS = {("deploy/commands/chat.py", "readline")}
 FILES_THAT_READ_THE_ENVIRONMENT = {
@@ -81,40 +84,6 @@ FILES_THAT_READ_THE_ENVIRONMENT = {
 }
 FILES_THAT_SPEAK_MDNS = {"cluster/discovery/mdns.py"}
 NAMELESS = {"utils", "util", "helpers", "helper", "misc", "common"}
-
-FILES = sorted(
-    path.relative_to(ROOT).as_posix()
-    for folder in ROOT.iterdir()
-    if folder.is_dir() and not folder.name.startswith(".") and folder.name not in ("tests", "build")
-    for path in folder.rglob("*.py")
-)
-WRITTEN = [file for file in FILES if file not in GENERATED]
-INSTALLED = [file for file in FILES if not file.startswith(NOT_INSTALLED)]
-
-
-@cache
-def tree_of(file: str) -> ast.Module:
-    return ast.parse((ROOT / file).read_text(encoding="utf-8"), file)
-
-
-def modules_named_by(node: ast.AST, file: str) -> list[str]:
-    """Whole names of what an import statement imports, ``from a import b`` as ``a.b``."""
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom):
-        base = Path(file).parent.parts[: len(Path(file).parts) - node.level] if node.level else ()
-        prefix = ".".join([*base, *([node.module] if node.module else [])])
-        return [f"{prefix}.{alias.name}" for alias in node.names]
-    return []
-
-
-def imports_of(file: str) -> set[str]:
-    """Ours by the place of their source: ``pi_cluster.worker`` is ``worker``."""
-    return {
-        name.removeprefix("pi_cluster.")
-        for node in ast.walk(tree_of(file))
-        for name in modules_named_by(node, file)
-    }
 
 
 def files_importing(module: str, files: list[str]) -> set[str]:

@@ -1,0 +1,160 @@
+"""The simulated Pis of the benchmarks: their times by hand, what they say, and what they hold."""
+
+import itertools
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import pytest
+
+from benchmarks.virtual.cluster import Experiment, ExperimentError, run, split_layers
+from benchmarks.virtual.experiments import asked, users
+from benchmarks.virtual.measure import LIMITS, load_stages, measure
+from benchmarks.virtual.mistral import CONFIG, EOS_ID, manifest_of
+from benchmarks.virtual.pis import BOARDS, Board, stage_work
+from benchmarks.virtual.playback import CONFUSED, FIRST_NAME, PlayedSequence
+from benchmarks.virtual.stage import VirtualLoader
+from benchmarks.virtual.texts import Text, pieces, repeating, unguessable
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.wire import wire
+from pi_cluster.coordinator.session import StageAddress
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.transformer.layer import Span
+from pi_cluster.transformer.stage import Chunk
+from pi_cluster.worker.identity import Identity
+from pi_cluster.worker.machine.examination import Examiner
+from pi_cluster.worker.machine.offer import Memory
+from pi_cluster.worker.machine.speed import ProfileKeeper
+from pi_cluster.worker.service import WorkerService
+from pi_cluster.worker.shards.vault import ShardVault
+from pi_cluster.worker.stage.host import StageHost
+from tests.support.kernel_engines import EVERY_VARIANT, engine
+from tests.support.networks import needs_network
+from tests.support.worker_servers import PLAIN, serving
+from tests.testbed.network.network import Network
+
+SCRIPT = [1, FIRST_NAME, 1001, 1002, 1003, 1004]
+FAST = Board("fast", bandwidth=1e14, rate=1e16)
+
+
+def test_a_virtual_store_has_the_sizes_of_mistral_7b_in_4_bits():
+    manifest = manifest_of(CONFIG)
+    # 218,103,808 weights of 4.5 bits and two gains of 4096 floats; the head in 8.5 bits.
+    assert manifest.layer_file(0).size_bytes == 218_103_808 * 9 // 16 + 2 * 4096 * 4
+    assert manifest.head_file.size_bytes == 32_000 * 4096 * 17 // 16 + 4096 * 4
+
+
+def test_one_row_waits_for_memory_and_many_rows_for_arithmetic():
+    work = stage_work(manifest_of(CONFIG), LayerRange(0, 32), LIMITS)
+    board = BOARDS["pi5"]
+    assert work.layers_s(board, 1) == pytest.approx(32 * 122_716_160 / 11.4e9, rel=1e-3)
+    assert work.layers_s(board, 64) == pytest.approx(64 * 32 * 218_103_808 / 70e9)
+    assert work.with_head_s(board, 64, 1) == pytest.approx(
+        (64 * 32 * 218_103_808 + 32_000 * 4096) / 70e9
+    )
+
+
+def test_attention_costs_a_pass_over_the_cache_or_its_multiply_adds():
+    work = stage_work(manifest_of(CONFIG), LayerRange(0, 8), LIMITS)
+    board = Board("slow", bandwidth=1.0, rate=1e15)
+    # 8 layers of keys and values in half precision, 8 heads of 128, 101 positions.
+    assert work.attention_s(board, [Span(0, 1, 100)]) == 8 * 2 * 8 * 128 * 2 * 101
+    board = Board("slow", bandwidth=1e15, rate=1.0)
+    # Two rows that see 101 and 102 positions, by 32 heads of 128, keys and values.
+    assert work.attention_s(board, [Span(0, 2, 100)]) == 8 * 2 * 32 * 128 * (101 + 102)
+
+
+def test_a_sequence_that_follows_its_script_is_told_the_rest():
+    sequence = PlayedSequence([SCRIPT])
+    assert sequence.extend(np.array(SCRIPT[:3])) == [CONFUSED, 1001, 1002]
+    assert sequence.extend(np.array([1002, 1003, 1004])) == [1003, 1004, EOS_ID]
+
+
+def test_a_wrong_guess_confuses_all_that_follows_until_it_is_taken_back():
+    sequence = PlayedSequence([SCRIPT])
+    sequence.extend(np.array(SCRIPT[:3]))
+    assert sequence.extend(np.array([1002, 9, 1004])) == [1003, CONFUSED, CONFUSED]
+    sequence.truncate(4)
+    assert sequence.extend(np.array([1003])) == [1004]
+
+
+def test_a_copy_of_a_sequence_goes_on_by_itself_and_as_another_script():
+    sequence = PlayedSequence([SCRIPT, [1, FIRST_NAME + 1, 7, 8]])
+    sequence.extend(np.array(SCRIPT))
+    assert sequence.fork(4).extend(np.array([1003])) == [1004]
+    assert sequence.fork(1).extend(np.array([FIRST_NAME + 1, 7])) == [7, 8]
+    assert sequence.extend(np.array([5])) == [CONFUSED]
+
+
+def test_a_virtual_step_takes_the_time_of_its_board():
+    work = stage_work(manifest_of(CONFIG), LayerRange(0, 32), LIMITS)
+    board = Board("board", bandwidth=work.layer_bytes / 0.05, rate=1e15)
+    stage = VirtualLoader(board, [SCRIPT])(manifest_of(CONFIG), LayerRange(0, 32), LIMITS).stage
+    began = time.perf_counter()
+    hidden = stage.forward([Chunk(1, 0, 3)], stage.embed(np.array(SCRIPT[:3])))
+    assert time.perf_counter() - began >= 0.05
+    logits = stage.logits(hidden[2:])
+    assert time.perf_counter() - began >= work.with_head_s(board, 3, 1)
+    assert logits.shape == (1, CONFIG.vocab_size) and logits.argmax() == 1002
+
+
+@contextmanager
+def virtual_pipeline(job, folder):
+    vault = ShardVault(folder)
+    with ExitStack() as stack:
+        stages = []
+        for layers in (LayerRange(0, 16), LayerRange(16, 32)):
+            name = str(layers)
+            about = pb.NodeDescription(node_id=name, name=name, wire_version=wire.WIRE_VERSION)
+            host = StageHost(vault, VirtualLoader(FAST, job.scripts), PLAIN)
+            profile = ProfileKeeper(folder, Identity(name), engine(EVERY_VARIANT[0]))
+            examiner = Examiner(name, folder)
+            service = WorkerService(about, vault, host, profile, examiner, PLAIN, Memory())
+            address = stack.enter_context(serving(service))
+            stages.append(StageAddress(name, name, address, layers))
+        load_stages(stages, manifest_of(CONFIG))
+        yield stages
+
+
+def test_two_virtual_workers_play_several_answers_over_real_sockets(tmp_path):
+    job = asked([unguessable(seed, prompt_tokens=150, answer_tokens=12) for seed in range(3)])
+    with virtual_pipeline(job, tmp_path) as stages:
+        speed, said = measure(stages, CONFIG, job)
+    assert said == job.answers
+    assert speed.prefill_tokens == 3 * 152 and speed.decode_tokens > 0
+
+
+def test_guesses_right_and_wrong_leave_the_answers_as_they_are(tmp_path):
+    texts = [Text(text.prompt, text.answer[:60]) for text in repeating()]
+    job = asked(texts, drafts=True)
+    with virtual_pipeline(job, tmp_path) as stages:
+        _, said = measure(stages, CONFIG, job)
+    assert said == job.answers
+
+
+@needs_network
+def test_an_interrupted_experiment_ends_its_network_and_its_processes():
+    stopping = threading.Event()
+    stopping.set()
+    with pytest.raises(ExperimentError, match="interrupted"):
+        run(Experiment("pi4", 1, "gbe", users(1)), stopping)
+    with Network(2, "gbe") as network:
+        process = network.popen(1, ["sleep", "60"])
+    assert process.returncode
+
+
+def test_layers_are_split_evenly():
+    assert split_layers(32, 4) == ((0, 8), (8, 16), (16, 24), (24, 32))
+    assert [stop - start for start, stop in split_layers(32, 3)] == [10, 11, 11]
+
+
+def test_the_repeating_texts_repeat_and_the_others_do_not():
+    assert "".join(pieces("def f(x):\n    return x_1 + 12")) == "def f(x):\n    return x_1 + 12"
+    for text in repeating():
+        known = set(itertools.pairwise(text.prompt))
+        pairs = list(itertools.pairwise(text.answer))
+        assert sum(pair in known for pair in pairs) > 0.6 * len(pairs)
+    new = unguessable(0, 500, 500)
+    pairs = list(itertools.pairwise((*new.prompt, *new.answer)))
+    assert len(set(pairs)) == len(pairs) == 999
