@@ -8,7 +8,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pi_cluster.coordinator.session import StageAddress, StepResult
+from pi_cluster.coordinator.stage_address import StageAddress
+from pi_cluster.coordinator.steps import StepResult
 
 
 @dataclass(slots=True)

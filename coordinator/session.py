@@ -7,98 +7,31 @@ import contextlib
 import queue
 import secrets
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any, Self
 
 import grpc
-import numpy as np
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import ClusterError, NodeError, NodeLost, SessionExpired
-from pi_cluster.cluster.layer_range import LayerRange
-from pi_cluster.cluster.wire import wire
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
-from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.cluster.wire.failures import carried_error
+from pi_cluster.cluster.wire.options import WIRE_VERSION
 from pi_cluster.coordinator.silent_nodes import OnNotice, Watch, Watched
+from pi_cluster.coordinator.stage_address import StageAddress
+from pi_cluster.coordinator.steps import (
+    RowLogits,
+    StepChunk,
+    StepResult,
+    chunk_on_wire,
+    row_logits,
+    stage_time,
+)
 from pi_cluster.protos import pi_cluster_pb2 as pb
-from pi_cluster.transformer.sampling import Candidates, top_candidates
 
 _UNBLOCKED_S = 1.0  # how long the other stream may take to tell the cause of a failure
-
-
-@dataclass(frozen=True, slots=True)
-class StageAddress:
-    """Where one stage of a pipeline is served."""
-
-    node_id: str
-    name: str
-    address: str
-    layers: LayerRange
-    others: tuple[str, ...] = ()
-    """Further addresses of the node."""
-
-    @property
-    def peer(self) -> Peer:
-        """The node to call."""
-        return Peer(self.address, self.node_id, self.name, others=self.others)
-
-    @property
-    def label(self) -> str:
-        """Name, address and layers, for messages."""
-        return f"{self.name} ({self.address}, layers {self.layers})"
-
-
-@dataclass(frozen=True, slots=True)
-class StepChunk:
-    """Consecutive positions of one sequence on their way into the pipeline.
-
-    ``start`` may lie below what was sent before: the stages then forget the rest. ``logit_rows`` of
-    the last rows come back with their ``candidates`` best logits (0: all of them). With
-    ``prefix_of`` a new sequence begins with the first ``start`` positions of that one.
-    """
-
-    sequence: int
-    start: int
-    ids: Sequence[int]
-    logit_rows: int = 0
-    candidates: int = 0
-    prefix_of: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class RowLogits:
-    """The best candidates after one position of a sequence."""
-
-    sequence: int
-    position: int
-    candidates: Candidates
-
-
-@dataclass(frozen=True, slots=True)
-class StageTime:
-    """What one stage did for one step, in seconds."""
-
-    compute_s: float
-    idle_s: float
-    """The stage waited for the step."""
-    queued_s: float
-    """The step waited for the stage."""
-    began_s: float = 0.0
-    """By the stage's own clock."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """A step that has passed all stages."""
-
-    step: int
-    rows: tuple[RowLogits, ...]
-    stages: tuple[StageTime, ...]
-    faults: Mapping[int, NodeError] = field(default_factory=dict)
-    """Sequences with a row that is worth nothing, and why."""
 
 
 class Session:
@@ -126,7 +59,7 @@ class Session:
         self._wanted: dict[int, set[int]] = {}  # steps in flight, and the sequences in each
         self._outbox: queue.SimpleQueue[pb.StepMessage | None] = queue.SimpleQueue()
         self._header = pb.SessionHeader(
-            wire_version=wire.WIRE_VERSION,
+            wire_version=WIRE_VERSION,
             epoch=epoch,
             session=secrets.token_hex(8),
             coordinator=settings.who_am_i(),
@@ -147,7 +80,7 @@ class Session:
 
     def __enter__(self) -> Self:
         request = pb.CollectResultsRequest(
-            wire_version=wire.WIRE_VERSION, epoch=self._header.epoch, session=self._header.session
+            wire_version=WIRE_VERSION, epoch=self._header.epoch, session=self._header.session
         )
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(self._break_off)
@@ -183,7 +116,9 @@ class Session:
         self._steps += 1
         ids = [token for chunk in chunks for token in chunk.ids]
         step = pb.Step(
-            step=self._steps, chunks=[_on_wire(chunk) for chunk in chunks], ids=pb.TokenIds(id=ids)
+            step=self._steps,
+            chunks=[chunk_on_wire(chunk) for chunk in chunks],
+            ids=pb.TokenIds(id=ids),
         )
         self._outbox.put(pb.StepMessage(step=step))
         self._wanted[self._steps] = {chunk.sequence for chunk in chunks}
@@ -253,10 +188,10 @@ class Session:
         for row in message.rows:
             if row.sequence in wanted:
                 try:
-                    rows.append(_row(row, self._vocab_size))
+                    rows.append(row_logits(row, self._vocab_size))
                 except NodeError as error:
                     faults[row.sequence] = error
-        times = tuple(_stage_time(timing) for timing in message.timings)
+        times = tuple(stage_time(timing) for timing in message.timings)
         return StepResult(message.step, tuple(rows), times, faults)
 
     def _messages(self) -> Iterator[pb.StepMessage]:
@@ -273,7 +208,7 @@ class Session:
             self._inbox.put(NodeLost("the pipeline ended the session early"))
         except grpc.RpcError as error:
             last = self.stages[-1]
-            self._inbox.put(wire.carried_error(error, last.peer.label, last.node_id))
+            self._inbox.put(carried_error(error, last.peer.label, last.node_id))
 
     def _receive(self) -> pb.StepResult | None:
         if self._failure is None:
@@ -297,7 +232,7 @@ class Session:
             code = self._inlet.code()
             if code not in (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED):
                 first = self.stages[0]
-                told = wire.carried_error(self._inlet, first.peer.label, first.node_id)
+                told = carried_error(self._inlet, first.peer.label, first.node_id)
                 seen = _more_telling(seen, told)
         if isinstance(seen, SessionExpired):
             return self._watch.own_silence() or seen
@@ -373,28 +308,3 @@ def _stopped(silent: Sequence[StageAddress]) -> NodeLost:
         f"{names} stopped answering: look at that node",
         [stage.node_id for stage in silent],
     )
-
-
-def _on_wire(chunk: StepChunk) -> pb.Chunk:
-    return pb.Chunk(
-        sequence=chunk.sequence,
-        start=chunk.start,
-        rows=len(chunk.ids),
-        logit_rows=chunk.logit_rows,
-        candidates=chunk.candidates,
-        prefix_of=chunk.prefix_of,
-    )
-
-
-def _row(row: pb.RowLogits, vocab_size: int) -> RowLogits:
-    logits = wire.unpack_floats(row.logits, 1)[:, 0]
-    ids = wire.unpack_ids(row.ids) if row.ids else np.arange(len(logits), dtype=np.int32)
-    if len(ids) != len(logits) or not len(ids) or ids.min() < 0 or ids.max() >= vocab_size:
-        raise NodeError("the last stage returned candidates that are no tokens of this model")
-    best = Candidates(ids, logits) if row.ids else top_candidates(logits, 0)
-    return RowLogits(row.sequence, row.position, best)
-
-
-def _stage_time(timing: pb.StageTiming) -> StageTime:
-    durations = (timing.compute_ns, timing.idle_ns, timing.queued_ns, timing.began_ns)
-    return StageTime(*(nanoseconds / 1e9 for nanoseconds in durations))

@@ -24,7 +24,7 @@ class MeasuredWith:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class NodeFile:
     """What a node keeps about itself in its data directory."""
 
     node_id: str
@@ -33,14 +33,14 @@ class Identity:
     measured_with: MeasuredWith | None = None
 
 
-def load_identity(data_dir: Path) -> Identity:
+def load_identity(data_dir: Path) -> NodeFile:
     """Read this node's identity, or make it on the first start.
 
     Raises ``StateError`` naming the file when it is torn, ``SystemFailure`` when the disk fails.
     """
     path = data_dir / _FILE_NAME
     if not path.exists():
-        identity = Identity(secrets.token_hex(6))
+        identity = NodeFile(secrets.token_hex(6))
         save_identity(data_dir, identity)
         return identity
     try:
@@ -54,7 +54,7 @@ def load_identity(data_dir: Path) -> Identity:
         ) from None
 
 
-def save_identity(data_dir: Path, identity: Identity) -> None:
+def save_identity(data_dir: Path, identity: NodeFile) -> None:
     """Keep an identity, replacing the one before."""
     values = {name: value for name, value in asdict(identity).items() if value is not None}
     write_bytes(data_dir / _FILE_NAME, json.dumps(values, indent=1).encode() + b"\n")
@@ -65,14 +65,14 @@ def forget_identity(data_dir: Path) -> None:
     (data_dir / _FILE_NAME).unlink(missing_ok=True)
 
 
-def _from_json(values: dict[str, Any]) -> Identity:
+def _from_json(values: dict[str, Any]) -> NodeFile:
     node_id = values["node_id"]
     if not (isinstance(node_id, str) and node_id.isalnum()):
         raise ValueError("node_id")
     if "profile" not in values:
-        return Identity(node_id)
+        return NodeFile(node_id)
     profile = values["profile"]
-    return Identity(
+    return NodeFile(
         node_id,
         NodeProfile(Speed(**profile["alone"]), Speed(**profile["machine"])),
         MeasuredWith(**values["measured_with"]),

@@ -21,8 +21,8 @@ from pi_cluster.cluster.discovery.rediscovery import Rediscovering
 from pi_cluster.cluster.errors import AccessError, ClusterError, NodeLost
 from pi_cluster.cluster.trust.roles import WORKER_RULES
 from pi_cluster.cluster.version import VERSION
-from pi_cluster.cluster.wire import wire
 from pi_cluster.cluster.wire.dialing import Dialer, PlainDialer, SecureDialer
+from pi_cluster.cluster.wire.options import SERVER_OPTIONS, WIRE_VERSION
 from pi_cluster.cluster.wire.peer import Peer, is_loopback
 from pi_cluster.kernels import Engine
 from pi_cluster.protos import pi_cluster_pb2 as pb
@@ -118,14 +118,14 @@ def _serve(
         name=options.name,
         cluster=options.cluster,
         version=VERSION,
-        wire_version=wire.WIRE_VERSION,
+        wire_version=WIRE_VERSION,
         machine_id=offer.machine_id(),
         kernels=engine.variant,
         threads=engine.threads,
     )
     profile = ProfileKeeper(options.data_dir, identity, engine)
     guard = Guard(WORKER_RULES, credentials)
-    memory = offer.Memory(options.memory_bytes)
+    memory = offer.UsableMemory(options.memory_bytes)
     examiner = Examiner(options.cluster, shards)
     service = WorkerService(
         about, vault, host, profile, examiner, dialer, memory, guard, membership
@@ -133,7 +133,7 @@ def _serve(
     server = grpc.server(
         ThreadPoolExecutor(_THREADS, "call"),
         interceptors=[guard],
-        options=wire.SERVER_OPTIONS,
+        options=SERVER_OPTIONS,
         maximum_concurrent_rpcs=_THREADS,
     )
     rpc.add_WorkerServicer_to_server(service, server)

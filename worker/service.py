@@ -12,11 +12,11 @@ from pi_cluster.cluster.errors import ClusterError, NodeError, StoreError, Syste
 from pi_cluster.cluster.speed import NodeProfile
 from pi_cluster.cluster.system_failure import system_failure
 from pi_cluster.cluster.trust.issued import Certification
-from pi_cluster.cluster.wire import wire
 from pi_cluster.cluster.wire.addresses import as_seen_from
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.echo import measure_link
+from pi_cluster.cluster.wire.failures import refuse
 from pi_cluster.cluster.wire.interfaces import own_interfaces
 from pi_cluster.cluster.wire.peer import Peer, told_peer
 from pi_cluster.kernels import KernelsError
@@ -50,26 +50,26 @@ def _refusing(context: grpc.ServicerContext, node: str, method: str, error: Exce
     # a circle, and gRPC counts it as an open stream of the connection until it is collected.
     if isinstance(error, StoreError):
         log.warning("%s failed: %s", method, error)
-        wire.refuse(context, type(error)(f"{node}: {error}"))
+        refuse(context, type(error)(f"{node}: {error}"))
     elif isinstance(error, ClusterError):
         log.info("%s refused: %s", method, error)
-        wire.refuse(context, error)
+        refuse(context, error)
     elif isinstance(error, ModelError | KernelsError):
         log.warning("%s failed: %s", method, error)
-        wire.refuse(context, NodeError(f"{node}: {error}"))
+        refuse(context, NodeError(f"{node}: {error}"))
     elif isinstance(error, OSError) and error.errno:
         log.error("%s failed: %s", method, error)
-        wire.refuse(context, SystemFailure(f"{node}: {system_failure(error, node)}"))
+        refuse(context, SystemFailure(f"{node}: {system_failure(error, node)}"))
     elif isinstance(error, grpc.RpcError):
         log.info("%s broke off: the caller has gone", method)
-        wire.refuse(context, NodeError("the call broke off"))
+        refuse(context, NodeError("the call broke off"))
     elif isinstance(error, MemoryError):
         log.error("%s ran out of memory", method)
-        wire.refuse(context, NodeError(f"{node} ran out of memory: end other programs there"))
+        refuse(context, NodeError(f"{node} ran out of memory: end other programs there"))
     else:
         log.error("%s failed", method, exc_info=error.with_traceback(traceback))
         error.__traceback__ = None
-        wire.refuse(context, NodeError(f"{method} failed on {node}; its log tells why"))
+        refuse(context, NodeError(f"{method} failed on {node}; its log tells why"))
 
 
 def _answering(method: Method) -> Method:
@@ -109,7 +109,7 @@ class WorkerService(rpc.WorkerServicer):
         profile: ProfileKeeper,
         examiner: Examiner,
         dialer: Dialer,
-        memory: offer.Memory,
+        memory: offer.UsableMemory,
         guard: Guard | None = None,
         membership: Membership | None = None,
     ) -> None:

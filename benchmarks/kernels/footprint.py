@@ -26,7 +26,8 @@ from benchmarks.workers import PLAIN, bring_up, rollout, worker
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.coordinator.pipeline.rollout import Rollout, load_stage
 from pi_cluster.coordinator.planning.footprint import choose_limits
-from pi_cluster.coordinator.session import Session, StepChunk
+from pi_cluster.coordinator.session import Session
+from pi_cluster.coordinator.steps import StepChunk
 from pi_cluster.transformer.kernel_arithmetic import layer_shape
 
 _RANGES = (

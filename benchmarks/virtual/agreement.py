@@ -34,7 +34,7 @@ from benchmarks.workers import PLAIN
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.wire.client import NodeClient
-from pi_cluster.coordinator.session import StageAddress
+from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.transformer.layer import Span
 
 _RANGES = (LayerRange(0, 5), LayerRange(5, 10))

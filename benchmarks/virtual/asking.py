@@ -8,7 +8,9 @@ from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler
 from pi_cluster.coordinator.served_model import ServedModel
-from pi_cluster.coordinator.session import Session, StageAddress, StepChunk
+from pi_cluster.coordinator.session import Session
+from pi_cluster.coordinator.stage_address import StageAddress
+from pi_cluster.coordinator.steps import StepChunk
 from pi_cluster.transformer.sampling import SamplingSettings
 
 Ask = Callable[[Sequence[int], int], Iterator[int]]

@@ -23,7 +23,7 @@ from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.served_model import ServedModel
-from pi_cluster.coordinator.session import StageAddress
+from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.cache import cache_capacity
 from pi_cluster.transformer.config import ModelConfig

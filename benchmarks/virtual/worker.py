@@ -19,13 +19,13 @@ from benchmarks.workers import PLAIN
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.speed import NodeProfile, Speed
 from pi_cluster.cluster.version import VERSION
-from pi_cluster.cluster.wire import wire
+from pi_cluster.cluster.wire.options import SERVER_OPTIONS, WIRE_VERSION
 from pi_cluster.kernels import Engine
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
-from pi_cluster.worker.identity import Identity, MeasuredWith
+from pi_cluster.worker.identity import MeasuredWith, NodeFile
 from pi_cluster.worker.machine.examination import Examiner
-from pi_cluster.worker.machine.offer import Memory
+from pi_cluster.worker.machine.offer import UsableMemory
 from pi_cluster.worker.machine.speed import ProfileKeeper
 from pi_cluster.worker.service import WorkerService
 from pi_cluster.worker.shards.vault import ShardVault
@@ -42,12 +42,12 @@ def main() -> None:
         load = VirtualLoader(board, json.loads(Path(scripts).read_text()))
         vault = ShardVault(Path(folder))
         about = pb.NodeDescription(
-            node_id=address, name=address, version=VERSION, wire_version=wire.WIRE_VERSION
+            node_id=address, name=address, version=VERSION, wire_version=WIRE_VERSION
         )
-        server = grpc.server(ThreadPoolExecutor(_CALLS_AT_ONCE), options=wire.SERVER_OPTIONS)
+        server = grpc.server(ThreadPoolExecutor(_CALLS_AT_ONCE), options=SERVER_OPTIONS)
         host, profile = StageHost(vault, load, PLAIN), _profile(Path(folder), board)
         examiner = Examiner(address, Path(folder))
-        service = WorkerService(about, vault, host, profile, examiner, PLAIN, Memory())
+        service = WorkerService(about, vault, host, profile, examiner, PLAIN, UsableMemory())
         rpc.add_WorkerServicer_to_server(service, server)
         port = server.add_insecure_port(address)
         server.start()
@@ -61,7 +61,7 @@ def _profile(folder: Path, board: Board) -> ProfileKeeper:
     engine = Engine(threads=1)
     speed = Speed(board.bandwidth, board.rate)
     measured_with = MeasuredWith(engine.variant, engine.threads)
-    identity = Identity(board.name, NodeProfile(speed, speed), measured_with)
+    identity = NodeFile(board.name, NodeProfile(speed, speed), measured_with)
     return ProfileKeeper(folder, identity, engine)
 
 

@@ -16,9 +16,10 @@ from pi_cluster.cluster.errors import NodeError, NodeLost, StoreError
 from pi_cluster.cluster.speed import Link, NodeProfile, Speed
 from pi_cluster.cluster.store.manifest import ShardFile
 from pi_cluster.cluster.trust.issued import Certification
-from pi_cluster.cluster.wire import wire
 from pi_cluster.cluster.wire.addresses import for_others
 from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.cluster.wire.failures import readable, restored_errors
+from pi_cluster.cluster.wire.options import check_wire_version
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
@@ -56,10 +57,10 @@ class NodeClient:
         Raises ``VersionError`` when it speaks another protocol.
         """
         request = pb.DescribeRequest(try_next=try_next)
-        with wire.restored_errors(self.label, self._explain):
+        with restored_errors(self.label, self._explain):
             description: pb.NodeDescription = self._stub.Describe(request, timeout=timeout_s)
-        wire.check_wire_version(description.wire_version, self.label)
-        wire.readable(description)
+        check_wire_version(description.wire_version, self.label)
+        readable(description)
         return description
 
     def ping(self, session: str, timeout_s: float) -> Any:
@@ -72,7 +73,7 @@ class NodeClient:
     def find_shards(self, files: Iterable[ShardFile]) -> FoundShards:
         """What the node holds of these files; it does not remove them before the next question."""
         request = pb.FindShardsRequest(sha256=[file.sha256 for file in files])
-        with wire.restored_errors(self.label, self._explain):
+        with restored_errors(self.label, self._explain):
             reply = self._stub.FindShards(request, timeout=settings.CALL_TIMEOUT_S)
         partial = {shard.sha256: int(shard.received_bytes) for shard in reply.partial}
         return FoundShards(frozenset(reply.held), partial)
@@ -100,7 +101,7 @@ class NodeClient:
                 on_sent(len(data))
 
         try:
-            with _opened(file, path) as source, wire.restored_errors(self.label, self._explain):
+            with _opened(file, path) as source, restored_errors(self.label, self._explain):
                 call = self._stub.PutShard.future(parts())
                 self._await(call, lambda: sent)
         except StoreError as error:
@@ -110,7 +111,7 @@ class NodeClient:
     def get_shard(self, digest: str, size_bytes: int, offset_bytes: int) -> Iterator[bytes]:
         """A shard of the node, part after part. Raises ``NodeError`` when it has another size."""
         request = pb.GetShardRequest(sha256=digest, offset_bytes=offset_bytes)
-        with wire.restored_errors(self.label, self._explain):
+        with restored_errors(self.label, self._explain):
             parts = self._stub.GetShard(request)
             header = next(parts, pb.ShardPart())
             if (header.sha256, header.size_bytes) != (digest, size_bytes):
@@ -138,7 +139,7 @@ class NodeClient:
             other_addresses=others,
         )
         received, since = -1, time.monotonic()
-        with wire.restored_errors(self.label, self._explain):
+        with restored_errors(self.label, self._explain):
             call = self._stub.FetchShard(request)
             for reply in call:
                 if reply.received_bytes != received:
@@ -157,10 +158,10 @@ class NodeClient:
         """
         last = pb.VerifyShardsReply()
         done, since = -1, time.monotonic()
-        with wire.restored_errors(self.label, self._explain):
+        with restored_errors(self.label, self._explain):
             call = self._stub.VerifyShards(pb.VerifyShardsRequest())
             for last in call:
-                wire.readable(last)
+                readable(last)
                 if last.done_bytes != done:
                     done, since = last.done_bytes, time.monotonic()
                 elif time.monotonic() - since > settings.TRANSFER_STALL_S:
@@ -175,20 +176,20 @@ class NodeClient:
 
     def load_stage(self, request: pb.LoadStageRequest) -> int:
         """Replace what the node serves; returns the bytes of mapped weights."""
-        with wire.restored_errors(self.label, self._explain):
+        with restored_errors(self.label, self._explain):
             reply = self._stub.LoadStage(request, timeout=settings.LOAD_TIMEOUT_S)
         return int(reply.weight_bytes)
 
     def unload_stage(self, epoch: int) -> None:
         """Let the node go of a stage of this epoch or an older one."""
-        with wire.restored_errors(self.label, self._explain):
+        with restored_errors(self.label, self._explain):
             self._stub.UnloadStage(
                 pb.UnloadStageRequest(epoch=epoch), timeout=settings.LOAD_TIMEOUT_S
             )
 
     def request_certificate(self) -> bytes:
         """A signing request (PKCS #10, DER) for a new key of the node's."""
-        with wire.restored_errors(self.label, self._explain):
+        with restored_errors(self.label, self._explain):
             reply = self._stub.RequestCertificate(
                 pb.RequestCertificateRequest(), timeout=settings.CALL_TIMEOUT_S
             )
@@ -196,7 +197,7 @@ class NodeClient:
 
     def certify(self, given: Certification) -> None:
         """Give the node a certificate, authorities or a revocation list; it uses them at once."""
-        with wire.restored_errors(self.label, self._explain):
+        with restored_errors(self.label, self._explain):
             self._stub.Certify(given.to_wire(), timeout=settings.CALL_TIMEOUT_S)
 
     def measure_node(self) -> NodeProfile:
@@ -204,7 +205,7 @@ class NodeClient:
 
         Raises ``PipelineBusy`` when it would have to measure while a session runs.
         """
-        with wire.restored_errors(self.label, self._explain):
+        with restored_errors(self.label, self._explain):
             speed = self._stub.MeasureNode(
                 pb.MeasureNodeRequest(), timeout=settings.MEASURE_TIMEOUT_S
             )
@@ -222,7 +223,7 @@ class NodeClient:
         request = pb.MeasureLinkRequest(
             address=address, node_id=other.node_id, other_addresses=others
         )
-        with wire.restored_errors(self.label, self._explain):
+        with restored_errors(self.label, self._explain):
             speed = self._stub.MeasureLink(request, timeout=settings.MEASURE_TIMEOUT_S)
         try:
             return Link(speed.delay_s, speed.bytes_ps)
@@ -236,11 +237,11 @@ class NodeClient:
         request = pb.ExamineRequest(
             addresses=addresses, listen_ms=listen_ms, measure_disk=measure_disk
         )
-        with wire.restored_errors(self.label, self._explain):
+        with restored_errors(self.label, self._explain):
             examination: pb.Examination = self._stub.Examine(
                 request, timeout=settings.EXAMINE_TIMEOUT_S
             )
-        wire.readable(examination)
+        readable(examination)
         return examination
 
     def echo(
@@ -248,7 +249,7 @@ class NodeClient:
     ) -> None:
         """Send zeros and wait for as many as are asked for."""
         request = pb.EchoRequest(data=bytes(sent_bytes), answer_bytes=answer_bytes)
-        with wire.restored_errors(self.label, self._explain):
+        with restored_errors(self.label, self._explain):
             self._stub.Echo(request, timeout=timeout_s)
 
     def run_steps(self, messages: Iterator[pb.StepMessage]) -> Any:

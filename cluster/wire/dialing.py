@@ -11,8 +11,8 @@ from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.errors import AccessError, ClusterError, NodeLost
 from pi_cluster.cluster.trust.certificates import server_name
 from pi_cluster.cluster.trust.credentials import Credentials, LiveCredentials
-from pi_cluster.cluster.wire import wire
 from pi_cluster.cluster.wire.handshake import shown_certificate, unreachable, who_answers
+from pi_cluster.cluster.wire.options import CLIENT_OPTIONS
 from pi_cluster.cluster.wire.peer import Peer, is_loopback
 from pi_cluster.cluster.wire.probing import accepting, ways_to
 
@@ -151,7 +151,7 @@ class SecureDialer:
 
 
 def _options(apart: bool) -> list[tuple[str, int]]:
-    return [*wire.CLIENT_OPTIONS, _APART] if apart else wire.CLIENT_OPTIONS
+    return [*CLIENT_OPTIONS, _APART] if apart else CLIENT_OPTIONS
 
 
 class _Reached:

@@ -13,7 +13,7 @@ from pi_cluster.cluster.shown import shown_line
 from pi_cluster.coordinator.bench.bench import BenchRun
 from pi_cluster.coordinator.bench.timeline import AlignedStep, Span, align, lanes
 from pi_cluster.coordinator.scheduling.scheduler import StepRecord
-from pi_cluster.coordinator.session import StageAddress
+from pi_cluster.coordinator.stage_address import StageAddress
 
 _MOST_STEPS = 120  # more would be too narrow to tell apart
 _MOST_BOXES = 1_000  # about 120 KB

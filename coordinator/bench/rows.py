@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from pi_cluster.coordinator.bench.bench import BenchRun, Phase
-from pi_cluster.coordinator.session import StageAddress
+from pi_cluster.coordinator.stage_address import StageAddress
 
 
 @dataclass(frozen=True, slots=True)

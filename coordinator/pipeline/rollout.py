@@ -23,7 +23,9 @@ from pi_cluster.coordinator.planning.plan import Plan, PlannedStage
 from pi_cluster.coordinator.planning.prediction import Prediction
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, RecordedStage
 from pi_cluster.coordinator.records.up_call import UpCall
-from pi_cluster.coordinator.session import Session, StageAddress, StepChunk
+from pi_cluster.coordinator.session import Session
+from pi_cluster.coordinator.stage_address import StageAddress
+from pi_cluster.coordinator.steps import StepChunk
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.stage import Limits

@@ -13,7 +13,7 @@ from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
-from pi_cluster.coordinator.session import StageAddress
+from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.protos import pi_cluster_pb2 as pb
 
 _TRY_NEXT_S = 3.0  # a node gives up after less

@@ -26,7 +26,7 @@ from pi_cluster.coordinator.records.advice import bring_one_up
 from pi_cluster.coordinator.records.up_call import UpCall
 from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.served_model import ServedModel
-from pi_cluster.coordinator.session import StageAddress
+from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.coordinator.text_model import TextModel
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.stage import Limits

@@ -8,7 +8,7 @@ from pi_cluster.coordinator.scheduling.drafts import DraftDepth, Drafter, NgramD
 from pi_cluster.coordinator.scheduling.pace import Pace
 from pi_cluster.coordinator.scheduling.sequence import SequenceState
 from pi_cluster.coordinator.served_model import ServedModel
-from pi_cluster.coordinator.session import StepChunk
+from pi_cluster.coordinator.steps import StepChunk
 
 _MOST_CANDIDATES = 1000
 

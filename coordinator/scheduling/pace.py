@@ -2,7 +2,7 @@
 
 import bisect
 
-from pi_cluster.coordinator.session import StepResult
+from pi_cluster.coordinator.steps import StepResult
 
 _SIZES = (16, 32, 64, 128, 256, 512)
 _BASE_ROWS = 3  # reading the weights costs what this many rows do, before anything is measured

@@ -25,7 +25,8 @@ from pi_cluster.coordinator.scheduling.batching import Pick, Running, next_picks
 from pi_cluster.coordinator.scheduling.pace import Pace
 from pi_cluster.coordinator.scheduling.residents import CacheLimits, Residents
 from pi_cluster.coordinator.served_model import ServedModel
-from pi_cluster.coordinator.session import RowLogits, Session, StepChunk, StepResult
+from pi_cluster.coordinator.session import Session
+from pi_cluster.coordinator.steps import RowLogits, StepChunk, StepResult
 from pi_cluster.transformer.errors import ModelError
 from pi_cluster.transformer.sampling import candidates_needed, sample
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pi_cluster.coordinator.session import StepChunk
+from pi_cluster.coordinator.steps import StepChunk
 
 
 @dataclass(slots=True, eq=False)

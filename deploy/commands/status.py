@@ -28,7 +28,7 @@ from pi_cluster.coordinator.records.pipeline_record import (
     forget_record,
     load_record,
 )
-from pi_cluster.coordinator.session import StageAddress
+from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.deploy.calling import dialer_for, dialer_to_ask
 from pi_cluster.deploy.commands.options import ask_password, cluster_option, sudo_password_option
 from pi_cluster.deploy.hosts.fleet import purge_hosts

@@ -20,7 +20,7 @@ from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.records.known_hosts import Host, HostRole
 from pi_cluster.deploy.hosts.certificates_over_ssh import certify
-from pi_cluster.deploy.hosts.fitness import Facts, check_disk, check_fitness
+from pi_cluster.deploy.hosts.fitness import HostFacts, check_disk, check_fitness
 from pi_cluster.deploy.hosts.reachable import reachable
 from pi_cluster.deploy.hosts.remote import layout
 from pi_cluster.deploy.hosts.remote_host import RemoteHost
@@ -102,7 +102,7 @@ class Bootstrap:
         with RemoteHost(host) as remote:
             self.lines.step(host.label, "checking")
             told = remote.ask("facts", cluster=self.cluster, data_parent=host.data_dir)
-            facts = Facts(host.label, told)
+            facts = HostFacts(host.label, told)
             warnings = tuple(check_fitness(facts, host, time.time()))
             self.lines.step(host.label, "collecting wheels")
             wanted = self._wanted(host, wheelhouse(facts.target, self.wheels))
@@ -154,7 +154,7 @@ class Bootstrap:
         }
         return Wanted(house, unit, receipt)
 
-    def _install(self, remote: RemoteHost, facts: Facts, wanted: Wanted) -> None:
+    def _install(self, remote: RemoteHost, facts: HostFacts, wanted: Wanted) -> None:
         """Everything up to the point where the program could run."""
         host, house = remote.host, wanted.house
         listed = _listed(wanted)
@@ -187,21 +187,21 @@ class Bootstrap:
         data_dir = str(layout.data(self.cluster, host.data_dir))
         return certify(remote, self.cluster, data_dir, self.authority)
 
-    def _start(self, remote: RemoteHost, facts: Facts, wanted: Wanted) -> None:
+    def _start(self, remote: RemoteHost, facts: HostFacts, wanted: Wanted) -> None:
         self.lines.step(remote.host.label, "starting")
         is_new = remote.ask("write_unit", cluster=self.cluster, unit=wanted.unit)
         was = facts.values["installed"]
         anew = is_new or was["environment"] != f"venv-{wanted.house.digest}"
         remote.ask("start", cluster=self.cluster, anew=anew or was["receipt"] != wanted.receipt)
 
-    def _asked(self, facts: Facts) -> Peer | None:
+    def _asked(self, facts: HostFacts) -> Peer | None:
         """The host's worker, if it answers at once and as it should."""
         try:
             return self._ask(facts, "")
         except ClusterError:
             return None
 
-    def _ask(self, facts: Facts, node_id: str) -> Peer | None:
+    def _ask(self, facts: HostFacts, node_id: str) -> Peer | None:
         address = reachable(facts.values["addresses"], settings.DEFAULT_PORT)
         if address is None:
             return None
@@ -209,7 +209,7 @@ class Bootstrap:
             about = client.describe()
         return Peer(address, about.node_id, about.name)
 
-    def _answering(self, remote: RemoteHost, facts: Facts, node_id: str) -> Peer:
+    def _answering(self, remote: RemoteHost, facts: HostFacts, node_id: str) -> Peer:
         """Wait for the worker; raises ``HostError`` with what it logged when it does not come."""
         deadline = time.monotonic() + _START_PATIENCE_S
         problem = "nothing listens there"

@@ -31,7 +31,7 @@ _THROTTLED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class HostFacts:
     """What a host told of itself, as far as it is needed here."""
 
     label: str
@@ -47,7 +47,7 @@ class Facts:
         return Target((major, minor), self.values["machine"], glibc[1])
 
 
-def check_fitness(facts: Facts, host: Host, now_unix_s: float) -> list[str]:
+def check_fitness(facts: HostFacts, host: Host, now_unix_s: float) -> list[str]:
     """Warnings about a host; raises ``HostError`` when it cannot be what it is wanted as."""
     values, label = facts.values, facts.label
     _check_system(label, values)
@@ -129,7 +129,7 @@ def _told_of_memory(total_bytes: int | None, limit_bytes: int | None) -> Iterato
 
 
 def check_disk(
-    facts: Facts, house: Wheelhouse, lacking_bytes: int, is_made: bool, shard_bytes: int
+    facts: HostFacts, house: Wheelhouse, lacking_bytes: int, is_made: bool, shard_bytes: int
 ) -> None:
     """Raise ``HostError`` with the figures when what is to come does not fit a host's disks."""
     needs = {

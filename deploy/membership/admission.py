@@ -21,9 +21,9 @@ from pi_cluster.cluster.trust import certificates
 from pi_cluster.cluster.trust.authority import ClusterAuthority, is_initialised
 from pi_cluster.cluster.trust.certificates import Identity, Role, key_hash
 from pi_cluster.cluster.trust.tokens import NONCE_BYTES, TokenBook
-from pi_cluster.cluster.wire import wire
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.cluster.wire.failures import restored_errors
 from pi_cluster.cluster.wire.handshake import shown_certificate, unreachable
 from pi_cluster.cluster.wire.peer import Peer, parse_nodes
 from pi_cluster.cluster.wire.probing import ways_to
@@ -107,7 +107,7 @@ class Admitter:
         with pinned_channel(peer, shown) as channel:
             stub = rpc.EnrolmentStub(channel)
             nonce = secrets.token_bytes(NONCE_BYTES)
-            with wire.restored_errors(peer.label):
+            with restored_errors(peer.label):
                 introduction = stub.Introduce(
                     pb.Challenge(nonce=nonce), timeout=settings.CALL_TIMEOUT_S
                 )
@@ -115,7 +115,7 @@ class Admitter:
             name = shown_line(introduction.name[:_MAX_NAME]) or identity.id
             given = self._authority.issue(introduction.signing_request, identity, name)
             try:
-                with wire.restored_errors(peer.label):
+                with restored_errors(peer.label):
                     stub.Admit(given.to_wire(), timeout=settings.CALL_TIMEOUT_S)
             except AccessError as error:
                 raise AccessError(f"{peer.label} does not take its certificate: {error}") from None

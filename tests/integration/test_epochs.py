@@ -4,7 +4,8 @@ import pytest
 
 from pi_cluster.cluster.errors import StaleEpoch
 from pi_cluster.cluster.wire.client import NodeClient
-from pi_cluster.coordinator.session import Session, StepChunk
+from pi_cluster.coordinator.session import Session
+from pi_cluster.coordinator.steps import StepChunk
 from tests.support.worker_servers import EPOCH, PLAIN, load_stage, pipeline
 
 

@@ -10,7 +10,9 @@ import pytest
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import NodeLost, SessionExpired
-from pi_cluster.coordinator.session import Session, StageAddress, StepChunk
+from pi_cluster.coordinator.session import Session
+from pi_cluster.coordinator.stage_address import StageAddress
+from pi_cluster.coordinator.steps import StepChunk
 from pi_cluster.transformer.stage import Stage
 from pi_cluster.worker.stage.host import StageHost
 from tests.support.cluster_process import describe_all, eventually

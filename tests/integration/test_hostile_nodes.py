@@ -10,8 +10,8 @@ import pytest
 from zeroconf import ServiceInfo, Zeroconf
 
 from pi_cluster.cluster.discovery.mdns import SERVICE_TYPE
-from pi_cluster.cluster.wire import wire
 from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.cluster.wire.options import SERVER_OPTIONS, WIRE_VERSION
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
@@ -45,7 +45,7 @@ class HostileWorker(rpc.WorkerServicer):
     """Describes itself with hostile texts, and refuses everything else with one."""
 
     def __init__(self, cluster):
-        self.described = filled(pb.NodeDescription(wire_version=wire.WIRE_VERSION))
+        self.described = filled(pb.NodeDescription(wire_version=WIRE_VERSION))
         self.described.cluster = cluster
         self.examined = filled(pb.Examination())
         self.code = grpc.StatusCode.FAILED_PRECONDITION
@@ -74,7 +74,7 @@ for _method in pb.DESCRIPTOR.services_by_name["Worker"].methods:
 
 @contextlib.contextmanager
 def serving(servicer, port=0):
-    server = grpc.server(ThreadPoolExecutor(8), options=wire.SERVER_OPTIONS)
+    server = grpc.server(ThreadPoolExecutor(8), options=SERVER_OPTIONS)
     rpc.add_WorkerServicer_to_server(servicer, server)
     port = server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()

@@ -20,10 +20,10 @@ from pi_cluster.cluster.trust.certificates import Identity, Role, utc_now
 from pi_cluster.cluster.trust.credentials import load_credentials
 from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.cluster.trust.tokens import Token, TokenBook, introduction_proof
-from pi_cluster.cluster.wire import wire
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import SecureDialer
 from pi_cluster.cluster.wire.handshake import shown_certificate
+from pi_cluster.cluster.wire.options import SERVER_OPTIONS
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.deploy.membership.admission import Admitter, pinned_channel
 from pi_cluster.protos import pi_cluster_pb2 as pb
@@ -95,7 +95,7 @@ def waiting(home):
 @contextmanager
 def enrolment_by(servicer, key, certificate):
     """Somebody's own enrolment service, with any key and certificate."""
-    server = grpc.server(ThreadPoolExecutor(2), options=wire.SERVER_OPTIONS)
+    server = grpc.server(ThreadPoolExecutor(2), options=SERVER_OPTIONS)
     rpc.add_EnrolmentServicer_to_server(servicer, server)
     shown = (certificates.key_pem(key), certificates.certificate_pem(certificate))
     port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([shown]))

@@ -7,9 +7,9 @@ import pytest
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import ClusterError, NodeError, NodeLost, PipelineBusy
-from pi_cluster.cluster.wire import wire
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.echo import measure_link
+from pi_cluster.cluster.wire.failures import restored_errors
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.session import Session
 from pi_cluster.protos import pi_cluster_pb2 as pb
@@ -103,7 +103,7 @@ def test_an_address_that_is_far_too_long_is_refused(stages):
     with (
         PLAIN.connect(stages[0].peer) as channel,
         pytest.raises(NodeError, match="5005 characters"),
-        wire.restored_errors("the node"),
+        restored_errors("the node"),
     ):
         rpc.WorkerStub(channel).MeasureLink(request, timeout=10)
 

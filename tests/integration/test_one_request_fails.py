@@ -8,7 +8,7 @@ from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.served_model import ServedModel
-from pi_cluster.coordinator.session import StepChunk
+from pi_cluster.coordinator.steps import StepChunk
 from pi_cluster.transformer.errors import ModelError
 from pi_cluster.worker.stage.outlet import ResultSink
 from tests.support.serving import GREEDY, Line, answer

@@ -22,9 +22,9 @@ from pi_cluster.cluster.trust.certificates import Identity, Role
 from pi_cluster.cluster.trust.credentials import load_credentials
 from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.cluster.trust.roles import WORKER_RULES
-from pi_cluster.cluster.wire import wire
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import PlainDialer, SecureDialer
+from pi_cluster.cluster.wire.options import SERVER_OPTIONS
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.records.known_hosts import Host
 from pi_cluster.deploy.hosts.certificates_over_ssh import certify
@@ -225,7 +225,7 @@ def _never():
 def impostor(folder, role):
     """A gRPC server that shows a folder's certificate and takes anybody."""
     held = load_credentials(folder, role)
-    server = grpc.server(ThreadPoolExecutor(2), options=wire.SERVER_OPTIONS)
+    server = grpc.server(ThreadPoolExecutor(2), options=SERVER_OPTIONS)
     rpc.add_WorkerServicer_to_server(rpc.WorkerServicer(), server)
     shown = grpc.ssl_server_credentials([(held.key_pem, held.certificate_pem)])
     port = server.add_secure_port("127.0.0.1:0", shown)

@@ -16,10 +16,10 @@ from pi_cluster.cluster.trust.certificates import Role
 from pi_cluster.cluster.trust.credentials import load_credentials
 from pi_cluster.cluster.trust.roles import Rule
 from pi_cluster.cluster.trust.tokens import TokenBook
-from pi_cluster.cluster.wire import wire
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import SecureDialer
 from pi_cluster.cluster.wire.handshake import shown_certificate, who_answers
+from pi_cluster.cluster.wire.options import CLIENT_OPTIONS
 from pi_cluster.cluster.wire.peer import Peer, split_address
 from pi_cluster.deploy.membership.admission import Admitter, pinned_channel
 from pi_cluster.protos import pi_cluster_pb2 as pb
@@ -137,7 +137,7 @@ def _failure(home):
 def test_callers_that_say_nothing_do_not_keep_others_from_a_worker_without_certificates(home):
     _, address = home.cluster.start_worker("plain", "--cluster", home.cluster.name)
     with contextlib.ExitStack() as stack:
-        options = [[*wire.CLIENT_OPTIONS, ("pi-cluster.test", n)] for n in range(4)]
+        options = [[*CLIENT_OPTIONS, ("pi-cluster.test", n)] for n in range(4)]
         channels = [stack.enter_context(grpc.insecure_channel(address, one)) for one in options]
         with silent_calls(channels, DESCRIBE), NodeClient(Peer(address), PLAIN) as node:
             for _ in range(20):

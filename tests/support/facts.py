@@ -7,7 +7,7 @@ from typing import Any
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.records.pipeline_record import RecordedStage
-from pi_cluster.coordinator.session import StageAddress
+from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.deploy.doctor.facts import ClusterFacts, Examined, OperatorFacts
 from pi_cluster.protos import pi_cluster_pb2 as pb
 

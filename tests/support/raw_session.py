@@ -10,9 +10,10 @@ import grpc
 import numpy as np
 
 from pi_cluster.cluster.errors import NodeLost
-from pi_cluster.cluster.wire import wire
 from pi_cluster.cluster.wire.client import NodeClient
-from pi_cluster.coordinator.session import StageAddress
+from pi_cluster.cluster.wire.failures import restored_errors
+from pi_cluster.cluster.wire.options import WIRE_VERSION
+from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from tests.support.worker_servers import EPOCH, PLAIN
 
@@ -26,7 +27,7 @@ class RawSession:
     def __init__(
         self,
         stages: Sequence[StageAddress],
-        wire_version: int = wire.WIRE_VERSION,
+        wire_version: int = WIRE_VERSION,
         asked_after: bool = False,
     ) -> None:
         name = secrets.token_hex(4)
@@ -35,7 +36,7 @@ class RawSession:
         self._clients = [NodeClient(s.peer, PLAIN) for s in (stages[-1], stages[0])]
         last, first = self._clients
         self._results = last.collect_results(
-            pb.CollectResultsRequest(wire_version=wire.WIRE_VERSION, epoch=EPOCH, session=name)
+            pb.CollectResultsRequest(wire_version=WIRE_VERSION, epoch=EPOCH, session=name)
         )
         assert next(self._results).ready
         header = pb.SessionHeader(
@@ -96,7 +97,7 @@ class RawSession:
 
     def failure(self) -> None:
         """Wait for the session to end; raises what ended it early."""
-        with wire.restored_errors("node"):
+        with restored_errors("node"):
             self.inlet.result(timeout=10)
 
     def close(self) -> None:

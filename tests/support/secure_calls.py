@@ -9,7 +9,8 @@ import grpc
 from pi_cluster.cluster.errors import ClusterError
 from pi_cluster.cluster.trust.certificates import Role, server_name
 from pi_cluster.cluster.trust.credentials import load_credentials
-from pi_cluster.cluster.wire import wire
+from pi_cluster.cluster.wire.failures import carried_error
+from pi_cluster.cluster.wire.options import CLIENT_OPTIONS
 from pi_cluster.protos import pi_cluster_pb2 as pb
 
 METHODS = {
@@ -33,7 +34,7 @@ def secure_channel(
             held.authorities_pem, held.key_pem, held.certificate_pem
         )
     name = ("grpc.ssl_target_name_override", server_name(node_id))
-    with grpc.secure_channel(address, credentials, options=[*wire.CLIENT_OPTIONS, name]) as channel:
+    with grpc.secure_channel(address, credentials, options=[*CLIENT_OPTIONS, name]) as channel:
         yield channel
 
 
@@ -46,5 +47,5 @@ def call(
         for _ in stream:
             pass
     except grpc.RpcError as error:
-        return error.code(), wire.carried_error(error, "the node")
+        return error.code(), carried_error(error, "the node")
     return grpc.StatusCode.OK, None

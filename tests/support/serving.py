@@ -10,7 +10,9 @@ from pi_cluster.coordinator.generation import Generation, GenerationOptions
 from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings, StepRecord
 from pi_cluster.coordinator.served_model import ServedModel
-from pi_cluster.coordinator.session import Session, StageAddress, StepChunk
+from pi_cluster.coordinator.session import Session
+from pi_cluster.coordinator.stage_address import StageAddress
+from pi_cluster.coordinator.steps import StepChunk
 from pi_cluster.transformer.sampling import SamplingSettings, candidates_needed, sample
 from tests.support.worker_servers import EPOCH, PLAIN
 

@@ -3,7 +3,8 @@
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.coordinator.bench.bench import BenchRun, BenchTest, Phase
 from pi_cluster.coordinator.scheduling.scheduler import StepRecord
-from pi_cluster.coordinator.session import StageAddress, StageTime, StepResult
+from pi_cluster.coordinator.stage_address import StageAddress
+from pi_cluster.coordinator.steps import StageTime, StepResult
 
 ADDRESSES = [
     StageAddress("a", "pi<1> & \x00 a name that is far too long", "h:1", LayerRange(0, 3)),

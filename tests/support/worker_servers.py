@@ -12,16 +12,16 @@ import grpc
 
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.store import Store
-from pi_cluster.cluster.wire import wire
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import PlainDialer
-from pi_cluster.coordinator.session import StageAddress
+from pi_cluster.cluster.wire.options import SERVER_OPTIONS, WIRE_VERSION
+from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 from pi_cluster.transformer.stage import Limits
-from pi_cluster.worker.identity import Identity
+from pi_cluster.worker.identity import NodeFile
 from pi_cluster.worker.machine.examination import Examiner
-from pi_cluster.worker.machine.offer import Memory
+from pi_cluster.worker.machine.offer import UsableMemory
 from pi_cluster.worker.machine.speed import ProfileKeeper
 from pi_cluster.worker.service import WorkerService
 from pi_cluster.worker.shards.vault import ShardVault
@@ -37,7 +37,7 @@ LIMITS = Limits(max_step_rows=512, max_sequences=4, context=1024, cache_position
 @contextmanager
 def serving(servicer: rpc.WorkerServicer) -> Iterator[str]:
     """A gRPC server on a port that the system chooses; yields its address."""
-    server = grpc.server(ThreadPoolExecutor(4), options=wire.SERVER_OPTIONS)
+    server = grpc.server(ThreadPoolExecutor(4), options=SERVER_OPTIONS)
     rpc.add_WorkerServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -60,10 +60,10 @@ def pipeline(
         stages = []
         for layers in ranges:
             name = f"node-{layers}"
-            about = pb.NodeDescription(node_id=name, name=name, wire_version=wire.WIRE_VERSION)
-            profile = ProfileKeeper(folder, Identity(name), kernels)
+            about = pb.NodeDescription(node_id=name, name=name, wire_version=WIRE_VERSION)
+            profile = ProfileKeeper(folder, NodeFile(name), kernels)
             host, examiner = StageHost(vault, load, PLAIN), Examiner(name, folder)
-            service = WorkerService(about, vault, host, profile, examiner, PLAIN, Memory())
+            service = WorkerService(about, vault, host, profile, examiner, PLAIN, UsableMemory())
             address = stack.enter_context(serving(service))
             stages.append(StageAddress(name, name, address, layers))
         for stage, following in zip(stages, [*stages[1:], None], strict=True):

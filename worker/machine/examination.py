@@ -18,7 +18,7 @@ from pi_cluster.worker.machine import (
     board,
     clock,
     disk,
-    memory,
+    memory_pressure,
     operating_system,
     port_settings,
     ports,
@@ -89,11 +89,11 @@ class Examiner:
         return examination
 
     def _add_memory_and_disk(self, examination: pb.Examination, measure_disk: bool) -> None:
-        swap = memory.swap(self._root)
+        swap = memory_pressure.swap(self._root)
         examination.swap_bytes = swap.total_bytes
         examination.used_swap_bytes = swap.used_bytes
-        examination.memory_limit_bytes = memory.limit_bytes(self._root)
-        examination.out_of_memory_kills = memory.out_of_memory_kills(self._root)
+        examination.memory_limit_bytes = memory_pressure.limit_bytes(self._root)
+        examination.out_of_memory_kills = memory_pressure.out_of_memory_kills(self._root)
         examination.disk_bytes = disk.size_bytes(self._shards)
         if measure_disk:
             examination.disk_read_bytes_ps = disk.read_rate_bytes_ps(self._largest_shard())

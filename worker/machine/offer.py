@@ -8,7 +8,7 @@ import psutil
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-class Memory:
+class UsableMemory:
     """What a worker may use: all of the machine, or less of it."""
 
     def __init__(self, limit_bytes: int | None = None) -> None:
@@ -31,7 +31,7 @@ class Memory:
 
 
 def resident_bytes() -> int:
-    """Memory of this process, mapped shards included."""
+    """UsableMemory of this process, mapped shards included."""
     return int(psutil.Process().memory_info().rss)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pi_cluster.cluster.speed import NodeProfile, Speed
 from pi_cluster.kernels import BLOCK_COLUMNS, GROUP_ROWS, Engine, Matrix, packed_bytes
-from pi_cluster.worker.identity import Identity, MeasuredWith, save_identity
+from pi_cluster.worker.identity import MeasuredWith, NodeFile, save_identity
 
 _LARGE = 16_384, 7_168  # 66 MB, some thirty times the caches of a Pi
 _COPIES = 2
@@ -31,7 +31,7 @@ Bytes = NDArray[np.uint8]
 class ProfileKeeper:
     """This node's profile: from its data directory, or measured when it is first asked for."""
 
-    def __init__(self, data_dir: Path, identity: Identity, engine: Engine) -> None:
+    def __init__(self, data_dir: Path, identity: NodeFile, engine: Engine) -> None:
         self._data_dir = data_dir
         self._identity = identity
         self._engine = engine
@@ -49,7 +49,7 @@ class ProfileKeeper:
             if self.stored is None:
                 with alone():
                     profile = measure_profile(self._engine)
-                self._identity = Identity(self._identity.node_id, profile, self._with)
+                self._identity = NodeFile(self._identity.node_id, profile, self._with)
                 save_identity(self._data_dir, self._identity)
             assert self.stored is not None
             return self.stored

@@ -19,11 +19,11 @@ from pi_cluster.cluster.errors import (
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.manifest import Manifest, ShardFile
 from pi_cluster.cluster.trust.certificates import Identity, Role
-from pi_cluster.cluster.wire import wire
 from pi_cluster.cluster.wire.addresses import as_seen_from
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.interfaces import own_interfaces
+from pi_cluster.cluster.wire.options import check_wire_version
 from pi_cluster.kernels import KernelsError
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.errors import ModelError
@@ -36,7 +36,7 @@ from pi_cluster.worker.stage.assignment import Assignment
 from pi_cluster.worker.stage.last_assignment import LastAssignment
 from pi_cluster.worker.stage.loading import LoadedStage
 from pi_cluster.worker.stage.outlet import NextHop, Outlet, ResultSink
-from pi_cluster.worker.stage.session import Session
+from pi_cluster.worker.stage.session import StageSession
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class _Running:
 
     name: str
     coordinator: str
-    session: Session
+    session: StageSession
     outlet: Outlet
 
 
@@ -245,20 +245,20 @@ class StageHost:
     @contextlib.contextmanager
     def session(
         self, header: pb.SessionHeader, caller: Identity | None = None
-    ) -> Iterator[tuple[Session, Outlet]]:
+    ) -> Iterator[tuple[StageSession, Outlet]]:
         """Take the pipeline for one coordinator.
 
         One that rests gives way. Raises ``PipelineBusy`` when another one holds it, ``StaleEpoch``
         when ``header`` belongs to a pipeline that is no longer served, ``AccessError`` when the
         caller's certificate (None without any) is not that of whoever comes before this stage.
         """
-        wire.check_wire_version(header.wire_version, "the hop before")
+        check_wire_version(header.wire_version, "the hop before")
         if caller is not None:
             _check_place(caller, self._served(header.epoch).assignment)
         self._take_turn()
         try:
             serving = self._served(header.epoch)
-            session = Session(serving.loaded.stage, self._wake, header.asked_after)
+            session = StageSession(serving.loaded.stage, self._wake, header.asked_after)
             outlet = self._outlet(serving.assignment, header, session)
             coordinator = header.coordinator[:_MAX_LABEL]
             with self._lock:
@@ -293,7 +293,7 @@ class StageHost:
     @contextlib.contextmanager
     def results(self, request: pb.CollectResultsRequest) -> Iterator[ResultSink]:
         """Receive the results of a session that is about to begin."""
-        wire.check_wire_version(request.wire_version, "the coordinator")
+        check_wire_version(request.wire_version, "the coordinator")
         if self._served(request.epoch).assignment.following:
             raise NodeError("results are collected from the last stage, and this is not it")
         sink = ResultSink()
@@ -432,7 +432,9 @@ class StageHost:
             return ShardDamaged(self._withdrawn.reason)
         return StaleEpoch("no stage is loaded here")
 
-    def _outlet(self, assignment: Assignment, header: pb.SessionHeader, session: Session) -> Outlet:
+    def _outlet(
+        self, assignment: Assignment, header: pb.SessionHeader, session: StageSession
+    ) -> Outlet:
         if assignment.following:
             # What was the best way to it may have changed since the stage was loaded.
             following = as_seen_from(assignment.following, own_interfaces())

@@ -9,8 +9,8 @@ import grpc
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import ClusterError, NodeLost
-from pi_cluster.cluster.wire import wire
 from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.cluster.wire.failures import carried_error, restored_errors
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.cluster.wire.pulse import Pulse
 from pi_cluster.protos import pi_cluster_pb2 as pb
@@ -82,7 +82,7 @@ class NextHop:
     def close(self) -> None:
         self._queue.put(None)
         try:
-            with wire.restored_errors(self._name, self._explain):
+            with restored_errors(self._name, self._explain):
                 self._call.result(timeout=settings.CALL_TIMEOUT_S)
         except grpc.FutureTimeoutError:
             raise NodeLost(f"{self._name} does not end its session", [self._node_id]) from None
@@ -102,7 +102,7 @@ class NextHop:
 
     def _ended(self, call: grpc.Call) -> None:
         if call.code() not in (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED):
-            self._on_failure(wire.carried_error(call, self._name, self._node_id))
+            self._on_failure(carried_error(call, self._name, self._node_id))
 
 
 class ResultSink:

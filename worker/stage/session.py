@@ -25,7 +25,7 @@ from pi_cluster.cluster.errors import (
     SessionYielded,
 )
 from pi_cluster.cluster.silence import Silence
-from pi_cluster.cluster.wire import wire
+from pi_cluster.cluster.wire.arrays import pack, unpack_floats
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.arithmetic import Array
 from pi_cluster.transformer.sampling import top_candidates
@@ -37,7 +37,7 @@ from pi_cluster.worker.stage.superseded import Batch, Superseded
 _Item = tuple[int, pb.StepMessage]
 
 
-class Session:
+class StageSession:
     """Receives on a thread of its own, computes on the caller's, so that the two overlap."""
 
     def __init__(
@@ -205,7 +205,7 @@ class Session:
         if kind == "ids" and self._stage.is_first:
             return Batch(step.chunks, np.array(step.ids.id, np.int64))
         if kind == "hidden" and not self._stage.is_first:
-            return Batch(step.chunks, wire.unpack_floats(step.hidden, self._stage.config.dim))
+            return Batch(step.chunks, unpack_floats(step.hidden, self._stage.config.dim))
         raise NodeError(
             f"this stage takes {'token ids' if self._stage.is_first else 'hidden states'}, "
             f"not {kind or 'nothing'}"
@@ -253,7 +253,7 @@ class Session:
             rows = [row for row in rows if row.sequence in kept]
             outlet.send(pb.StepResult(step=step.step, rows=rows, timings=timings))
         else:
-            hidden = wire.pack(batch.rows)
+            hidden = pack(batch.rows)
             outlet.send(
                 pb.Step(step=step.step, chunks=batch.chunks, hidden=hidden, timings=timings)
             )
@@ -261,11 +261,11 @@ class Session:
 
 def _row_logits(logits: Array, chunk: pb.Chunk, position: int) -> pb.RowLogits:
     if chunk.candidates == 0:
-        return pb.RowLogits(sequence=chunk.sequence, position=position, logits=wire.pack(logits))
+        return pb.RowLogits(sequence=chunk.sequence, position=position, logits=pack(logits))
     best = top_candidates(logits, chunk.candidates)
     return pb.RowLogits(
         sequence=chunk.sequence,
         position=position,
-        ids=wire.pack(best.ids),
-        logits=wire.pack(best.logits),
+        ids=pack(best.ids),
+        logits=pack(best.logits),
     )

@@ -23,7 +23,8 @@ from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.cluster.trust.private_files import make_private_folder, read_private
 from pi_cluster.cluster.trust.roles import ENROLMENT_RULES
 from pi_cluster.cluster.trust.tokens import NONCE_BYTES, Token, introduction_proof
-from pi_cluster.cluster.wire import wire
+from pi_cluster.cluster.wire.failures import refuse
+from pi_cluster.cluster.wire.options import SERVER_OPTIONS
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 from pi_cluster.worker.trust.guard import Guard
@@ -45,7 +46,7 @@ _THREADS = 64  # beyond these, made when needed, for whoever is about to be sent
 _LAST_ANSWER_S = 2.0
 _MAX_MESSAGE_BYTES = 4 << 20
 _OPTIONS = [
-    *wire.SERVER_OPTIONS,
+    *SERVER_OPTIONS,
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_concurrent_streams", 8),
     # Everybody on the network may connect, and an admission takes a second: none stays for long.
@@ -97,7 +98,7 @@ class Enrolment(rpc.EnrolmentServicer):
 
     def Introduce(self, request: pb.Challenge, context: grpc.ServicerContext) -> pb.Introduction:
         if len(request.nonce) != NONCE_BYTES:
-            wire.refuse(context, NodeError(f"a nonce has {NONCE_BYTES} bytes"))
+            refuse(context, NodeError(f"a nonce has {NONCE_BYTES} bytes"))
         introduction = pb.Introduction(
             node_id=self.identity.id,
             name=self._name,
@@ -115,7 +116,7 @@ class Enrolment(rpc.EnrolmentServicer):
                     self._admit(Certification.from_wire(request))
         except ClusterError as error:
             log.warning("refused to be admitted by %s: %s", context.peer(), error)
-            wire.refuse(context, error)
+            refuse(context, error)
         return pb.CertifyReply()
 
     def _admit(self, given: Certification) -> None:

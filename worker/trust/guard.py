@@ -23,7 +23,7 @@ from pi_cluster.cluster.errors import AccessError, ClusterError, NodeError, Pipe
 from pi_cluster.cluster.trust.certificates import Identity, Role, check_dates, utc_now
 from pi_cluster.cluster.trust.credentials import Credentials, LiveCredentials
 from pi_cluster.cluster.trust.roles import Rule
-from pi_cluster.cluster.wire import wire
+from pi_cluster.cluster.wire.failures import refuse
 from pi_cluster.cluster.wire.message_size import bytes_beside
 from pi_cluster.worker.trust.silent_calls import SilentCalls
 
@@ -239,13 +239,13 @@ class Guard(grpc.ServerInterceptor):
         log.warning("refused %s to %s: %s", method, self._described(context), error)
         denied = isinstance(error, AccessError)
         code = grpc.StatusCode.PERMISSION_DENIED if denied else grpc.StatusCode.FAILED_PRECONDITION
-        wire.refuse(context, error, code)
+        refuse(context, error, code)
 
     def _refuse_unknown(self, context: grpc.ServicerContext, method: str) -> Never:
         name = method[:100].encode("ascii", "replace").decode()
         log.warning("refused %r to %s: there is no such method", name, self._described(context))
         error = NodeError(f"this version of pi-cluster has no method {name}")
-        wire.refuse(context, error, grpc.StatusCode.UNIMPLEMENTED)
+        refuse(context, error, grpc.StatusCode.UNIMPLEMENTED)
 
     def _described(self, context: grpc.ServicerContext) -> str:
         who = context.peer()

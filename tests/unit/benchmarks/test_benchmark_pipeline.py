@@ -10,7 +10,7 @@ from benchmarks.kernels.versus import Pair
 from benchmarks.pipeline.comparisons import UserTimes, overhead_row, peer_row, users_row
 from benchmarks.pipeline.coordinator import _beside_computing
 from pi_cluster.coordinator.scheduling.scheduler import StepRecord
-from pi_cluster.coordinator.session import StageTime, StepResult
+from pi_cluster.coordinator.steps import StageTime, StepResult
 
 _SERVED = """
 from benchmarks.json_process import serve

@@ -17,14 +17,14 @@ from benchmarks.virtual.playback import CONFUSED, FIRST_NAME, PlayedSequence
 from benchmarks.virtual.stage import VirtualLoader
 from benchmarks.virtual.texts import Text, pieces, repeating, unguessable
 from pi_cluster.cluster.layer_range import LayerRange
-from pi_cluster.cluster.wire import wire
-from pi_cluster.coordinator.session import StageAddress
+from pi_cluster.cluster.wire.options import WIRE_VERSION
+from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.layer import Span
 from pi_cluster.transformer.stage import Chunk
-from pi_cluster.worker.identity import Identity
+from pi_cluster.worker.identity import NodeFile
 from pi_cluster.worker.machine.examination import Examiner
-from pi_cluster.worker.machine.offer import Memory
+from pi_cluster.worker.machine.offer import UsableMemory
 from pi_cluster.worker.machine.speed import ProfileKeeper
 from pi_cluster.worker.service import WorkerService
 from pi_cluster.worker.shards.vault import ShardVault
@@ -106,11 +106,11 @@ def virtual_pipeline(job, folder):
         stages = []
         for layers in (LayerRange(0, 16), LayerRange(16, 32)):
             name = str(layers)
-            about = pb.NodeDescription(node_id=name, name=name, wire_version=wire.WIRE_VERSION)
+            about = pb.NodeDescription(node_id=name, name=name, wire_version=WIRE_VERSION)
             host = StageHost(vault, VirtualLoader(FAST, job.scripts), PLAIN)
-            profile = ProfileKeeper(folder, Identity(name), engine(EVERY_VARIANT[0]))
+            profile = ProfileKeeper(folder, NodeFile(name), engine(EVERY_VARIANT[0]))
             examiner = Examiner(name, folder)
-            service = WorkerService(about, vault, host, profile, examiner, PLAIN, Memory())
+            service = WorkerService(about, vault, host, profile, examiner, PLAIN, UsableMemory())
             address = stack.enter_context(serving(service))
             stages.append(StageAddress(name, name, address, layers))
         load_stages(stages, manifest_of(CONFIG))

@@ -10,10 +10,10 @@ import pytest
 from pi_cluster.cluster.errors import AccessError, ClusterError, NodeLost
 from pi_cluster.cluster.trust.authority import ClusterAuthority
 from pi_cluster.cluster.trust.certificates import Role
-from pi_cluster.cluster.wire import wire
 from pi_cluster.cluster.wire.addresses import as_seen_from
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import PlainDialer, SecureDialer
+from pi_cluster.cluster.wire.options import SERVER_OPTIONS
 from pi_cluster.cluster.wire.peer import MOST_ADDRESSES, Peer, told_peer
 from pi_cluster.cluster.wire.probing import accepting
 from pi_cluster.coordinator.pipeline.nodes import ask_all
@@ -99,7 +99,7 @@ def test_a_dialer_remembers_which_address_answered_and_looks_again_when_it_does_
 def certified(authority, folder):
     """A worker with a node's certificate; its id and address."""
     node_id = certify_node(authority, folder)
-    server = grpc.server(ThreadPoolExecutor(2), options=wire.SERVER_OPTIONS)
+    server = grpc.server(ThreadPoolExecutor(2), options=SERVER_OPTIONS)
     rpc.add_WorkerServicer_to_server(Named(node_id), server)
     shown = server_credentials(live(folder / "credentials", Role.NODE))
     address = f"127.0.0.1:{server.add_secure_port('127.0.0.1:0', shown)}"

@@ -15,7 +15,9 @@ from hypothesis.extra import numpy as arrays
 from pi_cluster.cluster import errors
 from pi_cluster.cluster.errors import ClusterError, NodeError, NodeLost, VersionError
 from pi_cluster.cluster.shown import shown_line
-from pi_cluster.cluster.wire import wire
+from pi_cluster.cluster.wire.arrays import pack, unpack_floats, unpack_ids
+from pi_cluster.cluster.wire.failures import refuse, restored_errors
+from pi_cluster.cluster.wire.options import SERVER_OPTIONS, WIRE_VERSION, check_wire_version
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
@@ -35,7 +37,7 @@ def every_kind(kind: type[ClusterError] = ClusterError) -> list[type[ClusterErro
     )
 )
 def test_floats_survive_the_wire_to_the_bit(rows):
-    found = wire.unpack_floats(wire.pack(rows), rows.shape[1])
+    found = unpack_floats(pack(rows), rows.shape[1])
     assert found.dtype == np.float32
     assert np.array_equal(found.view(np.uint32), rows.view(np.uint32))
 
@@ -43,7 +45,7 @@ def test_floats_survive_the_wire_to_the_bit(rows):
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(ids=arrays.arrays(np.int32, st.integers(0, 20)))
 def test_token_ids_survive_the_wire(ids):
-    found = wire.unpack_ids(wire.pack(ids))
+    found = unpack_ids(pack(ids))
     assert found.dtype == np.int32
     assert np.array_equal(found, ids)
 
@@ -51,32 +53,32 @@ def test_token_ids_survive_the_wire(ids):
 def test_numbers_travel_little_endian_row_after_row():
     rows = np.array([[1, 2], [3, 4]], np.float32)
     expected = b"\0\0\x80?\0\0\0@\0\0@@\0\0\x80@"
-    assert wire.pack(rows) == expected
-    assert wire.pack(rows.astype(">f4")) == expected
-    assert wire.pack(np.asfortranarray(rows)) == expected
-    assert wire.pack(np.array([1, -1], np.int32)) == b"\1\0\0\0\xff\xff\xff\xff"
+    assert pack(rows) == expected
+    assert pack(rows.astype(">f4")) == expected
+    assert pack(np.asfortranarray(rows)) == expected
+    assert pack(np.array([1, -1], np.int32)) == b"\1\0\0\0\xff\xff\xff\xff"
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 11, 13, 16])
 def test_bytes_that_are_no_whole_rows_are_refused(size):
     with pytest.raises(NodeError, match=f"{size} bytes are no whole rows of 3 numbers"):
-        wire.unpack_floats(bytes(size), 3)
+        unpack_floats(bytes(size), 3)
 
 
 @pytest.mark.parametrize("columns", [0, -1])
 def test_rows_of_no_columns_are_refused(columns):
     with pytest.raises(NodeError, match="no whole rows"):
-        wire.unpack_floats(bytes(8), columns)
+        unpack_floats(bytes(8), columns)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 def test_bytes_that_are_no_whole_ids_are_refused(size):
     with pytest.raises(NodeError, match=f"{size} bytes are no whole token ids"):
-        wire.unpack_ids(bytes(size))
+        unpack_ids(bytes(size))
 
 
 def test_our_own_version_is_accepted():
-    wire.check_wire_version(wire.WIRE_VERSION, "pi2")
+    check_wire_version(WIRE_VERSION, "pi2")
 
 
 @pytest.mark.parametrize(
@@ -84,12 +86,12 @@ def test_our_own_version_is_accepted():
 )
 def test_another_version_is_refused_and_the_older_side_told_to_update(difference, older, newer):
     with pytest.raises(VersionError) as refusal:
-        wire.check_wire_version(wire.WIRE_VERSION + difference, "pi2")
+        check_wire_version(WIRE_VERSION + difference, "pi2")
     text = str(refusal.value)
     assert text.endswith(f"update pi-cluster on {older}")
     assert f"on {newer}" not in text
-    assert f"pi2 speaks version {wire.WIRE_VERSION + difference} of the wire protocol" in text
-    assert f"this machine {wire.WIRE_VERSION}:" in text
+    assert f"pi2 speaks version {WIRE_VERSION + difference} of the wire protocol" in text
+    assert f"this machine {WIRE_VERSION}:" in text
 
 
 class Refusing(rpc.WorkerServicer):
@@ -108,7 +110,7 @@ class Refusing(rpc.WorkerServicer):
 
 @contextmanager
 def served(end: Callable[[grpc.ServicerContext], None]) -> Iterator[rpc.WorkerStub]:
-    server = grpc.server(ThreadPoolExecutor(2), options=wire.SERVER_OPTIONS)
+    server = grpc.server(ThreadPoolExecutor(2), options=SERVER_OPTIONS)
     rpc.add_WorkerServicer_to_server(Refusing(end), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -120,12 +122,12 @@ def served(end: Callable[[grpc.ServicerContext], None]) -> Iterator[rpc.WorkerSt
 
 
 def describe(stub: rpc.WorkerStub) -> None:
-    with wire.restored_errors("pi2"):
+    with restored_errors("pi2"):
         stub.Describe(pb.DescribeRequest(), timeout=10)
 
 
 def collect(stub: rpc.WorkerStub) -> None:
-    with wire.restored_errors("pi2"):
+    with restored_errors("pi2"):
         results = stub.CollectResults(pb.CollectResultsRequest(), timeout=10)
         assert next(results).ready
         next(results)
@@ -140,7 +142,7 @@ def test_every_error_arrives_with_its_class_and_its_text(call):
 
     def end(context):
         kind = next(pending)
-        wire.refuse(context, kind(f"{kind.__name__}: wähle\nzwei ☺ 100%"))
+        refuse(context, kind(f"{kind.__name__}: wähle\nzwei ☺ 100%"))
 
     with served(end) as stub:
         for kind in kinds:
@@ -154,7 +156,7 @@ def test_every_error_arrives_with_its_class_and_its_text(call):
 @pytest.mark.parametrize("letter", ["x", "é", "☺", "\n", "🦊"])
 def test_a_reason_too_long_for_a_header_arrives_shortened(letter):
     def end(context):
-        wire.refuse(context, errors.PlanError("too large: " + 100_000 * letter))
+        refuse(context, errors.PlanError("too large: " + 100_000 * letter))
 
     with served(end) as stub, pytest.raises(errors.PlanError, match="too large: ") as arrived:
         describe(stub)
@@ -164,7 +166,7 @@ def test_a_reason_too_long_for_a_header_arrives_shortened(letter):
 
 def test_a_reason_with_a_file_name_that_is_no_unicode_arrives():
     def end(context):
-        wire.refuse(context, errors.StoreError("cannot read /data/\udcff.safetensors"))
+        refuse(context, errors.StoreError("cannot read /data/\udcff.safetensors"))
 
     with served(end) as stub, pytest.raises(errors.StoreError) as arrived:
         describe(stub)
@@ -204,7 +206,7 @@ def test_a_lost_node_arrives_with_the_ids_that_can_be_some(sent, named):
 
 def test_a_lost_node_is_carried_with_its_ids():
     def end(context):
-        wire.refuse(context, NodeLost("gone", ["a1", "b2"]))
+        refuse(context, NodeLost("gone", ["a1", "b2"]))
 
     with served(end) as stub, pytest.raises(NodeLost, match="gone") as arrived:
         describe(stub)
@@ -227,7 +229,7 @@ def test_a_method_that_the_peer_lacks_is_an_error_of_that_node():
     with (
         served(end) as stub,
         pytest.raises(NodeError, match=r"pi2: .*UNIMPLEMENTED") as arrived,
-        wire.restored_errors("pi2"),
+        restored_errors("pi2"),
     ):
         stub.FindShards(pb.FindShardsRequest(), timeout=10)
     assert not isinstance(arrived.value, NodeLost)
@@ -248,7 +250,7 @@ def test_what_explains_an_unreachable_peer_takes_the_place_of_grpcs_words():
     why = errors.AccessError("its certificate expired")
 
     def refused_by_nobody(explain):
-        with PLAIN.connect(Peer("127.0.0.1:1")) as channel, wire.restored_errors("pi2", explain):
+        with PLAIN.connect(Peer("127.0.0.1:1")) as channel, restored_errors("pi2", explain):
             rpc.WorkerStub(channel).Describe(pb.DescribeRequest(), timeout=10)
 
     with pytest.raises(errors.AccessError) as explained:
@@ -263,9 +265,9 @@ def test_an_error_that_a_peer_gave_itself_is_not_explained_away():
         raise AssertionError("nobody asked")
 
     with (
-        served(lambda context: wire.refuse(context, errors.StaleEpoch("old"))) as stub,
+        served(lambda context: refuse(context, errors.StaleEpoch("old"))) as stub,
         pytest.raises(errors.StaleEpoch, match="old"),
-        wire.restored_errors("pi2", explain),
+        restored_errors("pi2", explain),
     ):
         stub.Describe(pb.DescribeRequest(), timeout=10)
 
@@ -276,7 +278,7 @@ def test_a_peer_that_accepts_and_stays_silent_is_a_lost_node():
         with (
             PLAIN.connect(Peer(address)) as channel,
             pytest.raises(NodeLost, match="pi2 does not answer"),
-            wire.restored_errors("pi2"),
+            restored_errors("pi2"),
         ):
             rpc.WorkerStub(channel).Describe(pb.DescribeRequest(), timeout=0.3)
 
@@ -288,7 +290,7 @@ def test_a_step_of_the_largest_size_is_not_refused_by_either_side():
         def CollectResults(self, request, context):  # noqa: N802
             yield pb.StepResult(rows=[pb.RowLogits(logits=bytes(size))])
 
-    server = grpc.server(ThreadPoolExecutor(1), options=wire.SERVER_OPTIONS)
+    server = grpc.server(ThreadPoolExecutor(1), options=SERVER_OPTIONS)
     rpc.add_WorkerServicer_to_server(Echo(lambda context: None), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

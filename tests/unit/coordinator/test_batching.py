@@ -7,7 +7,7 @@ from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.scheduling.batching import Running, next_picks
 from pi_cluster.coordinator.scheduling.pace import Pace
 from pi_cluster.coordinator.scheduling.sequence import SequenceState
-from pi_cluster.coordinator.session import StageTime, StepResult
+from pi_cluster.coordinator.steps import StageTime, StepResult
 from pi_cluster.transformer.sampling import SamplingSettings
 
 

@@ -5,7 +5,8 @@ import pytest
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.coordinator import measurement as measurement_module
 from pi_cluster.coordinator.measurement import Measurement, Timings
-from pi_cluster.coordinator.session import StageAddress, StageTime, StepResult
+from pi_cluster.coordinator.stage_address import StageAddress
+from pi_cluster.coordinator.steps import StageTime, StepResult
 
 STAGES = [
     StageAddress("a", "pi1", "127.0.0.1:1", LayerRange(0, 3)),

@@ -3,7 +3,7 @@
 import pytest
 
 from pi_cluster.coordinator.scheduling.pace import Pace
-from pi_cluster.coordinator.session import StageTime, StepResult
+from pi_cluster.coordinator.steps import StageTime, StepResult
 
 
 def pace_of(step_s, sizes, *, stages=4, links_s=0.0):

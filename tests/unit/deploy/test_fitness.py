@@ -6,7 +6,7 @@ import pytest
 
 from pi_cluster.cluster.errors import HostError
 from pi_cluster.coordinator.records.known_hosts import Host, HostRole
-from pi_cluster.deploy.hosts.fitness import Facts, check_disk, check_fitness
+from pi_cluster.deploy.hosts.fitness import HostFacts, check_disk, check_fitness
 from pi_cluster.deploy.hosts.systemd_unit import WorkerCommand, worker_unit
 from pi_cluster.deploy.wheels.wheelhouse import Target, Wheel, Wheelhouse
 
@@ -41,7 +41,7 @@ def listening(cluster, address):
 
 
 def facts(**changes):
-    return Facts("pi1", copy.deepcopy(PI) | changes)
+    return HostFacts("pi1", copy.deepcopy(PI) | changes)
 
 
 def house(tmp_path):

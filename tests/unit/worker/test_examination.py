@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pi_cluster.worker.machine import board, clock, memory, operating_system, ports
+from pi_cluster.worker.machine import board, clock, memory_pressure, operating_system, ports
 from pi_cluster.worker.machine.system_files import ROOT, read_counters, read_number, read_text
 from tests.support.machines import container, pc, pi_4, pi_5, write_files
 
@@ -19,9 +19,9 @@ def test_a_pi_5_is_known_by_its_board_and_tells_all(tmp_path):
     assert board.temperature_c(root) == 48.85
     assert board.throttled(root) == 0
     assert operating_system.system(root) == "Debian GNU/Linux 12 (bookworm)"
-    assert memory.swap(root) == memory.Swap(204784 << 10, 0)
-    assert memory.limit_bytes(root) == 6 << 30
-    assert memory.out_of_memory_kills(root) == 0
+    assert memory_pressure.swap(root) == memory_pressure.Swap(204784 << 10, 0)
+    assert memory_pressure.limit_bytes(root) == 6 << 30
+    assert memory_pressure.out_of_memory_kills(root) == 0
     assert clock.is_synchronised(root) is True
     assert clock.uptime_s(root) == 93600.25
 
@@ -32,9 +32,9 @@ def test_a_pi_4_in_trouble_tells_of_it(tmp_path):
     assert board.temperature_c(root) == 82.277
     assert board.throttled(root) == 0x50005
     assert operating_system.system(root) == "Debian GNU/Linux 11 (bullseye)"
-    assert memory.swap(root) == memory.Swap(102396 << 10, 100000 << 10)
-    assert memory.limit_bytes(root) == 1 << 30  # version 1 of control groups
-    assert memory.out_of_memory_kills(root) == 3
+    assert memory_pressure.swap(root) == memory_pressure.Swap(102396 << 10, 100000 << 10)
+    assert memory_pressure.limit_bytes(root) == 1 << 30  # version 1 of control groups
+    assert memory_pressure.out_of_memory_kills(root) == 3
     assert clock.is_synchronised(root) is False
 
 
@@ -51,8 +51,8 @@ def test_what_a_container_hides_is_left_out(tmp_path, make):
     root = make(tmp_path)
     assert (board.model(root), board.temperature_c(root), board.throttled(root)) == ("", 0.0, None)
     assert operating_system.system(root) == ""
-    assert memory.swap(root) == memory.Swap(0, 0)
-    assert memory.limit_bytes(root) == memory.out_of_memory_kills(root) == 0
+    assert memory_pressure.swap(root) == memory_pressure.Swap(0, 0)
+    assert memory_pressure.limit_bytes(root) == memory_pressure.out_of_memory_kills(root) == 0
     assert clock.is_synchronised(root) is None
     assert clock.uptime_s(root) == 0.0
     assert ports_of(root) == {}
@@ -86,13 +86,13 @@ def test_a_broken_thermal_sensor_is_passed_over(tmp_path, text):
 def test_the_least_limit_on_the_way_up_counts(tmp_path, limits, least):
     files = {f"sys/fs/cgroup/{group}/memory.max": text for group, text in limits.items()}
     write_files(tmp_path, files | {"proc/self/cgroup": "0::/a/b\n"})
-    assert memory.limit_bytes(tmp_path) == least
+    assert memory_pressure.limit_bytes(tmp_path) == least
 
 
 def test_a_group_outside_the_visible_tree_does_not_lead_out_of_the_folder(tmp_path):
     write_files(tmp_path, {"memory.max": "7", "proc/self/cgroup": "0::/../../../..\n"})
-    assert memory.limit_bytes(tmp_path / "root") == 0
-    assert memory.limit_bytes(tmp_path) == 0
+    assert memory_pressure.limit_bytes(tmp_path / "root") == 0
+    assert memory_pressure.limit_bytes(tmp_path) == 0
 
 
 def test_ports_of_a_pi_5(tmp_path):

@@ -6,9 +6,9 @@ import pytest
 
 from pi_cluster.cluster.errors import StateError
 from pi_cluster.cluster.speed import NodeProfile, Speed
-from pi_cluster.worker.identity import Identity, MeasuredWith, load_identity, save_identity
+from pi_cluster.worker.identity import MeasuredWith, NodeFile, load_identity, save_identity
 
-MEASURED = Identity("a1", NodeProfile(Speed(1e9, 2e9), Speed(3e9, 4e9)), MeasuredWith("neon", 4))
+MEASURED = NodeFile("a1", NodeProfile(Speed(1e9, 2e9), Speed(3e9, 4e9)), MeasuredWith("neon", 4))
 
 
 def test_an_id_is_made_once_and_a_profile_survives(tmp_path):

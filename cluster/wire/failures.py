@@ -1,4 +1,4 @@
-"""How bytes, versions and failures cross the network: gRPC options, arrays, errors."""
+"""How failures cross the network, and what strangers' texts become on the way."""
 
 import contextlib
 import re
@@ -6,15 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
 import grpc
-import numpy as np
 from google.protobuf.message import Message
-from numpy.typing import NDArray
 
-from pi_cluster.cluster import errors, settings
-from pi_cluster.cluster.errors import ClusterError, NodeError, NodeLost, VersionError
+from pi_cluster.cluster import errors
+from pi_cluster.cluster.errors import ClusterError, NodeError, NodeLost
 from pi_cluster.cluster.shown import shown_line
-
-WIRE_VERSION = 1
 
 _ERROR_KEY = "pi-cluster-error"
 _NODES_KEY = "pi-cluster-nodes"
@@ -28,66 +24,6 @@ _CARRIED = {
     for name, kind in vars(errors).items()
     if isinstance(kind, type) and issubclass(kind, ClusterError)
 }
-
-_KEEPALIVE = [
-    ("grpc.keepalive_time_ms", settings.KEEPALIVE_TIME_MS),
-    ("grpc.keepalive_timeout_ms", settings.KEEPALIVE_TIMEOUT_MS),
-    ("grpc.http2.ping_timeout_ms", settings.PING_TIMEOUT_MS),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
-]
-_MAX_SENT = ("grpc.max_send_message_length", settings.MAX_MESSAGE_BYTES)
-CLIENT_OPTIONS = [
-    *_KEEPALIVE,
-    _MAX_SENT,
-    ("grpc.max_receive_message_length", settings.MAX_MESSAGE_BYTES),
-    ("grpc.enable_http_proxy", 0),
-]
-SERVER_OPTIONS = [
-    *_KEEPALIVE,
-    _MAX_SENT,
-    # A server drops peers that ping more often than this; its default is 300 s.
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", settings.KEEPALIVE_TIME_MS // 2),
-    # On a busy machine pings arrive late and together; a session must not end over that.
-    ("grpc.http2.max_ping_strikes", 0),
-    ("grpc.max_receive_message_length", settings.MAX_REQUEST_BYTES),
-    ("grpc.max_concurrent_streams", settings.MAX_STREAMS),
-    ("grpc.server_handshake_timeout_ms", settings.HANDSHAKE_TIMEOUT_MS),
-    ("grpc.max_connection_idle_ms", settings.IDLE_TIMEOUT_MS),
-    ("grpc.max_allowed_incoming_connections", settings.MAX_CONNECTIONS),
-    # By default a second server could listen on the same port and take half of the calls.
-    ("grpc.so_reuseport", 0),
-]
-
-
-def pack(array: NDArray[np.generic]) -> bytes:
-    """The array's elements, little-endian, row after row."""
-    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-
-
-def unpack_floats(data: bytes, columns: int) -> NDArray[np.float32]:
-    """Rows of ``columns`` float32 each. Raises ``NodeError`` when the bytes are no whole rows."""
-    if columns < 1 or len(data) % (4 * columns):
-        raise NodeError(f"{len(data)} bytes are no whole rows of {columns} numbers")
-    return np.frombuffer(data, "<f4").astype(np.float32, copy=False).reshape(-1, columns)
-
-
-def unpack_ids(data: bytes) -> NDArray[np.int32]:
-    """Token ids. Raises ``NodeError`` when the bytes are no whole numbers."""
-    if len(data) % 4:
-        raise NodeError(f"{len(data)} bytes are no whole token ids")
-    return np.frombuffer(data, "<i4").astype(np.int32, copy=False)
-
-
-def check_wire_version(version: int, peer: str) -> None:
-    """Raise ``VersionError``, naming the older side, unless ``peer`` speaks our version."""
-    if version == WIRE_VERSION:
-        return
-    older = "this machine" if version > WIRE_VERSION else peer
-    raise VersionError(
-        f"{peer} speaks version {version} of the wire protocol, this machine {WIRE_VERSION}: "
-        f"update pi-cluster on {older}"
-    )
 
 
 def refuse(

@@ -1,0 +1,89 @@
+"""Steps as they go into a pipeline, and as they come back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pi_cluster.cluster.errors import NodeError
+from pi_cluster.cluster.wire.arrays import unpack_floats, unpack_ids
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.transformer.sampling import Candidates, top_candidates
+
+
+@dataclass(frozen=True, slots=True)
+class StepChunk:
+    """Consecutive positions of one sequence on their way into the pipeline.
+
+    ``start`` may lie below what was sent before: the stages then forget the rest. ``logit_rows`` of
+    the last rows come back with their ``candidates`` best logits (0: all of them). With
+    ``prefix_of`` a new sequence begins with the first ``start`` positions of that one.
+    """
+
+    sequence: int
+    start: int
+    ids: Sequence[int]
+    logit_rows: int = 0
+    candidates: int = 0
+    prefix_of: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RowLogits:
+    """The best candidates after one position of a sequence."""
+
+    sequence: int
+    position: int
+    candidates: Candidates
+
+
+@dataclass(frozen=True, slots=True)
+class StageTime:
+    """What one stage did for one step, in seconds."""
+
+    compute_s: float
+    idle_s: float
+    """The stage waited for the step."""
+    queued_s: float
+    """The step waited for the stage."""
+    began_s: float = 0.0
+    """By the stage's own clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """A step that has passed all stages."""
+
+    step: int
+    rows: tuple[RowLogits, ...]
+    stages: tuple[StageTime, ...]
+    faults: Mapping[int, NodeError] = field(default_factory=dict)
+    """Sequences with a row that is worth nothing, and why."""
+
+
+def chunk_on_wire(chunk: StepChunk) -> pb.Chunk:
+    """A chunk as stages are told of it; its ids go beside it."""
+    return pb.Chunk(
+        sequence=chunk.sequence,
+        start=chunk.start,
+        rows=len(chunk.ids),
+        logit_rows=chunk.logit_rows,
+        candidates=chunk.candidates,
+        prefix_of=chunk.prefix_of,
+    )
+
+
+def row_logits(row: pb.RowLogits, vocab_size: int) -> RowLogits:
+    """What the last stage returned of a row. Raises ``NodeError`` where it is worth nothing."""
+    logits = unpack_floats(row.logits, 1)[:, 0]
+    ids = unpack_ids(row.ids) if row.ids else np.arange(len(logits), dtype=np.int32)
+    if len(ids) != len(logits) or not len(ids) or ids.min() < 0 or ids.max() >= vocab_size:
+        raise NodeError("the last stage returned candidates that are no tokens of this model")
+    best = Candidates(ids, logits) if row.ids else top_candidates(logits, 0)
+    return RowLogits(row.sequence, row.position, best)
+
+
+def stage_time(timing: pb.StageTiming) -> StageTime:
+    """What a stage told of its work on a step."""
+    durations = (timing.compute_ns, timing.idle_ns, timing.queued_ns, timing.began_ns)
+    return StageTime(*(nanoseconds / 1e9 for nanoseconds in durations))
