@@ -1,11 +1,13 @@
 """What a user asked for, and the answer as it comes."""
 
 import queue
+import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pi_cluster.cluster import settings
+from pi_cluster.coordinator.listeners import Listeners
 from pi_cluster.coordinator.measurement import Measurement, Timings
 from pi_cluster.transformer.errors import SettingsError
 from pi_cluster.transformer.sampling import SamplingSettings
@@ -42,12 +44,18 @@ class GenerationOptions:
             )
 
 
+News = int | FinishReason | Exception
+"""What is told of a generation: the next id, its end, or what made it impossible."""
+
+
 class Generation:
     """An answer: iterate over it, once, to get token ids as they are sampled.
 
     An end-of-sequence id is not among them. Leaving the loop early ends the generation at once, and
     ``finish_reason`` is then ``INTERRUPTED`` unless the caller knows better. A failure of the
     pipeline is raised by the iteration.
+
+    Whoever cannot spare a thread for the loop listens instead, and takes the news when it suits.
     """
 
     def __init__(
@@ -61,11 +69,13 @@ class Generation:
         self.options = options
         self.measurement = measurement
         self.ids: list[int] = []
-        """What the iteration has given so far."""
+        """What has been taken so far: by the iteration, or with `take`."""
         self.finish_reason = FinishReason.INTERRUPTED
         self.queue_position: int | None = None
         """How many requests are to begin before this one; None once it has begun."""
-        self._news: queue.SimpleQueue[int | FinishReason | Exception] = queue.SimpleQueue()
+        self._lock = threading.Lock()  # between what was told and who is told it
+        self._told: list[News] = []
+        self._listeners = Listeners[News]()
         self._on_cancel = on_cancel
 
     @property
@@ -74,24 +84,43 @@ class Generation:
         return self.measurement.timings(len(self.prompt_ids), len(self.ids))
 
     def __iter__(self) -> Generator[int, None, None]:
+        news: queue.SimpleQueue[News] = queue.SimpleQueue()
+        self.listen(news.put)
         try:
-            while True:
-                match self._news.get():
-                    case FinishReason() as reason:
-                        self.finish_reason = reason
-                        return
-                    case Exception() as failure:
-                        raise failure
-                    case token:
-                        self.ids.append(token)
-                        yield token
+            while (token := self.take(news.get())) is not None:
+                yield token
         finally:
             self.cancel()
+
+    def listen(self, listener: Callable[[News], object]) -> None:
+        """Have all news told to ``listener``, those from before at once.
+
+        It is called on the scheduler's thread, which serves all requests, and follows the rules of
+        :class:`Listeners`; `cancel` is the one thing that it may ask of this generation.
+        """
+        with self._lock:
+            for news in self._told:
+                listener(news)
+            self._listeners.add(listener)
+
+    def take(self, news: News) -> int | None:
+        """Count an id as given, and return it; None at the end. Raises what made it impossible."""
+        match news:
+            case FinishReason():
+                self.finish_reason = news
+                return None
+            case Exception():
+                raise news
+            case token:
+                self.ids.append(token)
+                return token
 
     def cancel(self) -> None:
         """End it at once, from any thread; harmless when it has ended."""
         self._on_cancel(self)
 
-    def tell(self, news: int | FinishReason | Exception) -> None:
+    def tell(self, news: News) -> None:
         """For the scheduler: the next id, the end, or what made it impossible."""
-        self._news.put(news)
+        with self._lock:
+            self._told.append(news)
+            self._listeners.tell(news)

@@ -21,7 +21,8 @@ from pi_cluster.cluster.store.store import Store
 from pi_cluster.coordinator.generation import Generation, GenerationOptions
 from pi_cluster.coordinator.planning.footprint import choose_limits
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
-from pi_cluster.coordinator.scheduling.scheduler import Scheduler, StepRecord
+from pi_cluster.coordinator.scheduling.scheduler import Scheduler
+from pi_cluster.coordinator.scheduling.sent_steps import StepRecord
 from pi_cluster.coordinator.session import Session
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.sampling import SamplingSettings
@@ -75,9 +76,8 @@ class _Held:
         with ExitStack() as stack:
             session = Session(record.addresses, record.epoch, record.model.vocab_size, PLAIN)
             stack.enter_context(session)
-            scheduler = Scheduler(
-                session, record.model, record.cache_limits, on_step=self._steps.append
-            )
+            scheduler = Scheduler(session, record.model, record.cache_limits)
+            scheduler.on_step.add(self._steps.append)
             self._scheduler = stack.enter_context(scheduler)
             self._stack = stack.pop_all()
         return self

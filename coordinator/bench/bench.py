@@ -14,7 +14,8 @@ import numpy as np
 from pi_cluster.cluster.advice import command
 from pi_cluster.coordinator.generation import Generation, GenerationOptions
 from pi_cluster.coordinator.scheduling.residents import LEAST_SHARED, CacheLimits
-from pi_cluster.coordinator.scheduling.scheduler import Scheduler, StepRecord
+from pi_cluster.coordinator.scheduling.scheduler import Scheduler
+from pi_cluster.coordinator.scheduling.sent_steps import StepRecord
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.transformer.errors import PromptError, SettingsError
 from pi_cluster.transformer.sampling import SamplingSettings
@@ -167,8 +168,8 @@ def run_bench(
 ) -> Iterator[list[BenchRun]]:
     """Run one test after the other, each after an unmeasured run; ``on_run`` is told what begins.
 
-    ``steps`` is what the scheduler's ``on_step`` appends to. With a depth, the scheduler must reuse
-    prefixes; without, the texts are too different for that to matter.
+    ``steps`` is what a listener of the scheduler's ``on_step`` appends to. With a depth, the
+    scheduler must reuse prefixes; without, the texts are too different for that to matter.
     """
     draw = np.random.default_rng(_SEED)
     for test in planned_tests(options):

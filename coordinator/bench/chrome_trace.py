@@ -11,7 +11,7 @@ from typing import Any
 
 from pi_cluster.coordinator.bench.bench import BenchRun
 from pi_cluster.coordinator.bench.timeline import Span, align, lanes
-from pi_cluster.coordinator.scheduling.scheduler import StepRecord
+from pi_cluster.coordinator.scheduling.sent_steps import StepRecord
 from pi_cluster.coordinator.stage_address import StageAddress
 
 _COORDINATOR = 1  # Perfetto takes process 0 for the idle one

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pi_cluster.cluster.shown import shown_line
 from pi_cluster.coordinator.bench.bench import BenchRun
 from pi_cluster.coordinator.bench.timeline import AlignedStep, Span, align, lanes
-from pi_cluster.coordinator.scheduling.scheduler import StepRecord
+from pi_cluster.coordinator.scheduling.sent_steps import StepRecord
 from pi_cluster.coordinator.stage_address import StageAddress
 
 _MOST_STEPS = 120  # more would be too narrow to tell apart

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pi_cluster.coordinator.scheduling.scheduler import StepRecord
+from pi_cluster.coordinator.scheduling.sent_steps import StepRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,16 +14,19 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from pi_cluster.cluster.errors import ClusterError, NodeError, QueueFull
-from pi_cluster.coordinator.generation import FinishReason, Generation, GenerationOptions
+from pi_cluster.cluster.errors import ClusterError, NodeError
+from pi_cluster.coordinator.generation import FinishReason, Generation, GenerationOptions, News
+from pi_cluster.coordinator.listeners import Listeners
 from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.scheduling.batching import Pick, Running, next_picks
 from pi_cluster.coordinator.scheduling.pace import Pace
+from pi_cluster.coordinator.scheduling.requests import Requests
 from pi_cluster.coordinator.scheduling.residents import CacheLimits, Residents
+from pi_cluster.coordinator.scheduling.sent_steps import SentStep, SentSteps, StepRecord
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.session import Session
 from pi_cluster.coordinator.steps import RowLogits, StepChunk, StepResult
@@ -42,33 +45,6 @@ class SchedulerSettings:
     """Requests that may wait for room in the caches."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepRecord:
-    """A step that came back, for pictures of who worked when."""
-
-    sent_s: float
-    """By the coordinator's clock, ``time.perf_counter``."""
-    received_s: float
-    rows: int
-    guessed_rows: int
-    prompt_rows: int
-    result: StepResult
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """A step in flight."""
-
-    picks: list[Pick]
-    chunks: list[StepChunk]
-    at: float
-    is_alone: bool
-
-    @property
-    def rows(self) -> int:
-        return sum(len(chunk.ids) for chunk in self.chunks)
-
-
 class Scheduler:
     """Serves requests from any thread, from ``with`` to its end.
 
@@ -83,27 +59,23 @@ class Scheduler:
         model: ServedModel,
         limits: CacheLimits,
         settings: SchedulerSettings | None = None,
-        on_step: Callable[[StepRecord], None] | None = None,
     ) -> None:
-        """``on_step`` is told of each step that came back; what it raises, ``with`` ends with."""
         self._session = session
         self._model = model
         self._limits = limits
-        self._settings = settings or SchedulerSettings()
-        self._on_step = on_step
-        self._listener_failure: Exception | None = None
+        self.on_step = Listeners[StepRecord]()
+        """Are told of each step that came back. What one raises, ``with`` ends with."""
+        settings = settings or SchedulerSettings()
         self._pace = Pace(len(session.stages), limits.max_step_rows)
-        self._residents = Residents(limits, reuse=self._settings.reuse_prefixes)
+        self._residents = Residents(limits, reuse=settings.reuse_prefixes)
         self._running: list[Running] = []
-        self._sent: dict[int, _Sent] = {}
-        self._untold: list[tuple[Generation, int | FinishReason | Exception]] = []
+        self._sent = SentSteps()
+        self._untold: list[tuple[Generation, News]] = []
         self._is_resting = True
         self._has_served = False
-        self._lock = threading.Lock()  # of what other threads see: the four below
-        self._waiting: collections.deque[Generation] = collections.deque()
-        self._cancelled: set[Generation] = set()
-        self._failure: Exception | None = None
+        self._requests = Requests(settings.max_waiting)
         self._is_closing = False
+        self._why_closed: ClusterError = NodeError("the coordinator was closed")
         self._thread = threading.Thread(target=self._serve, name="scheduler", daemon=True)
 
     def __enter__(self) -> Self:
@@ -111,12 +83,16 @@ class Scheduler:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *failure: object) -> None:
-        with self._lock:
-            self._is_closing = True
+        self.close()
+        if kind is None and self.on_step.failure:
+            raise self.on_step.failure
+
+    def close(self, why: ClusterError | None = None) -> None:
+        """End what runs, which raises ``why``, and wait until it has ended."""
+        self._why_closed = why or self._why_closed
+        self._is_closing = True
         self._session.wake()
         self._thread.join()
-        if kind is None and self._listener_failure:
-            raise self._listener_failure
 
     @property
     def has_served(self) -> bool:
@@ -126,8 +102,7 @@ class Scheduler:
     @property
     def failure(self) -> Exception | None:
         """What ended the session; None while requests are served."""
-        with self._lock:
-            return self._failure
+        return self._requests.failure
 
     def submit(
         self,
@@ -144,15 +119,7 @@ class Scheduler:
         self._limits.check_room(self._most_positions(prompt_ids, options))
         measurement = measurement or Measurement(self._session.stages)
         generation = Generation(prompt_ids, options, measurement, self._cancel)
-        with self._lock:
-            if self._failure:
-                raise self._failure
-            if len(self._waiting) >= self._settings.max_waiting:
-                raise QueueFull(
-                    f"{len(self._waiting)} requests wait for the pipeline already: try again later"
-                )
-            generation.queue_position = len(self._waiting)
-            self._waiting.append(generation)
+        self._requests.add(generation)
         self._session.wake()
         return generation
 
@@ -161,8 +128,7 @@ class Scheduler:
         return self._model.longest(len(prompt_ids), options.max_tokens) - 1
 
     def _cancel(self, generation: Generation) -> None:
-        with self._lock:
-            self._cancelled.add(generation)
+        self._requests.cancel(generation)
         self._session.wake()
 
     def _serve(self) -> None:
@@ -175,7 +141,7 @@ class Scheduler:
                 self._rest_if_idle()
                 if (result := self._session.wait()) is not None:
                     self._take(result)
-            self._stop(NodeError("the coordinator was closed"))
+            self._stop(self._why_closed)
         except ClusterError as error:
             self._stop(error)
         except BaseException as error:
@@ -185,10 +151,8 @@ class Scheduler:
     def _stop(self, failure: Exception) -> None:
         """Tell everyone why nothing more comes, and leave nothing in flight."""
         self._tell()
-        with self._lock:
-            self._failure = failure
-            left = [*(running.generation for running in self._running), *self._waiting]
-            self._waiting.clear()
+        waiting = self._requests.end(failure)
+        left = [*(running.generation for running in self._running), *waiting]
         for running in self._running:
             self._session.supersede(running.state.number)
         self._running.clear()
@@ -196,27 +160,21 @@ class Scheduler:
             generation.tell(failure)
 
     def _drop_cancelled(self) -> None:
-        with self._lock:
-            cancelled, self._cancelled = self._cancelled, set()
-            for generation in cancelled:
-                with contextlib.suppress(ValueError):
-                    self._waiting.remove(generation)
-                    generation.tell(FinishReason.INTERRUPTED)
+        cancelled, waited = self._requests.take_cancelled()
+        for generation in waited:
+            generation.tell(FinishReason.INTERRUPTED)
         for running in [r for r in self._running if r.generation in cancelled]:
             self._finish(running, FinishReason.INTERRUPTED)
 
     def _admit(self) -> None:
         """Let requests in, in their order, as long as their caches have room."""
-        while self._waiting:
-            generation = self._waiting[0]
+        while generation := self._requests.first:
             options, prompt = generation.options, generation.prompt_ids
             most = self._most_positions(prompt, options)
             placement = self._residents.place(prompt, most, candidates_needed(options.sampling))
             if placement is None:
                 break
-            with self._lock:
-                self._waiting.popleft()
-            generation.queue_position = None
+            self._requests.let_in()
             for number in placement.evicted:
                 self._session.end_sequence(number)
             running = Running(generation, placement.state)
@@ -224,9 +182,7 @@ class Scheduler:
             if placement.state.prefix_of:
                 # At once: the sequence that it copies may move on or go.
                 self._send([running.first_pick(self._pace)])
-        with self._lock:
-            for position, generation in enumerate(self._waiting):
-                generation.queue_position = position
+        self._requests.count()
 
     def _send_steps(self) -> None:
         while picks := next_picks(self._running, self._pace, self._session.in_flight):
@@ -240,7 +196,7 @@ class Scheduler:
         is_alone = not self._session.in_flight
         now = time.perf_counter()
         step = self._session.submit(chunks)
-        self._sent[step] = _Sent(picks, chunks, now, is_alone)
+        self._sent.add(step, SentStep(picks, chunks, now, is_alone))
         self._is_resting = False
         for pick in picks:
             pick.running.sent(step, now)
@@ -270,16 +226,13 @@ class Scheduler:
         """Use what a step brought back."""
         self._has_served = True
         now = time.perf_counter()
-        # Steps that were superseded as a whole lie before this one and do not come back.
-        for step in [step for step in self._sent if step < result.step]:
-            del self._sent[step]
-        sent = self._sent.pop(result.step)
-        self._pace.add(sent.rows, result, now - sent.at)
-        self._report(sent, result, now)
+        sent = self._sent.take(result.step)
+        self._pace.add(sent.rows, result, now - sent.sent_s)
+        self.on_step.tell(sent.record(result, now))
         rows = collections.defaultdict(list)
         for row in result.rows:
             rows[row.sequence].append(row)
-        alone_s = now - sent.at if sent.is_alone and not self._session.in_flight else None
+        alone_s = now - sent.sent_s if sent.is_alone and not self._session.in_flight else None
         for pick, chunk in zip(sent.picks, sent.chunks, strict=True):
             running = pick.running
             if result.step not in running.state.in_flight:
@@ -345,13 +298,3 @@ class Scheduler:
         self._session.supersede(running.state.number)
         running.state.in_flight.clear()
         self._untold.append((running.generation, news))
-
-    def _report(self, sent: _Sent, result: StepResult, now: float) -> None:
-        if self._on_step is None or self._listener_failure:
-            return
-        guessed = sum(pick.guessed_rows for pick in sent.picks)
-        prompt = sum(pick.prompt_rows for pick in sent.picks)
-        try:
-            self._on_step(StepRecord(sent.at, now, sent.rows, guessed, prompt, result))
-        except Exception as error:
-            self._listener_failure = error  # of whoever made the scheduler, not of a request

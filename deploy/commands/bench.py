@@ -21,7 +21,8 @@ from pi_cluster.coordinator.bench.gantt import gantt
 from pi_cluster.coordinator.bench.rows import BenchRow, summarise
 from pi_cluster.coordinator.patience import Patience
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
-from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings, StepRecord
+from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
+from pi_cluster.coordinator.scheduling.sent_steps import StepRecord
 from pi_cluster.coordinator.session import Session
 from pi_cluster.deploy.calling import dialer_to_ask
 from pi_cluster.deploy.commands.options import cluster_option, draft_option, wait_option
@@ -131,8 +132,9 @@ def _measure(
     with (
         notes.status("bench") as line,
         Session(record.addresses, record.epoch, model.vocab_size, dialer, notice) as session,
-        Scheduler(session, model, record.cache_limits, shared, steps.append) as scheduler,
+        Scheduler(session, model, record.cache_limits, shared) as scheduler,
     ):
+        scheduler.on_step.add(steps.append)
         tests = list(run_bench(scheduler, steps, model, options, line.update))
     rows = [summarise(runs, record.addresses) for runs in tests]
     return rows, [run for runs in tests for run in runs]

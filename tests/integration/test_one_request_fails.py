@@ -104,8 +104,11 @@ def test_a_listener_that_raises_ends_no_request_and_is_heard_at_the_end(line):
     def listener(_step):
         raise Full
 
+    heard = []
     with pytest.raises(Full), line.served(on_step=listener) as scheduler:
+        scheduler.on_step.add(heard.append)
         got = [answer(scheduler, [1, 2]), answer(scheduler, [1, 3])]
+    assert len(heard) > 2, "another listener goes on to be told"
     assert got == [line.alone([1, n], GREEDY, 30) for n in (2, 3)]
 
 

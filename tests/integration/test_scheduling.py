@@ -156,6 +156,19 @@ def test_a_request_cancelled_while_it_waits_never_begins(line):
         running.close()
 
 
+def test_a_listener_may_cancel_what_waits_while_it_is_told_of_it(line):
+    limits = replace(LIMITS, max_sequences=1)
+    with line.served(limits=limits) as scheduler:
+        running = iter(scheduler.submit([1, 2], GenerationOptions(SEEDED, 5000)))
+        next(running)
+        waiting = scheduler.submit([1, 3], GenerationOptions(SEEDED, 5))
+        waiting.listen(lambda _: waiting.cancel())
+        waiting.cancel()
+        assert list(waiting) == []
+        running.close()
+        assert len(answer(scheduler, [1, 4], SEEDED, 5)) == 5
+
+
 def test_a_very_long_prompt_starves_no_one(line):
     """While it is prefilled, a short request gets all its tokens, and a text goes on."""
     steps = []

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from pi_cluster.coordinator.generation import Generation, GenerationOptions
 from pi_cluster.coordinator.scheduling.residents import CacheLimits
-from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings, StepRecord
+from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
+from pi_cluster.coordinator.scheduling.sent_steps import StepRecord
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.session import Session
 from pi_cluster.coordinator.stage_address import StageAddress
@@ -44,8 +45,10 @@ class Line:
         """A scheduler on a session of its own."""
         with (
             self.session() as session,
-            Scheduler(session, self.model, limits or self.limits, settings, on_step) as scheduler,
+            Scheduler(session, self.model, limits or self.limits, settings) as scheduler,
         ):
+            if on_step:
+                scheduler.on_step.add(on_step)
             yield scheduler
 
     def alone(self, prompt: Sequence[int], sampling: SamplingSettings, count: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.coordinator.bench.bench import BenchRun, BenchTest, Phase
-from pi_cluster.coordinator.scheduling.scheduler import StepRecord
+from pi_cluster.coordinator.scheduling.sent_steps import StepRecord
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.coordinator.steps import StageTime, StepResult
 

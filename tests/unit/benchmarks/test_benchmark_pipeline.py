@@ -9,7 +9,7 @@ from benchmarks.kernels.report import table
 from benchmarks.kernels.versus import Pair
 from benchmarks.pipeline.comparisons import UserTimes, overhead_row, peer_row, users_row
 from benchmarks.pipeline.coordinator import _beside_computing
-from pi_cluster.coordinator.scheduling.scheduler import StepRecord
+from pi_cluster.coordinator.scheduling.sent_steps import StepRecord
 from pi_cluster.coordinator.steps import StageTime, StepResult
 
 _SERVED = """
