@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pi_cluster.cluster.store.manifest import Manifest
-from pi_cluster.coordinator.answer import AnswerText
+from pi_cluster.coordinator.answer_text import AnswerText
 from pi_cluster.transformer.errors import ModelError, PromptError
 from pi_cluster.transformer.text.chat_template import ChatTemplate
 from pi_cluster.transformer.text.detokenizer import IncrementalDetokenizer

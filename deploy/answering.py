@@ -14,7 +14,7 @@ from pi_cluster.cluster.errors import (
     StateError,
 )
 from pi_cluster.cluster.wire.dialing import Dialer
-from pi_cluster.coordinator.answer import AnswerText
+from pi_cluster.coordinator.answer_text import AnswerText
 from pi_cluster.coordinator.generation import FinishReason, Generation, GenerationOptions
 from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.patience import DEFAULT_WAIT_S, Patience

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pi_cluster.coordinator.answer import AnswerText
+from pi_cluster.coordinator.answer_text import AnswerText
 from pi_cluster.transformer.errors import SettingsError
 
 
