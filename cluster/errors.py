@@ -13,6 +13,7 @@
     + ShardDamaged     a node's shard has lost its bytes   `up` sends it again
     + StaleEpoch       another `up` replaced the pipeline  `up`
   + SessionYielded     another took a resting pipeline     ask again, the session begins anew
+  + PipelineClosed     this program let go meanwhile       connect anew
   + AccessError        a certificate is not good enough  the message names the way in
   + HostError          a host cannot be set up by SSH    the message carries the cause
   + SystemFailure      the system refused (disk, file)  the message names it and what to do there
@@ -81,6 +82,10 @@ class StaleEpoch(NodeError):
 
 class SessionYielded(ClusterError):
     """Another coordinator took the pipeline while this one rested."""
+
+
+class PipelineClosed(ClusterError):
+    """A program closed its own client before the answer had ended."""
 
 
 class AccessError(ClusterError):

@@ -146,16 +146,14 @@ def _home() -> Path:
         ) from None
 
 
-def _keep_grpc_quiet() -> None:
+def keep_grpc_quiet() -> None:
     """gRPC logs to standard error what it then reports as errors; people see those in our words.
 
     A worker's log keeps them, limited and harmless (`worker/log_limit.py`): nothing else tells why
-    it refused a handshake. gRPC reads the variable while it is imported, so `cluster/__init__.py`
-    imports this module before anything else of ours can import gRPC.
+    it refused a handshake. gRPC reads the variable while it is imported, so `deploy/__init__.py`
+    calls this before anything else of the command can import gRPC. A program that uses us as a
+    library decides for itself: this changes its environment, and that of what it starts.
     """
     is_worker = Path(sys.argv[0]).parent.name == "worker"  # python -m pi_cluster.worker
     if not is_worker and sys.argv[1:2] not in (["--debug"], ["worker"], ["join"]):
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-
-
-_keep_grpc_quiet()

@@ -22,6 +22,17 @@ class StageTotal:
 
 
 @dataclass(frozen=True, slots=True)
+class StageFigures:
+    """What a stage did for one generation; ``prompt --json`` prints these names."""
+
+    node: str
+    layers: str
+    compute_s: float
+    wait_s: float
+    """It had nothing to do."""
+
+
+@dataclass(frozen=True, slots=True)
 class Timings:
     """The durations of one generation, in seconds, and the rates that follow from them."""
 
@@ -113,14 +124,14 @@ class Measurement:
             generated_tokens=generated_tokens,
         )
 
-    def stages_json(self) -> list[dict[str, object]]:
+    def stage_figures(self) -> tuple[StageFigures, ...]:
         """One entry a stage, prefill and decode together."""
-        return [
-            {
-                "node": stage.name,
-                "layers": str(stage.layers),
-                "compute_s": prefill.compute_s + decode.compute_s,
-                "wait_s": prefill.wait_s + decode.wait_s,
-            }
+        return tuple(
+            StageFigures(
+                node=stage.name,
+                layers=str(stage.layers),
+                compute_s=prefill.compute_s + decode.compute_s,
+                wait_s=prefill.wait_s + decode.wait_s,
+            )
             for stage, prefill, decode in zip(self.stages, self.prefill, self.decode, strict=True)
-        ]
+        )

@@ -1,8 +1,11 @@
-"""When a question that failed is asked again by itself, and when a person must know."""
+"""When a question that failed is asked again by itself, and when a person must know.
+
+It never waits by itself, but tells for how long to: a thread and an event loop wait differently.
+"""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from pi_cluster.cluster.errors import (
     ClusterError,
@@ -15,6 +18,7 @@ from pi_cluster.cluster.errors import (
 log = logging.getLogger(__name__)
 
 DEFAULT_WAIT_S = 30.0  # a short answer or two of somebody else's
+END_OR_WAIT_LONGER = ", end it there, or give a longer --wait"
 _PAUSE_S = 0.25  # a worker holds who waits for two seconds, unless too many wait already
 
 _TIMES = {
@@ -25,12 +29,12 @@ _TIMES = {
 
 
 class Patience:
-    """For one question: waits its turn, up to ``wait_s`` seconds, and bears a lost session."""
+    """For one question: its turn is awaited up to ``wait_s`` seconds, and a lost session borne."""
 
     def __init__(
         self,
         wait_s: float,
-        or_else: str = ", end it there, or give a longer --wait",
+        or_else: str = END_OR_WAIT_LONGER,
         on_notice: Callable[[str], None] | None = None,
     ) -> None:
         """``on_notice`` is told, in sentences, what is waited for."""
@@ -40,20 +44,23 @@ class Patience:
         self._deadline: float | None = None
         self._left = dict(_TIMES)
 
-    def after(self, error: ClusterError) -> None:
-        """Return when the question may be asked again; else raise ``error``, or what to do."""
+    def after(self, error: ClusterError) -> float:
+        """Seconds until the question may be asked again; else raises ``error``, or what to do."""
         if isinstance(error, PipelineBusy):
-            self._wait_after(error)
-            return
+            return self._pause_after(error)
         kind = next((kind for kind in _TIMES if isinstance(error, kind)), None)
         if kind is None or not self._left[kind]:
             raise error
         self._left[kind] -= 1
         if kind is NodeLost:
             self._tell(f"asking again, as the session was lost: {error}")
+        return 0.0
 
-    def until_settled(self, is_changing: Callable[[], bool]) -> None:
-        """Wait, as long as for one's turn, while the pipeline is brought up anew."""
+    def until_settled(self, is_changing: Callable[[], bool]) -> Iterator[float]:
+        """Seconds to wait, again and again, while the pipeline is brought up anew.
+
+        All of them together are as long as one's turn is awaited.
+        """
         if not self._wait_s or not is_changing():
             return
         self._tell(
@@ -61,9 +68,9 @@ class Patience:
         )
         deadline = time.monotonic() + self._wait_s
         while is_changing() and time.monotonic() < deadline:
-            time.sleep(_PAUSE_S)
+            yield _PAUSE_S
 
-    def _wait_after(self, busy: PipelineBusy) -> None:
+    def _pause_after(self, busy: PipelineBusy) -> float:
         now = time.monotonic()
         if self._deadline is None:
             self._deadline = now + self._wait_s
@@ -72,4 +79,4 @@ class Patience:
         if now >= self._deadline:
             waited = f", also after {self._wait_s:g} s" if self._wait_s else ""
             raise PipelineBusy(f"{busy}{waited}: wait for it to finish{self._or_else}") from None
-        time.sleep(min(_PAUSE_S, self._deadline - now))
+        return min(_PAUSE_S, self._deadline - now)

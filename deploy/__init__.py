@@ -4,3 +4,7 @@
 store onto nodes, `transfer.py` hands out its shards, `local_workers.py` starts and stops workers
 here, `record.py` remembers.
 """
+
+from pi_cluster.cluster.settings import keep_grpc_quiet
+
+keep_grpc_quiet()  # before any import of the command brings gRPC in, which reads it only then

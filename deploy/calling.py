@@ -4,6 +4,8 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.trust.authority import is_initialised
 from pi_cluster.cluster.trust.certificates import Role
 from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.coordinator.client import PipelineClient
+from pi_cluster.coordinator.patience import END_OR_WAIT_LONGER
 from pi_cluster.coordinator.pipeline import renewal
 from pi_cluster.coordinator.records import access
 from pi_cluster.coordinator.records.access import still_insecure
@@ -23,6 +25,12 @@ def dialer_to_ask(cluster: str, record: PipelineRecord) -> Dialer:
     return renewal.dialer_to_ask(cluster, record, output.warn_of)
 
 
+def client_to_ask(cluster: str, record: PipelineRecord, wait_s: float) -> PipelineClient:
+    """A client of the pipeline that is up, which shows what goes on meanwhile."""
+    dialer = dialer_to_ask(cluster, record)
+    return PipelineClient(record, dialer, wait_s, output.notice, END_OR_WAIT_LONGER)
+
+
 def _warn_if_insecure(cluster: str, insecure: bool) -> None:
     if insecure and not is_initialised(settings.cluster_config(cluster)):
-        output.warn_insecure(cluster)
+        output.warn_loudly(access.insecure_warning(cluster))

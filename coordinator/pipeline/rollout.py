@@ -1,5 +1,6 @@
 """From a store and some nodes to a pipeline that is ready: plan, load, try."""
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -182,7 +183,7 @@ def try_pipeline(
                 session.next_result()
             return
         except PipelineBusy as busy:
-            patience.after(busy)
+            time.sleep(patience.after(busy))
 
 
 def unload_left_out(rollout: Rollout, previous: PipelineRecord | None) -> list[str]:

@@ -49,6 +49,15 @@ def still_insecure(cluster: str, insecure: bool) -> bool:
     return insecure and not is_initialised(settings.cluster_config(cluster))
 
 
+def insecure_warning(cluster: str) -> str:
+    """That anyone on the network may do what we do."""
+    return (
+        f"WARNING: cluster {cluster!r} is called INSECURELY: without encryption or certificates. "
+        "Anyone on this network can read prompts and answers, load weights and use the nodes. "
+        f"`{command(cluster, 'init')}` ends this."
+    )
+
+
 def wants_renewal(expires_unix_s: float) -> bool:
     """Whether a certificate is past half of its life."""
     return expires_unix_s - utc_now().timestamp() < CERTIFICATE_LIFE.total_seconds() / 2

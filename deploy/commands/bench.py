@@ -1,5 +1,6 @@
 """``pi-cluster bench``: tokens per second, and where the time goes."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.atomic_file import write_bytes
 from pi_cluster.cluster.errors import PipelineBusy
 from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.coordinator.asking.hold import Hold
 from pi_cluster.coordinator.bench.bench import (
     BenchOptions,
     BenchRun,
@@ -21,9 +23,8 @@ from pi_cluster.coordinator.bench.gantt import gantt
 from pi_cluster.coordinator.bench.rows import BenchRow, summarise
 from pi_cluster.coordinator.patience import Patience
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
-from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
+from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
 from pi_cluster.coordinator.scheduling.sent_steps import StepRecord
-from pi_cluster.coordinator.session import Session
 from pi_cluster.deploy.calling import dialer_to_ask
 from pi_cluster.deploy.commands.options import cluster_option, draft_option, wait_option
 from pi_cluster.deploy.leading_out import leading_out
@@ -121,21 +122,18 @@ def _measure_in_turn(
         try:
             return _measure(record, options, dialer)
         except PipelineBusy as busy:  # nothing has been measured yet
-            patience.after(busy)
+            time.sleep(patience.after(busy))
 
 
 def _measure(
     record: PipelineRecord, options: BenchOptions, dialer: Dialer
 ) -> tuple[list[BenchRow], list[BenchRun]]:
-    model, steps = record.model, list[StepRecord]()
+    steps = list[StepRecord]()
     shared = SchedulerSettings(reuse_prefixes=options.depth > 0)
-    with (
-        notes.status("bench") as line,
-        Session(record.addresses, record.epoch, model.vocab_size, dialer, notice) as session,
-        Scheduler(session, model, record.cache_limits, shared) as scheduler,
-    ):
+    with notes.status("bench") as line, Hold(record, dialer, notice, shared) as hold:
+        scheduler = hold.take()
         scheduler.on_step.add(steps.append)
-        tests = list(run_bench(scheduler, steps, model, options, line.update))
+        tests = list(run_bench(scheduler, steps, record.model, options, line.update))
     rows = [summarise(runs, record.addresses) for runs in tests]
     return rows, [run for runs in tests for run in runs]
 

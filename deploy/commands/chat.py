@@ -2,16 +2,17 @@
 
 import contextlib
 import sys
-from functools import partial
 
 import click
 
 from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.coordinator.asking.question import Question, make_question
+from pi_cluster.coordinator.client import PipelineClient
 from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
 from pi_cluster.coordinator.text_model import Message
-from pi_cluster.deploy.answering import Pipeline, Question, answer, print_timings
-from pi_cluster.deploy.calling import dialer_to_ask
+from pi_cluster.deploy.answering import answer, print_timings
+from pi_cluster.deploy.calling import client_to_ask
 from pi_cluster.deploy.commands.options import (
     cluster_option,
     generation_options,
@@ -19,7 +20,7 @@ from pi_cluster.deploy.commands.options import (
     wait_option,
 )
 from pi_cluster.deploy.leading_out import add_way_out, leading_out, with_notes
-from pi_cluster.deploy.screen.output import notes, stream
+from pi_cluster.deploy.screen.output import notes, notice, stream
 from pi_cluster.transformer.errors import ModelError
 
 _HELP = """\
@@ -47,9 +48,8 @@ def chat(
 ) -> None:
     """Talk with the model; it remembers what was said."""
     record = load_record(cluster)
-    digest = record.manifest.digest
-    with Pipeline(dialer_to_ask(cluster, record), cluster, digest, wait_s) as pipeline:
-        _talk(_Conversation(pipeline, record, cluster, options, stop, system, verbose))
+    with client_to_ask(cluster, record, wait_s) as client:
+        _talk(_Conversation(client, record, cluster, options, stop, system, verbose))
 
 
 def _talk(conversation: "_Conversation") -> None:
@@ -91,7 +91,7 @@ class _Conversation:
 
     def __init__(
         self,
-        pipeline: Pipeline,
+        client: PipelineClient,
         record: PipelineRecord,
         cluster: str,
         options: GenerationOptions,
@@ -99,7 +99,7 @@ class _Conversation:
         system: str | None,
         verbose: bool,
     ) -> None:
-        self._pipeline = pipeline
+        self._client = client
         self._cluster = cluster
         self._options = options
         self._stops = stops
@@ -107,7 +107,7 @@ class _Conversation:
         self._opening: list[Message] = [{"role": "system", "content": system}] if system else []
         self._turns: list[Message] = []
         self._model = record.text_model()
-        self._encode("?")  # a model that cannot chat says so now, not after the first question
+        self._question("?")  # a model that cannot chat says so now, not after the first question
 
     def reset(self) -> None:
         """Forget all turns."""
@@ -116,9 +116,7 @@ class _Conversation:
     def say(self, said: str) -> None:
         """Answer one turn. A turn that fails is not remembered, and the others are not lost."""
         try:
-            ids = self._encode(said)
-            new_text = partial(self._model.answer, self._stops, raw=False)
-            answered = answer(self._pipeline, Question(ids, self._options, new_text), stream)
+            answered = answer(self._client, self._question(said), stream)
         except (ClusterError, ModelError) as error:
             add_way_out(error, self._cluster)
             notes.print(f"error: {with_notes(error)}", markup=False, soft_wrap=True)
@@ -134,8 +132,9 @@ class _Conversation:
         # What was shown is what was said, whether it was interrupted or not.
         self._turns += [_user(said), {"role": "assistant", "content": answered.text or ""}]
 
-    def _encode(self, said: str) -> list[int]:
-        return self._model.chat_ids([*self._opening, *self._turns, _user(said)])
+    def _question(self, said: str) -> Question:
+        turns = [*self._opening, *self._turns, _user(said)]
+        return make_question(self._model, turns, self._options, self._stops, notice)
 
 
 def _user(said: str) -> Message:

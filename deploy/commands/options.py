@@ -1,7 +1,6 @@
 """Options that several subcommands share."""
 
 import functools
-import secrets
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from pi_cluster.cluster import settings
-from pi_cluster.coordinator.generation import GenerationOptions
+from pi_cluster.coordinator.asking.question import generation_options as make_options
 from pi_cluster.coordinator.patience import DEFAULT_WAIT_S
 from pi_cluster.transformer.sampling import SamplingSettings
 
@@ -144,9 +143,17 @@ def generation_options(command: Command) -> Command:
         draft: str,
         **others: Any,
     ) -> Any:
-        drawn = secrets.randbits(32) if seed is None else seed
-        sampling = SamplingSettings(temperature, top_k, top_p, min_p, repeat_penalty, drawn)
-        asked = GenerationOptions(sampling, max_tokens, chunk_size, draft=draft == "on")
+        asked = make_options(
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            repeat_penalty=repeat_penalty,
+            seed=seed,
+            chunk_size=chunk_size,
+            draft=draft == "on",
+        )
         return command(options=asked, **others)
 
     for option in reversed(_GENERATION):

@@ -2,16 +2,17 @@
 
 import json
 import sys
-from functools import partial
+from dataclasses import asdict
 from typing import Any
 
 import click
 
+from pi_cluster.coordinator.asking.answer import Answer
+from pi_cluster.coordinator.asking.question import Prompt, make_question
 from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.records.pipeline_record import load_record
-from pi_cluster.coordinator.text_model import TextModel
-from pi_cluster.deploy.answering import Answered, Pipeline, Question, answer, print_timings
-from pi_cluster.deploy.calling import dialer_to_ask
+from pi_cluster.deploy.answering import answer, print_timings
+from pi_cluster.deploy.calling import client_to_ask
 from pi_cluster.deploy.commands.options import (
     cluster_option,
     generation_options,
@@ -19,7 +20,7 @@ from pi_cluster.deploy.commands.options import (
     wait_option,
 )
 from pi_cluster.deploy.leading_out import leading_out
-from pi_cluster.deploy.screen.output import INTERRUPTED, note, notes, stream
+from pi_cluster.deploy.screen.output import INTERRUPTED, note, notice, stream
 from pi_cluster.transformer.errors import PromptError
 
 _MAX_PROMPT_BYTES = 16 << 20
@@ -58,38 +59,24 @@ def prompt(
         raise click.UsageError('give either TEXT ("-" reads standard input) or --ids')
     record = load_record(cluster)
     model = record.text_model()
+    asked: Prompt
     if ids is not None:
-        prompt_ids, raw = _parse_ids(ids), True
+        asked, raw = _parse_ids(ids), False
         if model.fault:
             note(f"{model.fault}; the answer comes as ids")
     else:
-        prompt_ids, raw = _encode(model, text or "", raw)
-    question = Question(prompt_ids, options, partial(model.answer, stop, raw=raw))
-    question.new_text()  # a stop string that this model cannot have is refused before asking
-    digest = record.manifest.digest
-    with Pipeline(dialer_to_ask(cluster, record), cluster, digest, wait_s) as pipeline:
-        answered = answer(pipeline, question, None if as_json else stream)
+        asked = _read_standard_input() if text == "-" else text or ""
+    question = make_question(model, asked, options, stop, notice, raw=raw)
+    with client_to_ask(cluster, record, wait_s) as client:
+        answered = answer(client, question, None if as_json else stream)
     if as_json:
         click.echo(json.dumps(_to_json(answered), ensure_ascii=False))
     else:
-        stream(("" if model.has_tokenizer else ",".join(map(str, answered.generation.ids))) + "\n")
+        stream(("" if model.has_tokenizer else ",".join(map(str, answered.ids))) + "\n")
     if verbose:
         print_timings(answered)
     if answered.was_interrupted:
         context.exit(INTERRUPTED)
-
-
-def _encode(model: TextModel, text: str, raw: bool) -> tuple[list[int], bool]:
-    """Ids of a question, and whether its answer continues the text rather than replies to it."""
-    asked = _read_standard_input() if text == "-" else text
-    if not asked:
-        raise PromptError("the prompt is empty: give it at least one character")
-    if not raw and model.has_tokenizer and not model.has_chat_template:
-        notes.print("this model has no chat template: continuing the text as it is")
-        raw = True
-    if raw:
-        return model.raw_ids(asked), True
-    return model.chat_ids([{"role": "user", "content": asked}]), False
 
 
 def _read_standard_input() -> str:
@@ -115,13 +102,12 @@ def _parse_ids(text: str) -> list[int]:
         ) from None
 
 
-def _to_json(answered: Answered) -> dict[str, Any]:
-    generation = answered.generation
+def _to_json(answered: Answer) -> dict[str, Any]:
     return {
         "text": answered.text,
-        "prompt_ids": generation.prompt_ids,
-        "ids": generation.ids,
-        "finish_reason": generation.finish_reason,
-        "timings": generation.timings.to_json(),
-        "stages": generation.measurement.stages_json(),
+        "prompt_ids": answered.prompt_ids,
+        "ids": answered.ids,
+        "finish_reason": answered.finish_reason,
+        "timings": answered.timings.to_json(),
+        "stages": [asdict(stage) for stage in answered.stages],
     }

@@ -20,7 +20,6 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.shown import shown_line
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.deploy.screen.console import HarmlessConsole
@@ -103,15 +102,9 @@ def measuring(nodes: int) -> Iterator[None]:
         yield
 
 
-def warn_insecure(cluster: str) -> None:
-    """Say that anyone on the network may do what we do."""
-    notes.print(
-        f"WARNING: cluster {cluster!r} is called INSECURELY: without encryption or certificates. "
-        "Anyone on this network can read prompts and answers, load weights and use the nodes. "
-        f"`{command(cluster, 'init')}` ends this.",
-        style="bold red",
-        soft_wrap=True,
-    )
+def warn_loudly(warning: str) -> None:
+    """Show a warning that nobody may overlook."""
+    notes.print(warning, style="bold red", soft_wrap=True)
 
 
 def size(count: int) -> str:

@@ -1,5 +1,7 @@
 """Times of a generation: what belongs to prefill, what to decode, and what to the links."""
 
+from dataclasses import asdict
+
 import pytest
 
 from pi_cluster.cluster.layer_range import LayerRange
@@ -82,7 +84,7 @@ def test_compute_and_wait_are_summed_by_stage_and_phase_but_for_the_wait_for_the
     decode = [(total.compute_s, total.wait_s) for total in measured.decode]
     assert prefill == [(2, 0.5), (4, 0.25)]
     assert decode == [(4, 8), (5, 16)]
-    assert measured.stages_json() == [
+    assert [asdict(stage) for stage in measured.stage_figures()] == [
         {"node": "pi1", "layers": "0:3", "compute_s": 6, "wait_s": 8.5},
         {"node": "pi2", "layers": "3:5", "compute_s": 9, "wait_s": 16.25},
     ]

@@ -1,0 +1,28 @@
+"""What came of a question."""
+
+from dataclasses import dataclass
+
+from pi_cluster.coordinator.generation import FinishReason
+from pi_cluster.coordinator.measurement import StageFigures, Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A text that has ended, whether by itself or because it was interrupted."""
+
+    text: str | None
+    """None for a model without a tokenizer."""
+    ids: list[int]
+    """What was generated; without the end of sequence."""
+    prompt_ids: list[int]
+    finish_reason: FinishReason
+    timings: Timings
+    stages: tuple[StageFigures, ...]
+    """What each stage did for it, in the order of the pipeline."""
+    seed: int
+    """With which the same question gives the same text."""
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether it was cancelled before its end."""
+        return self.finish_reason is FinishReason.INTERRUPTED

@@ -1,0 +1,158 @@
+"""A question on its way to its answer, whichever way its asker waits."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+
+from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.coordinator.asking.answer import Answer
+from pi_cluster.coordinator.asking.hold import Attempt, Hold
+from pi_cluster.coordinator.asking.question import Question
+from pi_cluster.coordinator.generation import FinishReason, Generation, News
+from pi_cluster.coordinator.measurement import Timings
+from pi_cluster.coordinator.patience import Patience
+
+
+class Asked:
+    """Asks, asks again where that is right, and turns what comes into pieces of text.
+
+    It never waits: `ask` yields how long to wait, and `news` holds what came. A thread, an event
+    loop or a thread with many questions each waits in its own way, by the same rules. One of them
+    at a time calls `ask` and `take`; any thread may `cancel`.
+
+    As long as nothing has been shown, a question whose session is lost is asked again, and waits
+    while the pipeline answers another; see ``Patience``.
+    """
+
+    def __init__(self, hold: Hold, question: Question, patience: Patience, is_shown: bool) -> None:
+        """``is_shown``: somebody sees the pieces, so that none of them can be taken back."""
+        self.news: queue.SimpleQueue[News] = queue.SimpleQueue()
+        """What came of the question and was not taken yet."""
+        self.on_news: Callable[[], None] | None = None
+        """Called on any thread when there are news, or when it has failed; it must not wait."""
+        self.has_ended = False
+        self._hold = hold
+        self._question = question
+        self._patience = patience
+        self._is_shown = is_shown
+        self._has_shown = False
+        self._cancelled = threading.Event()
+        self._attempt = Attempt(hold)
+        self._generation: Generation | None = None
+        self._text = question.new_text()
+        self._failure: Exception | None = None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the pipeline has been given it, and did not lose it since."""
+        return self._generation is not None
+
+    @property
+    def answer(self) -> Answer:
+        """What came of it. Raises the failure, or ``RuntimeError`` before its end."""
+        if self._failure:
+            raise self._failure
+        if not self.has_ended:
+            raise RuntimeError("the answer has not ended: iterate to its end, or close it")
+        generation, question = self._generation, self._question
+        text = self._text.text if self._text else None
+        seed = question.options.sampling.seed
+        prompt_ids = list(question.prompt_ids)
+        if generation is None:
+            times = Timings(0.0, 0.0, 0.0, 0.0, len(prompt_ids), 0)
+            return Answer(text, [], prompt_ids, FinishReason.INTERRUPTED, times, (), seed)
+        stages = generation.measurement.stage_figures()
+        return Answer(
+            *(text, generation.ids, prompt_ids, generation.finish_reason),
+            *(generation.timings, stages, seed),
+        )
+
+    def ask(self, error: ClusterError | None = None) -> Iterator[float]:
+        """Ask, again after ``error``. Yields seconds to wait, and ends when it is asked.
+
+        Each step may take seconds, as it opens a session. Raises what a person should know.
+        """
+        try:
+            yield from self._ask(error)
+        except Exception as failure:
+            self._fail(failure)
+            raise
+
+    def take(self, news: News) -> str:
+        """The text that may be shown now. A ``ClusterError`` that it raises is one for `ask`."""
+        generation = self._generation
+        if self.has_ended:
+            return ""
+        if generation is None:  # cancelled before it was asked
+            self.has_ended = True
+            return ""
+        try:
+            piece = self._piece(generation, news)
+        except ClusterError:
+            raise
+        except Exception as failure:
+            self._fail(failure)
+            raise
+        self._has_shown = self._has_shown or bool(piece and self._is_shown)
+        return piece
+
+    def wait(self, seconds: float) -> None:
+        """Wait as `ask` wants it, or until it is cancelled."""
+        self._cancelled.wait(seconds)
+
+    def cancel(self) -> None:
+        """End it at once, from any thread; what has come can still be taken."""
+        self._cancelled.set()
+        if generation := self._generation:
+            generation.cancel()
+
+    def close(self) -> None:
+        """End it with what was taken so far; harmless when it has ended."""
+        if not self.has_ended:
+            self.has_ended = True
+            self.cancel()
+            if self._text:
+                self._text.finish()
+
+    def _ask(self, error: ClusterError | None) -> Iterator[float]:
+        if error and self._has_shown:
+            raise error
+        self._generation, self._text = None, self._question.new_text()
+        while True:
+            if error:
+                yield from self._attempt.after(error, self._patience)
+            if self._cancelled.is_set():
+                self._came(FinishReason.INTERRUPTED)
+                return
+            self._attempt = Attempt(self._hold)
+            try:
+                generation = self._attempt.submit(self._question)
+            except ClusterError as failed:
+                error = failed
+                continue
+            self._generation = generation
+            generation.listen(self._came)
+            if self._cancelled.is_set():  # too late for `cancel` to know of the generation
+                generation.cancel()
+            return
+
+    def _piece(self, generation: Generation, news: News) -> str:
+        token = generation.take(news)
+        piece = self._text.push(token) if self._text and token is not None else ""
+        if self._text and self._text.stopped:
+            generation.finish_reason = FinishReason.STOP
+            generation.cancel()
+        elif token is not None:
+            return piece
+        self.has_ended = True
+        return piece + (self._text.finish() if self._text else "")
+
+    def _fail(self, failure: Exception) -> None:
+        self._failure, self.has_ended = failure, True
+        if self.on_news:
+            self.on_news()
+
+    def _came(self, news: News) -> None:
+        self.news.put(news)
+        if self.on_news:
+            self.on_news()

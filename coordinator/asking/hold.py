@@ -1,0 +1,191 @@
+"""The pipeline held for questions: taken when one comes, kept after it, taken anew when lost."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from pi_cluster.cluster.errors import (
+    ClusterError,
+    NodeLost,
+    PipelineClosed,
+    SessionExpired,
+    SessionYielded,
+    StaleEpoch,
+    StateError,
+)
+from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.coordinator.asking.question import Question
+from pi_cluster.coordinator.generation import Generation
+from pi_cluster.coordinator.measurement import Measurement
+from pi_cluster.coordinator.patience import Patience
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, is_changing, load_record
+from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
+from pi_cluster.coordinator.session import Session
+
+_Failure = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
+_NO_FAILURE: _Failure = (None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A pipeline that is held: the session, and the scheduler that serves all questions."""
+
+    scheduler: Scheduler
+    epoch: int
+    stack: contextlib.ExitStack
+
+
+class Hold:
+    """A hold on a cluster's pipeline that questions of any thread share, and with it the caches.
+
+    Nothing is taken before the first question. Between questions it makes way for others; when the
+    session was lost, or another pipeline of the same model was brought up, the next one takes hold
+    anew.
+    """
+
+    def __init__(
+        self,
+        record: PipelineRecord,
+        dialer: Dialer,
+        on_notice: Callable[[str], None],
+        settings: SchedulerSettings | None = None,
+    ) -> None:
+        """``record`` says of which cluster, and for which model questions are encoded.
+
+        ``on_notice`` is told, in sentences and on any thread, whom the session waits for.
+        """
+        self.cluster = record.folder.name
+        self._digest = record.manifest.digest
+        self._dialer = dialer
+        self._on_notice = on_notice
+        self._settings = settings
+        self._lock = threading.Lock()  # of what is held
+        self._held: _Held | None = None
+        self._is_closed = False
+
+    def take(self) -> Scheduler:
+        """What serves questions to the pipeline that is up now.
+
+        Raises as ``Session`` does when it cannot be taken, ``StateError`` when none is up, or one
+        with another model, and ``PipelineClosed`` after `close`.
+        """
+        return Attempt(self).take()[1]
+
+    def is_changing(self) -> bool:
+        """Whether the pipeline is being brought up or down here, and still awaited."""
+        return not self._is_closed and is_changing(self.cluster)
+
+    def load(self) -> PipelineRecord:
+        """The record of the pipeline that is up now."""
+        record = load_record(self.cluster)
+        if record.manifest.digest != self._digest:
+            raise StateError("another model is up now: ask anew, in a chat after /bye")
+        return record
+
+    def let_go_of(self, scheduler: Scheduler | None) -> None:
+        """Free all that the pipeline holds for one scheduler, unless that is done."""
+        with self._lock:
+            if self._held and self._held.scheduler is scheduler:
+                self._let_go()
+
+    def close(self) -> None:
+        """Let go for good. Questions that are not answered raise ``PipelineClosed``."""
+        self._is_closed = True
+        with self._lock:
+            self._let_go(_closed())
+
+    def _let_go(self, why: ClusterError | None = None, failure: _Failure = _NO_FAILURE) -> None:
+        held, self._held = self._held, None
+        if held:
+            held.scheduler.close(why)
+            # Another coordinator may be taking it at this very moment, which is as well.
+            with contextlib.suppress(SessionYielded):
+                held.stack.__exit__(*failure)
+
+    def _scheduler(self, record: PipelineRecord) -> Scheduler:
+        if self._is_closed:
+            raise _closed()
+        held = self._held
+        if held and held.epoch == record.epoch and not held.scheduler.failure:
+            return held.scheduler
+        self._let_go(StaleEpoch("another `up` has replaced the pipeline meanwhile"))
+        with contextlib.ExitStack() as entered:
+            session = Session(
+                *(record.addresses, record.epoch, record.model.vocab_size, self._dialer),
+                self._on_notice,
+            )
+            entered.enter_context(session)
+            scheduler = Scheduler(session, record.model, record.cache_limits, self._settings)
+            entered.enter_context(scheduler)
+            self._held = _Held(scheduler, record.epoch, entered.pop_all())
+        return scheduler
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """As `close`, but after an error or Ctrl-C what is in flight is not waited for."""
+        self._is_closed = True
+        with self._lock:
+            self._let_go(_closed(), (kind, error, traceback))
+
+
+class Attempt:
+    """One try to ask, and what is to be known of it if it fails."""
+
+    def __init__(self, hold: Hold) -> None:
+        self._hold = hold
+        self._scheduler: Scheduler | None = None
+        self._epoch = 0
+
+    def take(self) -> tuple[PipelineRecord, Scheduler]:
+        """Take hold; see :meth:`Hold.take`."""
+        # The record is read within, or who waited here with an older one would take that back.
+        with self._hold._lock:
+            record = self._hold.load()
+            self._epoch = record.epoch
+            self._scheduler = self._hold._scheduler(record)
+        return record, self._scheduler
+
+    def submit(self, question: Question) -> Generation:
+        """Ask the pipeline that is up now; raises as `take` and as ``Scheduler.submit``."""
+        began = time.perf_counter()
+        record, scheduler = self.take()
+        measurement = Measurement(record.addresses, began)
+        return scheduler.submit(question.prompt_ids, question.options, measurement)
+
+    def after(self, error: ClusterError, patience: Patience) -> Iterator[float]:
+        """Yield seconds to wait, one after the other, until the question may be asked again.
+
+        Raises what a person should know instead. What the pipeline holds for us is freed if its
+        session was lost.
+        """
+        scheduler = self._scheduler
+        if scheduler is not None and scheduler.failure is None:
+            raise error  # of this question alone
+        had_begun = scheduler is not None and scheduler.has_served
+        self._hold.let_go_of(scheduler)
+        is_there = had_begun or isinstance(error, SessionExpired)
+        if isinstance(error, NodeLost) and not is_there:
+            raise error  # asked a moment later, it would not be there either
+        if isinstance(error, StaleEpoch):
+            yield from patience.until_settled(self._hold.is_changing)
+            if self._hold.load().epoch == self._epoch:
+                raise StaleEpoch(
+                    "the nodes have left the pipeline that this machine remembers (epoch "
+                    f"{self._epoch}); another machine may know a later one"
+                )
+        yield patience.after(error)
+
+
+def _closed() -> PipelineClosed:
+    return PipelineClosed("this program has let go of the pipeline: connect to it again")

@@ -1,0 +1,134 @@
+"""What is asked: a text, token ids or a conversation, and how its answer is to be made."""
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypedDict, Unpack
+
+from pi_cluster.coordinator.answer_text import AnswerText
+from pi_cluster.coordinator.generation import GenerationOptions
+from pi_cluster.coordinator.text_model import Message, TextModel
+from pi_cluster.transformer.errors import PromptError
+from pi_cluster.transformer.sampling import SamplingSettings
+
+Prompt = str | Sequence[int] | Sequence[Message]
+"""A text, token ids, or the turns of a conversation."""
+
+_SAMPLING = SamplingSettings()
+_OPTIONS = GenerationOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, and what takes the answer's tokens."""
+
+    prompt_ids: Sequence[int]
+    options: GenerationOptions
+    new_text: Callable[[], AnswerText | None]
+    """Makes what turns the answer into text; it gives None for a model that has none."""
+
+
+class GenerationKeywords(TypedDict, total=False):
+    """Keywords with the meanings and defaults of ``pi-cluster prompt``."""
+
+    max_tokens: int
+    temperature: float
+    """0 always takes the likeliest token."""
+    top_k: int
+    top_p: float
+    min_p: float
+    repeat_penalty: float
+    seed: int | None
+    """The same seed gives the same text; None draws one."""
+    chunk_size: int | None
+    """Prompt tokens in one step; None takes what suits the pipeline."""
+    ignore_eos: bool
+    draft: bool
+    """Whether to guess ahead, which never changes the text."""
+
+
+class AskKeywords(GenerationKeywords, total=False):
+    """What may be said of a question beside what is asked."""
+
+    raw: bool
+    """Continue the text itself, without a chat template."""
+    stop: str | Sequence[str]
+    """End the text before any of these."""
+
+
+def generation_options(**chosen: Unpack[GenerationKeywords]) -> GenerationOptions:
+    """Options from keywords. A setting out of range raises ``SettingsError`` naming it."""
+    if unknown := chosen.keys() - GenerationKeywords.__annotations__.keys():
+        raise TypeError(f"a question has no {', '.join(sorted(unknown))}")
+    seed = chosen.get("seed")
+    sampling = SamplingSettings(
+        chosen.get("temperature", _SAMPLING.temperature),
+        chosen.get("top_k", _SAMPLING.top_k),
+        chosen.get("top_p", _SAMPLING.top_p),
+        chosen.get("min_p", _SAMPLING.min_p),
+        chosen.get("repeat_penalty", _SAMPLING.repeat_penalty),
+        secrets.randbits(32) if seed is None else seed,
+    )
+    return GenerationOptions(
+        sampling,
+        chosen.get("max_tokens", _OPTIONS.max_tokens),
+        chosen.get("chunk_size"),
+        chosen.get("ignore_eos", _OPTIONS.ignore_eos),
+        chosen.get("draft", _OPTIONS.draft),
+    )
+
+
+def make_question(
+    model: TextModel,
+    prompt: Prompt,
+    options: GenerationOptions,
+    stops: Sequence[str],
+    on_notice: Callable[[str], None],
+    *,
+    raw: bool = False,
+) -> Question:
+    """Encode what is asked.
+
+    A text is a turn of a chat, or continued if ``raw`` or if the model knows no turns, of which
+    ``on_notice`` is told. Raises ``PromptError`` for what this model cannot be asked, and
+    ``SettingsError`` for a stop string that it cannot have.
+    """
+    prompt_ids, continues = _encode(model, prompt, raw, on_notice)
+    new_text = partial(model.answer, tuple(stops), raw=continues)
+    new_text()  # what is wrong with a stop string is said before anything is asked
+    return Question(prompt_ids, options, new_text)
+
+
+def _encode(
+    model: TextModel, prompt: Prompt, raw: bool, on_notice: Callable[[str], None]
+) -> tuple[list[int], bool]:
+    """Ids of a prompt, and whether its answer continues the text rather than replies to it."""
+    if isinstance(prompt, str):
+        if not prompt:
+            raise PromptError("the prompt is empty: give it at least one character")
+        if not raw and model.has_tokenizer and not model.has_chat_template:
+            on_notice("this model has no chat template: continuing the text as it is")
+            raw = True
+        if raw:
+            return model.raw_ids(prompt), True
+        return model.chat_ids([{"role": "user", "content": prompt}]), False
+    turns = [one for one in prompt if isinstance(one, Mapping)]
+    if not turns:
+        return _checked_ids(prompt), True
+    if raw or len(turns) < len(prompt):
+        raise PromptError("turns of a chat stand alone: neither with ids nor with `raw`")
+    for turn in turns:
+        if not all(isinstance(turn.get(key), str) for key in ("role", "content")):
+            raise PromptError(f"a turn has a role and a content, which are texts; not {turn!r}")
+    return model.chat_ids(turns), False
+
+
+def _checked_ids(prompt: Sequence[object]) -> list[int]:
+    ids = [one for one in prompt if isinstance(one, int)]
+    if len(ids) < len(prompt):
+        raise PromptError(
+            "ask with a text, with a list of token ids, or with a list of turns such as "
+            '{"role": "user", "content": "..."}'
+        )
+    return ids

@@ -1,0 +1,104 @@
+"""The pipeline that is up, for programs with an event loop, which is never made to wait."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Self, TypeVar, Unpack
+
+from pi_cluster.cluster import settings
+from pi_cluster.coordinator.asking.answer import Answer
+from pi_cluster.coordinator.asking.asked import Asked
+from pi_cluster.coordinator.asking.async_stream import AsyncAnswerStream
+from pi_cluster.coordinator.asking.question import AskKeywords, Prompt
+from pi_cluster.coordinator.client import PipelineClient
+from pi_cluster.coordinator.patience import DEFAULT_WAIT_S
+from pi_cluster.coordinator.pipeline.status import PipelineStatus
+
+T = TypeVar("T")
+
+# Opening a session, reading a tokenizer. Questions that wait their turn take up none of them.
+_THREADS = 4
+
+
+class AsyncPipelineClient:
+    """A :class:`PipelineClient` whose answers are awaited; ``async with`` opens and closes it.
+
+    Any number of tasks may ask at once. A task that is cancelled ends its question.
+    """
+
+    def __init__(self, open_client: Callable[[], PipelineClient], closes: bool = True) -> None:
+        """``open_client`` is called by ``async with``, which at its end ``closes`` the client."""
+        self._open = open_client
+        self._closes = closes
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="pipeline-client")
+        self._client: PipelineClient | None = None
+
+    @classmethod
+    def connect(
+        cls,
+        cluster: str = settings.DEFAULT_CLUSTER,
+        *,
+        wait_s: float = DEFAULT_WAIT_S,
+        on_notice: Callable[[str], None] | None = None,
+        on_warning: Callable[[str], None] | None = None,
+    ) -> Self:
+        """As :meth:`PipelineClient.connect`, which is called when ``async with`` begins."""
+        connect = partial(PipelineClient.connect, cluster, wait_s=wait_s)
+        return cls(partial(connect, on_notice=on_notice, on_warning=on_warning))
+
+    @classmethod
+    def over(cls, client: PipelineClient) -> Self:
+        """The tasks' share of a client that threads use too. It stays open."""
+        return cls(lambda: client, closes=False)
+
+    async def ask(self, prompt: Prompt, **keywords: Unpack[AskKeywords]) -> Answer:
+        """As :meth:`PipelineClient.ask`."""
+        stream = self._stream(prompt, keywords, is_shown=False)
+        async with stream:
+            async for _ in stream:
+                pass
+        return stream.answer
+
+    def stream(self, prompt: Prompt, **keywords: Unpack[AskKeywords]) -> AsyncAnswerStream:
+        """As :meth:`PipelineClient.stream`, but it is asked, and raises, when it is iterated."""
+        return self._stream(prompt, keywords, is_shown=True)
+
+    async def status(self) -> PipelineStatus:
+        """As :meth:`PipelineClient.status`."""
+        return await self._off_loop(self._opened.status)
+
+    async def close(self) -> None:
+        """As :meth:`PipelineClient.close`."""
+        client, self._client = self._client, None
+        try:
+            if client and self._closes:
+                await self._off_loop(client.close)
+        finally:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def __aenter__(self) -> Self:
+        self._client = await self._off_loop(self._open)
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self.close()
+
+    @property
+    def _opened(self) -> PipelineClient:
+        if self._client is None:
+            raise RuntimeError("the client is not open: use it within `async with`")
+        return self._client
+
+    def _stream(
+        self, prompt: Prompt, keywords: AskKeywords, *, is_shown: bool
+    ) -> AsyncAnswerStream:
+        client = self._opened
+
+        def make() -> Asked:
+            return client.prepare(client.question(prompt, **keywords), is_shown=is_shown)
+
+        return AsyncAnswerStream(make, self._off_loop)
+
+    async def _off_loop(self, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function)

@@ -1,0 +1,146 @@
+"""The pipeline that is up, for programs: connect, ask, stream, look how it is."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Self, Unpack
+
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.coordinator.asking.answer import Answer
+from pi_cluster.coordinator.asking.asked import Asked
+from pi_cluster.coordinator.asking.hold import Hold
+from pi_cluster.coordinator.asking.question import (
+    AskKeywords,
+    GenerationKeywords,
+    Prompt,
+    Question,
+    generation_options,
+    make_question,
+)
+from pi_cluster.coordinator.asking.stream import AnswerStream
+from pi_cluster.coordinator.listeners import Listeners
+from pi_cluster.coordinator.patience import DEFAULT_WAIT_S, Patience
+from pi_cluster.coordinator.pipeline.renewal import dialer_to_ask
+from pi_cluster.coordinator.pipeline.status import PipelineStatus
+from pi_cluster.coordinator.pipeline.watching import PipelineWatch
+from pi_cluster.coordinator.records.access import insecure_warning, still_insecure
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
+
+log = logging.getLogger(__name__)
+
+
+class PipelineClient:
+    """Asks one cluster's pipeline, from any number of threads, until it is closed.
+
+    All questions share one hold on the pipeline: several at once are served together, and one that
+    begins like another is not computed again. The first question takes hold; while there are none
+    the pipeline is free for others, and the next question takes it back.
+    """
+
+    def __init__(
+        self,
+        record: PipelineRecord,
+        dialer: Dialer,
+        wait_s: float = DEFAULT_WAIT_S,
+        on_notice: Callable[[str], None] | None = None,
+        or_else: str = ", or connect with a longer wait_s",
+    ) -> None:
+        """``record`` is that of the pipeline, whose nodes ``dialer`` calls; see `connect`.
+
+        ``or_else`` ends the sentence that says what to do when ``wait_s`` was not enough.
+        """
+        self._notices = Listeners[str]()
+        self._notices.add(on_notice or log.info)
+        self._hold = Hold(record, dialer, self._notices.tell)
+        self._model = record.text_model()
+        self._wait_s, self._or_else = wait_s, or_else
+        self._watching = threading.Lock()
+        self._watch = PipelineWatch(dialer)
+
+    @classmethod
+    def connect(
+        cls,
+        cluster: str = settings.DEFAULT_CLUSTER,
+        *,
+        wait_s: float = DEFAULT_WAIT_S,
+        on_notice: Callable[[str], None] | None = None,
+        on_warning: Callable[[str], None] | None = None,
+    ) -> Self:
+        """A client of the pipeline that is up in ``cluster``, as this user may call it.
+
+        A question waits up to ``wait_s`` seconds while the pipeline answers another program.
+        ``on_notice`` is told in sentences, on any thread, what goes on meanwhile; ``on_warning``
+        what people should know. Both are logged where they are not given.
+
+        Raises ``StateError`` when no pipeline is up, ``AccessError`` when this user may not ask it.
+        """
+        record = load_record(cluster)
+        warn = on_warning or log.warning
+        if still_insecure(cluster, record.insecure):
+            warn(insecure_warning(cluster))
+        return cls(record, dialer_to_ask(cluster, record, warn), wait_s, on_notice)
+
+    def ask(self, prompt: Prompt, **keywords: Unpack[AskKeywords]) -> Answer:
+        """Ask and wait for the whole answer. Keywords are those of ``pi-cluster prompt``.
+
+        A string is a turn of a chat (or continued, with ``raw=True``); a list of numbers is token
+        ids, which are continued; a list of ``{"role": ..., "content": ...}`` is a chat.
+
+        Raises ``PromptError`` and ``SettingsError`` for what cannot be asked, and ``ClusterError``
+        when the pipeline cannot answer.
+        """
+        with self.pose(self.question(prompt, **keywords), is_shown=False) as stream:
+            for _ in stream:
+                pass
+        return stream.answer
+
+    def stream(self, prompt: Prompt, **keywords: Unpack[AskKeywords]) -> AnswerStream:
+        """Ask, as `ask` does, for an answer in pieces. It is under way when this returns."""
+        return self.pose(self.question(prompt, **keywords))
+
+    def question(
+        self,
+        prompt: Prompt,
+        *,
+        raw: bool = False,
+        stop: str | Sequence[str] = (),
+        **keywords: Unpack[GenerationKeywords],
+    ) -> Question:
+        """Encode what is to be asked, which `ask` would do first; raises as it does."""
+        stops = (stop,) if isinstance(stop, str) else stop
+        options = generation_options(**keywords)
+        return make_question(self._model, prompt, options, stops, self._notices.tell, raw=raw)
+
+    def pose(self, question: Question, *, is_shown: bool = True) -> AnswerStream:
+        """Ask what was encoded.
+
+        An answer is asked for again by itself when the session is lost before any of it
+        ``is_shown``; where nobody sees it grow, that is until its end.
+        """
+        return AnswerStream(self.prepare(question, is_shown=is_shown))
+
+    def prepare(self, question: Question, *, is_shown: bool) -> Asked:
+        """What is to be asked, for whoever has another way to wait."""
+        patience = Patience(self._wait_s, self._or_else, self._notices.tell)
+        return Asked(self._hold, question, patience, is_shown)
+
+    def status(self) -> PipelineStatus:
+        """How each stage of the pipeline that is up now is; asks all nodes."""
+        record = load_record(self._hold.cluster)
+        with self._watching:
+            return PipelineStatus.of(record, self._watch.look(record))
+
+    def close(self) -> None:
+        """Let go of the pipeline. Answers that are not at their end raise ``PipelineClosed``."""
+        try:
+            self._hold.close()
+        finally:
+            with self._watching:
+                self._watch.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
