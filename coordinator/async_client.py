@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Self, TypeVar, Unpack
 
@@ -31,7 +31,7 @@ class AsyncPipelineClient:
         """``open_client`` is called by ``async with``, which at its end ``closes`` the client."""
         self._open = open_client
         self._closes = closes
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="pipeline-client")
+        self._pool: Executor | None = ThreadPoolExecutor(_THREADS, "pipeline-client")
         self._client: PipelineClient | None = None
 
     @classmethod
@@ -75,7 +75,9 @@ class AsyncPipelineClient:
             if client and self._closes:
                 await self._off_loop(client.close)
         finally:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            pool, self._pool = self._pool, None
+            if pool:
+                pool.shutdown(wait=False)
 
     async def __aenter__(self) -> Self:
         self._client = await self._off_loop(self._open)
@@ -101,4 +103,5 @@ class AsyncPipelineClient:
         return AsyncAnswerStream(make, self._off_loop)
 
     async def _off_loop(self, function: Callable[[], T]) -> T:
+        # Without a pool of ours, it is the loop's: a question that runs on learns of the end there.
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)
