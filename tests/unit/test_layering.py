@@ -42,6 +42,8 @@ ALLOWED = {
         *("shard_tool", "worker", "coordinator", "deploy"),
         "tests",  # the test bed's networks, and nothing else of it
     },
+    # Writes down what the commands say of themselves.
+    "docs": {"deploy"},
 }
 # The folders within a package, and which of their neighbours each may import.
 ROOMS = {
