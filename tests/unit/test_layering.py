@@ -3,6 +3,7 @@
 import ast
 import collections
 import graphlib
+import re
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -147,6 +148,15 @@ def test_imports_point_down_from_room_to_room(file):
 def test_every_room_has_its_place_in_the_rule():
     folders = {place_of(file) for file in INSTALLED if file.count("/") > 1}
     assert folders == ROOMS_LISTED
+
+
+def test_the_rooms_and_their_arrows_are_those_that_are_documented():
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)/(\w+)/` \| [^|]+ \| ([^|]*)\|$", text, re.MULTILINE)
+    documented: dict[str, dict[str, set[str]]] = collections.defaultdict(dict)
+    for package, room, imports in rows:
+        documented[package][room] = set(re.findall(r"`(\w+)`", imports))
+    assert documented == ROOMS
 
 
 def test_no_circle_leads_through_rooms_and_the_files_beside_them():
