@@ -60,15 +60,15 @@ def paths_quoted(paragraph: str) -> list[str]:
 
 
 def missing_paths(document: str) -> list[str]:
-    """Paths count from the root or from the document; a file's bare name, from a neighbour's.
+    """Paths count from the root or from the document; a file's bare name, from a neighbour's too.
 
-    That neighbour, or the folder, is named by its whole path in the same paragraph.
+    That neighbour, or the folder, is named by such a path in the same paragraph.
     """
     missing = []
     for paragraph in re.split(r"\n\s*\n|\n(?=[|-])", prose_of(document)):
         names = paths_quoted(paragraph)
-        whole = [ROOT / name for name in names if "/" in name]
         folders = [ROOT, (ROOT / document).parent]
+        whole = [at / name for name in QUOTED.findall(paragraph) if "/" in name for at in folders]
         folders += [path if path.is_dir() else path.parent for path in whole]
         missing += [name for name in names if not any((at / name).exists() for at in folders)]
     return missing
