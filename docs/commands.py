@@ -4,6 +4,7 @@ Everything is asked of click, as ``--help`` does, so the page says what the prog
 """
 
 import inspect
+import re
 import textwrap
 from collections.abc import Iterator
 
@@ -13,6 +14,7 @@ from pi_cluster.deploy.cli import cli
 
 _COLUMNS = 100
 _NAME = "pi-cluster"
+_NO_BREAK = "\N{NO-BREAK SPACE}"
 
 _HEAD = """\
 # Commands
@@ -103,7 +105,12 @@ def _first(text: str) -> str:
 def _wrapped(paragraph: str) -> str:
     if paragraph.startswith("\b\n"):  # click's mark of lines that stay as they are
         return f"```\n{paragraph.removeprefix(chr(8)).strip(chr(10))}\n```"
-    return textwrap.fill(" ".join(paragraph.split()), _COLUMNS, break_on_hyphens=False)
+    text = re.sub(r"`[^`]+`", _kept_whole, " ".join(paragraph.split()))
+    return textwrap.fill(text, _COLUMNS, break_on_hyphens=False).replace(_NO_BREAK, " ")
+
+
+def _kept_whole(quoted: re.Match[str]) -> str:
+    return quoted[0].replace(" ", _NO_BREAK)
 
 
 def _in_cell(text: str) -> str:
