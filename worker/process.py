@@ -150,7 +150,7 @@ def _serve(
         # A signal that another thread took is handled when this one wakes.
         while not stopping.wait(_WAKE_S):
             pass
-    host.end_session(NodeLost(f"{options.name} is shutting down"))
+    host.sessions.end(NodeLost(f"{options.name} is shutting down"))
     server.stop(settings.STOP_GRACE_S).wait()
 
 

@@ -166,7 +166,7 @@ class WorkerService(rpc.WorkerServicer):
 
     @_answering
     def Ping(self, request: pb.PingRequest, context: grpc.ServicerContext) -> pb.PingReply:
-        return self._host.ping(request.session)
+        return self._host.sessions.ping(request.session)
 
     @_answering
     def FindShards(
@@ -223,7 +223,7 @@ class WorkerService(rpc.WorkerServicer):
         if first is None or first.WhichOneof("message") != "header":
             raise NodeError("a session begins with its header")
         caller = self._guard.caller(context) if self._guard else None
-        with self._host.session(first.header, caller) as (session, outlet):
+        with self._host.sessions.open(first.header, caller) as (session, outlet):
             session.run(request, outlet)
         return pb.RunStepsReply()
 
@@ -231,7 +231,7 @@ class WorkerService(rpc.WorkerServicer):
     def CollectResults(
         self, request: pb.CollectResultsRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.StepResult]:
-        with self._host.results(request) as sink:
+        with self._host.sessions.results(request) as sink:
             if not context.add_callback(sink.abandon):
                 return
             yield pb.StepResult(ready=True)
@@ -241,7 +241,7 @@ class WorkerService(rpc.WorkerServicer):
     def MeasureNode(
         self, request: pb.MeasureNodeRequest, context: grpc.ServicerContext
     ) -> pb.NodeSpeed:
-        return _speed(self._profile.profile(self._host.alone))
+        return _speed(self._profile.profile(self._host.sessions.kept_out))
 
     @_answering
     def MeasureLink(

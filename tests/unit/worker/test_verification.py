@@ -191,11 +191,11 @@ def test_nothing_is_served_from_a_damaged_shard_and_the_reason_names_it_and_the_
     header = pb.SessionHeader(wire_version=1, epoch=EPOCH, session="s")
     with (
         pytest.raises(ShardDamaged, match=rf"{file.name} on pi2 is damaged.*next `up` sends"),
-        worker.host.session(header),
+        worker.host.sessions.open(header),
     ):
         pass
     header.epoch += 1
-    with pytest.raises(StaleEpoch), worker.host.session(header):
+    with pytest.raises(StaleEpoch), worker.host.sessions.open(header):
         pass
     with pytest.raises(StoreError, match=f"{file.name} is damaged"):
         worker.host.load(replace(worker.assignment, epoch=EPOCH + 1))
