@@ -290,7 +290,7 @@ def test_what_is_set_aside_goes_first_when_room_is_short_and_with_its_store(work
         change(worker.path(file), 1000)
     worker.verify()
     aside = sorted(worker.vault.damaged.files())
-    assert len(aside) == 2 and set(worker.vault._removable()[:2]) == set(aside)
+    assert len(aside) == 2 and set(worker.vault._room.removable()[:2]) == set(aside)
     worker.vault.prune({file.sha256 for file in worker.files})
     assert sorted(worker.vault.damaged.files()) == aside
     worker.vault.prune({first.sha256})
