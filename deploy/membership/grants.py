@@ -13,7 +13,7 @@ from typing import Any
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.atomic_file import write_bytes
 from pi_cluster.cluster.errors import AccessError, ClusterError, StateError
-from pi_cluster.cluster.trust import certificates, credentials, private_files, signing
+from pi_cluster.cluster.trust import certificates, credentials, installing, private_files, signing
 from pi_cluster.cluster.trust.authority import ClusterAuthority, is_initialised
 from pi_cluster.cluster.trust.certificates import Identity, Role
 from pi_cluster.cluster.trust.credentials import has_credentials
@@ -97,7 +97,7 @@ def accept_grant(grant: Grant) -> None:
         _check_same_authority(folder, grant)
     private_files.make_private_folder(folder)
     write_bytes(folder / f"{Role.COORDINATOR}.key.next", grant.key_pem, private=True)
-    credentials.install(folder, Role.COORDINATOR, grant.certification, identity)
+    installing.install(folder, Role.COORDINATOR, grant.certification, identity)
     state = settings.cluster_state(grant.cluster)
     state.mkdir(parents=True, exist_ok=True)
     for name, data in grant.files.items():
