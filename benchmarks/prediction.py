@@ -32,7 +32,7 @@ from pi_cluster.cluster.store.manifest import (
     layer_file_name,
 )
 from pi_cluster.cluster.store.store import MANIFEST_NAME
-from pi_cluster.cluster.store.tensor_file import TensorSource, write_tensor_file
+from pi_cluster.cluster.store.tensor_writing import TensorSource, write_tensor_file
 from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.formats import WeightFormats, stored_as, tensor_format

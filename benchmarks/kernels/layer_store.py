@@ -18,7 +18,7 @@ from pi_cluster.cluster.store.manifest import (
     layer_file_name,
 )
 from pi_cluster.cluster.store.store import MANIFEST_NAME, Store
-from pi_cluster.cluster.store.tensor_file import TensorSource, write_tensor_file
+from pi_cluster.cluster.store.tensor_writing import TensorSource, write_tensor_file
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.formats import stored_as, tensor_format
 from pi_cluster.transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
