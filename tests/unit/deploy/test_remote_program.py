@@ -13,8 +13,17 @@ from pathlib import Path
 import pytest
 
 from pi_cluster.deploy.hosts import remote
-from pi_cluster.deploy.hosts.remote import MODULES, environments, files, framing, layout
+from pi_cluster.deploy.hosts.remote import (
+    MODULES,
+    environments,
+    files,
+    framing,
+    host_facts,
+    layout,
+    worker_service,
+)
 from pi_cluster.deploy.hosts.remote_host import _LOADER, _STUB, _modules
+from tests.support.machines import pc, pi_4, pi_5
 
 OURS = remote.__name__ + "."
 FOLDER = Path(layout.__file__).parent
@@ -70,6 +79,88 @@ def test_it_starts_from_a_pipe_and_tells_facts():
     facts = answer["done"]
     assert facts["pointer_bits"] == 64
     assert facts["python"][:2] == list(sys.version_info[:2])
+    assert facts["disks"]["data"]["free_bytes"] > 0
+
+
+@pytest.fixture
+def vcgencmd(tmp_path, monkeypatch):
+    """Returns what puts a program of that name before all others."""
+
+    def make(text, mode=0o755):
+        script = tmp_path / "bin" / "vcgencmd"
+        script.parent.mkdir(exist_ok=True)
+        script.write_text(text)
+        script.chmod(mode)
+        monkeypatch.setenv("PATH", str(script.parent), prepend=":")
+
+    return make
+
+
+FACTS = {"do": "facts", "with": {"cluster": "default", "data_parent": "/var/lib/pi-cluster"}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#!/bin/sh\nexec sleep 600\n",
+        "#!/bin/sh\necho throttled=0x50005; exec sleep 600\n",
+        "#!/no/such/interpreter\n",
+        "neither a script nor a program",
+        "#!/bin/sh\necho VCHI initialization failed; exit 255\n",
+        "#!/bin/sh\necho throttled=0x\n",
+        "#!/bin/sh\necho throttled=0xfffffffff\n",
+    ],
+)
+def test_a_vcgencmd_that_hangs_or_fails_costs_no_other_fact(vcgencmd, text):
+    vcgencmd(text)
+    (answer,) = conversation(FACTS)
+    assert answer["done"]["throttled"] is None
+    assert answer["done"]["pointer_bits"] == 64
+
+
+def test_where_no_file_shows_the_flags_vcgencmd_is_asked(vcgencmd, tmp_path):
+    vcgencmd("#!/bin/sh\necho throttled=0x50005\n")
+    assert host_facts.throttled(tmp_path) == 0x50005
+
+
+@pytest.mark.parametrize(("machine", "flags"), [(pi_4, 0x50005), (pi_5, 0), (pc, None)])
+def test_the_flags_are_found_on_each_pi_without_a_program(tmp_path, machine, flags):
+    assert host_facts.throttled(machine(tmp_path)) == flags
+
+
+def test_a_command_that_hangs_is_ended_in_time():
+    with pytest.raises(layout.Failure, match=r"`sleep 600` has not ended in 0\.1 s"):
+        layout.run(["sleep", "600"], timeout_s=0.1)
+
+
+def test_a_journal_that_cannot_be_read_is_a_line_that_says_so(vcgencmd, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert worker_service.journal("default") == ["there is no `journalctl` on this host"]
+
+
+@pytest.fixture
+def stranger():
+    """Become a user who may not look everywhere, for as long as the test runs."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)
+
+
+def test_what_a_broken_off_installation_locked_away_is_no_obstacle(tmp_path, monkeypatch, request):
+    programs, data = tmp_path / "opt", tmp_path / "srv"
+    for folder in (programs / "default", data / "default"):
+        folder.mkdir(parents=True)
+    for folder in (programs, data):
+        folder.chmod(0)
+    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+        folder.chmod(0o755)
+    monkeypatch.setattr(layout, "PROGRAMS", programs)
+    request.getfixturevalue("stranger")
+    facts = host_facts.facts("default", str(data))
+    assert facts["installed"]["environment"] == ""
     assert facts["disks"]["data"]["free_bytes"] > 0
 
 
