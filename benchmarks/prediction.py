@@ -37,6 +37,7 @@ from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.formats import WeightFormats, stored_as, tensor_format
 from pi_cluster.transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
+from pi_cluster.worker.command_line import WorkerCommand
 
 _CLUSTER = "prediction"
 _WORKERS = 2
@@ -138,11 +139,17 @@ def _workers(scratch: Path, cores: list[int], environment: dict[str, str]) -> It
     with contextlib.ExitStack() as stack:
         addresses = []
         for core in cores:
-            words = ["taskset", "--cpu-list", str(core), sys.executable, "-m", "pi_cluster.worker"]
-            words += ["--cluster", _CLUSTER, "--listen", "127.0.0.1:0", "--no-mdns"]
-            words += ["--threads", "1", "--name", f"core-{core}"]
+            worker = WorkerCommand(
+                _CLUSTER,
+                str(scratch / f"core-{core}"),
+                threads=1,
+                listen="127.0.0.1:0",
+                name=f"core-{core}",
+                announce=False,
+            )
+            words = ["taskset", "--cpu-list", str(core), *worker.words]
             process = subprocess.Popen(
-                [*words, "--data-dir", str(scratch / f"core-{core}")],
+                words,
                 env=environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -24,9 +24,10 @@ from pi_cluster.deploy.hosts.fitness import HostFacts, check_disk, check_fitness
 from pi_cluster.deploy.hosts.reachable import reachable
 from pi_cluster.deploy.hosts.remote import layout
 from pi_cluster.deploy.hosts.remote_host import RemoteHost
-from pi_cluster.deploy.hosts.systemd_unit import WorkerCommand, worker_unit
+from pi_cluster.deploy.hosts.systemd_unit import worker_unit
 from pi_cluster.deploy.screen.setup_screen import SetupLines
 from pi_cluster.deploy.wheels.wheelhouse import Wheelhouse, wheelhouse
+from pi_cluster.worker.command_line import WorkerCommand
 
 _START_PATIENCE_S = 90.0  # a Pi imports numpy and gRPC from a slow card in about ten
 _POLL_S = 0.2

@@ -7,8 +7,9 @@ import pytest
 from pi_cluster.cluster.errors import HostError
 from pi_cluster.coordinator.records.known_hosts import Host, HostRole
 from pi_cluster.deploy.hosts.fitness import HostFacts, check_disk, check_fitness
-from pi_cluster.deploy.hosts.systemd_unit import WorkerCommand, worker_unit
+from pi_cluster.deploy.hosts.systemd_unit import worker_unit
 from pi_cluster.deploy.wheels.wheelhouse import Target, Wheel, Wheelhouse
+from pi_cluster.worker.command_line import WorkerCommand
 
 WORKER = Host("pi1")
 COORDINATOR = Host("pi1", role=HostRole.COORDINATOR)
@@ -36,7 +37,7 @@ PI = {
 
 def listening(cluster, address):
     """A service as facts tell of it."""
-    command = WorkerCommand(cluster, "/opt/python", "/var/lib/x", listen=address, threads=2)
+    command = WorkerCommand(cluster, "/var/lib/x", listen=address, threads=2)
     return {"name": f"pi-cluster-{cluster}.service", "unit": worker_unit(command)}
 
 
