@@ -23,6 +23,7 @@ from pi_cluster.coordinator.records.known_hosts import (
     save_hosts,
 )
 from pi_cluster.coordinator.records.pipeline_record import RECORD_NAME, record_file
+from pi_cluster.deploy.hosts.answers import ask_facts
 from pi_cluster.deploy.hosts.bootstrap import Bootstrap, Result, become_root
 from pi_cluster.deploy.hosts.host_list import workers_of
 from pi_cluster.deploy.hosts.remote_host import RemoteHost
@@ -194,9 +195,9 @@ def purge_hosts(cluster: str, folder: Path, sudo_password: str | None) -> list[s
 
 def _purge(cluster: str, host: Host, sudo_password: str | None) -> None:
     with RemoteHost(host) as remote:
-        facts = remote.ask("facts", cluster=cluster, data_parent=host.data_dir)
+        facts = ask_facts(remote, cluster, host.data_dir)
         remote.ask("forget", cluster=cluster)
-        if not facts["is_root"]:
+        if not facts.is_root:
             become_root(remote, sudo_password)
         remote.ask("lock")
         remote.ask("purge", cluster=cluster, data_parent=host.data_dir)
