@@ -113,7 +113,7 @@ def _is_set_up_over_ssh(cluster: str) -> bool:
         return False
     try:
         values = json.loads(receipt)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     digest = hashlib.sha256(unit.encode()).hexdigest()
     return isinstance(values, dict) and values.get("unit") == digest
