@@ -14,7 +14,7 @@ from typing import Any
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.atomic_file import sync_folder, write_bytes
-from pi_cluster.cluster.errors import StateError
+from pi_cluster.cluster.errors import StateError, SystemFailure
 from pi_cluster.cluster.json_file import JsonFile
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.small_file import read_small
@@ -182,10 +182,14 @@ def has_record(cluster: str) -> bool:
 def load_record(cluster: str) -> PipelineRecord:
     """The pipeline of a cluster.
 
-    Raises ``StateError`` when none is up, and otherwise as ``JsonFile.read`` does.
+    Raises ``StateError`` when none is up or it cannot be read, ``VersionError`` for a newer one.
     """
     folder = settings.cluster_state(cluster)
-    record = _file(folder, cluster).read(lambda values: _record(folder, values))
+    try:
+        record = _file(folder, cluster).read(lambda values: _record(folder, values))
+    except SystemFailure as failure:
+        # To whoever asks for it, it is as good as torn: `up` goes on, and writes it anew.
+        raise StateError(str(failure)) from None
     if record is None:
         raise StateError(f"no pipeline is up in cluster {cluster!r}: {bring_one_up(cluster)}")
     return record
