@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import HostError
 from pi_cluster.cluster.shown import shown_line
+from pi_cluster.cluster.trust.signing import EARLIER
 from pi_cluster.coordinator.records.known_hosts import Host, HostRole
 from pi_cluster.deploy.doctor.firmware import complaints
 from pi_cluster.deploy.doctor.requirements import OLDEST_PYTHON, PYTHON_NEEDED
@@ -84,7 +85,7 @@ def _check_port(label: str, services: Sequence[Mapping[str, str]]) -> None:
 
 
 def _check_clock(label: str, ahead_s: float) -> None:
-    if abs(ahead_s) > _DAY_S:
+    if abs(ahead_s) > EARLIER.total_seconds():
         raise HostError(
             f"{label}: its clock is {abs(ahead_s) / _DAY_S:.1f} days "
             f"{'ahead' if ahead_s > 0 else 'behind'}, so certificates would not be valid there: "

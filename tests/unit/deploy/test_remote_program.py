@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pi_cluster.deploy.hosts import remote
+from pi_cluster.deploy.hosts.answers import HostFacts
 from pi_cluster.deploy.hosts.remote import (
     MODULES,
     environments,
@@ -76,10 +77,10 @@ def conversation(*questions):
 def test_it_starts_from_a_pipe_and_tells_facts():
     words = {"cluster": "default", "data_parent": "/var/lib/pi-cluster"}
     (answer,) = conversation({"do": "facts", "with": words})
-    facts = answer["done"]
-    assert facts["pointer_bits"] == 64
-    assert facts["python"][:2] == list(sys.version_info[:2])
-    assert facts["disks"]["data"]["free_bytes"] > 0
+    facts = HostFacts.of("here", answer["done"])
+    assert facts.pointer_bits == 64
+    assert facts.python == sys.version_info[:3]
+    assert facts.disks["data"].free_bytes > 0
 
 
 @pytest.fixture
