@@ -11,7 +11,6 @@ from pi_cluster.deploy.hosts.remote import layout
 from pi_cluster.worker.command_line import WorkerCommand
 
 _PLAIN = re.compile(r"[A-Za-z0-9@,._/:=-]+")
-_NAME = re.compile(r"pi-cluster-([A-Za-z0-9][A-Za-z0-9_-]{0,31})\.service")
 _HOMES = ("/home/", "/root/")
 _TEMPLATE = "templates/worker.service.jinja"
 
@@ -46,7 +45,7 @@ def worker_unit(worker: WorkerCommand) -> str:
 def cluster_on_port(services: Iterable[Mapping[str, str]], port: int) -> str | None:
     """The cluster whose worker listens there; ``services`` as `remote/worker_service.py` tells."""
     for service in services:
-        name = _NAME.fullmatch(service["name"])
-        if name and re.search(rf"--listen \S+:{port}\b", service["unit"]):
-            return name[1]
+        cluster = layout.cluster_of_unit(service["name"])
+        if cluster and re.search(rf"--listen \S+:{port}\b", service["unit"]):
+            return cluster
     return None

@@ -18,6 +18,7 @@ UNITS = Path("/etc/systemd/system")
 SYSTEM_USER = "pi-cluster"
 
 _CLUSTER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+_UNIT = re.compile(rf"pi-cluster-({_CLUSTER.pattern})\.service")
 _DIGEST = re.compile(r"[0-9a-f]{16,64}")
 _WHEEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{1,200}\.whl")
 _FILE = re.compile(r"[a-z][a-z0-9_-]{0,63}\.json")
@@ -53,6 +54,12 @@ def receipt(cluster: str) -> Path:
 def unit_name(cluster: str) -> str:
     """The service of a cluster's worker."""
     return f"pi-cluster-{checked(_CLUSTER, cluster)}.service"
+
+
+def cluster_of_unit(name: str) -> str | None:
+    """The cluster whose worker's service it is; None for another service."""
+    found = _UNIT.fullmatch(name)
+    return found[1] if found else None
 
 
 def unit_file(cluster: str) -> Path:

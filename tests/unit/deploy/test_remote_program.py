@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.errors import StateError
+from pi_cluster.coordinator.records import known_hosts
+from pi_cluster.coordinator.records.pipeline_record import RECORD_NAME
 from pi_cluster.deploy.hosts import remote
 from pi_cluster.deploy.hosts.answers import HostFacts
 from pi_cluster.deploy.hosts.remote import (
@@ -268,3 +272,31 @@ def test_a_message_comes_back_as_it_was_sent():
     framing.send(pipe, {"do": "x", "with": {"ä": [1]}, "bytes": 3})
     pipe.seek(0)
     assert framing.receive(pipe) == {"do": "x", "with": {"ä": [1]}, "bytes": 3}
+
+
+def test_what_the_program_cannot_import_it_knows_as_the_package_does(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for variable in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    ours = layout.UserFolders(settings.cluster_config("a1"), settings.cluster_state("a1"))
+    assert layout.user_folders("a1") == ours
+    assert str(layout.DEFAULT_DATA) == known_hosts.DEFAULT_DATA_DIR
+    assert layout.file_name(RECORD_NAME) == RECORD_NAME
+
+
+@pytest.mark.parametrize("name", ["a", "A-1_b", "a" * 32, "a" * 33, "", "-a", "a b", "a/b", "a\n"])
+def test_the_program_takes_the_names_of_clusters_that_the_package_takes(name):
+    try:
+        settings.check_cluster_name(name)
+    except StateError:
+        with pytest.raises(layout.Failure):
+            layout.unit_name(name)
+        assert layout.cluster_of_unit(f"pi-cluster-{name}.service") is None
+    else:
+        assert layout.cluster_of_unit(layout.unit_name(name)) == name
+
+
+@pytest.mark.parametrize("name", ["../pipeline.json", "pipeline", ".json", "a/b.json", "", 7])
+def test_only_a_plain_name_is_one_of_a_record(name):
+    with pytest.raises(layout.Failure, match="is no name that this program would use"):
+        layout.file_name(name)
