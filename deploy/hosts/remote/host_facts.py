@@ -114,14 +114,15 @@ def _disk(path: Path) -> dict[str, int]:
 
 def throttled(root: Path = _ROOT) -> int | None:
     """The firmware's flags; None where nothing tells, as on what is no Raspberry Pi."""
-    said = [files.read(path, 100) for path in sorted(root.glob(_THROTTLED))]
+    shown = [files.read(path, 100) for path in sorted(root.glob(_THROTTLED))]
+    said = [text for text in shown if text]
     if not said and shutil.which("vcgencmd"):
         with contextlib.suppress(layout.Failure):
             answer = layout.run(["vcgencmd", "get_throttled"], timeout_s=_QUESTION_S)
             said.append(answer.stdout.partition("=")[2])
     for text in said:
         with contextlib.suppress(ValueError):
-            flags = int(text or "", 16)
+            flags = int(text, 16)
             if 0 <= flags < _FLAGS:
                 return flags
     return None

@@ -28,7 +28,7 @@ from pi_cluster.deploy.hosts.remote import (
     worker_service,
 )
 from pi_cluster.deploy.hosts.remote_host import _LOADER, _STUB, _modules
-from tests.support.machines import pc, pi_4, pi_5
+from tests.support.machines import pc, pi_4, pi_5, write_files
 
 OURS = remote.__name__ + "."
 FOLDER = Path(layout.__file__).parent
@@ -126,6 +126,8 @@ def test_a_vcgencmd_that_hangs_or_fails_costs_no_other_fact(vcgencmd, text):
 def test_where_no_file_shows_the_flags_vcgencmd_is_asked(vcgencmd, tmp_path):
     vcgencmd("#!/bin/sh\necho throttled=0x50005\n")
     assert host_facts.throttled(tmp_path) == 0x50005
+    unreadable = "sys/devices/platform/soc/soc:firmware/get_throttled/"
+    assert host_facts.throttled(write_files(tmp_path, {unreadable: ""})) == 0x50005
 
 
 @pytest.mark.parametrize(("machine", "flags"), [(pi_4, 0x50005), (pi_5, 0), (pc, None)])
