@@ -183,7 +183,10 @@ def test_a_certification_survives_its_way_as_json_and_on_the_wire(authority):
     assert Certification.from_wire(news.to_wire()) == news
 
 
-@pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"certificate": 1}', b"\xff", b'"x"'])
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"[]", b"{}", b'{"certificate": 1}', b"\xff", b'"x"', b"[" * 100_000],
+)
 def test_other_json_is_no_certification(text):
     with pytest.raises(AccessError):
         Certification.from_json(text)
