@@ -32,7 +32,7 @@ from pi_cluster.deploy.commands.token import token
 from pi_cluster.deploy.commands.up import up
 from pi_cluster.deploy.commands.verify import verify
 from pi_cluster.deploy.leading_out import with_notes
-from pi_cluster.deploy.screen.console import guard_terminals
+from pi_cluster.deploy.screen.guarded_stream import guard_terminals
 from pi_cluster.deploy.screen.output import INTERRUPTED, notes
 from pi_cluster.deploy.screen.standard_streams import prepare_standard_streams
 from pi_cluster.kernels import KernelsError
