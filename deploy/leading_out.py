@@ -54,11 +54,6 @@ def add_way_out(error: ClusterError | ModelError, cluster: str) -> None:
         error.add_note(step)
 
 
-def with_notes(error: BaseException) -> str:
-    """An error as it is shown: its message and, below, its notes."""
-    return "\n".join([str(error), *getattr(error, "__notes__", ())])
-
-
 def after_a_try(cluster: str, record: PipelineRecord, dialer: Dialer) -> str:
     """Why no token went round a pipeline that is loaded, as far as its stages know."""
     again = f"`{command(cluster, 'doctor')}` tells more; then run the same command again"

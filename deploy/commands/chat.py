@@ -18,7 +18,8 @@ from pi_cluster.deploy.commands.options import (
     stop_option,
     wait_option,
 )
-from pi_cluster.deploy.leading_out import add_way_out, leading_out, with_notes
+from pi_cluster.deploy.failure import with_notes
+from pi_cluster.deploy.leading_out import add_way_out, leading_out
 from pi_cluster.deploy.screen.output import notes, stream
 from pi_cluster.transformer.errors import ModelError
 
