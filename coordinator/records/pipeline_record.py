@@ -29,7 +29,7 @@ from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.coordinator.text_model import TextModel
 from pi_cluster.transformer.config import ModelConfig
-from pi_cluster.transformer.stage import Limits
+from pi_cluster.transformer.limits import Limits
 
 RECORD_VERSION = 1
 

@@ -27,7 +27,7 @@ from pi_cluster.cluster.wire.options import check_wire_version
 from pi_cluster.kernels import KernelsError
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.errors import ModelError
-from pi_cluster.transformer.stage import Limits
+from pi_cluster.transformer.limits import Limits
 from pi_cluster.worker.allocator import return_free_pages
 from pi_cluster.worker.machine.reach import reach
 from pi_cluster.worker.shards.damaged import DamagedShard
