@@ -95,7 +95,7 @@ COMMANDS: dict[str, Place | LazyGroup] = {
     "chat": _place("chat:chat", "Talk with the model; it remembers what was said."),
     "doctor": _place("doctor:doctor", "Examine the nodes and this machine, and say what to do."),
     "down": _place(
-        "status:down", "Unload the stages on all nodes and stop the workers that run here."
+        "down:down", "Unload the stages on all nodes and stop the workers that run here."
     ),
     "grant": _place(
         "grant:grant", "Write a file by which another machine, called NAME, may ask the model."

@@ -21,14 +21,15 @@ from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.atomic_file import locked, write_bytes
 from pi_cluster.cluster.errors import AccessError, StateError
 from pi_cluster.cluster.trust import certificates, credentials, signing
-from pi_cluster.cluster.trust.certificates import Identity, Revocations, Role, key_hash, utc_now
-from pi_cluster.cluster.trust.credentials import AUTHORITIES, REVOCATIONS
+from pi_cluster.cluster.trust.certificates import Revocations, key_hash, utc_now
+from pi_cluster.cluster.trust.credentials import REVOCATIONS
+from pi_cluster.cluster.trust.holdings import AUTHORITIES, AUTHORITY_KEY, can_sign, is_initialised
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.cluster.trust.key_proof import KeyProof
 from pi_cluster.cluster.trust.ledger import Issued, Ledger
 from pi_cluster.cluster.trust.private_files import make_private_folder, read_file, read_private
 
-_KEY = "authority.key"
 _CERTIFICATE = "authority.pem"
 _NEXT = ".next"
 _PARTIAL = ".partial"
@@ -308,16 +309,16 @@ class ClusterAuthority:
 
     def _load(self) -> None:
         self._certificate = certificates.read_certificate(read_file(self.folder / _CERTIFICATE))
-        for name in (_KEY, _KEY + _NEXT):
+        for name in (AUTHORITY_KEY, AUTHORITY_KEY + _NEXT):
             if (self.folder / name).exists():
                 key = certificates.read_key(read_private(self.folder / name))
                 if key_hash(key) == key_hash(self._certificate):
                     self._key = key
-                    (self.folder / name).replace(self.folder / _KEY)
+                    (self.folder / name).replace(self.folder / AUTHORITY_KEY)
                     return
         raise AccessError(
-            f"{self.folder / _KEY} is not the key of {_CERTIFICATE} beside it: put both back from "
-            "a backup"
+            f"{self.folder / AUTHORITY_KEY} is not the key of {_CERTIFICATE} beside it: put both "
+            "back from a backup"
         )
 
     def _sign_revocations(self) -> None:
@@ -327,20 +328,10 @@ class ClusterAuthority:
         write_bytes(self.folder / REVOCATIONS, pem)
 
 
-def is_initialised(folder: Path) -> bool:
-    """Whether a cluster has certificates on this machine, made or granted."""
-    return (folder / AUTHORITIES).exists()
-
-
-def can_sign(folder: Path) -> bool:
-    """Whether the authority itself is here: this user is the cluster's operator."""
-    return is_initialised(folder) and (folder / _KEY).exists()
-
-
 def _make_authority(folder: Path, cluster: str, suffix: str) -> None:
     key = signing.new_key()
     certificate = signing.make_authority(key, cluster, utc_now())
-    write_bytes(folder / (_KEY + suffix), certificates.key_pem(key), private=True)
+    write_bytes(folder / (AUTHORITY_KEY + suffix), certificates.key_pem(key), private=True)
     write_bytes(folder / (_CERTIFICATE + suffix), certificates.certificate_pem(certificate))
 
 

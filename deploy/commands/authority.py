@@ -5,7 +5,7 @@ import click
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.trust.authority import ClusterAuthority
-from pi_cluster.cluster.trust.certificates import Role
+from pi_cluster.cluster.trust.identity import Role
 from pi_cluster.coordinator.pipeline.trust_updates import rotate as rotate_authority
 from pi_cluster.coordinator.records.pipeline_record import changing
 from pi_cluster.deploy.calling import dialer_for

@@ -18,7 +18,7 @@ from pi_cluster.cluster.errors import (
 )
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.manifest import Manifest, ShardFile
-from pi_cluster.cluster.trust.certificates import Identity, Role
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.wire.addresses import as_seen_from
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer

@@ -20,8 +20,9 @@ from google.protobuf.message import DecodeError
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import AccessError, ClusterError, NodeError, PipelineBusy
-from pi_cluster.cluster.trust.certificates import Identity, Role, check_dates, utc_now
+from pi_cluster.cluster.trust.certificates import check_dates, utc_now
 from pi_cluster.cluster.trust.credentials import Credentials, LiveCredentials
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.roles import Rule
 from pi_cluster.cluster.wire.failures import refuse
 from pi_cluster.cluster.wire.message_size import bytes_beside
