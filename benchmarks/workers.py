@@ -19,7 +19,7 @@ from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.plan import Plan, PlannedStage
 from pi_cluster.coordinator.planning.prediction import Prediction
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
-from pi_cluster.transformer.stage import Limits
+from pi_cluster.transformer.limits import Limits
 
 CLUSTER = "benchmark"
 PLAIN = PlainDialer(beyond_loopback=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 from pi_cluster.cluster.atomic_file import write_bytes
 from pi_cluster.cluster.errors import StateError
-from pi_cluster.cluster.trust.certificates import Role, utc_now
+from pi_cluster.cluster.trust.certificates import utc_now
+from pi_cluster.cluster.trust.identity import Role
 from pi_cluster.cluster.trust.private_files import read_private
 
 _FILE_NAME = "nodes.json"

@@ -13,10 +13,10 @@ from typing import Any
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.atomic_file import write_bytes
 from pi_cluster.cluster.errors import AccessError, ClusterError, StateError
-from pi_cluster.cluster.trust import certificates, credentials, installing, private_files, signing
-from pi_cluster.cluster.trust.authority import ClusterAuthority, is_initialised
-from pi_cluster.cluster.trust.certificates import Identity, Role
-from pi_cluster.cluster.trust.credentials import has_credentials
+from pi_cluster.cluster.trust import certificates, installing, private_files, signing
+from pi_cluster.cluster.trust.authority import ClusterAuthority
+from pi_cluster.cluster.trust.holdings import AUTHORITIES, has_credentials, is_initialised
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.coordinator.records.pipeline_record import load_record
 
@@ -105,7 +105,7 @@ def accept_grant(grant: Grant) -> None:
 
 
 def _check_same_authority(folder: Path, grant: Grant) -> None:
-    held = private_files.read_file(folder / credentials.AUTHORITIES)
+    held = private_files.read_file(folder / AUTHORITIES)
     known = {certificates.key_hash(one) for one in certificates.read_authorities(held)}
     given = certificates.read_authorities(grant.certification.authorities)
     if not known & {certificates.key_hash(one) for one in given}:
