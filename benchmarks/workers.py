@@ -18,7 +18,7 @@ from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.plan import Plan, PlannedStage
 from pi_cluster.coordinator.planning.prediction import Prediction
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
-from pi_cluster.transformer.stage import Limits
+from pi_cluster.transformer.limits import Limits
 from pi_cluster.worker.command_line import WorkerCommand
 
 CLUSTER = "benchmark"

@@ -2,12 +2,9 @@
 
 import os
 import re
-import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 from pi_cluster.cluster.errors import StateError
 
@@ -122,11 +119,6 @@ def check_cluster_name(name: str) -> str:
 def kernel_variant() -> str | None:
     """The kernels that ``PI_CLUSTER_KERNELS`` asks for; None takes the fastest."""
     return os.environ.get("PI_CLUSTER_KERNELS") or None
-
-
-def who_am_i() -> str:
-    """``user@host (pid)``, for messages to others who want the same pipeline."""
-    return f"{psutil.Process().username()}@{socket.gethostname()} (process {os.getpid()})"
 
 
 def _xdg(variable: str, default: str) -> Path:

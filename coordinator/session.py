@@ -14,6 +14,7 @@ import grpc
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import ClusterError, NodeError, NodeLost
+from pi_cluster.cluster.who_am_i import who_am_i
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.failures import carried_error
@@ -62,7 +63,7 @@ class Session:
             wire_version=WIRE_VERSION,
             epoch=epoch,
             session=secrets.token_hex(8),
-            coordinator=settings.who_am_i(),
+            coordinator=who_am_i(),
             asked_after=True,
         )
         with contextlib.ExitStack() as on_failure:

@@ -22,9 +22,10 @@ from pi_cluster.cluster.errors import AccessError, ClusterError, NodeLost
 from pi_cluster.cluster.trust.credentials import LiveCredentials
 from pi_cluster.cluster.trust.roles import WORKER_RULES
 from pi_cluster.cluster.version import VERSION
-from pi_cluster.cluster.wire.dialing import Dialer, PlainDialer, SecureDialer
+from pi_cluster.cluster.wire.dialing import Dialer, PlainDialer
 from pi_cluster.cluster.wire.options import SERVER_OPTIONS, WIRE_VERSION
 from pi_cluster.cluster.wire.peer import Peer, is_loopback
+from pi_cluster.cluster.wire.secure_dialing import SecureDialer
 from pi_cluster.kernels import Engine
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc

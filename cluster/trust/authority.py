@@ -20,13 +20,15 @@ from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.atomic_file import locked, write_bytes
 from pi_cluster.cluster.errors import AccessError, StateError
 from pi_cluster.cluster.trust import certificates, claims, installing
-from pi_cluster.cluster.trust.certificates import Identity, Revocations, Role, key_hash, utc_now
-from pi_cluster.cluster.trust.credentials import AUTHORITIES, REVOCATIONS
+from pi_cluster.cluster.trust.certificates import Revocations, key_hash, utc_now
+from pi_cluster.cluster.trust.credentials import REVOCATIONS
+from pi_cluster.cluster.trust.holdings import AUTHORITIES, can_sign, is_initialised
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.cluster.trust.key_proof import KeyProof
 from pi_cluster.cluster.trust.ledger import Issued, Ledger
 from pi_cluster.cluster.trust.private_files import make_private_folder, read_file
-from pi_cluster.cluster.trust.signing_pair import SigningPair, has_key
+from pi_cluster.cluster.trust.signing_pair import SigningPair
 
 _PARTIAL = ".partial"
 _OWN_ROLES = (Role.OPERATOR, Role.COORDINATOR)
@@ -274,16 +276,6 @@ class ClusterAuthority:
         number, issued = self._ledger.read()
         revoked = Revocations(number, frozenset(one.serial for one in issued if one.revoked))
         write_bytes(self.folder / REVOCATIONS, self._signing.revoke(revoked))
-
-
-def is_initialised(folder: Path) -> bool:
-    """Whether a cluster has certificates on this machine, made or granted."""
-    return (folder / AUTHORITIES).exists()
-
-
-def can_sign(folder: Path) -> bool:
-    """Whether the authority itself is here: this user is the cluster's operator."""
-    return is_initialised(folder) and has_key(folder)
 
 
 def _own_ids(role: Role) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pi_cluster.cluster.errors import AccessError
-from pi_cluster.cluster.trust.certificates import Identity, Role
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.ledger import Issued
 
 

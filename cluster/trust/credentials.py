@@ -20,19 +20,13 @@ from cryptography import x509
 
 from pi_cluster.cluster.errors import AccessError
 from pi_cluster.cluster.trust import certificates
-from pi_cluster.cluster.trust.certificates import (
-    NOTHING_REVOKED,
-    Identity,
-    Revocations,
-    Role,
-    key_hash,
-    utc_now,
-)
+from pi_cluster.cluster.trust.certificates import NOTHING_REVOKED, Revocations, key_hash, utc_now
+from pi_cluster.cluster.trust.holdings import AUTHORITIES
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.private_files import read_file, read_private
 
 log = logging.getLogger(__name__)
 
-AUTHORITIES = "authorities.pem"
 REVOCATIONS = "revocations.pem"
 NEXT = ".next"
 
@@ -69,11 +63,6 @@ class Credentials:
         if identity.cluster != self.identity.cluster:
             raise AccessError(f"is of cluster {identity.cluster!r}")
         return identity
-
-
-def has_credentials(folder: Path, role: Role) -> bool:
-    """Whether a certificate for this role lies there."""
-    return (folder / f"{role}.pem").exists()
 
 
 def load_credentials(folder: Path, role: Role) -> Credentials:

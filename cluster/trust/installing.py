@@ -12,21 +12,15 @@ from cryptography import x509
 from pi_cluster.cluster.atomic_file import write_bytes
 from pi_cluster.cluster.errors import AccessError
 from pi_cluster.cluster.trust import certificates, signing
-from pi_cluster.cluster.trust.certificates import (
-    Identity,
-    Key,
-    Revocations,
-    Role,
-    key_hash,
-    utc_now,
-)
+from pi_cluster.cluster.trust.certificates import Key, Revocations, key_hash, utc_now
 from pi_cluster.cluster.trust.credentials import (
-    AUTHORITIES,
     NEXT,
     REVOCATIONS,
     finish_renewal,
     held_revocations,
 )
+from pi_cluster.cluster.trust.holdings import AUTHORITIES
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.cluster.trust.private_files import make_private_folder, read_file, read_private
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from pi_cluster.cluster.errors import StateError
 from pi_cluster.cluster.json_file import JsonFile
-from pi_cluster.cluster.trust.certificates import Role, utc_now
+from pi_cluster.cluster.trust.certificates import utc_now
+from pi_cluster.cluster.trust.identity import Role
 from pi_cluster.cluster.trust.private_files import read_secret
 
 _FORGET_AFTER_S = 30 * 86_400.0

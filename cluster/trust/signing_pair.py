@@ -12,17 +12,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pi_cluster.cluster.atomic_file import write_bytes
 from pi_cluster.cluster.errors import AccessError
 from pi_cluster.cluster.trust import certificates, signing
-from pi_cluster.cluster.trust.certificates import Identity, Revocations, key_hash, utc_now
+from pi_cluster.cluster.trust.certificates import Revocations, key_hash, utc_now
+from pi_cluster.cluster.trust.holdings import AUTHORITY_KEY
+from pi_cluster.cluster.trust.identity import Identity
 from pi_cluster.cluster.trust.private_files import read_file, read_private
 
-_KEY = "authority.key"
 _CERTIFICATE = "authority.pem"
 _NEXT = ".next"
-
-
-def has_key(folder: Path) -> bool:
-    """Whether a key that signs lies there."""
-    return (folder / _KEY).exists()
 
 
 class SigningPair:
@@ -82,21 +78,21 @@ class SigningPair:
 
     def _load(self) -> None:
         self.certificate = certificates.read_certificate(self.pem)
-        for name in (_KEY, _KEY + _NEXT):
+        for name in (AUTHORITY_KEY, AUTHORITY_KEY + _NEXT):
             if (self._folder / name).exists():
                 key = certificates.read_key(read_private(self._folder / name))
                 if key_hash(key) == key_hash(self.certificate):
                     self._key = key
-                    (self._folder / name).replace(self._folder / _KEY)
+                    (self._folder / name).replace(self._folder / AUTHORITY_KEY)
                     return
         raise AccessError(
-            f"{self._folder / _KEY} is not the key of {_CERTIFICATE} beside it: put both back from "
-            "a backup"
+            f"{self._folder / AUTHORITY_KEY} is not the key of {_CERTIFICATE} beside it: put both "
+            "back from a backup"
         )
 
 
 def _make(folder: Path, cluster: str, suffix: str) -> None:
     key = signing.new_key()
     certificate = signing.make_authority(key, cluster, utc_now())
-    write_bytes(folder / (_KEY + suffix), certificates.key_pem(key), private=True)
+    write_bytes(folder / (AUTHORITY_KEY + suffix), certificates.key_pem(key), private=True)
     write_bytes(folder / (_CERTIFICATE + suffix), certificates.certificate_pem(certificate))

@@ -13,7 +13,8 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.errors import ClusterError, StateError
 from pi_cluster.cluster.json_file import JsonFile
-from pi_cluster.cluster.trust.authority import ClusterAuthority, is_initialised
+from pi_cluster.cluster.trust.authority import ClusterAuthority
+from pi_cluster.cluster.trust.holdings import is_initialised
 from pi_cluster.cluster.wire.peer import Peer, is_loopback, told_peer
 from pi_cluster.coordinator.records.pipeline_record import load_record
 

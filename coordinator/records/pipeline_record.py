@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
@@ -25,12 +25,13 @@ from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.prediction import Prediction
 from pi_cluster.coordinator.records.advice import bring_one_up
 from pi_cluster.coordinator.records.up_call import UpCall
-from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.stage_address import StageAddress
-from pi_cluster.coordinator.text_model import TextModel
-from pi_cluster.transformer.config import ModelConfig
-from pi_cluster.transformer.stage import Limits
+from pi_cluster.transformer.limits import Limits
+
+if TYPE_CHECKING:
+    from pi_cluster.coordinator.scheduling.residents import CacheLimits
+    from pi_cluster.coordinator.text_model import TextModel
 
 RECORD_NAME = "pipeline.json"
 RECORD_VERSION = 1
@@ -72,13 +73,18 @@ class PipelineRecord:
         return tuple(stage.where for stage in self.stages)
 
     @property
-    def cache_limits(self) -> CacheLimits:
+    def cache_limits(self) -> "CacheLimits":
         """What the caches have room for, as the scheduler counts it."""
+        from pi_cluster.coordinator.scheduling.residents import CacheLimits
+        from pi_cluster.transformer.config import ModelConfig
+
         return CacheLimits.of(ModelConfig.from_dict(self.manifest.config), self.limits)
 
     @property
     def model(self) -> ServedModel:
         """The bounds of the served model's ids and texts."""
+        from pi_cluster.transformer.config import ModelConfig
+
         config = ModelConfig.from_dict(self.manifest.config)
         return ServedModel(
             vocab_size=config.vocab_size,
@@ -95,8 +101,10 @@ class PipelineRecord:
         names = [file.name for file in self.manifest.tokenizer_files]
         return [self.folder / name for name in (*names, _MANIFEST_NAME, RECORD_NAME)]
 
-    def text_model(self) -> TextModel:
+    def text_model(self) -> "TextModel":
         """The served model's tokenizer and chat template."""
+        from pi_cluster.coordinator.text_model import TextModel
+
         return TextModel(self.folder, self.manifest)
 
 

@@ -5,7 +5,7 @@ import json
 
 from pi_cluster.cluster.errors import AccessError, HostError
 from pi_cluster.cluster.trust.authority import ClusterAuthority
-from pi_cluster.cluster.trust.certificates import Identity, Role
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.key_proof import KeyProof
 from pi_cluster.deploy.hosts.remote_host import RemoteHost
 

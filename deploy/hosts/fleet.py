@@ -13,7 +13,8 @@ from pathlib import Path
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.errors import AccessError, ClusterError, HostError
-from pi_cluster.cluster.trust.authority import ClusterAuthority, is_initialised
+from pi_cluster.cluster.trust.authority import ClusterAuthority
+from pi_cluster.cluster.trust.holdings import is_initialised
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.records.known_hosts import (
     Host,

@@ -14,10 +14,10 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.atomic_file import write_bytes
 from pi_cluster.cluster.errors import AccessError, StateError
 from pi_cluster.cluster.json_file import JsonFile
-from pi_cluster.cluster.trust import certificates, credentials, installing, private_files, signing
-from pi_cluster.cluster.trust.authority import ClusterAuthority, is_initialised
-from pi_cluster.cluster.trust.certificates import Identity, Role
-from pi_cluster.cluster.trust.credentials import has_credentials
+from pi_cluster.cluster.trust import certificates, installing, private_files, signing
+from pi_cluster.cluster.trust.authority import ClusterAuthority
+from pi_cluster.cluster.trust.holdings import AUTHORITIES, has_credentials, is_initialised
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.coordinator.records.pipeline_record import load_record
 
@@ -106,7 +106,7 @@ def _file(path: Path) -> JsonFile:
 
 
 def _check_same_authority(folder: Path, grant: Grant) -> None:
-    held = private_files.read_file(folder / credentials.AUTHORITIES)
+    held = private_files.read_file(folder / AUTHORITIES)
     known = {certificates.key_hash(one) for one in certificates.read_authorities(held)}
     given = certificates.read_authorities(grant.certification.authorities)
     if not known & {certificates.key_hash(one) for one in given}:

@@ -16,15 +16,16 @@ from pi_cluster.cluster.atomic_file import write_bytes
 from pi_cluster.cluster.errors import AccessError
 from pi_cluster.cluster.trust import certificates, signing
 from pi_cluster.cluster.trust.authority import ClusterAuthority
-from pi_cluster.cluster.trust.certificates import Identity, Role, utc_now
+from pi_cluster.cluster.trust.certificates import utc_now
 from pi_cluster.cluster.trust.credentials import load_credentials
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.cluster.trust.tokens import Token, TokenBook, introduction_proof
 from pi_cluster.cluster.wire.client import NodeClient
-from pi_cluster.cluster.wire.dialing import SecureDialer
 from pi_cluster.cluster.wire.handshake import shown_certificate
 from pi_cluster.cluster.wire.options import SERVER_OPTIONS
 from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.cluster.wire.secure_dialing import SecureDialer
 from pi_cluster.deploy.membership.admission import Admitter, pinned_channel
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc

@@ -18,14 +18,15 @@ import pytest
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import AccessError, HostError, NodeError, NodeLost
 from pi_cluster.cluster.trust.authority import ClusterAuthority
-from pi_cluster.cluster.trust.certificates import Identity, Role
 from pi_cluster.cluster.trust.credentials import load_credentials
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.cluster.trust.roles import WORKER_RULES
 from pi_cluster.cluster.wire.client import NodeClient
-from pi_cluster.cluster.wire.dialing import PlainDialer, SecureDialer
+from pi_cluster.cluster.wire.dialing import PlainDialer
 from pi_cluster.cluster.wire.options import SERVER_OPTIONS
 from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.cluster.wire.secure_dialing import SecureDialer
 from pi_cluster.coordinator.records.known_hosts import Host
 from pi_cluster.deploy.hosts.certificates_over_ssh import certify
 from pi_cluster.protos import pi_cluster_pb2 as pb

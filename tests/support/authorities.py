@@ -6,8 +6,9 @@ from pathlib import Path
 from pi_cluster.cluster.atomic_file import write_bytes
 from pi_cluster.cluster.trust import certificates, installing, signing
 from pi_cluster.cluster.trust.authority import ClusterAuthority
-from pi_cluster.cluster.trust.certificates import Identity, Role, utc_now
+from pi_cluster.cluster.trust.certificates import utc_now
 from pi_cluster.cluster.trust.credentials import LiveCredentials
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.worker.trust.node_credentials import install_certification, request_with_proof
 
 CLUSTER = "home"

@@ -9,7 +9,7 @@ from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.cluster.wire.load_request import load_request
 from pi_cluster.cluster.wire.peer import Peer, told_peer
 from pi_cluster.protos import pi_cluster_pb2 as pb
-from pi_cluster.transformer.stage import Limits
+from pi_cluster.transformer.limits import Limits
 
 _MOST = {
     "max_step_rows": 4_096,

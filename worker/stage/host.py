@@ -14,7 +14,7 @@ from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.kernels import KernelsError
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.errors import ModelError
-from pi_cluster.transformer.stage import Limits
+from pi_cluster.transformer.limits import Limits
 from pi_cluster.worker.allocator import return_free_pages
 from pi_cluster.worker.shards.damaged import DamagedShard
 from pi_cluster.worker.shards.vault import ShardVault

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 
 from pi_cluster.cluster.errors import AccessError, ClusterError, NodeError, PipelineBusy
-from pi_cluster.cluster.trust.certificates import Identity, Role
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.wire.addresses import as_seen_from
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.interfaces import own_interfaces

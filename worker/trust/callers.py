@@ -7,8 +7,9 @@ import grpc
 from cryptography import x509
 
 from pi_cluster.cluster.errors import AccessError
-from pi_cluster.cluster.trust.certificates import Identity, check_dates, utc_now
+from pi_cluster.cluster.trust.certificates import check_dates, utc_now
 from pi_cluster.cluster.trust.credentials import Credentials, LiveCredentials
+from pi_cluster.cluster.trust.identity import Identity
 
 _MAX_KNOWN = 256
 

@@ -16,8 +16,8 @@ from google.protobuf.message import DecodeError
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import AccessError, ClusterError, NodeError
-from pi_cluster.cluster.trust.certificates import Identity
 from pi_cluster.cluster.trust.credentials import LiveCredentials
+from pi_cluster.cluster.trust.identity import Identity
 from pi_cluster.cluster.trust.roles import Rule
 from pi_cluster.cluster.wire.failures import refuse
 from pi_cluster.cluster.wire.message_size import bytes_beside

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from pi_cluster.cluster.errors import AccessError
 from pi_cluster.cluster.trust import certificates, installing, signing
-from pi_cluster.cluster.trust.certificates import Identity, Key, Role
-from pi_cluster.cluster.trust.credentials import LiveCredentials, has_credentials
+from pi_cluster.cluster.trust.certificates import Key
+from pi_cluster.cluster.trust.credentials import LiveCredentials
+from pi_cluster.cluster.trust.holdings import has_credentials
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.cluster.trust.key_proof import KeyProof
 from pi_cluster.cluster.trust.private_files import read_private

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import grpc
 
 from pi_cluster.cluster.errors import PipelineBusy
-from pi_cluster.cluster.trust.certificates import Identity, Role
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.worker.trust.callers import Caller
 
 MAX_CALLS_OF = {Role.NODE: 8, Role.COORDINATOR: 16, Role.OPERATOR: 32}

@@ -8,8 +8,8 @@ import pytest
 from pi_cluster.cluster.errors import AccessError
 from pi_cluster.cluster.trust import certificates, installing, signing
 from pi_cluster.cluster.trust.authority import ClusterAuthority
-from pi_cluster.cluster.trust.certificates import Identity, Role
 from pi_cluster.cluster.trust.credentials import LiveCredentials, load_credentials
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.installing import install
 from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.worker.trust.node_credentials import (

@@ -14,7 +14,7 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import NodeError, PipelineBusy, ShardDamaged, StaleEpoch, StoreError
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.protos import pi_cluster_pb2 as pb
-from pi_cluster.transformer.stage import Limits
+from pi_cluster.transformer.limits import Limits
 from pi_cluster.worker.shards.vault import ShardVault
 from pi_cluster.worker.stage.assignment import Assignment
 from pi_cluster.worker.stage.loading import load_stage

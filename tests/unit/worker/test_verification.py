@@ -17,7 +17,7 @@ from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.wire.dialing import PlainDialer
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.protos import pi_cluster_pb2 as pb
-from pi_cluster.transformer.stage import Limits
+from pi_cluster.transformer.limits import Limits
 from pi_cluster.worker.shards.damaged import DamagedShard
 from pi_cluster.worker.shards.vault import ShardVault
 from pi_cluster.worker.stage.assignment import Assignment
