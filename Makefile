@@ -7,7 +7,7 @@ PACKAGES := cluster coordinator deploy kernels protos shard_tool storyteller tra
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos docs bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality bench-transfer test-sanitized wheels clean
+.PHONY: help demo test fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos docs bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality bench-transfer bench-startup test-sanitized wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -95,6 +95,10 @@ bench-quality: .venv/installed ## measure what quantisation costs the embedded m
 
 bench-transfer: .venv/installed ## hand a gigabyte to each of three nodes on an emulated network: needs root and gcc, five minutes
 	@$(BIN)/python -m benchmarks.transfer
+
+STARTUP_BIN ?= $(BIN)
+bench-startup: .venv/installed ## measure what commands cost before they do anything, one minute; STARTUP_BIN is another installation's bin
+	@$(BIN)/python -m benchmarks.startup --bin $(STARTUP_BIN)
 
 # In a folder and an environment of their own, since an editable install would be found first.
 test-sanitized: ## run the tests of kernels and of loading under AddressSanitizer and UndefinedBehaviorSanitizer

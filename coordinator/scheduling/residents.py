@@ -11,14 +11,14 @@ from pi_cluster.coordinator.scheduling.sequence import SequenceState
 from pi_cluster.transformer.cache import KEY_TILE, cache_capacity
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.errors import PromptError, StepError
-from pi_cluster.transformer.stage import Limits
+from pi_cluster.transformer.limits import Limits
 
 LEAST_SHARED = 16  # positions: fewer are as soon computed again
 
 
 @dataclass(frozen=True, slots=True)
 class CacheLimits:
-    """What the caches of every stage have room for; see ``transformer.stage.Limits``."""
+    """What the caches of every stage have room for; see ``transformer.limits.Limits``."""
 
     max_sequences: int
     cache_positions: int

@@ -24,7 +24,8 @@ from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings, StepRecord
 from pi_cluster.coordinator.session import Session
 from pi_cluster.deploy.calling import dialer_to_ask
-from pi_cluster.deploy.commands.options import cluster_option, draft_option, wait_option
+from pi_cluster.deploy.commands.generation_options import draft_option
+from pi_cluster.deploy.commands.options import cluster_option, wait_option
 from pi_cluster.deploy.leading_out import leading_out
 from pi_cluster.deploy.screen.bench_table import print_csv, print_json, print_markdown
 from pi_cluster.deploy.screen.output import notes, notice

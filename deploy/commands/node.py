@@ -16,12 +16,7 @@ from pi_cluster.deploy.commands.options import cluster_option, nodes_option
 from pi_cluster.deploy.screen import output
 
 
-@click.group()
-def node() -> None:
-    """Show which nodes (and granted coordinators) have certificates, and take one back."""
-
-
-@node.command("list")
+@click.command("list")
 @cluster_option
 def list_nodes(cluster: str) -> None:
     """Show who has a certificate, until when, and who was revoked."""
@@ -35,7 +30,7 @@ def list_nodes(cluster: str) -> None:
     output.answers.print(output.table("name", "id", "role", "state", "expires", rows=rows))
 
 
-@node.command()
+@click.command()
 @click.argument("name_or_id")
 @nodes_option
 @cluster_option

@@ -17,15 +17,7 @@ _data_dir = click.option(
 )
 
 
-@click.group("node-certificate")
-def node_certificate() -> None:
-    """Make a node's key and signing request, and install what the operator made of it.
-
-    Run as the user whose worker it is. `pi-cluster up --hosts` does this over SSH.
-    """
-
-
-@node_certificate.command()
+@click.command()
 @_data_dir
 def request(data_dir: Path) -> None:
     """Print a JSON object: the node's id, and its signing request (PKCS #10, DER, base64).
@@ -40,7 +32,7 @@ def request(data_dir: Path) -> None:
     click.echo(json.dumps(values))
 
 
-@node_certificate.command()
+@click.command()
 @_data_dir
 @cluster_option
 def install(data_dir: Path, cluster: str) -> None:

@@ -1,11 +1,10 @@
-"""``pi-cluster status`` and ``pi-cluster down``."""
+"""``pi-cluster status``: the pipeline, and how its nodes are."""
 
 import contextlib
 import json
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -14,26 +13,17 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from pi_cluster.cluster.errors import ClusterError, StateError
-from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.cluster.errors import StateError
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.pipeline.watching import PipelineWatch, StageLook
-from pi_cluster.coordinator.records.access import still_insecure
-from pi_cluster.coordinator.records.advice import up_anew
-from pi_cluster.coordinator.records.known_hosts import load_hosts
-from pi_cluster.coordinator.records.known_nodes import forget_nodes
 from pi_cluster.coordinator.records.pipeline_record import (
     PipelineRecord,
-    changing,
-    forget_record,
     load_record,
 )
-from pi_cluster.coordinator.stage_address import StageAddress
-from pi_cluster.deploy.calling import dialer_for, dialer_to_ask
-from pi_cluster.deploy.commands.options import ask_password, cluster_option, sudo_password_option
-from pi_cluster.deploy.hosts.fleet import purge_hosts
+from pi_cluster.deploy.calling import dialer_to_ask
+from pi_cluster.deploy.commands.options import cluster_option
+from pi_cluster.deploy.known_local_workers import why_ended
 from pi_cluster.deploy.leading_out import way_out
-from pi_cluster.deploy.local_workers import stop_local_workers, why_ended
 from pi_cluster.deploy.screen import output
 from pi_cluster.deploy.screen.status_view import (
     pipeline_rate,
@@ -80,48 +70,6 @@ def status(
         for line in troubles(looks, way_out(cluster, record, looks)):
             output.notes.print(line, markup=False, soft_wrap=True)
     if not all(look.is_well for look in looks):
-        context.exit(1)
-
-
-@click.command()
-@click.option("--purge", is_flag=True, help="Remove everything from the hosts that `up` set up.")
-@sudo_password_option
-@cluster_option
-@click.pass_context
-def down(context: click.Context, purge: bool, ask_sudo_password: bool, cluster: str) -> None:
-    """Unload the stages on all nodes and stop the workers that run here. Shards are kept.
-
-    The services of hosts go on, so that `up` is quick. With --purge, service, program, shards and
-    user are removed from them.
-    """
-    password = ask_password() if ask_sudo_password else None
-    with changing(cluster) as folder:
-        try:
-            record = load_record(cluster)
-        except StateError:
-            record = None
-        if record:
-            dialer = dialer_for(cluster, still_insecure(cluster, record.insecure))
-            with ThreadPoolExecutor(max_workers=len(record.stages)) as pool:
-                unloading = lambda stage: _unload(stage, record.epoch, dialer)  # noqa: E731
-                list(pool.map(unloading, record.addresses))
-        forget_record(folder)
-        stopped = stop_local_workers(cluster)
-        hosts = len(load_hosts(cluster)) if purge else 0
-        failures = purge_hosts(cluster, folder, password) if purge else []
-        if purge:
-            forget_nodes(folder)
-    stages = output.count(len(record.stages), "stage") if record else ""
-    unloaded = f"{stages} unloaded" if record else "no pipeline was up"
-    output.notes.print(f"{unloaded}, {output.count(stopped, 'local worker')} stopped")
-    if record and record.call and not purge:
-        again = up_anew(cluster, record.call, record.insecure)
-        output.notes.print(f"to bring the same up again: {again}", markup=False, soft_wrap=True)
-    if purge:
-        output.notes.print(f"{output.count(hosts - len(failures), 'host')} cleared")
-    for failure in failures:
-        output.notes.print(f"error: not cleared: {failure}", markup=False, soft_wrap=True)
-    if failures:
         context.exit(1)
 
 
@@ -189,11 +137,3 @@ def _values(cluster: str, record: PipelineRecord, looks: Sequence[StageLook]) ->
         "rows_ps": pipeline_rate(looks),
         "stages": status_json(looks),
     }
-
-
-def _unload(stage: StageAddress, epoch: int, dialer: Dialer) -> None:
-    try:
-        with NodeClient(stage.peer, dialer) as client:
-            client.unload_stage(epoch)
-    except ClusterError as error:
-        output.notes.print(f"warning: {stage.name}: {error}", soft_wrap=True)

@@ -27,12 +27,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, value: str) -> i
     return seconds
 
 
-@click.group()
-def token() -> None:
-    """Let nodes join: make tokens, list them, take them back."""
-
-
-@token.command()
+@click.command()
 @click.option("--count", type=click.IntRange(1, 64), default=1, show_default=True, help="How many.")
 @click.option(
     "--valid",
@@ -75,7 +70,7 @@ def create(count: int, valid: int, as_cloud_init: bool, source: str, cluster: st
     )
 
 
-@token.command("list")
+@click.command("list")
 @cluster_option
 def list_tokens(cluster: str) -> None:
     """Show tokens and what became of them; not their secrets."""
@@ -87,7 +82,7 @@ def list_tokens(cluster: str) -> None:
     output.answers.print(output.table("token", "state", "expires", "used by", rows=rows))
 
 
-@token.command()
+@click.command()
 @click.argument("token_id", metavar="ID")
 @cluster_option
 def revoke(token_id: str, cluster: str) -> None:

@@ -9,7 +9,7 @@ from pi_cluster.coordinator.planning.plan import Plan
 from pi_cluster.coordinator.planning.prediction import USERS, Prediction
 from pi_cluster.deploy.screen import output
 from pi_cluster.transformer.config import ModelConfig
-from pi_cluster.transformer.stage import Limits
+from pi_cluster.transformer.limits import Limits
 
 
 def plan_table(

@@ -61,7 +61,7 @@ from rich.table import Table
 from rich.text import Text
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.deploy.screen import output
-from pi_cluster.deploy.screen.console import guard_terminals
+from pi_cluster.deploy.screen.guarded_stream import guard_terminals
 from pi_cluster.deploy.screen.setup_screen import setup_lines
 guard_terminals()
 hostile = {HOSTILE!r}
