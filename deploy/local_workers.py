@@ -6,7 +6,6 @@ import os
 import select
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.key_proof import KeyProof
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.deploy.known_local_workers import data_dirs, log_file
+from pi_cluster.worker.command_line import WorkerCommand
 from pi_cluster.worker.identity import forget_identity
 from pi_cluster.worker.presence import find_presence
 from pi_cluster.worker.trust.node_credentials import (
@@ -100,21 +100,12 @@ def _is_certified_by(authority: ClusterAuthority, folder: Path) -> bool:
 def _start(cluster: str, data_dir: Path, name: str, threads: int) -> subprocess.Popen[bytes]:
     log_path = log_file(cluster, name)
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    # -P: a folder called "pi_cluster" where the user happens to stand is not imported instead.
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "pi_cluster.worker",
-        "--cluster",
-        cluster,
-        "--name",
-        name,
-    ]
-    command += ["--listen", "127.0.0.1:0", "--data-dir", str(data_dir), "--threads", str(threads)]
+    words = WorkerCommand(
+        cluster, str(data_dir), threads=threads, listen="127.0.0.1:0", name=name
+    ).words
     with log_path.open("ab") as log_to:
         return subprocess.Popen(
-            command,
+            words,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log_to,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pi_cluster.cluster.atomic_file import AtomicFile
 from pi_cluster.cluster.errors import CheckpointError
 from pi_cluster.cluster.store.manifest import EMBEDDING_NAME, HEAD_NAME, ShardFile, layer_file_name
-from pi_cluster.cluster.store.tensor_file import TensorSource, file_size_bytes, write_tensor_file
+from pi_cluster.cluster.store.tensor_writing import TensorSource, file_size_bytes, write_tensor_file
 from pi_cluster.kernels import Engine, ShapeError
 from pi_cluster.shard_tool.sources.checkpoint import Checkpoint
 from pi_cluster.shard_tool.sources.names import layer_tensor, short_name

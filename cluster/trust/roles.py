@@ -1,6 +1,7 @@
 """Who may call what, and how large a message may be: one table, and what is not in it is refused.
 
-Beyond this table, a stage takes steps only from whoever comes before it (``worker/stage/host.py``).
+Beyond this table, a stage takes steps only from whoever comes before it
+(``worker/stage/sessions.py``).
 """
 
 from dataclasses import dataclass

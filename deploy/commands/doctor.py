@@ -21,7 +21,7 @@ from pi_cluster.deploy.doctor.facts import ClusterFacts, Examined, Silent
 from pi_cluster.deploy.doctor.findings import Finding, Severity
 from pi_cluster.deploy.doctor.judgement import judge
 from pi_cluster.deploy.doctor.table import fact_tables, findings_text, own_line
-from pi_cluster.deploy.hosts.service_over_ssh import service_of
+from pi_cluster.deploy.hosts.service_health import service_of
 from pi_cluster.deploy.screen import output
 from pi_cluster.deploy.screen.message_json import to_json
 

@@ -10,9 +10,9 @@ from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.wire.peer import split_address
 from pi_cluster.deploy.commands.options import cluster_option
 from pi_cluster.deploy.hosts import local_service
-from pi_cluster.deploy.hosts.systemd_unit import WorkerCommand
 from pi_cluster.deploy.screen import output
 from pi_cluster.worker.cli import node_options, serve
+from pi_cluster.worker.command_line import WorkerCommand
 from pi_cluster.worker.process import WorkerOptions
 from pi_cluster.worker.trust.enrolment import save_token
 

@@ -28,7 +28,7 @@ def certify(remote: RemoteHost, cluster: str, data_dir: str, authority: ClusterA
         values = json.loads(answer)
         node_id, request = str(values["node_id"]), base64.b64decode(values["signing_request"])
         proof = KeyProof.from_json(str(values["proof"])) if "proof" in values else None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise HostError(
             f"{remote.host.label}: what it answers is no signing request: see whether "
             "/opt/pi-cluster there was changed, and run the same command again"

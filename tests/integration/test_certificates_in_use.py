@@ -123,7 +123,7 @@ def test_whatever_is_called_renews_certificates_past_half_of_their_life(home, mo
 
     with home.environment(), monkeypatch.context() as earlier:
         long_ago = utc_now() - datetime.timedelta(days=200)
-        earlier.setattr("pi_cluster.cluster.trust.authority.utc_now", lambda: long_ago)
+        earlier.setattr("pi_cluster.cluster.trust.signing_pair.utc_now", lambda: long_ago)
         authority, dialer = home.authority, home.dialer
         members = find_members(authority, dialer)
         assert tell(members, lambda c, node: reissue(authority, c, node), dialer) == []

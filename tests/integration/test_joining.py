@@ -403,7 +403,7 @@ def test_a_node_whose_clock_is_far_behind_says_so_and_can_be_admitted_later(
         quick = Admitter(home.authority, home.dialer, start_timeout_s=0.1)
         with monkeypatch.context() as patched:
             behind = utc_now() - datetime.timedelta(days=2)
-            patched.setattr("pi_cluster.cluster.trust.credentials.utc_now", lambda: behind)
+            patched.setattr("pi_cluster.cluster.trust.installing.utc_now", lambda: behind)
             refused = str(quick.admit_named([peer])[0].refused)
         assert "does not take its certificate" in refused and "timedatectl" in refused
         assert not enrolment.admitted.is_set()

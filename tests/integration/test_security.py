@@ -31,7 +31,7 @@ from pi_cluster.coordinator.records.known_hosts import Host
 from pi_cluster.deploy.hosts.certificates_over_ssh import certify
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
-from pi_cluster.worker.trust.guard import MAX_CALLS_OF
+from pi_cluster.worker.trust.places import MAX_CALLS_OF
 from tests.support.authorities import certify_node, credentials_of, dated_credentials, live
 from tests.support.cluster_process import eventually
 from tests.support.secure_calls import METHODS, call, secure_channel
