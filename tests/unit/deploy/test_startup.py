@@ -45,6 +45,7 @@ finally:
 # The same, but Ctrl-C comes at the moment that a module is looked for.
 INTERRUPTED = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it
 module = sys.argv.pop(1)
 class Interrupting:
     def find_spec(self, name, path=None, target=None):
