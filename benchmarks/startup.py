@@ -6,10 +6,10 @@
 as development has it, finds modules by a program of its own, which costs a few hundredths more.
 
 Commands run in turn, as many rounds as ``--runs`` says after one that only warms up, and the median
-of each is shown. ``status`` and ``prompt`` ask a pipeline of three workers on this machine for the
-embedded model's first token, so their CPU seconds hold the calls too, but neither what the workers
-compute nor any waiting. Peers are shown where they are installed: a command of theirs that loads
-no model. Prints a table and, as the last line, JSON.
+of each is shown. ``status`` and ``prompt`` ask a pipeline of one worker on this machine, the latter
+for the embedded model's first token: their CPU seconds hold a few calls too, but neither what the
+worker computes nor any waiting. Peers are shown where they are installed: a command of theirs that
+loads no model. Prints a table and, as the last line, JSON.
 """
 
 import json
@@ -32,7 +32,6 @@ import click
 from benchmarks.kernels.machine import cpu_name
 
 _PEERS = (["ollama", "--version"], ["llama-cli", "--version"])
-_WORKERS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +120,13 @@ def _row(command: str, costs: Sequence[Cost]) -> Row:
 
 @contextmanager
 def _pipeline(folder: Path, scratch: Path) -> Iterator[tuple[dict[str, str], list[str]]]:
-    """Workers on this machine with the embedded model: the environment and options that ask it."""
+    """One worker here with the embedded model: the environment and options that ask it."""
     homes = ("XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
     environment = os.environ | {name: str(scratch / name) for name in homes}
     named = ["--cluster", f"startup-{secrets.token_hex(4)}"]
     program = str(folder / "pi-cluster")
     try:
-        up = [program, "up", "--local", str(_WORKERS), *named]
+        up = [program, "up", "--local", "1", *named]
         subprocess.run(up, env=environment, check=True, stderr=subprocess.DEVNULL)
         yield environment, named
     finally:

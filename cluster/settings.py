@@ -145,7 +145,7 @@ def _keep_grpc_quiet() -> None:
     it refused a handshake. gRPC reads the variable while it is imported, so `cluster/__init__.py`
     imports this module before anything else of ours can import gRPC.
     """
-    is_worker = Path(sys.argv[0]).parent.name == "worker"  # python -m pi_cluster.worker
+    is_worker = Path(sys.argv[0]).parts[-2:] == ("worker", "__main__.py")  # -m pi_cluster.worker
     if not is_worker and sys.argv[1:2] not in (["--debug"], ["worker"], ["join"]):
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 

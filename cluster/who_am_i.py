@@ -1,11 +1,14 @@
 """How this process calls itself to others."""
 
 import os
+import pwd
 import socket
-
-import psutil
 
 
 def who_am_i() -> str:
     """``user@host (pid)``, for messages to others who want the same pipeline."""
-    return f"{psutil.Process().username()}@{socket.gethostname()} (process {os.getpid()})"
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # one without an account, as in containers
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()} (process {os.getpid()})"

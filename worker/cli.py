@@ -123,6 +123,8 @@ def main() -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except click.Abort:  # as click has it
+        raise KeyboardInterrupt from None
     except OSError as error:
         return _fail(system_failure(error))
     except (ClusterError, KernelsError) as error:

@@ -87,6 +87,7 @@ IMPORTS_WITHIN_FUNCTIONS = {
     ("deploy/commands/chat.py", "readline"),
     # Ctrl-C ends with a word, not a traceback, also while the command is being imported.
     ("deploy/__main__.py", "pi_cluster.deploy.cli"),
+    ("worker/__main__.py", "pi_cluster.worker.cli"),
     # `--help` and `--version` print without rich, and log nothing.
     ("deploy/cli.py", "logging"),
     ("deploy/cli.py", "pi_cluster.deploy.failure.tell"),

@@ -7,6 +7,7 @@ import pkgutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import click
 import pytest
@@ -44,6 +45,7 @@ finally:
 # The same, but Ctrl-C comes at the moment that a module is looked for.
 INTERRUPTED = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it
 module = sys.argv.pop(1)
 class Interrupting:
     def find_spec(self, name, path=None, target=None):
@@ -53,6 +55,15 @@ sys.meta_path.insert(0, Interrupting())
 from pi_cluster.deploy.__main__ import main
 main()
 """
+
+
+# What a program finds in the environment that it leaves behind.
+AT_EXIT = """
+import atexit, os, sys
+atexit.register(lambda: print("gRPC is", os.environ.get("GRPC_VERBOSITY"), file=sys.stderr))
+"""
+SCRIPT = str(Path(sys.executable).with_name("pi-cluster"))
+PYTHON = sys.executable
 
 
 def run(program: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -142,6 +153,59 @@ def test_ctrl_c_before_there_is_a_standard_error_ends_it_all_the_same():
     program = f"import os, sys; os.close(2); sys.stderr = None\n{INTERRUPTED}"
     done = run(program, "click", "--version")
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("module", ["click", "grpc", "pi_cluster.kernels"])
+def test_ctrl_c_while_a_worker_is_imported_ends_it_with_a_word(module):
+    done = run(INTERRUPTED.replace("deploy", "worker"), module, "--help")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "is_quiet"),
+    [
+        ([SCRIPT, "worker"], False),
+        ([PYTHON, "-P", "-m", "pi_cluster.worker"], False),
+        ([PYTHON, "-m", "pi_cluster.deploy", "worker"], False),
+        ([SCRIPT, "join"], False),
+        ([SCRIPT, "--debug", "status"], False),
+        ([SCRIPT, "status"], True),
+        ([PYTHON, "-m", "pi_cluster.deploy", "status"], True),
+    ],
+)
+def test_grpc_logs_for_workers_however_they_are_started(words, is_quiet, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(AT_EXIT)
+    env = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+    env["PYTHONPATH"] = str(tmp_path)
+    done = subprocess.run([*words, "--help"], env=env, capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("Usage: ") and done.returncode == 0, done
+    assert done.stderr == f"gRPC is {'NONE' if is_quiet else None}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "needless"),
+    [
+        (
+            "status",
+            {
+                *("numpy", "jinja2", "sentencepiece", "cryptography", "zeroconf", "psutil"),
+                *("packaging", "safetensors", "pi_cluster.kernels", "pi_cluster.shard_tool"),
+                *("pi_cluster.deploy.hosts", "pi_cluster.coordinator.scheduling"),
+            },
+        ),
+        (
+            "prompt",
+            {
+                *("cryptography", "zeroconf", "psutil", "packaging", "safetensors"),
+                *("pi_cluster.shard_tool", "pi_cluster.deploy.hosts", "pi_cluster.storyteller"),
+            },
+        ),
+    ],
+)
+def test_a_command_imports_nothing_that_it_has_no_use_for(name, needless):
+    done = run(f"import sys, {PLACES[name].target.partition(':')[0]}; print(*sys.modules)")
+    assert done.returncode == 0, done
+    assert set(done.stdout.split()) & needless == set()
 
 
 def test_the_version_is_that_of_what_is_installed():
