@@ -129,6 +129,11 @@ def who_am_i() -> str:
     return f"{psutil.Process().username()}@{socket.gethostname()} (process {os.getpid()})"
 
 
+def has_plain_terminal() -> bool:
+    """Whether ``TERM`` says that the terminal is no more than a printer: an editor's, a log."""
+    return os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+
+
 def _xdg(variable: str, default: str) -> Path:
     value = os.environ.get(variable, "")
     # The specification says to ignore a relative path.

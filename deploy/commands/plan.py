@@ -78,7 +78,7 @@ def plan(
     for objectives, predicted in plans:
         title = f"--objective {' or '.join(objectives)}"
         output.answers.print(plan_table(predicted.plan, predicted.prediction, by_id, title))
-        output.answers.print(expected(predicted.prediction), soft_wrap=True)
+        output.answers.print(expected(predicted.prediction))
 
 
 def _different_plans(planner: Planner) -> list[tuple[list[Objective], Predicted]]:

@@ -130,7 +130,7 @@ def _watch(
 ) -> None:
     """Show look after look until Ctrl-C, which ends the command as it ends any other."""
     console = output.answers
-    is_live = console.is_terminal and not console.is_dumb_terminal and not as_json
+    is_live = console.is_screen and not as_json
     with (
         _interrupts_wait(),
         PipelineWatch(dialer, partial(why_ended, cluster), _WATCH_TIMEOUT_S) as watching,

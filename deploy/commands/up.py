@@ -165,7 +165,7 @@ def _bring_up(change: _Change, store: Store, nodes: Sequence[Node], dialer: Dial
     limits = choose_limits(config, call.context, call.texts)
     rollout = make_rollout(store, nodes, limits, previous, call.objective, dialer, output.measuring)
     output.notes.print(plan_table(rollout.plan, rollout.prediction, rollout.nodes))
-    output.notes.print(expected(rollout.prediction), soft_wrap=True)
+    output.notes.print(expected(rollout.prediction))
     if note := context_note(config, rollout.limits):
         output.notes.print(note)
     if previous and is_running(rollout, previous) and (well := _is_well(previous, rollout)):

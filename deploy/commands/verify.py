@@ -59,7 +59,7 @@ def node_bars(progress: Progress) -> OnProgress:
     def show(peer: Peer, reply: pb.VerifyShardsReply) -> None:
         if peer not in bars:
             bars[peer] = output.FileBar(progress)
-        what = f"{peer.name or peer.address} {reply.name}"
+        what = f"{peer.name or peer.address} {reply.name.removesuffix('.safetensors')}"
         bars[peer](reply.done_bytes, reply.total_bytes, what)
 
     return show

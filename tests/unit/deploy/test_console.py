@@ -15,7 +15,7 @@ DOORS = {
     "a note with a style": "output.notes.print(hostile, style='bold red', soft_wrap=True)",
     "an answer": "output.answers.print(hostile, soft_wrap=True)",
     "a warning": "output.warn([hostile])",
-    "a cell": "output.answers.print(output.table('a', 'b', rows=[(hostile, hostile)]))",
+    "a cell": "output.answers.print(FittedTable([names('a'), words('b')], [(hostile, hostile)]))",
     "a bare cell, a heading and a title": """
 t = Table(title=hostile, caption=hostile)
 t.add_column(hostile)
@@ -39,7 +39,7 @@ with output.notes.status(hostile) as status:
     sys.stderr.write(hostile + '\\n')""",
     "a live table": """
 with Live(console=output.answers, auto_refresh=False) as live:
-    live.update(output.table('a', rows=[(hostile,)]), refresh=True)""",
+    live.update(FittedTable([names('a')], [(hostile,)]), refresh=True)""",
     "an answer's text": "output.stream(hostile)",
     "its pieces": "for letter in hostile: output.stream(letter)",
     "a line of click's": "click.echo(hostile); click.echo(hostile, err=True)",
@@ -63,6 +63,7 @@ from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.deploy.screen import output
 from pi_cluster.deploy.screen.console import guard_terminals
 from pi_cluster.deploy.screen.setup_screen import setup_lines
+from pi_cluster.deploy.screen.tables import FittedTable, names, words
 guard_terminals()
 hostile = {HOSTILE!r}
 """
