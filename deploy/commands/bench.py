@@ -100,7 +100,10 @@ def bench(
     wait_s: float,
     cluster: str,
 ) -> None:
-    """Measure prefill and decode of the pipeline that is up, or several users at once."""
+    """Measure tokens per second, and where the time goes.
+
+    That is prefill and decode of the pipeline that is up, or several users at once.
+    """
     record = load_record(cluster)
     options = BenchOptions(
         prompt_tokens, gen_tokens, repeat, chunk_size, draft == "on", users, depth

@@ -19,7 +19,10 @@ from pi_cluster.deploy.screen.tables import FittedTable, names, whole, words
 
 @click.group()
 def node() -> None:
-    """Show which nodes (and granted coordinators) have certificates, and take one back."""
+    """Show who has a certificate, and take one back.
+
+    Nodes have them, and the coordinators that were granted one.
+    """
 
 
 @node.command("list")

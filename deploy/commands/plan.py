@@ -48,7 +48,9 @@ def plan(
     as_json: bool,
     cluster: str,
 ) -> None:
-    """Show the plans for both objectives, and the tokens per second to expect of them.
+    """Show the plans for both objectives, and their rates.
+
+    The rates are the tokens per second to expect.
 
     Without STORE it is the model that is up, at first the embedded storyteller; without --nodes,
     mDNS finds them. Nodes that wait to join are admitted, and those never measured are; beside that
