@@ -26,7 +26,12 @@ from pi_cluster.coordinator.session import Session
 from pi_cluster.deploy.calling import dialer_to_ask
 from pi_cluster.deploy.commands.options import cluster_option, draft_option, wait_option
 from pi_cluster.deploy.leading_out import leading_out
-from pi_cluster.deploy.screen.bench_table import print_csv, print_json, print_markdown
+from pi_cluster.deploy.screen.bench_table import (
+    print_csv,
+    print_for_people,
+    print_json,
+    print_markdown,
+)
 from pi_cluster.deploy.screen.output import notes, notice
 
 _PRINTERS = {"md": print_markdown, "json": print_json, "csv": print_csv}
@@ -74,7 +79,10 @@ def _trace_file(
     help="Prompt tokens in one step.  [default: what suits the pipeline]",
 )
 @click.option(
-    "--format", "style", type=click.Choice(list(_PRINTERS)), default="md", show_default=True
+    "--format",
+    "style",
+    type=click.Choice(list(_PRINTERS)),
+    help="[default: md, or tables that fit where the screen is too narrow for it]",
 )
 @click.option(
     "--trace",
@@ -94,7 +102,7 @@ def bench(
     depth: int,
     repeat: int,
     chunk_size: int | None,
-    style: str,
+    style: str | None,
     trace: Path | None,
     draft: str,
     wait_s: float,
@@ -110,7 +118,8 @@ def bench(
     )
     check_room(planned_tests(options), record.model, record.cache_limits)
     rows, runs = _measure_in_turn(record, options, dialer_to_ask(cluster, record), wait_s)
-    _PRINTERS[style](rows)
+    show = _PRINTERS[style] if style else print_for_people
+    show(rows)
     if trace:
         _write_trace(trace, runs, record)
 
