@@ -16,13 +16,18 @@ STORY = ("prompt", ASKED, "--temperature", "0", "--max-tokens", "150")
 FIGURE = re.compile(r"\d+(?:\.\d+)? (?:[KMG]iB|B)\b|\d+:\d+|\d+\.\d+")
 
 
+def on_a_screen(cluster, term="xterm"):
+    """Its environment, which leaves the width to the terminal."""
+    kept = {k: v for k, v in cluster.env.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")}
+    return kept | {"TERM": term}
+
+
 @pytest.fixture
 def screen_of(story):
     """Opens terminals of the shared cluster, and gives what a command showed there to its end."""
 
     def shown(words, columns, term="xterm"):
-        env = {k: v for k, v in story.env.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")}
-        with Terminal(words, env | {"TERM": term}, columns) as terminal:
+        with Terminal(words, on_a_screen(story, term), columns) as terminal:
             return terminal.to_end()
 
     return shown
@@ -45,9 +50,8 @@ def check_lines(lines, columns):
 def test_figures_of_long_named_nodes_are_whole_on_every_screen(cluster, columns):
     names = [f"raspberrypi-in-the-cellar-beside-the-washing-machine-{n:011}" for n in range(2)]
     nodes = named_in_full(cluster, names)
-    env = {k: v for k, v in cluster.env.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")}
     for words in (("up", "--nodes", nodes), ("plan", "--nodes", nodes), ("status",)):
-        with Terminal(cluster.words(*words), env | {"TERM": "xterm"}, columns) as terminal:
+        with Terminal(cluster.words(*words), on_a_screen(cluster), columns) as terminal:
             shown = terminal.to_end()
             assert terminal.process.returncode == 0, shown
         table = [line for line in lines_of(shown) if re.search("│|  [a-z/° ]+: ", line)]
@@ -80,9 +84,8 @@ def test_a_file_and_a_plain_terminal_get_an_answer_as_it_is(story, screen_of, tm
 
 
 def test_a_chat_goes_on_with_the_width_that_its_terminal_has_by_then(story):
-    env = {k: v for k, v in story.env.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")}
     words = story.words("chat", "--temperature", "0", "--max-tokens", "60")
-    with Terminal(words, env | {"TERM": "xterm"}, 80) as chat:
+    with Terminal(words, on_a_screen(story), 80) as chat:
         for columns in (80, 40, 60):
             chat.until(">>> ")
             chat.resize(columns)

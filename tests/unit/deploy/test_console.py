@@ -87,6 +87,24 @@ def test_a_pipe_gets_the_bytes_of_an_answer_as_they_are():
     assert HOSTILE.encode() in done.stdout and done.returncode == 0
 
 
+def test_a_note_comes_after_all_that_came_of_an_answer():
+    env = os.environ | {"TERM": "xterm", "COLUMNS": "20"}
+    source = BEGINNING + "output.stream('Once upon a tim'); output.notes.print('(interrupted)')"
+    with Terminal([sys.executable, "-c", source], env) as terminal:
+        assert terminal.to_end() == "Once upon a tim\r\n(interrupted)\r\n"
+
+
+def test_letters_that_are_written_out_count_as_many_columns_as_they_take():
+    env = os.environ | {"TERM": "xterm", "COLUMNS": "30"}
+    source = BEGINNING + "output.stream('\\x1b\\x07 ' * 9 + '\\n')"
+    with Terminal([sys.executable, "-c", source], env) as terminal:
+        lines = terminal.to_end().splitlines()
+    assert [line.rstrip() for line in lines] == [
+        *[r"\u001b\u0007 \u001b\u0007"] * 4,
+        r"\u001b\u0007",
+    ]
+
+
 def test_what_is_made_for_people_is_harmless_in_a_pipe_too():
     source = BEGINNING + DOORS["a note"] + "\n" + DOORS["a cell"]
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True)

@@ -127,6 +127,7 @@ def test_every_figure_of_any_table_is_unbroken_at_any_width(made, width):
                 assert cell in unseen
 
 
+@settings(deadline=None)
 @given(others, st.integers(1, 40))
 def test_a_name_that_is_cut_fits_and_keeps_its_ends(text, width):
     name = shown_line(text)
