@@ -121,6 +121,11 @@ def kernel_variant() -> str | None:
     return os.environ.get("PI_CLUSTER_KERNELS") or None
 
 
+def has_plain_terminal() -> bool:
+    """Whether ``TERM`` says that the terminal is no more than a printer: an editor's, a log."""
+    return os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+
+
 def _xdg(variable: str, default: str) -> Path:
     value = os.environ.get(variable, "")
     # The specification says to ignore a relative path.

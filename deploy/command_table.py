@@ -15,7 +15,7 @@ def _place(target: str, summary: str) -> Place:
     places={
         "rotate": _place(
             "authority:rotate",
-            "Replace the authority and every certificate, while the cluster goes on working.",
+            "Replace the authority and every certificate.",
         ),
         "show": _place(
             "authority:show", "Show the authority's hash, its folder, and until when it is valid."
@@ -39,7 +39,10 @@ def _authority() -> None:
     },
 )
 def _node() -> None:
-    """Show which nodes (and granted coordinators) have certificates, and take one back."""
+    """Show who has a certificate, and take one back.
+
+    Nodes have them, and the coordinators that were granted one.
+    """
 
 
 @click.group(
@@ -48,16 +51,16 @@ def _node() -> None:
     places={
         "install": _place(
             "node_certificate:install",
-            "Read a JSON object of PEM texts (certificate, authorities, revocations) from stdin.",
+            "Install the JSON object that standard input gives.",
         ),
         "request": _place(
             "node_certificate:request",
-            "Print a JSON object: the node's id, and its signing request (PKCS #10, DER, base64).",
+            "Print a node's id and its signing request, as JSON.",
         ),
     },
 )
 def _node_certificate() -> None:
-    """Make a node's key and signing request, and install what the operator made of it.
+    """Ask for a node's certificate, and install it.
 
     Run as the user whose worker it is. `pi-cluster up --hosts` does this over SSH.
     """
@@ -85,38 +88,34 @@ def _token() -> None:
 COMMANDS: dict[str, Place | LazyGroup] = {
     "accept": _place(
         "grant:accept",
-        "Take up a FILE of `pi-cluster grant`, so that this user may ask that cluster.",
+        "Take up a FILE of `pi-cluster grant`.",
     ),
     "authority": _authority,
     "bench": _place(
         "bench:bench",
-        "Measure prefill and decode of the pipeline that is up, or several users at once.",
+        "Measure tokens per second, and where the time goes.",
     ),
     "chat": _place("chat:chat", "Talk with the model; it remembers what was said."),
     "doctor": _place("doctor:doctor", "Examine the nodes and this machine, and say what to do."),
-    "down": _place(
-        "down:down", "Unload the stages on all nodes and stop the workers that run here."
-    ),
-    "grant": _place(
-        "grant:grant", "Write a file by which another machine, called NAME, may ask the model."
-    ),
+    "down": _place("down:down", "Unload all stages, and stop the workers that run here."),
+    "grant": _place("grant:grant", "Write a file by which machine NAME may ask the model."),
     "init": _place(
         "init:init",
-        "Make this cluster's authority and your certificates; from then on, TLS everywhere.",
+        "Make the cluster's authority and your certificates.",
     ),
     "join": _place(
         "join:join",
-        'Join a cluster by a TOKEN of `pi-cluster token create`; "-" reads it from standard input.',
+        "Join a cluster by a TOKEN of `pi-cluster token create`.",
     ),
     "leave": _place(
         "leave:leave",
-        "Take back what `join` did on this Pi: its service, its shards and its certificate.",
+        "Take back what `join` did on this Pi.",
     ),
     "node": _node,
     "node-certificate": _node_certificate,
     "plan": _place(
         "plan:plan",
-        "Show the plans for both objectives, and the tokens per second to expect of them.",
+        "Show the plans for both objectives, and their rates.",
     ),
     "prompt": _place("prompt:prompt", "Ask the model."),
     "shard": _place("shard:shard", "Cut a checkpoint into a store: one file per layer."),
@@ -124,14 +123,14 @@ COMMANDS: dict[str, Place | LazyGroup] = {
     "token": _token,
     "up": _place(
         "up:up",
-        "Bring a model up: plan its layers over the nodes, hand out shards, load, and try it.",
+        "Bring a model up on the nodes.",
     ),
     "verify": _place(
         "verify:verify",
-        "Compare every file of a store with its manifest, and name those that are damaged.",
+        "Find what is damaged in a store, or on nodes.",
     ),
     "worker": Place(
         "pi_cluster.worker.cli:worker",
-        "Offer this machine to a cluster: hold some layers of a model and run them.",
+        "Offer this machine to a cluster.",
     ),
 }

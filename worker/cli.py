@@ -91,7 +91,10 @@ def worker(
     insecure: bool,
     no_mdns: bool,
 ) -> None:
-    """Offer this machine to a cluster: hold some layers of a model and run them."""
+    """Offer this machine to a cluster.
+
+    It holds some layers of a model and runs them.
+    """
     settings.check_cluster_name(cluster)
     host, port = split_address(listen, settings.DEFAULT_PORT)
     serve(

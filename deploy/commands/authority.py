@@ -36,10 +36,10 @@ def show(cluster: str) -> None:
 @click.option("--leave-behind", is_flag=True, help="Go on without nodes that cannot be reached.")
 @cluster_option
 def rotate(nodes: str | None, leave_behind: bool, cluster: str) -> None:
-    """Replace the authority and every certificate, while the cluster goes on working.
+    """Replace the authority and every certificate.
 
-    Interrupted, the same command goes on. Join tokens and grants from before are worth nothing
-    afterwards.
+    The cluster goes on working meanwhile. Interrupted, the same command goes on. Join tokens and
+    grants from before are worth nothing afterwards.
     """
     with changing(cluster):
         opened = ClusterAuthority(settings.cluster_config(cluster), cluster)

@@ -30,10 +30,10 @@ from pi_cluster.deploy.screen import output
 @cluster_option
 @click.pass_context
 def down(context: click.Context, purge: bool, ask_sudo_password: bool, cluster: str) -> None:
-    """Unload the stages on all nodes and stop the workers that run here. Shards are kept.
+    """Unload all stages, and stop the workers that run here.
 
-    The services of hosts go on, so that `up` is quick. With --purge, service, program, shards and
-    user are removed from them.
+    Shards are kept. The services of hosts go on, so that `up` is quick. With --purge, service,
+    program, shards and user are removed from them.
     """
     password = ask_password() if ask_sudo_password else None
     with changing(cluster) as folder:

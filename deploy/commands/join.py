@@ -41,7 +41,9 @@ def join(
     no_mdns: bool,
     cluster: str,
 ) -> None:
-    """Join a cluster by a TOKEN of `pi-cluster token create`; "-" reads it from standard input.
+    """Join a cluster by a TOKEN of `pi-cluster token create`.
+
+    TOKEN "-" reads it from standard input.
 
     As root this installs and starts a systemd service, which runs this very installation. The
     node waits until `pi-cluster up` on the operator's machine admits it; `pi-cluster leave` takes

@@ -24,9 +24,10 @@ from pi_cluster.worker.leaving import Joined, find_joined, forget_node
 )
 @cluster_option
 def leave(data_dir: Path | None, cluster: str) -> None:
-    """Take back what `join` did on this Pi: its service, its shards and its certificate.
+    """Take back what `join` did on this Pi.
 
-    The operator's machine is not told: what to do there is printed.
+    Its service, its shards and its certificate are removed. The operator's machine is not told:
+    what to do there is printed.
     """
     settings.check_cluster_name(cluster)
     if data_dir is None and local_service.can_install() and local_service.is_installed(cluster):

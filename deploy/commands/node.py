@@ -14,6 +14,7 @@ from pi_cluster.coordinator.records.pipeline_record import changing
 from pi_cluster.deploy.calling import dialer_for
 from pi_cluster.deploy.commands.options import cluster_option, nodes_option
 from pi_cluster.deploy.screen import output
+from pi_cluster.deploy.screen.tables import FittedTable, names, whole, words
 
 
 @click.command("list")
@@ -27,7 +28,8 @@ def list_nodes(cluster: str) -> None:
         (one.name, one.id, one.role.value, _state(one, one.serial in good), _date(one))
         for one in newest.values()
     ]
-    output.answers.print(output.table("name", "id", "role", "state", "expires", rows=rows))
+    columns = [names("name"), whole("id"), whole("role"), words("state"), whole("expires")]
+    output.answers.print(FittedTable(columns, rows))
 
 
 @click.command()

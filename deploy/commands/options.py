@@ -29,8 +29,9 @@ nodes_option = click.option(
 
 hosts_option = click.option(
     "--hosts",
-    metavar="USER@HOST,...|FILE.toml",
-    help="Set these hosts up by SSH, as far as they are not, and use their workers.",
+    metavar="HOST,...|FILE",
+    help="Set hosts up by SSH, as far as they are not, and use their workers: USER@HOST,... or a "
+    "FILE.toml of them.",
 )
 
 wheels_option = click.option(

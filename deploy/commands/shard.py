@@ -21,7 +21,8 @@ from pi_cluster.transformer.formats import WeightFormats, kept_in_f16
 @click.option(
     "--outer-weights",
     type=click.Choice(WEIGHTS),
-    help="Of the embedding and the head.  [default: q8 with q4, else as the layers]",
+    metavar="FORMAT",
+    help="One of these for embedding and head.  [default: q8 with q4, else as the layers]",
 )
 def shard(checkpoint: Path, out: Path, weights: str, outer_weights: str | None) -> None:
     """Cut a checkpoint into a store: one file per layer.

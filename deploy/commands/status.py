@@ -77,12 +77,11 @@ def _watch(
     cluster: str, record: PipelineRecord, dialer: Dialer, interval_s: float, as_json: bool
 ) -> None:
     """Show look after look until Ctrl-C, which ends the command as it ends any other."""
-    console = output.answers
-    is_live = console.is_terminal and not console.is_dumb_terminal and not as_json
+    is_live = output.answers.is_screen and not as_json
     with (
         _interrupts_wait(),
         PipelineWatch(dialer, partial(why_ended, cluster), _WATCH_TIMEOUT_S) as watching,
-        Live(console=console, auto_refresh=False) if is_live else contextlib.nullcontext() as live,
+        _live() if is_live else contextlib.nullcontext() as live,
     ):
         for _ in _ticks(interval_s):
             record = _latest(cluster, record)
@@ -96,6 +95,11 @@ def _watch(
                 click.echo(json.dumps(values))
             else:
                 click.echo(f"{time.strftime('%H:%M:%S')} {status_line(looks, to_do)}")
+
+
+def _live() -> Live:
+    # What is higher than the screen scrolls; rich would leave out what is below.
+    return Live(console=output.answers, auto_refresh=False, vertical_overflow="visible")
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from pi_cluster.cluster.version import VERSION
 from pi_cluster.deploy.commands.options import cluster_option
 from pi_cluster.deploy.hosts.cloud_init import user_data
 from pi_cluster.deploy.screen import output
+from pi_cluster.deploy.screen.tables import FittedTable, names, whole
 
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400}
 _LONGEST_S = 30 * 86_400
@@ -79,7 +80,8 @@ def list_tokens(cluster: str) -> None:
         (entry.id, entry.state, _time(entry.expires_unix_s), entry.used_by)
         for entry in TokenBook(authority.folder).entries
     ]
-    output.answers.print(output.table("token", "state", "expires", "used by", rows=rows))
+    columns = [whole("token"), whole("state"), whole("expires"), names("used by")]
+    output.answers.print(FittedTable(columns, rows))
 
 
 @click.command()

@@ -9,17 +9,24 @@ goes by the console is made for people, and is harmless everywhere.
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.status import Status
 from rich.text import Text
 
 from pi_cluster.cluster.shown import shown_text
 from pi_cluster.deploy.screen.guarded_stream import GuardedStream
+from pi_cluster.deploy.screen.terminal import is_screen
+
+_NO_WIDTH = 1 << 20  # of a pipe or a log: more columns than any line has
+_SOME_LINES = 25
 
 
 class HarmlessConsole(Console):
-    """A console that shows text as it stands: no markup, no links, no control characters."""
+    """A console that shows text as it stands: no markup, no links, no control characters.
+
+    Where there is no screen it has no width either: nothing is cut or broken into lines.
+    """
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False)
@@ -33,6 +40,17 @@ class HarmlessConsole(Console):
     @file.setter
     def file(self, new_file: Any) -> None:
         self._file = new_file
+
+    @property
+    def is_screen(self) -> bool:
+        """Whether it is a terminal that has a width, and lines that can be drawn anew."""
+        # Colours may be forced into a pipe; a width may not.
+        return self.is_terminal and is_screen(self.file)
+
+    @property  # type: ignore[misc]  # nobody sets it
+    def size(self) -> ConsoleDimensions:
+        """Columns and lines."""
+        return super().size if self.is_screen else ConsoleDimensions(_NO_WIDTH, _SOME_LINES)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
