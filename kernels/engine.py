@@ -99,8 +99,9 @@ class Engine:
         source = packable(weights, format)
         if isinstance(source, Matrix):
             return source
-        size = packed_bytes(format, *source.shape)
-        packed = Matrix(format, *source.shape, np.empty(size, np.uint8))
+        rows, columns = source.shape
+        size = packed_bytes(format, rows, columns)
+        packed = Matrix(format, rows, columns, np.empty(size, np.uint8))
         struct = packed.struct()
         self._library.kernels_pack(self.handle, source.ctypes.data, ctypes.byref(struct))
         return packed

@@ -86,7 +86,8 @@ def packable(weights: NDArray[Any], format: str) -> Matrix | NDArray[np.float32]
     """
     if weights.ndim != 2:
         raise ShapeError(f"weights are {weights.shape}, not (rows, columns)")
-    packed_bytes(format, *weights.shape)
+    rows, columns = weights.shape
+    packed_bytes(format, rows, columns)
     if format == "f16":
         return Matrix.plain(np.ascontiguousarray(weights, np.float16))
     source = np.ascontiguousarray(weights, np.float32)

@@ -63,7 +63,7 @@ def _q4(w: Array) -> tuple[Array, NDArray[np.uint8]]:
     levels = _nearest(w, _inverse_or_zero(scale), _Q4_LOWEST, _Q4_HIGHEST)
     nibbles = (levels + _Q4_ZERO).astype(np.uint8)
     half = BLOCK_COLUMNS // 2
-    return scale, nibbles[:half] | nibbles[half:] << 4
+    return scale, nibbles[:half] | nibbles[half:] << np.uint8(4)
 
 
 def _q8(w: Array) -> tuple[Array, NDArray[np.uint8]]:
@@ -88,7 +88,8 @@ def _best_q4_scale(w: Array) -> Array:
 def _refined(w: Array, scale: Array) -> Array:
     levels = _nearest(w, _inverse_or_zero(scale), _Q4_LOWEST, _Q4_HIGHEST)
     squares = np.square(levels).sum(axis=0)  # whole numbers, so their order is no matter
-    return np.where(squares > 0, _sum_of_products(w, levels) / squares, _F32(0))
+    scales: Array = np.where(squares > 0, _sum_of_products(w, levels) / squares, _F32(0))
+    return scales
 
 
 def _squared_error(w: Array, scale: Array) -> Array:
@@ -134,8 +135,9 @@ def _may_be_rounded_twice(sums: NDArray[np.float64]) -> NDArray[np.bool_]:
 
     That is half-way between two float32, or where these lie less densely.
     """
-    half_way = (sums.view(np.uint64) & _F64_BELOW_F32) == _F64_HALF_WAY
-    return half_way | ((np.abs(sums) < _LEAST_NORMAL) & (sums != 0))
+    half_way: NDArray[np.bool_] = (sums.view(np.uint64) & _F64_BELOW_F32) == _F64_HALF_WAY
+    half_way |= (np.abs(sums) < _LEAST_NORMAL) & (sums != 0)
+    return half_way
 
 
 _F64_BELOW_F32 = np.uint64((1 << 29) - 1)

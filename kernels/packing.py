@@ -31,8 +31,8 @@ class NumpyPacker:
         source = packable(weights, format)
         if isinstance(source, Matrix):
             return source
-        data = numpy_packing.packed(source, format, self._threads)
-        return Matrix(format, *source.shape, data)
+        rows, columns = source.shape
+        return Matrix(format, rows, columns, numpy_packing.packed(source, format, self._threads))
 
 
 @contextlib.contextmanager
