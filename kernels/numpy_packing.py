@@ -74,8 +74,8 @@ def _q8(w: Array) -> tuple[Array, NDArray[np.uint8]]:
 
 def _best_q4_scale(w: Array) -> Array:
     """The scale of least squared error among those that the starts lead to."""
-    extreme = np.take_along_axis(w, np.abs(w).argmax(axis=0)[None], axis=0)[0]
-    best = np.zeros_like(extreme)
+    extreme: Array = np.take_along_axis(w, np.abs(w).argmax(axis=0)[None], axis=0)[0]
+    best: Array = np.zeros_like(extreme)
     least = np.full_like(extreme, np.inf)
     for start in _Q4_STARTS:
         scale = _as_stored(_refined(w, _as_stored(extreme / _F32(start))))
