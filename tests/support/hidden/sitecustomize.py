@@ -13,7 +13,7 @@ _ABSENT = {
         *("sched_getaffinity", "sched_setaffinity", "sched_getparam", "sched_setscheduler"),
         *("posix_fadvise", "posix_fallocate", "fdatasync", "preadv", "pwritev", "memfd_create"),
         *("eventfd", "pidfd_open", "splice", "copy_file_range", "getresuid", "getxattr"),
-        *("O_DIRECT", "O_NOATIME", "O_TMPFILE", "O_PATH", "getrandom"),
+        *("O_DIRECT", "O_NOATIME", "O_PATH", "getrandom"),
     ),
     "signal": ("sigtimedwait", "sigwaitinfo"),
     "select": ("epoll",),
