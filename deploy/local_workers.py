@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import select
 import shutil
 import subprocess
@@ -23,6 +22,7 @@ from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.key_proof import KeyProof
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.deploy.known_local_workers import data_dirs, log_file
+from pi_cluster.kernels import usable_cores
 from pi_cluster.worker.command_line import WorkerCommand
 from pi_cluster.worker.identity import forget_identity
 from pi_cluster.worker.presence import find_presence
@@ -46,7 +46,7 @@ def ensure_local_workers(cluster: str, count: int) -> list[Peer]:
     _stop(data_dirs(cluster)[count:])
     _certify([settings.local_worker_data(cluster, i) for i in range(1, count + 1)], cluster)
     # They share the cores: more threads than cores would spin against each other.
-    threads = max(1, len(os.sched_getaffinity(0)) // count)
+    threads = max(1, usable_cores() // count)
     names = [(settings.local_worker_data(cluster, i), f"local-{i}") for i in range(1, count + 1)]
     started = {
         data_dir: _start(cluster, data_dir, name, threads)

@@ -13,6 +13,7 @@ from pi_cluster.cluster.system_failure import system_failure
 from pi_cluster.cluster.wire.peer import split_address
 from pi_cluster.kernels import KernelsError
 from pi_cluster.worker.log_limit import limited_log
+from pi_cluster.worker.machine.able import check_able
 from pi_cluster.worker.process import WorkerOptions, run_worker
 
 _MAX_NAME_BYTES = 64  # as long as Linux lets a host name be
@@ -95,6 +96,7 @@ def worker(
 
     It holds some layers of a model and runs them.
     """
+    check_able()
     settings.check_cluster_name(cluster)
     host, port = split_address(listen, settings.DEFAULT_PORT)
     serve(

@@ -23,6 +23,7 @@ ALIGNMENT = 64  # a cache line, and the widest vector load there is
 PADDING_PREFIX = "pi_cluster.padding."
 """Tensors of this name fill the gaps that alignment needs and the format forbids."""
 
+_PIECE_BYTES = 1 << 20
 MAX_HEADER_BYTES = 16_000_000  # a header of a 7B model has 40 000
 
 NUMPY_DTYPES: dict[str, np.dtype[Any]] = {
@@ -147,7 +148,7 @@ class TensorFile:
     def _read_into(self, target: memoryview, offset: int) -> None:
         while target:
             try:
-                count = os.preadv(self._descriptor, [target], offset)
+                count = _read_at(self._descriptor, target, offset)
             except OSError as error:
                 raise StoreError(f"cannot read {self.path}: {error.strerror}") from error
             if count == 0:
@@ -159,6 +160,15 @@ class TensorFile:
             f"tensor {info.name!r} of {self.path} has dtype {info.dtype}, "
             f"which cannot be read here; {', '.join(known)} can"
         )
+
+
+def _read_at(descriptor: int, target: memoryview, offset: int) -> int:
+    """Fill the beginning of ``target``; returns how many bytes of it."""
+    if hasattr(os, "preadv"):
+        return os.preadv(descriptor, [target], offset)
+    piece = os.pread(descriptor, min(len(target), _PIECE_BYTES), offset)  # some Macs
+    target[: len(piece)] = piece
+    return len(piece)
 
 
 def size_bytes(dtype: str, shape: tuple[int, ...]) -> int:

@@ -13,6 +13,7 @@ from pi_cluster.deploy.hosts import local_service
 from pi_cluster.deploy.screen import output
 from pi_cluster.worker.cli import node_options, serve
 from pi_cluster.worker.command_line import WorkerCommand
+from pi_cluster.worker.machine.able import check_able
 from pi_cluster.worker.process import WorkerOptions
 from pi_cluster.worker.trust.enrolment import save_token
 
@@ -49,6 +50,7 @@ def join(
     node waits until `pi-cluster up` on the operator's machine admits it; `pi-cluster leave` takes
     all of this back.
     """
+    check_able()
     settings.check_cluster_name(cluster)
     host, port = split_address(listen, settings.DEFAULT_PORT)
     text = _read_standard_input() if token == "-" else token  # noqa: S105

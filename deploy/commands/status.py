@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import select
 import signal
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -79,11 +81,11 @@ def _watch(
     """Show look after look until Ctrl-C, which ends the command as it ends any other."""
     is_live = output.answers.is_screen and not as_json
     with (
-        _interrupts_wait(),
+        _interrupts_wait() as interrupts,
         PipelineWatch(dialer, partial(why_ended, cluster), _WATCH_TIMEOUT_S) as watching,
         _live() if is_live else contextlib.nullcontext() as live,
     ):
-        for _ in _ticks(interval_s):
+        for _ in _ticks(interval_s, interrupts):
             record = _latest(cluster, record)
             looks = watching.look(record)
             to_do = way_out(cluster, record, looks)
@@ -103,26 +105,37 @@ def _live() -> Live:
 
 
 @contextlib.contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Within the block Ctrl-C is only noticed by :func:`_ticks`.
+def _interrupts_wait() -> Iterator[socket.socket]:
+    """Within the block Ctrl-C is only noticed by :func:`_ticks`, which it makes readable.
 
     It would otherwise, when it comes twice, break off what is closing connections after the first.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    reader, writer = socket.socketpair()  # macOS cannot wait for a signal for a time
+    with reader, writer:
+        writer.setblocking(False)
+        before = signal.signal(signal.SIGINT, lambda *_: _tell(writer))
+        try:
+            yield reader
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN if _waits(reader, 0) else before)
 
 
-def _ticks(interval_s: float) -> Iterator[None]:
+def _tell(writer: socket.socket) -> None:
+    with contextlib.suppress(BlockingIOError):  # it has been told often enough
+        writer.send(b"!")
+
+
+def _waits(interrupts: socket.socket, timeout_s: float) -> bool:
+    return bool(select.select([interrupts], [], [], timeout_s)[0])
+
+
+def _ticks(interval_s: float, interrupts: socket.socket) -> Iterator[None]:
     """Now, and then at every interval; one that was missed is left out. Ends with Ctrl-C."""
     due = time.monotonic()
     while True:
         yield
         due = max(due + interval_s, time.monotonic())
-        if signal.sigtimedwait({signal.SIGINT}, max(0.0, due - time.monotonic())):
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the next ones change nothing
+        if _waits(interrupts, max(0.0, due - time.monotonic())):
             raise KeyboardInterrupt
 
 

@@ -58,6 +58,7 @@ from pi_cluster.deploy.offered_nodes import named_nodes, nodes_as_before, with_a
 from pi_cluster.deploy.screen import output
 from pi_cluster.deploy.screen.plan_table import context_note, expected, plan_table
 from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.worker.machine.able import check_able
 
 
 @click.command()
@@ -106,6 +107,8 @@ def up(
     """
     if hosts and (local or nodes):
         raise click.UsageError("--hosts names the nodes itself: leave out --local and --nodes")
+    if local:
+        check_able()
     named = read_hosts(hosts) if hosts else []
     with changing(cluster) as folder:
         previous = what_is_up(cluster)
