@@ -1,1 +1,1 @@
-"""What coordinator and worker must agree on: plan, store, discovery, wire, settings, errors."""
+"""What coordinator and worker must agree on: store, trust, wire, discovery, settings, errors."""

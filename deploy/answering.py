@@ -6,8 +6,17 @@ from pi_cluster.cluster.errors import ClusterError
 from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.question import Question
 from pi_cluster.coordinator.client import PipelineClient
-from pi_cluster.deploy.screen.output import end_line, notes
+from pi_cluster.coordinator.patience import END_OR_WAIT_LONGER
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
+from pi_cluster.deploy.calling import dialer_to_ask
+from pi_cluster.deploy.screen.output import end_line, notes, notice
 from pi_cluster.transformer.errors import ModelError
+
+
+def client_to_ask(cluster: str, record: PipelineRecord, wait_s: float) -> PipelineClient:
+    """A client of the pipeline that is up, which shows what goes on meanwhile."""
+    dialer = dialer_to_ask(cluster, record)
+    return PipelineClient(record, dialer, wait_s, notice, END_OR_WAIT_LONGER)
 
 
 def answer(

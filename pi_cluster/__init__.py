@@ -4,8 +4,12 @@ What programs use of it stands in ``__all__``, and is described in docs/python-a
 imported when it is first used: importing this package costs next to nothing.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+if sys.platform == "win32":
+    raise ImportError("pi-cluster does not run on Windows itself: install and run it within WSL")
 
 if TYPE_CHECKING:
     from pi_cluster.cluster.errors import (

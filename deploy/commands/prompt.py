@@ -11,14 +11,9 @@ from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.question import Prompt, make_question
 from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.records.pipeline_record import load_record
-from pi_cluster.deploy.answering import answer, print_timings
-from pi_cluster.deploy.calling import client_to_ask
-from pi_cluster.deploy.commands.options import (
-    cluster_option,
-    generation_options,
-    stop_option,
-    wait_option,
-)
+from pi_cluster.deploy.answering import answer, client_to_ask, print_timings
+from pi_cluster.deploy.commands.generation_options import generation_options, stop_option
+from pi_cluster.deploy.commands.options import cluster_option, wait_option
 from pi_cluster.deploy.leading_out import leading_out
 from pi_cluster.deploy.screen.output import INTERRUPTED, note, notice, stream
 from pi_cluster.transformer.errors import PromptError
