@@ -24,6 +24,13 @@ def profile_of(cluster, name):
 
 
 @pytest.fixture
+def cluster(make_cluster):
+    """A cluster whose nodes are new."""
+    with make_cluster(measured=False) as fresh:
+        yield fresh
+
+
+@pytest.fixture
 def stages(random_store, tmp_path):
     """Two stages on threads of this process, not measured yet."""
     with pipeline(random_store, [0, 3, 6], tmp_path / "vault") as served:
