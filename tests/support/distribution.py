@@ -10,7 +10,7 @@ from xdist.scheduler import LoadScopeScheduling
 APART = frozenset(
     f"tests/integration/test_{name}.py"
     for name in (
-        *("addresses", "advice", "asking_again", "bench", "doctor", "full_contexts", "joining"),
+        *("addresses", "advice", "asking_again", "bench", "doctor", "full_contexts"),
         *("kernels_in_workers", "measuring", "nodes", "returning_workers", "system_failures"),
         *("transfer", "two_coordinators", "up_and_down", "verification", "watching"),
     )
