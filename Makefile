@@ -7,7 +7,7 @@ PACKAGES := cluster coordinator deploy kernels protos shard_tool storyteller tra
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos docs bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality bench-transfer bench-startup test-sanitized wheels clean
+.PHONY: help demo test test-quick fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos docs bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality bench-transfer bench-startup test-sanitized wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -17,8 +17,14 @@ demo: .venv/installed ## set everything up, start three workers here, and let th
 	@$(BIN)/pi-cluster prompt "$(STORY)" --seed 5 --verbose --cluster demo; \
 	status=$$?; $(BIN)/pi-cluster down --cluster demo; exit $$status
 
-test: .venv/developing ## run all tests, two at a time: unit, parity and integration (real processes), about twenty minutes
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+# More at a time than there are cores, since the tests of integration wait most of the time.
+AT_ONCE ?= 4
+
+test: .venv/developing ## run all tests: unit, parity and integration (real processes), seven to twelve minutes
+	$(BIN)/python -m pytest --numprocesses $(AT_ONCE)
+
+test-quick: .venv/developing ## run what a change breaks first: unit, parity and a prompt to three workers, 90 seconds
+	$(BIN)/python -m pytest --numprocesses $(AT_ONCE) tests/integration/test_prompt.py tests/unit tests/parity
 
 fuzz: .venv/developing ## send 10 000 random messages to every method of a worker, with and without certificates: ten minutes
 	$(BIN)/python -m pytest tests/integration/test_fuzz.py --fuzz-messages 10000

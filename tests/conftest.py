@@ -14,6 +14,17 @@ def pytest_addoption(parser):
     )
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """As `tests/support/distribution.py` says, unless another way was asked for by name."""
+    from tests.support.distribution import ByWhatIsShared  # here, since one may do without xdist
+
+    if config.getvalue("dist") != "load":
+        return None
+    config.option.loadscopereorder = False  # by the number of tests, the longest would come last
+    return ByWhatIsShared(config, log)
+
+
 @pytest.fixture
 def closed_port():
     """A port on which nobody listens, held so that nobody else gets it."""

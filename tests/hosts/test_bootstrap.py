@@ -47,8 +47,56 @@ def up(operator, store):
     return run
 
 
-def test_a_power_cut_in_the_middle_of_an_install_costs_only_the_rest(trio, operator, up, store):
-    host = trio[0]
+def is_set_up(host):
+    return host.run("ls", "/opt/pi-cluster").code == 0
+
+
+def clear(operator):
+    """Take everything of ours from the three hosts."""
+    words = ("pi-cluster", "down", "--purge", "--ask-sudo-password")
+    done = operator.run(*words, stdin=f"{PASSWORD}\n".encode(), timeout_s=200)
+    assert done.code == 0, done
+
+
+# Each test asks for the state that it begins in, and finds it in whatever order they run.
+
+
+@pytest.fixture
+def untouched(trio, operator):
+    """The hosts, none of which has anything of ours."""
+    if any(map(is_set_up, trio)):
+        clear(operator)
+    return trio
+
+
+@pytest.fixture
+def third_untouched(trio, operator):
+    """The hosts, of which the third has nothing of ours."""
+    if is_set_up(trio[2]):
+        clear(operator)
+    return trio
+
+
+@pytest.fixture
+def two_of_three(third_untouched, up):
+    """The hosts, of which the first two are set up."""
+    ready = up("pi1", "pi2")
+    assert ready.code == 0, ready
+    return third_untouched
+
+
+@pytest.fixture
+def all_three(trio, up):
+    """The hosts, set up as one pipeline."""
+    ready = up("pi1", "pi2", "pi3", password=PASSWORD)
+    assert ready.code == 0, ready
+    return trio
+
+
+def test_a_power_cut_in_the_middle_of_an_install_costs_only_the_rest(
+    untouched, operator, up, store
+):
+    host = untouched[0]
     running = operator.start("pi-cluster", "up", str(store), "--hosts", "pi@pi1.local")
     eventually(lambda: running.error_text, lambda text: "installing" in text, within_s=120)
     venvs = ("sh", "-c", "ls -d /opt/pi-cluster/default/venv-*/lib/python3*/site-packages/*")
@@ -69,7 +117,7 @@ def test_a_power_cut_in_the_middle_of_an_install_costs_only_the_rest(trio, opera
     assert left.strip() == "1"
 
 
-def test_one_hosts_failure_leaves_the_others_ready_and_is_named(trio, operator, up):
+def test_one_hosts_failure_leaves_the_others_ready_and_is_named(third_untouched, operator, up):
     missing = up("pi1", "pi2", "pi3")
     assert missing.code == 1
     assert "pi3.local: sudo needs a password" in missing.err
@@ -78,51 +126,52 @@ def test_one_hosts_failure_leaves_the_others_ready_and_is_named(trio, operator, 
     assert answered_ids(operator) == golden_ids()
 
 
-def test_a_wrong_sudo_password_is_named_and_nothing_is_changed(trio, up):
+def test_a_wrong_sudo_password_is_named_and_nothing_is_changed(third_untouched, up):
     wrong = up("pi3", password="wrong horse")
     assert wrong.code == 1
     assert "pi3.local: this sudo password is not accepted" in wrong.err
     assert "wrong horse" not in wrong.err + wrong.out
-    assert trio[2].sudo("find", "/opt", "/var/lib", "-name", "pi-cluster*").out == ""
+    host = third_untouched[2]
+    assert host.sudo("find", "/opt", "/var/lib", "-name", "pi-cluster*").out == ""
 
 
-def test_with_the_right_password_the_third_host_joins_the_others(trio, operator, up):
+def test_with_the_right_password_the_third_host_joins_the_others(two_of_three, operator, up):
     joined = up("pi1", "pi2", "pi3", password=PASSWORD)
     assert joined.code == 0, joined
     assert "3 hosts ready, 1 changed" in joined.err
     assert answered_ids(operator) == golden_ids()
 
 
-def test_again_nothing_is_changed_on_three_hosts(trio, up):
+def test_again_nothing_is_changed_on_three_hosts(all_three, up):
     again = up("pi1", "pi2", "pi3")  # without the password: nothing needs it
     assert again.code == 0, again
     assert "3 hosts ready, nothing to change" in again.err
     assert "already up" in again.err
 
 
-def test_a_host_that_reboots_is_back_with_its_stage(trio, operator):
-    trio[0].reboot()
+def test_a_host_that_reboots_is_back_with_its_stage(all_three, operator):
+    all_three[0].reboot()
     eventually(
         lambda: operator.run("pi-cluster", "status").code, lambda code: code == 0, within_s=60
     )
     assert answered_ids(operator) == golden_ids()
 
 
-def test_a_host_that_is_gone_does_not_hold_up_the_others(trio, operator, up, network):
-    network.unplug(trio[1].host)
+def test_a_host_that_is_gone_does_not_hold_up_the_others(all_three, operator, up, network):
+    network.unplug(all_three[1].host)
     gone = up("pi1", "pi2", "pi3")
-    network.plug(trio[1].host)
+    network.plug(all_three[1].host)
     assert gone.code == 1
     assert "error: pi2.local: it does not answer" in gone.err
     assert "ready: 2 stages" in gone.err
     assert answered_ids(operator) == golden_ids()
-    trio[1].wait_for_ssh()
+    all_three[1].wait_for_ssh()
 
 
-def test_a_flashed_host_is_refused_until_its_old_key_is_forgotten(trio, operator, up):
+def test_a_flashed_host_is_refused_until_its_old_key_is_forgotten(all_three, operator, up):
     operator.run("pi-cluster", "up", "--hosts", "pi@pi2.local")
-    trio[1].reflash()
-    trio[1].wait_for_ssh()
+    all_three[1].reflash()
+    all_three[1].wait_for_ssh()
     refused = up("pi1", "pi2", "pi3")
     assert refused.code == 1
     assert "SSH host key is not the one that this machine remembers" in refused.err
@@ -135,19 +184,19 @@ def test_a_flashed_host_is_refused_until_its_old_key_is_forgotten(trio, operator
     assert answered_ids(operator) == golden_ids()
 
 
-def test_down_purge_leaves_nothing_and_names_whom_it_could_not_reach(trio, operator, network):
-    network.unplug(trio[1].host)
+def test_down_purge_leaves_nothing_and_names_whom_it_could_not_reach(all_three, operator, network):
+    network.unplug(all_three[1].host)
     words = ("pi-cluster", "down", "--purge", "--ask-sudo-password")
     partly = operator.run(*words, stdin=f"{PASSWORD}\n".encode(), timeout_s=200)
-    network.plug(trio[1].host)
+    network.plug(all_three[1].host)
     assert partly.code == 1
     assert "2 hosts cleared" in partly.err
     assert "not cleared: pi2.local: it does not answer" in partly.err
-    trio[1].wait_for_ssh()
+    all_three[1].wait_for_ssh()
     rest = operator.run(*words, stdin=f"{PASSWORD}\n".encode(), timeout_s=200)
     assert rest.code == 0, rest
     assert "1 host cleared" in rest.err
-    for host in trio:
+    for host in all_three:
         search = ("find", "/", "-xdev", "-name", "*pi-cluster*", "-not", "-path", "/proc/*")
         assert host.sudo(*search).out == ""
         assert host.run("getent", "passwd", "pi-cluster").out == ""

@@ -1,6 +1,7 @@
 """The four lines of the README, as they stand there, on three fresh hosts.
 
-A test for each line: ``--durations=0`` tells how long the third one takes, and again.
+A fixture for each line, so that any test may be run alone: ``--durations=0`` tells how long the
+third one takes, and the test that it takes again.
 """
 
 import pytest
@@ -25,9 +26,14 @@ def lines():
 
 
 @pytest.fixture(scope="module")
-def in_clone(operator):
-    """Runs a line in a clone of this repository in the operator's home."""
-    clone = make_clone(operator.home / "pi-cluster")
+def clone(operator):
+    """A clone of this repository in the operator's home."""
+    return make_clone(operator.home / "pi-cluster")
+
+
+@pytest.fixture(scope="module")
+def in_clone(operator, clone):
+    """Runs a line there."""
 
     def run(line, online=False):
         words = ("sh", "-c", f"cd {clone} && {line}")
@@ -52,27 +58,46 @@ def hosts(operator, tmp_path_factory):
         yield first, second, third
 
 
-def test_the_first_line_installs_the_program(lines, in_clone, operator):
-    in_clone(lines[0], online=True)
+@pytest.fixture(scope="module")
+def installed(lines, in_clone, operator):
+    """What the first line says."""
+    done = in_clone(lines[0], online=True)
     # The network of the test bed has no way out, so what `up` would fetch is fetched before.
     (operator.home / "get_wheels.py").write_text(GET_WHEELS)
     in_clone(".venv/bin/python ../get_wheels.py", online=True)
+    return done
 
 
-def test_the_second_line_makes_the_certificates(lines, in_clone):
-    assert in_clone(lines[1]).out == ""
+@pytest.fixture(scope="module")
+def certified(lines, in_clone, installed):
+    """What the second line says."""
+    return in_clone(lines[1])
 
 
-def test_the_third_line_makes_three_fresh_hosts_a_pipeline(lines, in_clone, hosts):
-    done = in_clone(lines[2])
-    assert done.out == ""
-    assert "3 hosts ready, 3 changed" in done.err and "ready: 3 stages" in done.err
+@pytest.fixture(scope="module")
+def brought_up(lines, in_clone, certified, hosts):
+    """What the third line says."""
+    return in_clone(lines[2])
 
 
-def test_the_third_line_again_changes_nothing(lines, in_clone, hosts):
+def test_the_first_line_installs_the_program(installed, operator, clone):
+    version = operator.run(str(clone / ".venv/bin/pi-cluster"), "--version")
+    assert version.code == 0, version
+
+
+def test_the_second_line_makes_the_certificates(certified):
+    assert certified.out == ""
+
+
+def test_the_third_line_makes_three_fresh_hosts_a_pipeline(brought_up):
+    assert brought_up.out == ""
+    assert "3 hosts ready, 3 changed" in brought_up.err and "ready: 3 stages" in brought_up.err
+
+
+def test_the_third_line_again_changes_nothing(lines, in_clone, brought_up):
     again = in_clone(lines[2])
     assert "3 hosts ready, nothing to change" in again.err and "already up" in again.err
 
 
-def test_the_fourth_line_tells_a_story(lines, in_clone, hosts):
+def test_the_fourth_line_tells_a_story(lines, in_clone, brought_up):
     assert "fox" in in_clone(lines[3]).out

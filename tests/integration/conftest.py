@@ -33,10 +33,10 @@ def make_cluster(integration_folder):
     """Makes clusters; they share the cache, as clusters of one user do."""
     numbers = iter(range(1000))
 
-    def make():
+    def make(measured=True):
         folder = integration_folder / str(next(numbers))
         folder.mkdir()
-        return Cluster(folder, integration_folder / "cache")
+        return Cluster(folder, integration_folder / "cache", measured)
 
     return make
 

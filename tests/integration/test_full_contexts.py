@@ -18,7 +18,7 @@ from pi_cluster.transformer.errors import PromptError, StepError
 from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.sampling import SamplingSettings
 from tests.support.checkpoints import random_weights, small_config, write_hugging_face_checkpoint
-from tests.support.serving import GREEDY, Asked, Line, answer, prompt_of, traffic
+from tests.support.serving import GREEDY, Asked, Line, answer, prompt_of, traffic, whole_model
 from tests.support.stores import shard
 from tests.support.worker_servers import pipeline
 
@@ -55,11 +55,13 @@ def line_of(tmp_path_factory):
         folder = tmp_path_factory.mktemp(name)
         write_hugging_face_checkpoint(folder / "checkpoint", config, weights=weights)
         shard(folder / "checkpoint", folder / "store", "f32")
-        served = pipeline(Store(folder / "store"), [0, 1, 2, 3], folder, limits)
+        store = Store(folder / "store")
+        served = pipeline(store, [0, 1, 2, 3], folder, limits)
         with_opened.append(served)
         context = None if config.window else limits.context
         model = ServedModel(config.vocab_size, 1, frozenset(), context)
-        return Line(served.__enter__(), model, CacheLimits.of(config, limits))
+        whole = whole_model(store, limits)
+        return Line(served.__enter__(), model, CacheLimits.of(config, limits), whole)
 
     yield make
     for served in with_opened:

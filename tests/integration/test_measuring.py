@@ -2,6 +2,7 @@
 
 import json
 import signal
+from contextlib import contextmanager
 
 import pytest
 
@@ -12,6 +13,7 @@ from pi_cluster.cluster.wire.echo import measure_link
 from pi_cluster.cluster.wire.failures import restored_errors
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.session import Session
+from pi_cluster.coordinator.steps import StepChunk
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 from tests.support.worker_servers import EPOCH, PLAIN, pipeline, serving
@@ -19,6 +21,13 @@ from tests.support.worker_servers import EPOCH, PLAIN, pipeline, serving
 
 def profile_of(cluster, name):
     return json.loads((cluster.folder / name / "node.json").read_text()).get("profile")
+
+
+@pytest.fixture
+def cluster(make_cluster):
+    """A cluster whose nodes are new."""
+    with make_cluster(measured=False) as fresh:
+        yield fresh
 
 
 @pytest.fixture
@@ -64,16 +73,25 @@ def test_with_other_threads_or_kernels_a_node_is_measured_anew(cluster):
     assert "measuring" in cluster.run("plan", "--nodes", address).err
 
 
+@contextmanager
+def computing(stages):
+    """A session that every stage has been reached by: it began before that at the last one."""
+    with Session(stages, EPOCH, 130, PLAIN) as session:
+        session.submit([StepChunk(1, 0, [1, 2], 1)])
+        session.next_result()
+        yield
+
+
 def test_a_node_that_computes_is_not_measured_but_tells_what_it_knows(stages, client):
     with (
-        Session(stages, EPOCH, 130, PLAIN),
+        computing(stages),
         pytest.raises(PipelineBusy, match="measured meanwhile"),
     ):
         client.measure_node()
     assert not client.describe().HasField("speed")
     profile = client.measure_node()
     assert client.describe().speed.read_bytes_ps == profile.alone.read_bytes_ps
-    with Session(stages, EPOCH, 130, PLAIN):
+    with computing(stages):
         assert client.measure_node() == profile
 
 

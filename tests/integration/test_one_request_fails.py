@@ -11,7 +11,7 @@ from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.steps import StepChunk
 from pi_cluster.transformer.errors import ModelError
 from pi_cluster.worker.stage.outlet import ResultSink
-from tests.support.serving import GREEDY, Line, answer
+from tests.support.serving import GREEDY, Line, answer, whole_model
 from tests.support.worker_servers import LIMITS, pipeline
 
 VOCAB = 130
@@ -24,7 +24,8 @@ def line(random_store, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stages")
     limits = CacheLimits(LIMITS.max_sequences, LIMITS.cache_positions, 576, 32, 512)
     with pipeline(random_store, [0, 2, 4, 6], folder) as stages:
-        yield Line(stages, ServedModel(VOCAB, 1, frozenset(), None), limits)
+        model = ServedModel(VOCAB, 1, frozenset(), None)
+        yield Line(stages, model, limits, whole_model(random_store, LIMITS))
 
 
 def beyond_the_vocabulary(row):

@@ -13,7 +13,7 @@ from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.sampling import SamplingSettings
 from tests.support.cluster_process import eventually
-from tests.support.serving import GREEDY, Asked, Line, answer, prompt_of, traffic
+from tests.support.serving import GREEDY, Asked, Line, answer, prompt_of, traffic, whole_model
 from tests.support.worker_servers import EPOCH, PLAIN, pipeline
 
 SEEDED = SamplingSettings(temperature=0.9, seed=11)
@@ -22,15 +22,15 @@ VOCAB = 130
 MODEL = ServedModel(VOCAB, 1, frozenset(), None)
 WINDOW, STEP_ROWS = 32, 64
 LIMITS = CacheLimits(20, 20 * 128, 128, WINDOW, STEP_ROWS)
+OF_STAGES = Limits(STEP_ROWS, LIMITS.max_sequences, 1024, LIMITS.cache_positions)
 
 
 @pytest.fixture(scope="module")
 def line(random_store, tmp_path_factory):
     """Three stages whose caches wrap after 128 positions."""
     folder = tmp_path_factory.mktemp("stages")
-    limits = Limits(STEP_ROWS, LIMITS.max_sequences, 1024, LIMITS.cache_positions)
-    with pipeline(random_store, [0, 2, 4, 6], folder, limits) as stages:
-        yield Line(stages, MODEL, LIMITS)
+    with pipeline(random_store, [0, 2, 4, 6], folder, OF_STAGES) as stages:
+        yield Line(stages, MODEL, LIMITS, whole_model(random_store, OF_STAGES))
 
 
 @pytest.mark.parametrize("draft", [True, False], ids=["drafts", "no drafts"])
@@ -210,7 +210,7 @@ def _sequences(stage):
 def test_a_lost_stage_ends_every_request_with_its_reason(random_store, tmp_path):
     with (
         pipeline(random_store, [0, 3, 6], tmp_path) as stages,
-        Line(stages, MODEL, LIMITS).served() as scheduler,
+        Line(stages, MODEL, LIMITS, whole_model(random_store, OF_STAGES)).served() as scheduler,
     ):
         options = GenerationOptions(SEEDED, 5000)
         asked = [iter(scheduler.submit([1, n], options)) for n in range(3)]

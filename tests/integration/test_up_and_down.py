@@ -2,8 +2,17 @@
 
 import itertools
 
+import pytest
+
 from pi_cluster.cluster.settings import DEFAULT_TEXTS
 from tests.support.cluster_process import describe_all, processes_of
+
+
+@pytest.fixture
+def cluster(make_cluster):
+    """A cluster whose nodes are new, as a newcomer's are."""
+    with make_cluster(measured=False) as fresh:
+        yield fresh
 
 
 def test_up_prints_its_plan_on_standard_error_and_status_shows_every_layer_ready(cluster):

@@ -27,6 +27,7 @@ from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_
 from pi_cluster.deploy.cli import run
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.worker.presence import find_presence
+from tests.support.measured_nodes import remember_speed_by_hand, remember_speeds
 from tests.support.worker_servers import PLAIN
 
 COMMAND = Path(sys.executable).with_name("pi-cluster")
@@ -123,7 +124,9 @@ class Cluster:
     nothing is left of it.
     """
 
-    def __init__(self, folder: Path, cache: Path) -> None:
+    def __init__(self, folder: Path, cache: Path, measured: bool = True) -> None:
+        """With ``measured``, its workers know from the start how fast they are."""
+        self._measured = measured
         self.name = f"test-{secrets.token_hex(5)}"
         self.folder = folder
         # What this process keeps quiet, a command has to keep quiet by itself.
@@ -139,7 +142,11 @@ class Cluster:
         self._started: list[Running] = []
 
     def words(self, *words: str) -> list[str]:
-        """The whole command line."""
+        """The whole command line; local workers that it names are measured ones."""
+        if self._measured and words[0] == "up" and "--local" in words:
+            count = int(words[words.index("--local") + 1])
+            folder = self.folder / "data" / "pi-cluster" / self.name
+            remember_speeds([folder / f"local-{n}" for n in range(1, count + 1)], self.env)
         named = [] if words[0] in _WITHOUT_CLUSTER else ["--cluster", self.name]
         first = 2 if words[0] in _GROUPS else 1
         return [str(COMMAND), *words[:first], *named, *words[first:]]
@@ -170,10 +177,12 @@ class Cluster:
 
     def start_worker(self, name: str, *words: str) -> tuple[Running, str]:
         """Begin a worker by hand; returns it with its address once it is ready."""
-        data_dir = str(self.folder / name)
+        data_dir = self.folder / name
+        if self._measured:
+            remember_speed_by_hand(data_dir, words, self.env)
         running = self.start(
             *("worker", "--listen", "127.0.0.1:0", "--no-mdns"),
-            *("--name", name, "--data-dir", data_dir, *words),
+            *("--name", name, "--data-dir", str(data_dir), *words),
         )
         ready, address, _ = running.read_line().split()
         assert ready == "ready"

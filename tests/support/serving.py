@@ -6,6 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.store.store import Store
 from pi_cluster.coordinator.generation import Generation, GenerationOptions
 from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
@@ -13,8 +17,11 @@ from pi_cluster.coordinator.scheduling.sent_steps import StepRecord
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.session import Session
 from pi_cluster.coordinator.stage_address import StageAddress
-from pi_cluster.coordinator.steps import StepChunk
-from pi_cluster.transformer.sampling import SamplingSettings, candidates_needed, sample
+from pi_cluster.transformer.sampling import SamplingSettings, sample, top_candidates
+from pi_cluster.transformer.stage import Chunk, Limits, Stage
+from pi_cluster.worker.stage.loading import load_stage
+from tests.support.kernel_engines import EVERY_VARIANT, engine
+from tests.support.stages import run_step
 from tests.support.worker_servers import EPOCH, PLAIN
 
 GREEDY = SamplingSettings(temperature=0)
@@ -22,11 +29,13 @@ GREEDY = SamplingSettings(temperature=0)
 
 @dataclass(frozen=True)
 class Line:
-    """A pipeline and what a scheduler must know of it."""
+    """A pipeline and what a scheduler must know of it; and its model, whole, to compare with."""
 
     stages: Sequence[StageAddress]
     model: ServedModel
     limits: CacheLimits
+    whole: Stage
+    """All its layers as one stage of this process, which nobody else uses."""
     _known: dict[tuple[tuple[int, ...], SamplingSettings], list[int]] = field(default_factory=dict)
 
     @contextmanager
@@ -52,7 +61,10 @@ class Line:
             yield scheduler
 
     def alone(self, prompt: Sequence[int], sampling: SamplingSettings, count: int) -> list[int]:
-        """The ids of a request by itself: one row a step, nothing guessed, nothing shared."""
+        """The ids of a request by itself: one row a step, nothing guessed, nothing shared.
+
+        No pipeline is asked for them, and from all logits the next id is drawn.
+        """
         known = self._known.setdefault((tuple(prompt), sampling), [])
         if len(known) < count:
             known[:] = self._row_by_row(prompt, sampling, count)
@@ -62,18 +74,20 @@ class Line:
         self, prompt: Sequence[int], sampling: SamplingSettings, count: int
     ) -> list[int]:
         text = list(prompt)
-        with self.session() as session:
-            for position in range(len(prompt) + count - 1):
-                is_last = position >= len(prompt) - 1
-                chunk = StepChunk(
-                    1, position, [text[position]], int(is_last), candidates_needed(sampling)
-                )
-                session.submit([chunk])
-                result = session.next_result()
-                if is_last:
-                    candidates = result.rows[0].candidates
-                    text.append(sample(candidates, sampling, position + 1, set(text)))
+        for position in range(len(prompt) + count - 1):
+            row = np.array([text[position]])
+            _, logits = run_step([self.whole], [Chunk(1, position, 1)], row)
+            if position >= len(prompt) - 1:
+                best = top_candidates(logits[0], 0)
+                text.append(sample(best, sampling, position + 1, set(text)))
         return text[len(prompt) :]
+
+
+def whole_model(store: Store, limits: Limits) -> Stage:
+    """All layers of a store as one stage of this process."""
+    manifest = store.manifest
+    layers = LayerRange(0, manifest.n_layers)
+    return load_stage(manifest, layers, limits, store, engine(EVERY_VARIANT[0])).stage
 
 
 @dataclass(frozen=True)

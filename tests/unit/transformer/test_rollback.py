@@ -43,6 +43,12 @@ def config(request):
     return request.param
 
 
+# Indirect: else pytest takes it for another `config`, and keeps `expected` beyond a change of it.
+WITH_WINDOW = pytest.mark.parametrize(
+    "config", [CONFIGS["window"]], ids=["window"], scope="module", indirect=True
+)
+
+
 @pytest.fixture(scope="module")
 def packed():
     return packed_weights(CONFIGS["window"], "q8")
@@ -104,7 +110,7 @@ def test_a_text_may_begin_anew_in_its_place(make_stages, expected):
     assert np.array_equal(extend(stages, TEXT, 0), expected)
 
 
-@pytest.mark.parametrize("config", [CONFIGS["window"]], ids=["window"], scope="module")
+@WITH_WINDOW
 class TestWrapped:
     """With a window, old positions are overwritten, and there is a farthest way back."""
 
@@ -231,7 +237,7 @@ def test_room_is_counted_in_tiles_and_comes_back_when_a_text_is_shortened_or_end
     stage.forward([Chunk(3, 0, 128)], zeros(128))
 
 
-@pytest.mark.parametrize("config", [CONFIGS["window"]], ids=["window"], scope="module")
+@WITH_WINDOW
 def test_a_text_that_wraps_around_takes_its_capacity_and_no_more(make_stages):
     stage = make_stages(Limits(128, 3, 320, cache_positions=CAPACITY + 64))[0]
     for start in range(0, 1280, 128):
