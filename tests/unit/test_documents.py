@@ -89,7 +89,7 @@ def is_broken(document: str, link: str) -> bool:
 
 
 def test_the_documents_are_found():
-    assert {"README.md", "docs/commands.md", "docs/operations.md"} <= set(DOCUMENTS)
+    assert {"README.md", "docs/commands.md", "docs/python-api.md"} <= set(DOCUMENTS)
     assert {"worker/__init__.py", "deploy/doctor/rules/__init__.py"} <= set(PACKAGES)
 
 
