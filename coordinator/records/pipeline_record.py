@@ -261,6 +261,6 @@ def _stage(values: dict[str, Any]) -> RecordedStage:
         str(values["name"]),
         str(values["address"]),
         LayerRange(*values["layers"]),
-        tuple(map(str, values.get("other_addresses", ())))[:MOST_ADDRESSES],
+        tuple(map(str, values.get("other_addresses", ())))[: MOST_ADDRESSES - 1],
     )
     return RecordedStage(where, int(values["weight_bytes"]), int(values["memory_bytes"]))
