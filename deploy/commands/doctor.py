@@ -61,7 +61,7 @@ def doctor(
     else:
         output.answers.print(own_line(facts.operator))
         output.answers.print(FactTables(facts))
-        output.answers.print(findings_text(findings), soft_wrap=True)
+        output.answers.print(findings_text(findings, output.answers.width), soft_wrap=True)
     if any(finding.severity is Severity.PROBLEM for finding in findings):
         context.exit(1)
 

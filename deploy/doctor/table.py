@@ -10,6 +10,7 @@ from pi_cluster.deploy.doctor.facts import ClusterFacts, Examined, OperatorFacts
 from pi_cluster.deploy.doctor.findings import Finding, Severity
 from pi_cluster.deploy.screen.output import ago, count, size
 from pi_cluster.deploy.screen.tables import FittedTable, names, whole, words
+from pi_cluster.deploy.screen.wrapping import wrapped
 from pi_cluster.protos import pi_cluster_pb2 as pb
 
 _SIDE_BY_SIDE = 4  # of more, nobody sees which column is whose
@@ -57,12 +58,19 @@ def own_line(own: OperatorFacts) -> str:
     )
 
 
-def findings_text(findings: Sequence[Finding]) -> Text:
-    """Each finding with what to do about it, and how many there are of each kind."""
+def findings_text(findings: Sequence[Finding], width: int) -> Text:
+    """Each finding with what to do about it, and how many there are of each kind.
+
+    What is the matter is broken between words at ``width`` columns; what to do never is, since it
+    may hold a command to copy.
+    """
     text = Text()
     for finding in findings:
-        text.append(f"{finding.severity.name.lower()}: ", _STYLES[finding.severity])
-        text.append(shown_line(f"{', '.join(finding.nodes)}: {finding.what}") + "\n")
+        kind = f"{finding.severity.name.lower()}:"
+        what = shown_line(f"{kind} {', '.join(finding.nodes)}: {finding.what}")
+        lines = "\n".join(wrapped(what, width))
+        text.append(kind, _STYLES[finding.severity])
+        text.append(lines.removeprefix(kind) + "\n")
         text.append(shown_line(f"    -> {finding.to_do}") + "\n")
     return text.append(summary(findings))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from pi_cluster.cluster.errors import NodeLost
 from pi_cluster.cluster.shown import shown_text
@@ -240,8 +241,10 @@ def test_no_facts_at_all_can_break_the_judgement_or_steer_the_terminal(nodes, si
     assert findings or not silent_nodes
     assert [f.severity for f in findings] == sorted(f.severity for f in findings)
     assert all(finding.what and finding.to_do and finding.nodes for finding in findings)
-    text = findings_text(findings).plain
+    text = findings_text(findings, width=1 << 20).plain
     assert text == shown_text(text) and text.count("\n") == 2 * len(findings)
+    narrow = findings_text(findings, width=40).plain.splitlines()
+    assert all(cell_len(line) <= 40 or line.startswith("    -> ") for line in narrow[:-1])
     shown = HarmlessConsole()
     shown.file = io.StringIO()
     shown.print(FactTables(facts))
