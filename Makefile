@@ -7,7 +7,7 @@ PACKAGES := cluster coordinator deploy kernels protos shard_tool storyteller tra
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality bench-transfer test-sanitized wheels clean
+.PHONY: help demo test test-quick fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos docs bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality bench-transfer bench-startup test-sanitized wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -53,7 +53,7 @@ check: .venv/developing ## format, lint, types, and whether the generated stubs 
 	$(BIN)/ruff check .
 	@mkdir -p build/types/pi_cluster
 	@ln -sfn $(CURDIR)/pi_cluster/* $(addprefix $(CURDIR)/,$(PACKAGES)) build/types/pi_cluster/
-	$(BIN)/mypy build/types/pi_cluster benchmarks tests/testbed
+	$(BIN)/mypy build/types/pi_cluster benchmarks docs tests/testbed
 	$(generate)
 	@for stub in protos/*_pb2*; do \
 		cmp -s $$stub build/stubs/pi_cluster/$$stub || { echo "$$stub is stale: run make protos"; exit 1; }; \
@@ -71,6 +71,9 @@ format: .venv/developing ## bring the code into its format
 protos: .venv/developing ## generate the stubs from protos/pi_cluster.proto
 	$(generate)
 	cp build/stubs/pi_cluster/protos/*_pb2* protos/
+
+docs: .venv/installed ## write docs/commands.md anew from the commands' own help
+	$(BIN)/python docs/commands.py > docs/commands.md
 
 bench: .venv/installed ## measure the embedded model on three workers here
 	@$(BIN)/pi-cluster up --local 3 --cluster bench
@@ -98,6 +101,10 @@ bench-quality: .venv/installed ## measure what quantisation costs the embedded m
 
 bench-transfer: .venv/installed ## hand a gigabyte to each of three nodes on an emulated network: needs root and gcc, five minutes
 	@$(BIN)/python -m benchmarks.transfer
+
+STARTUP_BIN ?= $(BIN)
+bench-startup: .venv/installed ## measure what commands cost before they do anything, one minute; STARTUP_BIN is another installation's bin
+	@$(BIN)/python -m benchmarks.startup --bin $(STARTUP_BIN)
 
 # In a folder and an environment of their own, since an editable install would be found first.
 test-sanitized: ## run the tests of kernels and of loading under AddressSanitizer and UndefinedBehaviorSanitizer

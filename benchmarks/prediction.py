@@ -15,14 +15,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
-from benchmarks.kernels.layer_files import DIM, HEAD_DIM, HIDDEN_DIM, N_HEADS, N_KV_HEADS
 from benchmarks.kernels.machine import cpu_name
+from benchmarks.virtual.mistral import CONFIG as MISTRAL
 from pi_cluster.cluster.atomic_file import write_bytes
 from pi_cluster.cluster.store.manifest import (
     EMBEDDING_NAME,
@@ -32,11 +33,11 @@ from pi_cluster.cluster.store.manifest import (
     layer_file_name,
 )
 from pi_cluster.cluster.store.store import MANIFEST_NAME
-from pi_cluster.cluster.store.tensor_file import TensorSource, write_tensor_file
+from pi_cluster.cluster.store.tensor_writing import TensorSource, write_tensor_file
 from pi_cluster.coordinator.planning.objective import Objective
-from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.formats import WeightFormats, stored_as, tensor_format
 from pi_cluster.transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
+from pi_cluster.worker.command_line import WorkerCommand
 
 _CLUSTER = "prediction"
 _WORKERS = 2
@@ -46,19 +47,7 @@ _MAX_OFF = 0.15
 _SCALE = 0.004
 _BLOCK_BYTES, _SCALE_BYTES = {"q4": 288, "q8": 544}, 32
 
-_CONFIG = ModelConfig(
-    dim=DIM,
-    n_layers=8,
-    n_heads=N_HEADS,
-    n_kv_heads=N_KV_HEADS,
-    head_dim=HEAD_DIM,
-    hidden_dim=HIDDEN_DIM,
-    vocab_size=8_192,
-    norm_eps=1e-5,
-    rope_theta=1e6,
-    window=None,
-    max_positions=1_024,
-)
+_CONFIG = replace(MISTRAL, n_layers=8, vocab_size=8_192, max_positions=1_024)
 
 
 @click.command()
@@ -138,11 +127,17 @@ def _workers(scratch: Path, cores: list[int], environment: dict[str, str]) -> It
     with contextlib.ExitStack() as stack:
         addresses = []
         for core in cores:
-            words = ["taskset", "--cpu-list", str(core), sys.executable, "-m", "pi_cluster.worker"]
-            words += ["--cluster", _CLUSTER, "--listen", "127.0.0.1:0", "--no-mdns"]
-            words += ["--threads", "1", "--name", f"core-{core}"]
+            worker = WorkerCommand(
+                _CLUSTER,
+                str(scratch / f"core-{core}"),
+                threads=1,
+                listen="127.0.0.1:0",
+                name=f"core-{core}",
+                announce=False,
+            )
+            words = ["taskset", "--cpu-list", str(core), *worker.words]
             process = subprocess.Popen(
-                [*words, "--data-dir", str(scratch / f"core-{core}")],
+                words,
                 env=environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

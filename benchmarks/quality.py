@@ -32,8 +32,9 @@ from pi_cluster.storyteller.training.generate import Document, Generator
 from pi_cluster.transformer.arithmetic import Weight
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.formats import WeightFormats
+from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.numpy_arithmetic import StageWeights, numpy_stage
-from pi_cluster.transformer.stage import Chunk, Limits, Stage
+from pi_cluster.transformer.stage import Chunk, Stage
 from pi_cluster.transformer.text.tokenizer import Tokenizer
 from pi_cluster.worker.shards.vault import ShardVault
 from pi_cluster.worker.stage.loading import load_stage

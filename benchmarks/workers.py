@@ -1,7 +1,6 @@
 """Real workers for benchmarks, as people start them, and pipelines of those."""
 
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.plan import Plan, PlannedStage
 from pi_cluster.coordinator.planning.prediction import Prediction
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
-from pi_cluster.transformer.stage import Limits
+from pi_cluster.transformer.limits import Limits
+from pi_cluster.worker.command_line import WorkerCommand
 
 CLUSTER = "benchmark"
 PLAIN = PlainDialer(beyond_loopback=True)
@@ -48,10 +48,16 @@ def worker(
     ``popen`` starts it elsewhere than here, such as in a host of an emulated network.
     """
     command = ["taskset", "--cpu-list", str(core)] if core is not None else []
-    command += [sys.executable, "-P", "-m", "pi_cluster.worker", "--cluster", CLUSTER, "--no-mdns"]
     # On an emulated network nobody else listens; a certificate that the node has is used anyway.
-    command += ["--listen", listen, "--threads", "1", "--insecure"]
-    command += ["--name", data_dir.name, "--data-dir", str(data_dir)]
+    command += WorkerCommand(
+        CLUSTER,
+        str(data_dir),
+        threads=1,
+        insecure=True,
+        listen=listen,
+        name=data_dir.name,
+        announce=False,
+    ).words
     log_path = data_dir.with_suffix(".log")
     with log_path.open("w") as log:
         process = popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)

@@ -1,4 +1,4 @@
-"""What coordinator and worker must agree on: plan, store, discovery, wire, settings, errors."""
+"""What coordinator and worker must agree on: store, trust, wire, discovery, settings, errors."""
 
 from pi_cluster.cluster import (
     settings as settings,  # before anything imports gRPC: it keeps it quiet

@@ -2,12 +2,9 @@
 
 import os
 import re
-import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 from pi_cluster.cluster.errors import StateError
 
@@ -24,7 +21,7 @@ MAX_REQUEST_BYTES = 32 << 20  # what a worker receives: 512 rows of 16 384 numbe
 SHARD_PART_BYTES = 240 << 10  # just below worker/allocator.py's LARGE_BYTES: mapping costs
 MAX_SHARD_PART_BYTES = 1 << 20  # that are taken
 MAX_ECHO_BYTES = 1 << 20  # in either direction: enough to know a link by
-MAX_CALLS = 64  # at once; those of one caller are bounded more tightly (worker/trust/guard.py)
+MAX_CALLS = 64  # at once; those of one caller are bounded more tightly (worker/trust/places.py)
 MAX_STREAMS = 256  # of one connection; calls that have ended count until Python lets go of them
 MOST_NEIGHBOURS = 32  # whom a node may ask for a shard that got damaged
 MAX_QUEUED_STEPS = 64  # a peer that sends more is held back by flow control
@@ -124,9 +121,9 @@ def kernel_variant() -> str | None:
     return os.environ.get("PI_CLUSTER_KERNELS") or None
 
 
-def who_am_i() -> str:
-    """``user@host (pid)``, for messages to others who want the same pipeline."""
-    return f"{psutil.Process().username()}@{socket.gethostname()} (process {os.getpid()})"
+def has_plain_terminal() -> bool:
+    """Whether ``TERM`` says that the terminal is no more than a printer: an editor's, a log."""
+    return os.environ.get("TERM", "").lower() in ("dumb", "unknown")
 
 
 def _xdg(variable: str, default: str) -> Path:
@@ -153,7 +150,7 @@ def _keep_grpc_quiet() -> None:
     it refused a handshake. gRPC reads the variable while it is imported, so `cluster/__init__.py`
     imports this module before anything else of ours can import gRPC.
     """
-    is_worker = Path(sys.argv[0]).parent.name == "worker"  # python -m pi_cluster.worker
+    is_worker = Path(sys.argv[0]).parts[-2:] == ("worker", "__main__.py")  # -m pi_cluster.worker
     if not is_worker and sys.argv[1:2] not in (["--debug"], ["worker"], ["join"]):
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 

@@ -1,5 +1,3 @@
-"""The version of the installed program."""
+"""The version of the program; what is installed takes its own from here."""
 
-from importlib.metadata import version
-
-VERSION = version("pi-cluster")
+VERSION = "0.1.0"

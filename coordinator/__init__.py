@@ -1,5 +1,7 @@
 """The two ends of the pipeline: text in, steps through the stages, sampled tokens out.
 
-`pipeline.py` moves steps, `generation.py` turns a prompt into tokens, `answer.py` tokens into
-text, `measurement.py` and `bench.py` say how long it took.
+`session.py` moves steps, `scheduling/scheduler.py` decides what they carry, `text_model.py` turns a
+question into a prompt and `answer.py` tokens into text. `planning/`, `pipeline/` and `records/` are
+a pipeline's life: planned, brought up, remembered. `measurement.py` and `bench/` say how long it
+took.
 """

@@ -8,17 +8,18 @@ import queue
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
 import grpc
 
 from pi_cluster.cluster import settings
-from pi_cluster.cluster.errors import ClusterError, NodeError, NodeLost, SessionExpired
+from pi_cluster.cluster.errors import ClusterError, NodeError, NodeLost
+from pi_cluster.cluster.who_am_i import who_am_i
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.failures import carried_error
 from pi_cluster.cluster.wire.options import WIRE_VERSION
+from pi_cluster.coordinator.lost_nodes import cause_of, more_telling
 from pi_cluster.coordinator.silent_nodes import OnNotice, Watch, Watched
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.coordinator.steps import (
@@ -62,7 +63,7 @@ class Session:
             wire_version=WIRE_VERSION,
             epoch=epoch,
             session=secrets.token_hex(8),
-            coordinator=settings.who_am_i(),
+            coordinator=who_am_i(),
             asked_after=True,
         )
         with contextlib.ExitStack() as on_failure:
@@ -233,19 +234,8 @@ class Session:
             if code not in (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED):
                 first = self.stages[0]
                 told = carried_error(self._inlet, first.peer.label, first.node_id)
-                seen = _more_telling(seen, told)
-        if isinstance(seen, SessionExpired):
-            return self._watch.own_silence() or seen
-        if not isinstance(seen, NodeLost):
-            return seen
-        with ThreadPoolExecutor(max_workers=len(self.stages)) as pool:
-            answered = list(pool.map(self._answers, self.stages))
-        silent = [stage for stage, well in zip(self.stages, answered, strict=True) if not well]
-        if silent:
-            return _stopped(silent)
-        if slept := self._watch.own_silence():
-            return slept
-        return self._moved() or (seen if seen.node_ids else self._watch.recent() or seen)
+                seen = more_telling(seen, told)
+        return cause_of(seen, self.stages, self._dialer, self._watch)
 
     def _give_up(self, lost: NodeLost) -> None:
         """The watch has waited for long enough; whatever still waits returns."""
@@ -254,27 +244,6 @@ class Session:
         for call in (self._inlet, self._results):
             if call is not None:
                 call.cancel()
-
-    def _moved(self) -> NodeLost | None:
-        """That nodes have other addresses than the stages before them were told."""
-        moved = [
-            f"{stage.name} was at {stage.address} and is at {found.address} now"
-            for stage in self.stages
-            if (found := self._dialer.found(stage.peer)).address not in stage.peer.addresses
-        ]
-        if not moved:
-            return None
-        return NodeLost(
-            f"{', '.join(moved)}, and the node before it does not reach it there: `up` tells it"
-        )
-
-    def _answers(self, stage: StageAddress) -> bool:
-        try:
-            with NodeClient(stage.peer, self._dialer, apart=True) as node:
-                node.describe(timeout_s=settings.STOP_GRACE_S)
-        except ClusterError:
-            return False
-        return True
 
     def _end(self) -> None:
         """Half-close, and wait until every stage has freed what it held."""
@@ -293,18 +262,3 @@ class Session:
                 call.cancel()
         self._first.close()
         self._last.close()
-
-
-def _more_telling(seen: ClusterError, told: ClusterError) -> ClusterError:
-    """Of what both ends say, what the first stage was told, unless that blames ourselves alone."""
-    if type(told) is NodeLost and isinstance(seen, NodeLost) and not told.node_ids:
-        return seen if seen.node_ids else told
-    return told
-
-
-def _stopped(silent: Sequence[StageAddress]) -> NodeLost:
-    names = ", ".join(stage.label for stage in silent)
-    return NodeLost(
-        f"{names} stopped answering: look at that node",
-        [stage.node_id for stage in silent],
-    )

@@ -1,5 +1,21 @@
-"""``python -m pi_cluster.deploy`` is ``pi-cluster``."""
+"""``python -m pi_cluster.deploy`` is ``pi-cluster``, and this is where both begin."""
 
-from pi_cluster.deploy.cli import main
+import signal
+import sys
 
-main()
+
+def main() -> None:
+    """Entry point of the ``pi-cluster`` script. Ctrl-C may come while it is being imported."""
+    try:
+        from pi_cluster.deploy import cli
+
+        cli.main()
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more has nothing left to end
+        if sys.stderr is not None:
+            print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,7 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import StoreError, VersionError
 from pi_cluster.cluster.store.manifest import STORE_VERSION
 from pi_cluster.cluster.store.store import Store, hash_file
-from pi_cluster.kernels import Engine
+from pi_cluster.kernels import packer
 from pi_cluster.shard_tool.convert import shard
 from pi_cluster.storyteller import checkpoint_path
 from pi_cluster.transformer.formats import WeightFormats
@@ -34,8 +34,8 @@ def _make(checkpoint: Path, out: Path) -> None:
     """Write the store beside its place and move it there: two clusters may begin at once."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".making-") as folder:
-        with Engine(settings.kernel_variant()) as engine:
-            shard(checkpoint, Path(folder) / out.name, _FORMATS, engine)
+        with packer(settings.kernel_variant()) as packing:
+            shard(checkpoint, Path(folder) / out.name, _FORMATS, packing)
         try:
             (Path(folder) / out.name).rename(out)
         except OSError:

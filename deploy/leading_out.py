@@ -18,14 +18,14 @@ from pi_cluster.cluster.errors import (
     StoreError,
 )
 from pi_cluster.cluster.store.store import find_problem
-from pi_cluster.cluster.trust.certificates import Role
+from pi_cluster.cluster.trust.identity import Role
 from pi_cluster.cluster.wire.dialing import Dialer, PlainDialer
 from pi_cluster.coordinator.pipeline.watching import PipelineWatch, StageLook
 from pi_cluster.coordinator.records.access import still_insecure
 from pi_cluster.coordinator.records.advice import may_only_ask, up_again
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
 from pi_cluster.deploy.calling import dialer_for
-from pi_cluster.deploy.local_workers import why_ended
+from pi_cluster.deploy.known_local_workers import why_ended
 from pi_cluster.deploy.screen.status_view import troubles
 from pi_cluster.transformer.errors import ModelError
 
@@ -52,11 +52,6 @@ def add_way_out(error: ClusterError | ModelError, cluster: str) -> None:
     """Note the next step, if the error is one that another `up` helps against."""
     if step := _next_step(error, cluster):
         error.add_note(step)
-
-
-def with_notes(error: BaseException) -> str:
-    """An error as it is shown: its message and, below, its notes."""
-    return "\n".join([str(error), *getattr(error, "__notes__", ())])
 
 
 def after_a_try(cluster: str, record: PipelineRecord, dialer: Dialer) -> str:

@@ -2,11 +2,9 @@
 
 import contextlib
 import logging
-import os
 import select
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,17 +14,16 @@ import psutil
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.errors import AccessError, ClusterError, NodeError
-from pi_cluster.cluster.trust.authority import ClusterAuthority, is_initialised
-from pi_cluster.cluster.trust.certificates import (
-    Identity,
-    Role,
-    check_certificate,
-    key_hash,
-    utc_now,
-)
+from pi_cluster.cluster.trust.authority import ClusterAuthority
+from pi_cluster.cluster.trust.certificates import check_certificate, key_hash, utc_now
 from pi_cluster.cluster.trust.credentials import load_credentials
+from pi_cluster.cluster.trust.holdings import is_initialised
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.key_proof import KeyProof
-from pi_cluster.cluster.wire.peer import Peer, is_loopback
+from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.deploy.known_local_workers import data_dirs, log_file
+from pi_cluster.kernels import usable_cores
+from pi_cluster.worker.command_line import WorkerCommand
 from pi_cluster.worker.identity import forget_identity
 from pi_cluster.worker.presence import find_presence
 from pi_cluster.worker.trust.node_credentials import (
@@ -46,10 +43,10 @@ _POLL_S = 0.02
 
 def ensure_local_workers(cluster: str, count: int) -> list[Peer]:
     """Have exactly ``count`` local workers run for ``cluster``; those that do are kept."""
-    _stop(_data_dirs(cluster)[count:])
+    _stop(data_dirs(cluster)[count:])
     _certify([settings.local_worker_data(cluster, i) for i in range(1, count + 1)], cluster)
     # They share the cores: more threads than cores would spin against each other.
-    threads = max(1, len(os.sched_getaffinity(0)) // count)
+    threads = max(1, usable_cores() // count)
     names = [(settings.local_worker_data(cluster, i), f"local-{i}") for i in range(1, count + 1)]
     started = {
         data_dir: _start(cluster, data_dir, name, threads)
@@ -63,34 +60,7 @@ def ensure_local_workers(cluster: str, count: int) -> list[Peer]:
 
 def stop_local_workers(cluster: str) -> int:
     """Stop every local worker of ``cluster``; returns how many ran."""
-    return _stop(_data_dirs(cluster))
-
-
-def is_local(cluster: str, peer: Peer) -> bool:
-    """Whether a node is, or was, a local worker of this machine."""
-    return _data_dir_of(cluster, peer) is not None
-
-
-def why_ended(cluster: str, peer: Peer) -> str | None:
-    """Where to look why a local worker of this machine runs no more; None of any other node."""
-    data_dir = _data_dir_of(cluster, peer)
-    if data_dir is None:
-        return None
-    presence = find_presence(data_dir)
-    if presence is not None and presence.node_id in ("", peer.node_id):
-        return None
-    return f"not running; the end of its log tells more: {log_file(cluster, peer.name)}"
-
-
-def _data_dir_of(cluster: str, peer: Peer) -> Path | None:
-    if not is_loopback(peer.address):
-        return None
-    return next((one for one in _data_dirs(cluster) if one.name == peer.name), None)
-
-
-def log_file(cluster: str, name: str) -> Path:
-    """Where a local worker writes its log."""
-    return settings.cluster_state(cluster) / f"{name}.log"
+    return _stop(data_dirs(cluster))
 
 
 def _certify(data_dirs: Sequence[Path], cluster: str) -> None:
@@ -127,31 +97,15 @@ def _is_certified_by(authority: ClusterAuthority, folder: Path) -> bool:
     return True
 
 
-def _data_dirs(cluster: str) -> list[Path]:
-    """Data directories that local workers have used, by number."""
-    parent = settings.local_worker_data(cluster, 0).parent
-    numbered = [path for path in parent.glob("local-*") if path.name[6:].isdigit()]
-    return sorted(numbered, key=lambda path: int(path.name[6:]))
-
-
 def _start(cluster: str, data_dir: Path, name: str, threads: int) -> subprocess.Popen[bytes]:
     log_path = log_file(cluster, name)
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    # -P: a folder called "pi_cluster" where the user happens to stand is not imported instead.
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "pi_cluster.worker",
-        "--cluster",
-        cluster,
-        "--name",
-        name,
-    ]
-    command += ["--listen", "127.0.0.1:0", "--data-dir", str(data_dir), "--threads", str(threads)]
+    words = WorkerCommand(
+        cluster, str(data_dir), threads=threads, listen="127.0.0.1:0", name=name
+    ).words
     with log_path.open("ab") as log_to:
         return subprocess.Popen(
-            command,
+            words,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log_to,

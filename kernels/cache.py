@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 
 from pi_cluster.kernels.errors import ShapeError
 from pi_cluster.kernels.library import ShapeStruct
-
-KEY_TILE = 64
-"""Positions a tile; attention reads whole tiles, aligned to positions."""
+from pi_cluster.kernels.tiles import KEY_TILE, whole_tiles
 
 MAX_HEAD_DIM = 256
 _MAX_SIZE = 2**24  # far above any model; keeps every product within 64 bits
@@ -162,7 +160,7 @@ class KVCache:
 
     def _slots(self, length: int) -> int:
         """Slots of the tiles that a text of ``length`` positions has reached."""
-        return min(-(-length // KEY_TILE) * KEY_TILE, self.shape.capacity)
+        return min(whole_tiles(length), self.shape.capacity)
 
     def _halves(self) -> Iterator[Halves]:
         """Keys, then values. Shapes: ``(layers, n_kv_heads, capacity, width)``.

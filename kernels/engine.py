@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import os
 import weakref
 from collections.abc import Iterator
 from types import TracebackType
@@ -12,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi_cluster.kernels.cache import KVCache
+from pi_cluster.kernels.cores import usable_cores
 from pi_cluster.kernels.errors import KernelsError, ShapeError
 from pi_cluster.kernels.library import SpanStruct, compiled
-from pi_cluster.kernels.matrix import BLOCK_COLUMNS, Matrix, packed_bytes
+from pi_cluster.kernels.matrix import BLOCK_COLUMNS, Matrix, packable, packed_bytes
 
 Array = NDArray[np.float32]
 
 MAX_ROWS = 4096
 """Most rows in a call."""
 
-_LARGEST_WEIGHT = {"q4": 65504.0 * 7, "q8": 65504.0 * 127}
 _MAX_THREADS = 256
 _BLOCK = np.dtype([("scale", "<f4"), ("bias", "<i4"), ("quant", "i1", BLOCK_COLUMNS)])
 
@@ -52,7 +51,7 @@ class Engine:
 
     def __init__(self, variant: str | None = None, threads: int | None = None) -> None:
         self._library = compiled()
-        threads = threads if threads is not None else len(os.sched_getaffinity(0))
+        threads = threads if threads is not None else usable_cores()
         if not 0 < threads <= _MAX_THREADS:
             raise KernelsError(f"{threads} threads; there can be 1 to {_MAX_THREADS}")
         known = variants()
@@ -97,18 +96,11 @@ class Engine:
         ``q4`` takes for each block of 32 the scale of least squared error among those it tries.
         Raises ``ShapeError`` for a shape or a value that the format cannot hold.
         """
-        if weights.ndim != 2:
-            raise ShapeError(f"weights are {weights.shape}, not (rows, columns)")
-        rows, columns = weights.shape
+        source = packable(weights, format)
+        if isinstance(source, Matrix):
+            return source
+        rows, columns = source.shape
         size = packed_bytes(format, rows, columns)
-        if format == "f16":
-            return Matrix.plain(np.ascontiguousarray(weights, np.float16))
-        source = np.ascontiguousarray(weights, np.float32)
-        if format == "f32":
-            return Matrix.plain(source)
-        peak = max(float(source.max()), -float(source.min()))
-        if not peak <= _LARGEST_WEIGHT[format]:  # false for NaN, too
-            raise ShapeError(f"{format} cannot hold a weight of {peak}")
         packed = Matrix(format, rows, columns, np.empty(size, np.uint8))
         struct = packed.struct()
         self._library.kernels_pack(self.handle, source.ctypes.data, ctypes.byref(struct))

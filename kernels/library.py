@@ -95,28 +95,39 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
 }
 
 
+def is_installed() -> bool:
+    """Whether the library is there; not whether it can be loaded."""
+    return _place() is not None
+
+
 @functools.cache
 def compiled() -> ctypes.CDLL:
     """The library, loaded once.
 
-    Raises ``KernelsError`` when it has not been built, or was built for another machine.
+    Raises ``KernelsError`` when it was not installed, or was built for another machine.
     """
-    package = importlib.util.find_spec(__package__)
-    assert package is not None and package.submodule_search_locations is not None
-    # An editable install has two folders: the sources, and where the build was put.
-    paths = [Path(folder) / _FILE_NAME for folder in package.submodule_search_locations]
-    found = [path for path in paths if path.exists()]
-    if not found:
+    path = _place()
+    if path is None:
         raise KernelsError(
-            f"{_FILE_NAME} is not built: run `pip install -e .` where the sources are, or install "
-            "the wheel; both need only a C compiler"
+            "this installation has no compiled kernels, since there was no C compiler when it was "
+            "made: it can plan, shard and ask, and be no node. On Linux, `sudo apt install gcc "
+            "libc6-dev` and run the same `pip install` again; or install the wheel that was built "
+            "for this processor"
         )
     try:
         # ctypes releases the interpreter's lock during each call.
-        library = ctypes.CDLL(str(found[0]))
+        library = ctypes.CDLL(str(path))
     except OSError as error:
-        raise KernelsError(f"{found[0]} cannot be loaded: {error}. Install again") from error
+        raise KernelsError(f"{path} cannot be loaded: {error}. Install again") from error
     for name, (result, *arguments) in _FUNCTIONS.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     return library
+
+
+def _place() -> Path | None:
+    package = importlib.util.find_spec(__package__)
+    assert package is not None and package.submodule_search_locations is not None
+    # An editable install has two folders: the sources, and where the build was put.
+    paths = [Path(folder) / _FILE_NAME for folder in package.submodule_search_locations]
+    return next((path for path in paths if path.exists()), None)

@@ -13,6 +13,7 @@ GROUP_ROWS = 16
 BLOCK_COLUMNS = 32
 _GROUP_BLOCK_BYTES = {"q8": 544, "q4": 288}
 _PLAIN_BYTES = {"f32": 4, "f16": 2}
+_LARGEST_WEIGHT = {"q4": 65504.0 * 7, "q8": 65504.0 * 127}
 FORMATS = ("f32", "f16", "q8", "q4")
 """In the order of ``enum format``."""
 
@@ -75,3 +76,24 @@ class Matrix:
         """As C sees it; this object must outlive what is returned."""
         number = FORMATS.index(self.format)
         return MatrixStruct(self.data.ctypes.data, number, self.rows, self.columns)
+
+
+def packable(weights: NDArray[Any], format: str) -> Matrix | NDArray[np.float32]:
+    """Weights as a matrix of a plain format, or what a quantised one is made of.
+
+    Shapes: ``weights (rows, columns)``, float32 or float16. Raises ``ShapeError`` for a shape or a
+    value that the format cannot hold.
+    """
+    if weights.ndim != 2:
+        raise ShapeError(f"weights are {weights.shape}, not (rows, columns)")
+    rows, columns = weights.shape
+    packed_bytes(format, rows, columns)
+    if format == "f16":
+        return Matrix.plain(np.ascontiguousarray(weights, np.float16))
+    source = np.ascontiguousarray(weights, np.float32)
+    if format == "f32":
+        return Matrix.plain(source)
+    peak = max(float(source.max()), -float(source.min()))
+    if not peak <= _LARGEST_WEIGHT[format]:  # false for NaN, too
+        raise ShapeError(f"{format} cannot hold a weight of {peak}")
+    return source

@@ -19,7 +19,7 @@ from pi_cluster.cluster.store.store import (
     Store,
     find_problem,
 )
-from pi_cluster.kernels import Engine
+from pi_cluster.kernels import Packer
 from pi_cluster.shard_tool.journal import (
     SOURCE_NAME,
     Journal,
@@ -41,7 +41,7 @@ def shard(
     checkpoint_path: Path,
     out: Path,
     formats: WeightFormats,
-    engine: Engine,
+    packer: Packer,
     on_progress: Progress | None = None,
     on_note: OnNote | None = None,
 ) -> Manifest:
@@ -62,7 +62,7 @@ def shard(
         identity = f"{STORE_VERSION} {formats} {checkpoint.fingerprint()}"
         source = hashlib.sha256(identity.encode()).hexdigest()
         _refuse_other_content(out, source)
-        writer = ShardWriter(checkpoint, out, formats, engine)
+        writer = ShardWriter(checkpoint, out, formats, packer)
         sizes = writer.planned_sizes()
         meter = _Meter(sum(sizes.values()), on_progress)
         done = _files_done(out, _files_known(out, source), sizes, meter)

@@ -5,13 +5,14 @@ that is done. ``source.json`` stays in the finished store, so that a rerun knows
 is not part of the manifest, because equal weights must make equal stores wherever they came from.
 """
 
-import json
+import contextlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pi_cluster.cluster.atomic_file import write_bytes
-from pi_cluster.cluster.errors import StoreError
+from pi_cluster.cluster.errors import StateError, SystemFailure
+from pi_cluster.cluster.json_file import JsonFile, Parsed
 from pi_cluster.cluster.store.manifest import MAX_FILES, MAX_MANIFEST_BYTES, ShardFile
 from pi_cluster.cluster.store.store import JOURNAL_NAME
 
@@ -28,36 +29,43 @@ class Journal:
     def write(self, folder: Path) -> None:
         """Replace the journal on disk."""
         values = {"source": self.source, "files": [asdict(file) for file in self.files]}
-        write_bytes(folder / JOURNAL_NAME, json.dumps(values, indent=1).encode())
+        _file(folder, JOURNAL_NAME).write(values)
 
 
 def read_journal(folder: Path) -> Journal | None:
     """Read the journal; None if there is none that makes sense, which means to start over."""
-    values = _read(folder / JOURNAL_NAME)
-    files = values.get("files")
-    if not isinstance(values.get("source"), str) or not isinstance(files, list):
-        return None
-    try:
-        return Journal(values["source"], tuple(ShardFile(**file) for file in files[:MAX_FILES]))
-    except (TypeError, StoreError):
-        return None
+    return _read(_file(folder, JOURNAL_NAME), _journal)
 
 
 def read_source(folder: Path) -> str | None:
     """Which source a finished store came from, if it says so."""
-    source = _read(folder / SOURCE_NAME).get("source")
-    return source if isinstance(source, str) else None
+    return _read(_file(folder, SOURCE_NAME), _source)
 
 
 def write_source(folder: Path, source: str) -> None:
     """Remember which source a store came from."""
-    write_bytes(folder / SOURCE_NAME, json.dumps({"source": source}).encode())
+    _file(folder, SOURCE_NAME).write({"source": source})
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            values = json.loads(file.read(MAX_MANIFEST_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return values if isinstance(values, dict) else {}
+def _file(folder: Path, name: str) -> JsonFile:
+    return JsonFile(folder / name, "nothing: sharding begins anew", most_bytes=MAX_MANIFEST_BYTES)
+
+
+def _read(file: JsonFile, parse: Callable[[Any], Parsed]) -> Parsed | None:
+    """None too for what cannot be read: it saves work, and is needed for nothing else."""
+    with contextlib.suppress(StateError, SystemFailure):
+        return file.read(parse)
+    return None
+
+
+def _source(values: Any) -> str:
+    if not isinstance(values["source"], str):
+        raise TypeError("source")
+    return values["source"]
+
+
+def _journal(values: Any) -> Journal:
+    files = values["files"]
+    if not isinstance(files, list):
+        raise TypeError("files")
+    return Journal(_source(values), tuple(ShardFile(**file) for file in files[:MAX_FILES]))

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pi_cluster.cluster.atomic_file import AtomicFile
 from pi_cluster.cluster.errors import CheckpointError
 from pi_cluster.cluster.store.manifest import EMBEDDING_NAME, HEAD_NAME, ShardFile, layer_file_name
-from pi_cluster.cluster.store.tensor_file import TensorSource, file_size_bytes, write_tensor_file
-from pi_cluster.kernels import Engine, ShapeError
+from pi_cluster.cluster.store.tensor_writing import TensorSource, file_size_bytes, write_tensor_file
+from pi_cluster.kernels import Packer, ShapeError
 from pi_cluster.shard_tool.sources.checkpoint import Checkpoint
 from pi_cluster.shard_tool.sources.names import layer_tensor, short_name
 from pi_cluster.shard_tool.sources.source_files import SourceTensor
@@ -32,7 +32,7 @@ class ShardWriter:
     checkpoint: Checkpoint
     folder: Path
     formats: WeightFormats
-    engine: Engine
+    packer: Packer
 
     def planned_sizes(self) -> dict[str, int]:
         """Bytes of every file of the store to be, in the order in which they are written."""
@@ -99,7 +99,7 @@ class ShardWriter:
         try:
             if form == "f16" and max(-low, high) >= _FLOAT16_LIMIT:
                 raise ShapeError(f"f16 cannot hold a weight of {max(low, high, key=abs):g}")
-            return block.astype(np.float16) if form == "f16" else self.engine.pack(block, form).data
+            return block.astype(np.float16) if form == "f16" else self.packer.pack(block, form).data
         except ShapeError as error:
             raise CheckpointError(
                 f"tensor {tensor.name!r} of {tensor.file.path}: {error}: use `--weights f32`"

@@ -8,11 +8,8 @@ from typing import Self
 
 import numpy as np
 
+from pi_cluster.kernels import KEY_TILE, whole_tiles
 from pi_cluster.transformer.arithmetic import Array
-
-KEY_TILE = 64
-"""Positions per tile. Attention reads whole tiles, aligned to positions, so that a key meets a
-query in the same product however the text was cut into chunks."""
 
 
 def cache_capacity(window: int | None, context: int, max_step_rows: int) -> int:
@@ -22,12 +19,12 @@ def cache_capacity(window: int | None, context: int, max_step_rows: int) -> int:
     its last one evicts. Without: every position of the context.
     """
     slots = context if window is None else window + max_step_rows
-    return -(-slots // KEY_TILE) * KEY_TILE
+    return whole_tiles(slots)
 
 
 def reached_slots(length: int, capacity: int) -> int:
     """Slots that a text of ``length`` positions takes: whole tiles, at most ``capacity``."""
-    return min(-(-length // KEY_TILE) * KEY_TILE, capacity)
+    return min(whole_tiles(length), capacity)
 
 
 class RollingKVCache:
@@ -87,7 +84,7 @@ class RollingKVCache:
     def fork(self, length: int) -> Self:
         """A cache of another sequence that begins with the first ``length`` positions."""
         fork = copy.copy(self)
-        slots = -(-length // self.tile_size) * self.tile_size
+        slots = whole_tiles(length, self.tile_size)
         fork._keys, fork._values = self._keys[:, :slots].copy(), self._values[:, :slots].copy()
         fork.truncate(length)
         return fork
@@ -104,7 +101,7 @@ class RollingKVCache:
 
     def _grow(self, length: int) -> None:
         held = self._keys.shape[1]
-        needed = min(-(-length // self.tile_size) * self.tile_size, self.capacity)
+        needed = min(whole_tiles(length, self.tile_size), self.capacity)
         if needed <= held:
             return
         slots = min(max(needed, 2 * held), self.capacity)

@@ -20,7 +20,7 @@ from pi_cluster.transformer.arithmetic import Array
 from pi_cluster.transformer.cache import cache_capacity
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.layer import Span
-from pi_cluster.transformer.stage import Limits
+from pi_cluster.transformer.limits import Limits
 
 Tensors = Mapping[str, Matrix | Array]
 

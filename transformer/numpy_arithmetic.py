@@ -10,7 +10,8 @@ from pi_cluster.transformer.arithmetic import Array, Weight, linear, rms_norm
 from pi_cluster.transformer.cache import RollingKVCache, cache_capacity
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.layer import Layer, Span
-from pi_cluster.transformer.stage import Limits, Stage
+from pi_cluster.transformer.limits import Limits
+from pi_cluster.transformer.stage import Stage
 
 
 @dataclass(frozen=True, slots=True)

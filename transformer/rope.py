@@ -67,14 +67,3 @@ def rope_interleaved(x: Array, cos: Array, sin: Array) -> Array:
     turned[..., 0::2] = even * cos - odd * sin
     turned[..., 1::2] = even * sin + odd * cos
     return turned
-
-
-def rope_half_split(x: Array, cos: Array, sin: Array) -> Array:
-    """Turn heads whose pairs lie half a head apart (Hugging Face's row order).
-
-    Shapes: as in :func:`rope_interleaved`.
-    """
-    half = x.shape[-1] // 2
-    low, high = x[..., :half], x[..., half:]
-    cos, sin = cos[:, None, :], sin[:, None, :]
-    return np.concatenate((low * cos - high * sin, low * sin + high * cos), axis=-1)

@@ -16,6 +16,7 @@ from pi_cluster.transformer.cache import cache_capacity, reached_slots
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.errors import StepError
 from pi_cluster.transformer.layer import Span
+from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.rope import rope_angles
 
 
@@ -29,18 +30,6 @@ class Chunk:
     rows: int
     prefix_of: int = 0
     """A held sequence whose first ``start`` positions this one begins with; 0 for none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a stage accepts, so that its memory is known before anything is loaded."""
-
-    max_step_rows: int
-    max_sequences: int
-    context: int
-    """Longest sequence of a model without a window; with one, texts may grow without end."""
-    cache_positions: int
-    """That the caches of all sequences hold together, each counted in whole tiles."""
 
 
 class SequenceCache(Protocol):

@@ -13,6 +13,7 @@ from pi_cluster.cluster.system_failure import system_failure
 from pi_cluster.cluster.wire.peer import split_address
 from pi_cluster.kernels import KernelsError
 from pi_cluster.worker.log_limit import limited_log
+from pi_cluster.worker.machine.able import check_able
 from pi_cluster.worker.process import WorkerOptions, run_worker
 
 _MAX_NAME_BYTES = 64  # as long as Linux lets a host name be
@@ -91,7 +92,11 @@ def worker(
     insecure: bool,
     no_mdns: bool,
 ) -> None:
-    """Offer this machine to a cluster: hold some layers of a model and run them."""
+    """Offer this machine to a cluster.
+
+    It holds some layers of a model and runs them.
+    """
+    check_able()
     settings.check_cluster_name(cluster)
     host, port = split_address(listen, settings.DEFAULT_PORT)
     serve(
@@ -123,6 +128,8 @@ def main() -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except click.Abort:  # as click has it
+        raise KeyboardInterrupt from None
     except OSError as error:
         return _fail(system_failure(error))
     except (ClusterError, KernelsError) as error:

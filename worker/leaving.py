@@ -7,7 +7,7 @@ from pathlib import Path
 from pi_cluster.cluster.errors import StateError
 from pi_cluster.worker.identity import forget_identity, load_identity
 from pi_cluster.worker.presence import find_presence, forget_presence, present
-from pi_cluster.worker.shards.vault import shards_folder
+from pi_cluster.worker.shards.shard_folder import shards_folder
 from pi_cluster.worker.stage.last_assignment import LastAssignment
 from pi_cluster.worker.trust.enrolment import waits_to_join
 from pi_cluster.worker.trust.node_credentials import credentials_folder, is_certified

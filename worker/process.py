@@ -19,11 +19,13 @@ from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.discovery import mdns
 from pi_cluster.cluster.discovery.rediscovery import Rediscovering
 from pi_cluster.cluster.errors import AccessError, ClusterError, NodeLost
+from pi_cluster.cluster.trust.credentials import LiveCredentials
 from pi_cluster.cluster.trust.roles import WORKER_RULES
 from pi_cluster.cluster.version import VERSION
-from pi_cluster.cluster.wire.dialing import Dialer, PlainDialer, SecureDialer
+from pi_cluster.cluster.wire.dialing import Dialer, PlainDialer
 from pi_cluster.cluster.wire.options import SERVER_OPTIONS, WIRE_VERSION
 from pi_cluster.cluster.wire.peer import Peer, is_loopback
+from pi_cluster.cluster.wire.secure_dialing import SecureDialer
 from pi_cluster.kernels import Engine
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
@@ -34,7 +36,8 @@ from pi_cluster.worker.machine.examination import Examiner
 from pi_cluster.worker.machine.speed import ProfileKeeper
 from pi_cluster.worker.presence import Presence, present
 from pi_cluster.worker.service import WorkerService
-from pi_cluster.worker.shards.vault import ShardVault, shards_folder
+from pi_cluster.worker.shards.shard_folder import shards_folder
+from pi_cluster.worker.shards.vault import ShardVault
 from pi_cluster.worker.stage.host import StageHost
 from pi_cluster.worker.stage.last_assignment import LastAssignment
 from pi_cluster.worker.stage.loading import load_stage
@@ -104,39 +107,24 @@ def _serve(
     identity = load_identity(options.data_dir)
     membership = _membership(options)
     credentials = membership.credentials if membership else None
-    dialer: Dialer = (
-        SecureDialer(credentials) if credentials else PlainDialer(options.insecure, options.cluster)
-    )
-    if options.announce:
-        dialer = Rediscovering(dialer, options.cluster)
+    dialer = _dialer(options, credentials)
     shards = shards_folder(options.data_dir)
     vault = ShardVault(shards)
     load = functools.partial(load_stage, vault=vault, engine=engine)
     host = StageHost(vault, load, dialer, LastAssignment(options.data_dir), options.name)
-    about = pb.NodeDescription(
-        node_id=identity.node_id,
-        name=options.name,
-        cluster=options.cluster,
-        version=VERSION,
-        wire_version=WIRE_VERSION,
-        machine_id=offer.machine_id(),
-        kernels=engine.variant,
-        threads=engine.threads,
-    )
-    profile = ProfileKeeper(options.data_dir, identity, engine)
     guard = Guard(WORKER_RULES, credentials)
-    memory = offer.UsableMemory(options.memory_bytes)
-    examiner = Examiner(options.cluster, shards)
     service = WorkerService(
-        about, vault, host, profile, examiner, dialer, memory, guard, membership
+        _about(options, identity.node_id, engine),
+        vault,
+        host,
+        ProfileKeeper(options.data_dir, identity, engine),
+        Examiner(options.cluster, shards),
+        dialer,
+        offer.UsableMemory(options.memory_bytes),
+        guard,
+        membership,
     )
-    server = grpc.server(
-        ThreadPoolExecutor(_THREADS, "call"),
-        interceptors=[guard],
-        options=SERVER_OPTIONS,
-        maximum_concurrent_rpcs=_THREADS,
-    )
-    rpc.add_WorkerServicer_to_server(service, server)
+    server = _server(service, guard)
     shown = server_credentials(credentials) if credentials else None
     address = f"{options.host}:{_bind(server, options, shown)}"
     host.reload()
@@ -150,8 +138,40 @@ def _serve(
         # A signal that another thread took is handled when this one wakes.
         while not stopping.wait(_WAKE_S):
             pass
-    host.end_session(NodeLost(f"{options.name} is shutting down"))
+    host.sessions.end(NodeLost(f"{options.name} is shutting down"))
     server.stop(settings.STOP_GRACE_S).wait()
+
+
+def _about(options: WorkerOptions, node_id: str, engine: Engine) -> pb.NodeDescription:
+    """What does not change while the worker runs."""
+    return pb.NodeDescription(
+        node_id=node_id,
+        name=options.name,
+        cluster=options.cluster,
+        version=VERSION,
+        wire_version=WIRE_VERSION,
+        machine_id=offer.machine_id(),
+        kernels=engine.variant,
+        threads=engine.threads,
+    )
+
+
+def _dialer(options: WorkerOptions, credentials: LiveCredentials | None) -> Dialer:
+    dialer: Dialer = (
+        SecureDialer(credentials) if credentials else PlainDialer(options.insecure, options.cluster)
+    )
+    return Rediscovering(dialer, options.cluster) if options.announce else dialer
+
+
+def _server(service: WorkerService, guard: Guard) -> grpc.Server:
+    server = grpc.server(
+        ThreadPoolExecutor(_THREADS, "call"),
+        interceptors=[guard],
+        options=SERVER_OPTIONS,
+        maximum_concurrent_rpcs=_THREADS,
+    )
+    rpc.add_WorkerServicer_to_server(service, server)
+    return server
 
 
 def _join(options: WorkerOptions, stopping: threading.Event) -> WorkerOptions:

@@ -1,28 +1,22 @@
 """The network face of a worker: check, call, answer. Nothing here computes."""
 
-import functools
-import logging
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import grpc
 
 from pi_cluster.cluster import settings
-from pi_cluster.cluster.errors import ClusterError, NodeError, StoreError, SystemFailure
+from pi_cluster.cluster.errors import NodeError
 from pi_cluster.cluster.speed import NodeProfile
-from pi_cluster.cluster.system_failure import system_failure
 from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.cluster.wire.addresses import as_seen_from
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.echo import measure_link
-from pi_cluster.cluster.wire.failures import refuse
 from pi_cluster.cluster.wire.interfaces import own_interfaces
 from pi_cluster.cluster.wire.peer import Peer, told_peer
-from pi_cluster.kernels import KernelsError
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
-from pi_cluster.transformer.errors import ModelError
+from pi_cluster.worker.answering import answering, streaming
 from pi_cluster.worker.machine import board, offer
 from pi_cluster.worker.machine.examination import Examiner
 from pi_cluster.worker.machine.speed import ProfileKeeper
@@ -34,68 +28,6 @@ from pi_cluster.worker.stage.mending import Mender
 from pi_cluster.worker.stage.verification import Verifier, damaged_to_wire
 from pi_cluster.worker.trust.guard import Guard
 from pi_cluster.worker.trust.node_credentials import Membership
-
-log = logging.getLogger(__name__)
-
-Method = Callable[..., Any]
-
-
-def _refusing(context: grpc.ServicerContext, node: str, method: str, error: Exception) -> None:
-    """Answer a call with the reason it failed; an error we did not foresee goes to the log.
-
-    What is wrong with this machine and its files is told with the ``node``'s name.
-    """
-    traceback, error.__traceback__ = error.__traceback__, None
-    # A session keeps its error, and the error's traceback would keep the call: that is garbage in
-    # a circle, and gRPC counts it as an open stream of the connection until it is collected.
-    if isinstance(error, StoreError):
-        log.warning("%s failed: %s", method, error)
-        refuse(context, type(error)(f"{node}: {error}"))
-    elif isinstance(error, ClusterError):
-        log.info("%s refused: %s", method, error)
-        refuse(context, error)
-    elif isinstance(error, ModelError | KernelsError):
-        log.warning("%s failed: %s", method, error)
-        refuse(context, NodeError(f"{node}: {error}"))
-    elif isinstance(error, OSError) and error.errno:
-        log.error("%s failed: %s", method, error)
-        refuse(context, SystemFailure(f"{node}: {system_failure(error, node)}"))
-    elif isinstance(error, grpc.RpcError):
-        log.info("%s broke off: the caller has gone", method)
-        refuse(context, NodeError("the call broke off"))
-    elif isinstance(error, MemoryError):
-        log.error("%s ran out of memory", method)
-        refuse(context, NodeError(f"{node} ran out of memory: end other programs there"))
-    else:
-        log.error("%s failed", method, exc_info=error.with_traceback(traceback))
-        error.__traceback__ = None
-        refuse(context, NodeError(f"{method} failed on {node}; its log tells why"))
-
-
-def _answering(method: Method) -> Method:
-    """Turn what a method raises into a reason that the caller can show."""
-
-    @functools.wraps(method)
-    def answer(self: Any, request: Any, context: grpc.ServicerContext) -> Any:
-        try:
-            return method(self, request, context)
-        except Exception as error:
-            _refusing(context, self.name, method.__name__, error)
-
-    return answer
-
-
-def _streaming(method: Method) -> Method:
-    """As :func:`_answering`, for a method that yields its answers."""
-
-    @functools.wraps(method)
-    def answer(self: Any, request: Any, context: grpc.ServicerContext) -> Any:
-        try:
-            yield from method(self, request, context)
-        except Exception as error:
-            _refusing(context, self.name, method.__name__, error)
-
-    return answer
 
 
 class WorkerService(rpc.WorkerServicer):
@@ -136,7 +68,7 @@ class WorkerService(rpc.WorkerServicer):
         """What people call this node."""
         return self._about.name
 
-    @_answering
+    @answering
     def Describe(
         self, request: pb.DescribeRequest, context: grpc.ServicerContext
     ) -> pb.NodeDescription:
@@ -164,43 +96,43 @@ class WorkerService(rpc.WorkerServicer):
             description.speed.CopyFrom(_speed(self._profile.stored))
         return description
 
-    @_answering
+    @answering
     def Ping(self, request: pb.PingRequest, context: grpc.ServicerContext) -> pb.PingReply:
-        return self._host.ping(request.session)
+        return self._host.sessions.ping(request.session)
 
-    @_answering
+    @answering
     def FindShards(
         self, request: pb.FindShardsRequest, context: grpc.ServicerContext
     ) -> pb.FindShardsReply:
         return self._transfers.find(request)
 
-    @_answering
+    @answering
     def PutShard(
         self, request: Iterator[pb.ShardPart], context: grpc.ServicerContext
     ) -> pb.PutShardReply:
         self._transfers.put(request)
         return pb.PutShardReply()
 
-    @_streaming
+    @streaming
     def GetShard(
         self, request: pb.GetShardRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.ShardPart]:
         yield from self._transfers.get(request)
 
-    @_streaming
+    @streaming
     def FetchShard(
         self, request: pb.FetchShardRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.FetchShardReply]:
         source = _peer(request)
         yield from self._transfers.fetch(request, source, context.add_callback)
 
-    @_streaming
+    @streaming
     def VerifyShards(
         self, request: pb.VerifyShardsRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.VerifyShardsReply]:
         yield from self.verifier.verify_all(context.add_callback)
 
-    @_answering
+    @answering
     def LoadStage(
         self, request: pb.LoadStageRequest, context: grpc.ServicerContext
     ) -> pb.LoadStageReply:
@@ -208,14 +140,14 @@ class WorkerService(rpc.WorkerServicer):
         self.verifier.wake()
         return pb.LoadStageReply(weight_bytes=weight_bytes)
 
-    @_answering
+    @answering
     def UnloadStage(
         self, request: pb.UnloadStageRequest, context: grpc.ServicerContext
     ) -> pb.UnloadStageReply:
         self._host.unload(request.epoch)
         return pb.UnloadStageReply()
 
-    @_answering
+    @answering
     def RunSteps(
         self, request: Iterator[pb.StepMessage], context: grpc.ServicerContext
     ) -> pb.RunStepsReply:
@@ -223,27 +155,27 @@ class WorkerService(rpc.WorkerServicer):
         if first is None or first.WhichOneof("message") != "header":
             raise NodeError("a session begins with its header")
         caller = self._guard.caller(context) if self._guard else None
-        with self._host.session(first.header, caller) as (session, outlet):
+        with self._host.sessions.open(first.header, caller) as (session, outlet):
             session.run(request, outlet)
         return pb.RunStepsReply()
 
-    @_streaming
+    @streaming
     def CollectResults(
         self, request: pb.CollectResultsRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.StepResult]:
-        with self._host.results(request) as sink:
+        with self._host.sessions.results(request) as sink:
             if not context.add_callback(sink.abandon):
                 return
             yield pb.StepResult(ready=True)
             yield from sink.results()
 
-    @_answering
+    @answering
     def MeasureNode(
         self, request: pb.MeasureNodeRequest, context: grpc.ServicerContext
     ) -> pb.NodeSpeed:
-        return _speed(self._profile.profile(self._host.alone))
+        return _speed(self._profile.profile(self._host.sessions.kept_out))
 
-    @_answering
+    @answering
     def MeasureLink(
         self, request: pb.MeasureLinkRequest, context: grpc.ServicerContext
     ) -> pb.LinkSpeed:
@@ -251,11 +183,11 @@ class WorkerService(rpc.WorkerServicer):
             link = measure_link(other)
         return pb.LinkSpeed(delay_s=link.delay_s, bytes_ps=link.bytes_ps)
 
-    @_answering
+    @answering
     def Examine(self, request: pb.ExamineRequest, context: grpc.ServicerContext) -> pb.Examination:
         return self._examiner.examine(request)
 
-    @_answering
+    @answering
     def Echo(self, request: pb.EchoRequest, context: grpc.ServicerContext) -> pb.EchoReply:
         for name, size in (("sent", len(request.data)), ("asked for", request.answer_bytes)):
             if size > settings.MAX_ECHO_BYTES:
@@ -264,13 +196,13 @@ class WorkerService(rpc.WorkerServicer):
                 )
         return pb.EchoReply(data=bytes(request.answer_bytes))
 
-    @_answering
+    @answering
     def RequestCertificate(
         self, request: pb.RequestCertificateRequest, context: grpc.ServicerContext
     ) -> pb.SigningRequest:
         return pb.SigningRequest(signing_request=self._certified().request_certificate())
 
-    @_answering
+    @answering
     def Certify(self, request: pb.Certification, context: grpc.ServicerContext) -> pb.CertifyReply:
         self._certified().certify(Certification.from_wire(request))
         return pb.CertifyReply()

@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks.kernels import machine
 from benchmarks.kernels.layer_files import write_layers
 from benchmarks.kernels.layer_store import CONFIG, MIDDLE, write_store
-from benchmarks.kernels.worker_memory import PeakMemory, memory_of
+from benchmarks.process_memory import PeakMemory, memory_of
 from benchmarks.workers import PLAIN, bring_up, rollout, worker
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.coordinator.pipeline.rollout import Rollout, load_stage

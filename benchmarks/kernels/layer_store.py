@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks.kernels import layer_files as files
 from benchmarks.kernels.stage import WINDOW
+from benchmarks.virtual.mistral import CONFIG as MISTRAL
 from pi_cluster.cluster.atomic_file import write_bytes
 from pi_cluster.cluster.store.manifest import (
     EMBEDDING_NAME,
@@ -18,8 +19,7 @@ from pi_cluster.cluster.store.manifest import (
     layer_file_name,
 )
 from pi_cluster.cluster.store.store import MANIFEST_NAME, Store
-from pi_cluster.cluster.store.tensor_file import TensorSource, write_tensor_file
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.cluster.store.tensor_writing import TensorSource, write_tensor_file
 from pi_cluster.transformer.formats import stored_as, tensor_format
 from pi_cluster.transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
 
@@ -27,18 +27,11 @@ WEIGHTS = "q4"
 MIDDLE = range(1, 1 + files.N_LAYERS)
 """The layers of the stage that is measured; one more at either end makes it a middle stage."""
 
-CONFIG = ModelConfig(
-    dim=files.DIM,
+CONFIG = replace(
+    MISTRAL,
     n_layers=files.N_LAYERS + 2,
-    n_heads=files.N_HEADS,
-    n_kv_heads=files.N_KV_HEADS,
-    head_dim=files.HEAD_DIM,
-    hidden_dim=files.HIDDEN_DIM,
     vocab_size=1024,  # embedding and head are at the ends, which are not measured
-    norm_eps=files.NORM_EPS,
-    rope_theta=files.ROPE_THETA,
     window=WINDOW,
-    max_positions=32_768,
 )
 
 

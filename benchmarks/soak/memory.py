@@ -1,15 +1,15 @@
 """What processes hold while requests are answered, and whether it grows."""
 
 import statistics
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from benchmarks.kernels.worker_memory import memory_of
+from benchmarks.process_memory import Sampler, memory_of
 from benchmarks.soak.questions import Tally
 
 MOST_GROWTH_MIB = 8.0
+_PERIOD_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,37 +24,28 @@ class Watched:
     """Of all sequences."""
 
 
-class MemoryWatch:
+class MemoryWatch(Sampler):
     """Samples what processes hold while requests are answered, from ``with`` to its end."""
 
     def __init__(self, processes: Sequence[Watched], tally: Tally, every: int) -> None:
         """A sample is taken each ``every`` requests."""
+        super().__init__(self._look, _PERIOD_S)
         self.samples: list[tuple[int, dict[str, float]]] = []
         """Requests answered so far, and MiB by process."""
         self.caches_within_limits = True
         self._processes = processes
         self._tally = tally
         self._every = max(1, every)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+        self._due = 0
 
     def __exit__(self, *failure: object) -> None:
-        self._ended.set()
-        self._thread.join()
-        self._sample()
+        self._due = 0  # the last sample is taken in any case
+        super().__exit__(*failure)
 
-    def _watch(self) -> None:
-        due = 0
-        while not self._ended.wait(0.05):
-            if self._tally.done >= due:
-                self._sample()
-                due = self._tally.done + self._every
-
-    def _sample(self) -> None:
+    def _look(self) -> None:
+        if self._tally.done < self._due:
+            return
+        self._due = self._tally.done + self._every
         mib = {}
         for one in self._processes:
             memory = memory_of(one.process_id, one.cache_bytes)

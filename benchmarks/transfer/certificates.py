@@ -4,9 +4,9 @@ from pathlib import Path
 
 from benchmarks.workers import CLUSTER
 from pi_cluster.cluster.trust.authority import ClusterAuthority
-from pi_cluster.cluster.trust.certificates import Identity, Role
 from pi_cluster.cluster.trust.credentials import LiveCredentials
-from pi_cluster.cluster.wire.dialing import SecureDialer
+from pi_cluster.cluster.trust.identity import Identity, Role
+from pi_cluster.cluster.wire.secure_dialing import SecureDialer
 from pi_cluster.worker.trust.node_credentials import install_certification, request_certificate
 
 

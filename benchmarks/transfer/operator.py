@@ -20,7 +20,7 @@ from pi_cluster.cluster.errors import ClusterError
 from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.pipeline.transfer import hand_out_shards
-from pi_cluster.transformer.stage import Limits
+from pi_cluster.transformer.limits import Limits
 
 _LIMITS = Limits(max_step_rows=1, max_sequences=1, context=1, cache_positions=1)
 

@@ -30,12 +30,13 @@ from benchmarks.virtual.experiments import asked, decode_tps, prefill_tps
 from benchmarks.virtual.measure import EPOCH, LIMITS, Job, load_stages, measure
 from benchmarks.virtual.pis import Board, stage_work
 from benchmarks.virtual.texts import unguessable
-from benchmarks.workers import PLAIN
+from benchmarks.workers import CLUSTER, PLAIN
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.transformer.layer import Span
+from pi_cluster.worker.command_line import WorkerCommand
 
 _RANGES = (LayerRange(0, 5), LayerRange(5, 10))
 _MANY_ROWS = 64
@@ -88,17 +89,9 @@ def _pipeline(addresses: Sequence[str], store: Store) -> list[StageAddress]:
 def _real(folder: Path, core: int) -> Iterator[str]:
     """A worker as people start it, on one core."""
     data_dir = folder / f"worker-{core}"
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "pi_cluster.worker",
-        "--listen",
-        "127.0.0.1:0",
-        "--threads",
-        "1",
-    ]
-    command += ["--no-mdns", "--data-dir", str(data_dir)]
+    command = WorkerCommand(
+        CLUSTER, str(data_dir), threads=1, listen="127.0.0.1:0", announce=False
+    ).words
     everywhere = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})  # inherited by what starts meanwhile
     try:

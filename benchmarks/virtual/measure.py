@@ -21,13 +21,13 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.cluster.wire.load_request import load_request
 from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.stage_address import StageAddress
-from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.cache import cache_capacity
 from pi_cluster.transformer.config import ModelConfig
-from pi_cluster.transformer.stage import Limits
+from pi_cluster.transformer.limits import Limits
 
 EPOCH = 1
 LIMITS = Limits(settings.MAX_STEP_ROWS, max_sequences=32, context=4096, cache_positions=32 * 4096)
@@ -105,17 +105,8 @@ def main() -> None:
 def load_stages(stages: Sequence[StageAddress], manifest: Manifest) -> None:
     """Give each worker its layers, which it need not hold files of."""
     for stage, following in zip(stages, [*stages[1:], None], strict=True):
-        request = pb.LoadStageRequest(
-            epoch=EPOCH,
-            manifest=manifest.to_json(),
-            layers=pb.LayerRange(start=stage.layers.start, stop=stage.layers.stop),
-            next_node=following.name if following else "",
-            next_address=following.address if following else "",
-            max_step_rows=LIMITS.max_step_rows,
-            max_sequences=LIMITS.max_sequences,
-            context=LIMITS.context,
-            cache_positions=LIMITS.cache_positions,
-        )
+        next_hop = following.peer if following else None
+        request = load_request(EPOCH, manifest, stage.layers, LIMITS, next_hop)
         with NodeClient(stage.peer, PLAIN) as client:
             client.load_stage(request)
 

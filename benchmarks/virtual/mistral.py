@@ -3,6 +3,7 @@
 import hashlib
 import math
 
+from benchmarks.kernels import layer_files as files
 from pi_cluster.cluster.store.manifest import (
     EMBEDDING_NAME,
     HEAD_NAME,
@@ -18,15 +19,15 @@ from pi_cluster.transformer.shapes import Shapes, embedding_shapes, head_shapes,
 BOS_ID, EOS_ID = 1, 2
 
 CONFIG = ModelConfig(
-    dim=4096,
+    dim=files.DIM,
     n_layers=32,
-    n_heads=32,
-    n_kv_heads=8,
-    head_dim=128,
-    hidden_dim=14336,
+    n_heads=files.N_HEADS,
+    n_kv_heads=files.N_KV_HEADS,
+    head_dim=files.HEAD_DIM,
+    hidden_dim=files.HIDDEN_DIM,
     vocab_size=32_000,
-    norm_eps=1e-5,
-    rope_theta=1e6,
+    norm_eps=files.NORM_EPS,
+    rope_theta=files.ROPE_THETA,
     window=None,
     max_positions=32_768,
 )
@@ -36,7 +37,7 @@ CONFIG = ModelConfig(
 def manifest_of(config: ModelConfig) -> Manifest:
     """The manifest of a q4 store that nobody has to write."""
     formats = WeightFormats.choose("q4")
-    files = [
+    listed = [
         _file(EMBEDDING_NAME, embedding_shapes(config), formats.outer),
         _file(HEAD_NAME, head_shapes(config), formats.outer),
         *(
@@ -50,7 +51,7 @@ def manifest_of(config: ModelConfig) -> Manifest:
         config=config.to_dict(),
         bos_id=BOS_ID,
         eos_ids=(EOS_ID,),
-        files=tuple(files),
+        files=tuple(listed),
     )
 
 

@@ -19,8 +19,8 @@ from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.kernel_arithmetic import layer_shape
 from pi_cluster.transformer.layer import Span
+from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.shapes import head_shapes, layer_shapes
-from pi_cluster.transformer.stage import Limits
 
 SIMULATED = "SIMULATED: virtual Pis that wait as long as a Pi would compute; no Pi was measured"
 

@@ -13,7 +13,8 @@ from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.transformer.arithmetic import Array
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.layer import Span
-from pi_cluster.transformer.stage import Limits, Stage
+from pi_cluster.transformer.limits import Limits
+from pi_cluster.transformer.stage import Stage
 from pi_cluster.worker.stage.loading import LoadedStage
 
 # Where ids travel within the hidden states: float32 holds them exactly.

@@ -11,7 +11,6 @@ import time
 import grpc
 
 from pi_cluster.cluster import settings
-from pi_cluster.cluster.discovery import mdns
 from pi_cluster.cluster.errors import AccessError, ClusterError, NodeLost
 from pi_cluster.cluster.wire.addresses import as_seen_from
 from pi_cluster.cluster.wire.dialing import Dialer
@@ -78,6 +77,8 @@ class Rediscovering:
 
     def _listen(self, node_id: str) -> None:
         """Hear where the node is, and whoever else is there: nodes often move together."""
+        from pi_cluster.cluster.discovery import mdns
+
         try:
             heard = mdns.listen(self._cluster, settings.DISCOVERY_S, [node_id])
         except ClusterError:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pi_cluster.cluster.errors import StoreError, VersionError
+from pi_cluster.cluster.small_file import read_small
 from pi_cluster.cluster.store.manifest import MAX_MANIFEST_BYTES, Manifest, ShardFile
 
 __all__ = ["Damage", "Manifest", "Progress", "ShardFile", "Store", "find_problem", "hash_file"]
@@ -119,11 +120,10 @@ def find_problem(folder: Path, file: ShardFile) -> str | None:
 def _read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_NAME
     try:
-        with path.open("rb") as file:
-            text = file.read(MAX_MANIFEST_BYTES + 1).decode()
+        text = read_small(path, MAX_MANIFEST_BYTES).decode()
     except FileNotFoundError:
         raise StoreError(_why_no_manifest(folder)) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise StoreError(f"cannot read {path}: {error}") from error
     try:
         return Manifest.from_json(text)

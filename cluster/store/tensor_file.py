@@ -1,14 +1,14 @@
-"""Safetensors files: checked when opened, mapped or read by rows, written ready to be mapped.
+"""Safetensors files, to be read: checked when opened, then mapped or read by rows.
 
 The format (https://github.com/huggingface/safetensors): eight bytes of header length, a JSON
 header ``{name: {dtype, shape, data_offsets}}``, then the tensors one after the other without
-holes. Its numpy reader knows no bfloat16 and aligns nothing; this module does both.
+holes. Its numpy reader knows no bfloat16; this one does. ``tensor_writing.py`` writes such files.
 """
 
 import json
 import mmap
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from pi_cluster.cluster.atomic_file import AtomicFile
 from pi_cluster.cluster.errors import StoreError
 
 ALIGNMENT = 64  # a cache line, and the widest vector load there is
 PADDING_PREFIX = "pi_cluster.padding."
 """Tensors of this name fill the gaps that alignment needs and the format forbids."""
 
+_PIECE_BYTES = 1 << 20
 MAX_HEADER_BYTES = 16_000_000  # a header of a 7B model has 40 000
 
 NUMPY_DTYPES: dict[str, np.dtype[Any]] = {
@@ -59,33 +59,6 @@ class TensorInfo:
     shape: tuple[int, ...]
     offset: int
     size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSource:
-    """One tensor to be written, as blocks of whole rows that come in order.
-
-    ``dtype`` is the format's name for it (``"F32"``, ``"F16"``, ``"U8"``, ...); each block has
-    the matching numpy dtype.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    blocks: Iterable[NDArray[Any]]
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of the whole tensor."""
-        return size_bytes(self.dtype, self.shape)
-
-
-@dataclass(frozen=True, slots=True)
-class WrittenFile:
-    """What ``write_tensor_file`` has put on disk."""
-
-    size_bytes: int
-    sha256: str
 
 
 class TensorFile:
@@ -175,7 +148,7 @@ class TensorFile:
     def _read_into(self, target: memoryview, offset: int) -> None:
         while target:
             try:
-                count = os.preadv(self._descriptor, [target], offset)
+                count = _read_at(self._descriptor, target, offset)
             except OSError as error:
                 raise StoreError(f"cannot read {self.path}: {error.strerror}") from error
             if count == 0:
@@ -189,56 +162,21 @@ class TensorFile:
         )
 
 
+def _read_at(descriptor: int, target: memoryview, offset: int) -> int:
+    """Fill the beginning of ``target``; returns how many bytes of it."""
+    if hasattr(os, "preadv"):
+        return os.preadv(descriptor, [target], offset)
+    piece = os.pread(descriptor, min(len(target), _PIECE_BYTES), offset)  # some Macs
+    target[: len(piece)] = piece
+    return len(piece)
+
+
 def size_bytes(dtype: str, shape: tuple[int, ...]) -> int:
     """Bytes of a tensor of the format's ``dtype``, one of ``NUMPY_DTYPES``."""
     count = NUMPY_DTYPES[dtype].itemsize
     for length in shape:
         count *= length
     return count
-
-
-def file_size_bytes(tensors: Sequence[TensorSource]) -> int:
-    """Bytes of the file that ``write_tensor_file`` would make of these tensors."""
-    header, data_bytes = _layout(tensors)
-    return len(header) + data_bytes
-
-
-def write_tensor_file(path: Path, tensors: Sequence[TensorSource]) -> WrittenFile:
-    """Write a safetensors file in which every tensor begins at a multiple of 64 bytes.
-
-    Holds one block in memory at a time. The file appears under its name only when it is whole
-    and synced. Raises ``StoreError`` naming the file if the disk is full or fails; nothing of
-    it is left then.
-    """
-    header, _ = _layout(tensors)
-    with AtomicFile(path) as file:
-        file.write(header)
-        for tensor in tensors:
-            end = file.size_bytes + tensor.size_bytes
-            for block in tensor.blocks:
-                assert block.dtype == NUMPY_DTYPES[tensor.dtype], (tensor.name, block.dtype)
-                file.write(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
-            assert file.size_bytes == end, f"the blocks of {tensor.name} do not make up its shape"
-            file.write(bytes(-end % ALIGNMENT))
-    return WrittenFile(file.size_bytes, file.sha256)
-
-
-def _layout(tensors: Sequence[TensorSource]) -> tuple[bytes, int]:
-    """Return everything up to the first tensor, and the bytes of all tensors with padding."""
-    entries: dict[str, dict[str, Any]] = {}
-    end = 0
-    for number, tensor in enumerate(tensors):
-        pieces = [(tensor.name, tensor.dtype, list(tensor.shape), tensor.size_bytes)]
-        gap = -tensor.size_bytes % ALIGNMENT
-        if gap:
-            pieces.append((f"{PADDING_PREFIX}{number}", "U8", [gap], gap))
-        for name, dtype, shape, size in pieces:
-            assert name not in entries, name
-            entries[name] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + size]}
-            end += size
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-(8 + len(text)) % ALIGNMENT)
-    return len(text).to_bytes(8, "little") + text, end
 
 
 def _read_header(path: Path, descriptor: int) -> dict[str, TensorInfo]:

@@ -3,9 +3,8 @@
 Its folder is the operator's, and has beside the credentials of operator and coordinator
 (``cluster/trust/credentials.py``):
 
-    authority.key, authority.pem     what signs
-    *.next                           its successor, while nodes learn to trust it
-    nodes.json                       every certificate that was issued and still matters
+    authority.*      what signs, and its successor (``signing_pair.py``)
+    nodes.json       every certificate that was issued and still matters (``ledger.py``)
 """
 
 import contextlib
@@ -20,17 +19,17 @@ from cryptography import x509
 from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.atomic_file import locked, write_bytes
 from pi_cluster.cluster.errors import AccessError, StateError
-from pi_cluster.cluster.trust import certificates, credentials, signing
-from pi_cluster.cluster.trust.certificates import Identity, Revocations, Role, key_hash, utc_now
-from pi_cluster.cluster.trust.credentials import AUTHORITIES, REVOCATIONS
+from pi_cluster.cluster.trust import certificates, claims, installing
+from pi_cluster.cluster.trust.certificates import Revocations, key_hash, utc_now
+from pi_cluster.cluster.trust.credentials import REVOCATIONS
+from pi_cluster.cluster.trust.holdings import AUTHORITIES, can_sign, is_initialised
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.cluster.trust.key_proof import KeyProof
 from pi_cluster.cluster.trust.ledger import Issued, Ledger
-from pi_cluster.cluster.trust.private_files import make_private_folder, read_file, read_private
+from pi_cluster.cluster.trust.private_files import make_private_folder, read_file
+from pi_cluster.cluster.trust.signing_pair import SigningPair
 
-_KEY = "authority.key"
-_CERTIFICATE = "authority.pem"
-_NEXT = ".next"
 _PARTIAL = ".partial"
 _OWN_ROLES = (Role.OPERATOR, Role.COORDINATOR)
 _MAX_NAME = 64
@@ -57,7 +56,7 @@ class ClusterAuthority:
         self.folder = folder
         self.cluster = cluster
         self._ledger = Ledger(folder)
-        self._load()
+        self._signing = SigningPair(folder)
 
     @classmethod
     def create(cls, folder: Path, cluster: str) -> Self:
@@ -74,8 +73,7 @@ class ClusterAuthority:
         making = folder.with_name(folder.name + _PARTIAL)
         shutil.rmtree(making, ignore_errors=True)
         make_private_folder(making)
-        _make_authority(making, cluster, "")
-        write_bytes(making / AUTHORITIES, read_file(making / _CERTIFICATE))
+        write_bytes(making / AUTHORITIES, SigningPair.make(making, cluster).pem)
         Ledger(making).write(1, [])
         authority = cls(making, cluster)
         authority._sign_revocations()
@@ -92,12 +90,12 @@ class ClusterAuthority:
     @property
     def fingerprint(self) -> bytes:
         """SHA-256 of the authority's public key: what join tokens pin."""
-        return key_hash(self._certificate)
+        return key_hash(self._signing.certificate)
 
     @property
     def certificate(self) -> x509.Certificate:
         """The authority's own certificate."""
-        return self._certificate
+        return self._signing.certificate
 
     @property
     def authorities_pem(self) -> bytes:
@@ -167,33 +165,7 @@ class ClusterAuthority:
 
     def check_claim(self, identity: Identity, key: bytes) -> None:
         """Raise ``AccessError`` when the holder of a key, given by its hash, must not get an id."""
-        self._check_claim(self.issued, identity, [key])
-
-    def _check_claim(
-        self, issued: Sequence[Issued], identity: Identity, keys: Sequence[bytes] | None
-    ) -> None:
-        """A node's id belongs to the key that first had it, and to those that one led to.
-
-        None for ``keys`` stands for a connection on which they were proven. Coordinators are
-        called as the operator calls them, who makes their keys.
-        """
-        earlier = [one for one in issued if one.id == identity.id]
-        if any(one.revoked for one in earlier):
-            raise AccessError(
-                f"{identity.label} was revoked, which is for ever: let it take part under a "
-                "new id (remove node.json and credentials/ from its data directory)"
-            )
-        if any(one.role is not identity.role for one in earlier):
-            raise AccessError(f"{identity.id!r} is taken already: choose another name")
-        if identity.role is not Role.NODE or keys is None or not earlier:
-            return
-        if not {one.key for one in earlier} & {key.hex() for key in keys}:
-            raise AccessError(
-                f"node {identity.id} ({earlier[-1].name}) has a certificate already, and this one "
-                "cannot show that it has that node's key: if its card was copied or set up anew, "
-                "or its key was lost, remove node.json and credentials/ from its data directory, "
-                "so that it gets an id of its own; its shards stay"
-            )
+        claims.check_claim(self.issued, identity, [key])
 
     def _issue(
         self,
@@ -207,10 +179,8 @@ class ClusterAuthority:
             raise AccessError(f"this is the authority of {self.cluster!r}, not {identity.cluster}")
         with locked(self.folder):
             number, issued = self._ledger.read()
-            self._check_claim(issued, identity, keys)
-            certificate = signing.make_certificate(
-                self._certificate, self._key, public_key, identity, utc_now()
-            )
+            claims.check_claim(issued, identity, keys)
+            certificate = self._signing.certify(public_key, identity)
             if identity.id not in _own_ids(identity.role):
                 expires = certificate.not_valid_after_utc.timestamp()
                 entry = Issued(
@@ -247,15 +217,15 @@ class ClusterAuthority:
         """New keys and certificates for this user as operator and as coordinator."""
         for role in _OWN_ROLES:
             identity = Identity(self.cluster, role, str(role))
-            request = credentials.request_certificate(self.folder, role, str(role))
-            credentials.install(
+            request = installing.request_certificate(self.folder, role, str(role))
+            installing.install(
                 self.folder, role, self.issue(request, identity, str(role)), identity
             )
 
     @property
     def has_successor(self) -> bool:
         """Whether a next authority has been made that signs nothing yet."""
-        return (self.folder / (_CERTIFICATE + _NEXT)).exists()
+        return self._signing.has_next
 
     @property
     def has_predecessor(self) -> bool:
@@ -266,17 +236,13 @@ class ClusterAuthority:
         """Make the next authority and trust it; the present one signs on until `succeed`."""
         with locked(self.folder):
             if not self.has_successor:
-                _make_authority(self.folder, self.cluster, _NEXT)
-            successor = read_file(self.folder / (_CERTIFICATE + _NEXT))
-            pem = read_file(self.folder / _CERTIFICATE) + successor
-            write_bytes(self.folder / AUTHORITIES, pem)
+                self._signing.make_next(self.cluster)
+            write_bytes(self.folder / AUTHORITIES, self._signing.pem + self._signing.next_pem)
 
     def succeed(self) -> None:
         """Let the next authority sign from now on. Everybody must trust it already."""
         with locked(self.folder):
-            # The certificate first: `_load` finds the key that belongs to it after a power cut.
-            (self.folder / (_CERTIFICATE + _NEXT)).replace(self.folder / _CERTIFICATE)
-            self._load()
+            self._signing.become_next()
             number, issued = self._ledger.read()
             self._ledger.write(number + 1, issued)
             self._sign_revocations()
@@ -291,12 +257,12 @@ class ClusterAuthority:
             number, issued = self._ledger.read()
             self._ledger.write(number + 1, issued)
             self._sign_revocations()
-            write_bytes(self.folder / AUTHORITIES, read_file(self.folder / _CERTIFICATE))
+            write_bytes(self.folder / AUTHORITIES, self._signing.pem)
 
     def signed(self, certificate: x509.Certificate) -> bool:
         """Whether the present authority, not the one before, signed a certificate."""
         with contextlib.suppress(AccessError):
-            certificates.check_issuer(certificate, [self._certificate])
+            certificates.check_issuer(certificate, [self._signing.certificate])
             return True
         return False
 
@@ -306,42 +272,10 @@ class ClusterAuthority:
             for role in _OWN_ROLES
         )
 
-    def _load(self) -> None:
-        self._certificate = certificates.read_certificate(read_file(self.folder / _CERTIFICATE))
-        for name in (_KEY, _KEY + _NEXT):
-            if (self.folder / name).exists():
-                key = certificates.read_key(read_private(self.folder / name))
-                if key_hash(key) == key_hash(self._certificate):
-                    self._key = key
-                    (self.folder / name).replace(self.folder / _KEY)
-                    return
-        raise AccessError(
-            f"{self.folder / _KEY} is not the key of {_CERTIFICATE} beside it: put both back from "
-            "a backup"
-        )
-
     def _sign_revocations(self) -> None:
         number, issued = self._ledger.read()
         revoked = Revocations(number, frozenset(one.serial for one in issued if one.revoked))
-        pem = signing.make_revocations(self._certificate, self._key, revoked, utc_now())
-        write_bytes(self.folder / REVOCATIONS, pem)
-
-
-def is_initialised(folder: Path) -> bool:
-    """Whether a cluster has certificates on this machine, made or granted."""
-    return (folder / AUTHORITIES).exists()
-
-
-def can_sign(folder: Path) -> bool:
-    """Whether the authority itself is here: this user is the cluster's operator."""
-    return is_initialised(folder) and (folder / _KEY).exists()
-
-
-def _make_authority(folder: Path, cluster: str, suffix: str) -> None:
-    key = signing.new_key()
-    certificate = signing.make_authority(key, cluster, utc_now())
-    write_bytes(folder / (_KEY + suffix), certificates.key_pem(key), private=True)
-    write_bytes(folder / (_CERTIFICATE + suffix), certificates.certificate_pem(certificate))
+        write_bytes(self.folder / REVOCATIONS, self._signing.revoke(revoked))
 
 
 def _own_ids(role: Role) -> tuple[str, ...]:

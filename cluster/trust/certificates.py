@@ -1,26 +1,23 @@
 """Who somebody is, as certificates say it: ECDSA P-256 keys, X.509, one authority a cluster.
 
-An identity is a URI in the subject alternative name, ``pi-cluster://CLUSTER/ROLE/ID``. A node's
-certificate also has DNS names, by which TLS checks that the node which was called is the one that
-answers; the others have none, and can never be taken for a server.
+An identity (`identity.py`) is a URI in the subject alternative name. A node's certificate also has
+DNS names, by which TLS checks that the node which was called is the one that answers; the others
+have none, and can never be taken for a server.
 """
 
 import contextlib
 import datetime
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Self
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from pi_cluster.cluster import settings
-from pi_cluster.cluster.errors import AccessError, StateError
+from pi_cluster.cluster.errors import AccessError
+from pi_cluster.cluster.trust.identity import Identity
 
 Key = ec.EllipticCurvePrivateKey
 
@@ -30,52 +27,6 @@ ANY_NODE = "any.node.pi-cluster.internal"
 MAX_PEM_BYTES = 1 << 20
 _MAX_REQUEST_BYTES = 4_096
 _MAX_CERTIFICATES = 8
-_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_URI = re.compile(r"pi-cluster://([^/]{1,32})/([a-z]{1,16})/([^/]{1,63})")
-
-
-class Role(StrEnum):
-    """What somebody is in a cluster, which decides what they may call (``roles.py``)."""
-
-    OPERATOR = "operator"
-    COORDINATOR = "coordinator"
-    NODE = "node"
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Somebody in a cluster. Raises ``StateError`` or ``AccessError`` when it could not be one."""
-
-    cluster: str
-    role: Role
-    id: str
-
-    def __post_init__(self) -> None:
-        settings.check_cluster_name(self.cluster)
-        if not _ID.fullmatch(self.id) or self.id == "any":
-            raise AccessError(
-                f"{self.id!r} is not a name for a {self.role}: use up to 63 small letters, digits "
-                "and '-', and not 'any'"
-            )
-
-    @classmethod
-    def parse(cls, uri: str) -> Self:
-        """From ``pi-cluster://CLUSTER/ROLE/ID``. Raises ``AccessError`` when it is none."""
-        parts = _URI.fullmatch(uri)
-        if not parts:
-            raise AccessError(f"{uri[:100]!r} is no identity of a cluster")
-        try:
-            return cls(parts[1], Role(parts[2]), parts[3])
-        except (ValueError, StateError):
-            raise AccessError(f"{uri!r} is no identity of a cluster") from None
-
-    def __str__(self) -> str:
-        return f"pi-cluster://{self.cluster}/{self.role}/{self.id}"
-
-    @property
-    def label(self) -> str:
-        """For messages: ``node 1f3c...``."""
-        return f"{self.role} {self.id}"
 
 
 @dataclass(frozen=True, slots=True)

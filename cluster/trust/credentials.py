@@ -18,26 +18,17 @@ from pathlib import Path
 
 from cryptography import x509
 
-from pi_cluster.cluster.atomic_file import write_bytes
 from pi_cluster.cluster.errors import AccessError
-from pi_cluster.cluster.trust import certificates, signing
-from pi_cluster.cluster.trust.certificates import (
-    NOTHING_REVOKED,
-    Identity,
-    Key,
-    Revocations,
-    Role,
-    key_hash,
-    utc_now,
-)
-from pi_cluster.cluster.trust.issued import Certification
-from pi_cluster.cluster.trust.private_files import make_private_folder, read_file, read_private
+from pi_cluster.cluster.trust import certificates
+from pi_cluster.cluster.trust.certificates import NOTHING_REVOKED, Revocations, key_hash, utc_now
+from pi_cluster.cluster.trust.holdings import AUTHORITIES
+from pi_cluster.cluster.trust.identity import Identity, Role
+from pi_cluster.cluster.trust.private_files import read_file, read_private
 
 log = logging.getLogger(__name__)
 
-AUTHORITIES = "authorities.pem"
 REVOCATIONS = "revocations.pem"
-_NEXT = ".next"
+NEXT = ".next"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +65,6 @@ class Credentials:
         return identity
 
 
-def has_credentials(folder: Path, role: Role) -> bool:
-    """Whether a certificate for this role lies there."""
-    return (folder / f"{role}.pem").exists()
-
-
 def load_credentials(folder: Path, role: Role) -> Credentials:
     """Read and check a folder. An expired certificate is loaded; whoever is shown it refuses it.
 
@@ -91,7 +77,7 @@ def load_credentials(folder: Path, role: Role) -> Credentials:
         identity = certificates.identity_of(certificate)
     if identity.role is not role:
         raise AccessError(f"{certificate_path} is for a {identity.role}, not for a {role}")
-    _finish_renewal(key_path, certificate)
+    finish_renewal(key_path, certificate)
     key_data = read_private(key_path)
     with _naming(key_path):
         key = certificates.read_key(key_data)
@@ -101,7 +87,7 @@ def load_credentials(folder: Path, role: Role) -> Credentials:
     with _naming(folder / AUTHORITIES):
         authorities = certificates.read_authorities(authorities_data)
     with _naming(folder / REVOCATIONS):
-        revocations_data, revoked = _revocations(folder, authorities)
+        revocations_data, revoked = held_revocations(folder, authorities)
     return Credentials(
         folder=folder,
         identity=identity,
@@ -113,51 +99,6 @@ def load_credentials(folder: Path, role: Role) -> Credentials:
         revoked=revoked,
         revocations_pem=revocations_data,
     )
-
-
-def request_certificate(folder: Path, role: Role, common_name: str) -> bytes:
-    """Make a new key and a signing request for it (PKCS #10, DER).
-
-    The key is used once its certificate is installed; until then whatever was there serves on.
-    """
-    make_private_folder(folder)
-    key = signing.new_key()
-    write_bytes(folder / f"{role}.key{_NEXT}", certificates.key_pem(key), private=True)
-    return signing.make_signing_request(key, common_name)
-
-
-def install(folder: Path, role: Role, given: Certification, expected: Identity) -> None:
-    """Check what was given, and put it into the folder in place of what was there.
-
-    The certificate must be for ``expected``, for a key that lies in the folder, and signed by one
-    of the authorities; the revocation list must not be older than the one held. Raises
-    ``AccessError`` and changes nothing otherwise.
-    """
-    authorities_data = given.authorities or read_file(folder / AUTHORITIES)
-    authorities = certificates.read_authorities(authorities_data)
-    held = _held_number(folder)
-    if given.revocations:
-        revoked = certificates.read_revocations(given.revocations, authorities)
-        if revoked.number < held:
-            raise AccessError(f"revocation list {revoked.number} is older than {held}, held here")
-    else:
-        revoked = _revocations(folder, authorities)[1]
-    if given.certificate:
-        _check_new(folder, role, given.certificate, authorities, revoked, expected)
-    else:
-        _check_kept(folder, role, authorities)
-    make_private_folder(folder)
-    # In this order a power cut leaves a folder that can be loaded: what signs the list is trusted
-    # before the list comes, and still is when the authorities change.
-    # What was checked is written, not what came: another parser might read that differently.
-    if given.revocations:
-        write_bytes(folder / REVOCATIONS, given.revocations)
-    if given.authorities:
-        write_bytes(folder / AUTHORITIES, certificates.certificate_pem(*authorities))
-    if given.certificate:
-        certificate = certificates.read_certificate(given.certificate)
-        write_bytes(folder / f"{role}.pem", certificates.certificate_pem(certificate))
-        _finish_renewal(folder / f"{role}.key", certificate)
 
 
 class LiveCredentials:
@@ -210,9 +151,9 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return status.st_ino, status.st_mtime_ns
 
 
-def _finish_renewal(key_path: Path, certificate: x509.Certificate) -> None:
+def finish_renewal(key_path: Path, certificate: x509.Certificate) -> None:
     """Put a new key in its place once its certificate is there, also after a power cut between."""
-    following = key_path.with_name(key_path.name + _NEXT)
+    following = key_path.with_name(key_path.name + NEXT)
     if following.exists():
         with contextlib.suppress(AccessError):
             key = certificates.read_key(read_private(following))
@@ -220,53 +161,12 @@ def _finish_renewal(key_path: Path, certificate: x509.Certificate) -> None:
                 following.replace(key_path)
 
 
-def _check_new(
-    folder: Path,
-    role: Role,
-    pem: bytes,
-    authorities: Sequence[x509.Certificate],
-    revoked: Revocations,
-    expected: Identity,
-) -> None:
-    certificate = certificates.read_certificate(pem)
-    try:
-        identity = certificates.check_certificate(certificate, authorities, revoked, utc_now())
-    except AccessError as error:
-        raise AccessError(f"the certificate {error}") from None
-    if identity != expected:
-        raise AccessError(f"the certificate is for {identity}, and this is {expected}")
-    for name in (f"{role}.key{_NEXT}", f"{role}.key"):
-        if (folder / name).exists() and _is_key_of(folder / name, certificate):
-            return
-    raise AccessError("the certificate is for a key that is not here: ask for a new request first")
-
-
-def _check_kept(folder: Path, role: Role, authorities: Sequence[x509.Certificate]) -> None:
-    """New authorities must not cut this node off from the operator who sends them."""
-    certificate = certificates.read_certificate(read_file(folder / f"{role}.pem"))
-    try:
-        certificates.check_issuer(certificate, authorities)
-    except AccessError as error:
-        raise AccessError(f"with these authorities, the certificate here {error}") from None
-
-
-def _is_key_of(path: Path, certificate: x509.Certificate) -> bool:
-    key: Key = certificates.read_key(read_private(path))
-    return key_hash(key) == key_hash(certificate)
-
-
-def _revocations(
+def held_revocations(
     folder: Path, authorities: Sequence[x509.Certificate]
 ) -> tuple[bytes, Revocations]:
+    """The revocation list of a folder, as it is and as it reads; an empty one where none lies."""
     path = folder / REVOCATIONS
     if not path.exists():
         return b"", NOTHING_REVOKED
     data = read_file(path)
     return data, certificates.read_revocations(data, authorities)
-
-
-def _held_number(folder: Path) -> int:
-    with contextlib.suppress(AccessError):
-        authorities = certificates.read_authorities(read_file(folder / AUTHORITIES))
-        return _revocations(folder, authorities)[1].number
-    return 0

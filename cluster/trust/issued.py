@@ -1,4 +1,7 @@
-"""What somebody is given to take part in a cluster, on the wire and as JSON."""
+"""What somebody is given to take part in a cluster, on the wire and as JSON.
+
+The list of what an authority has given to whom is in `ledger.py`.
+"""
 
 import json
 from dataclasses import dataclass
@@ -6,6 +9,8 @@ from typing import Self
 
 from pi_cluster.cluster.errors import AccessError
 from pi_cluster.protos import pi_cluster_pb2 as pb
+
+_FIELDS = ("certificate", "authorities", "revocations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +37,13 @@ class Certification:
 
     def to_json(self) -> str:
         """A JSON object of three texts in PEM."""
-        fields = ("certificate", "authorities", "revocations")
-        return json.dumps({name: getattr(self, name).decode() for name in fields})
+        return json.dumps({name: getattr(self, name).decode() for name in _FIELDS})
 
     @classmethod
     def from_json(cls, text: bytes) -> Self:
         """From :meth:`to_json`; unchecked. Raises ``AccessError`` when it is none."""
         try:
             values = json.loads(text)
-            fields = ("certificate", "authorities", "revocations")
-            return cls(*(str(values[name]).encode("ascii") for name in fields))
-        except (ValueError, TypeError, KeyError):
+            return cls(*(str(values[name]).encode("ascii") for name in _FIELDS))
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise AccessError("that is no JSON object of certificates") from None

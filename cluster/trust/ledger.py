@@ -1,17 +1,16 @@
 """What an authority has signed, and how often it has taken something back: ``nodes.json``."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pi_cluster.cluster.atomic_file import write_bytes
 from pi_cluster.cluster.errors import StateError
-from pi_cluster.cluster.trust.certificates import Role, utc_now
-from pi_cluster.cluster.trust.private_files import read_private
+from pi_cluster.cluster.json_file import JsonFile
+from pi_cluster.cluster.trust.certificates import utc_now
+from pi_cluster.cluster.trust.identity import Role
+from pi_cluster.cluster.trust.private_files import read_secret
 
-_FILE_NAME = "nodes.json"
 _FORGET_AFTER_S = 30 * 86_400.0
 
 
@@ -36,21 +35,21 @@ class Ledger:
     """The list in an authority's folder, whose lock whoever writes must hold."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / _FILE_NAME
+        self._file = JsonFile(
+            folder / "nodes.json",
+            "put it back from a backup; what it holds is needed to revoke nodes",
+            is_private=True,
+        )
 
     def read(self) -> tuple[int, list[Issued]]:
         """The number of the newest revocation list, and the certificates, oldest first.
 
-        Raises ``StateError`` when the file is torn.
+        Raises as ``JsonFile.read`` does, and ``AccessError`` when others may read it.
         """
-        try:
-            values = json.loads(read_private(self._path))
-            return int(values["revocations"]), [_issued(one) for one in values["issued"]]
-        except (ValueError, TypeError, KeyError) as error:
-            raise StateError(
-                f"{self._path} cannot be read ({error}): put it back from a backup; what it holds "
-                "is needed to revoke nodes"
-            ) from None
+        found = self._file.read(_number_and_issued, read_secret)
+        if found is None:
+            raise StateError(f"{self._file.path} is missing: {self._file.next_step}")
+        return found
 
     def write(self, number: int, issued: Sequence[Issued]) -> None:
         """Keep the list, without what has expired long ago."""
@@ -64,8 +63,11 @@ class Ledger:
             if one.revoked or one.expires_unix_s > expired or last[one.id] == one.serial
         ]
         entries = [asdict(one) | {"serial": f"{one.serial:x}"} for one in kept]
-        text = json.dumps({"revocations": number, "issued": entries}, indent=1)
-        write_bytes(self._path, text.encode() + b"\n", private=True)
+        self._file.write({"revocations": number, "issued": entries})
+
+
+def _number_and_issued(values: dict[str, Any]) -> tuple[int, list[Issued]]:
+    return int(values["revocations"]), [_issued(one) for one in values["issued"]]
 
 
 def _issued(values: dict[str, Any]) -> Issued:

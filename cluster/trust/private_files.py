@@ -4,6 +4,7 @@ import contextlib
 from pathlib import Path
 
 from pi_cluster.cluster.errors import AccessError
+from pi_cluster.cluster.small_file import read_small
 from pi_cluster.cluster.trust.certificates import MAX_PEM_BYTES
 
 _OTHERS = 0o077
@@ -19,17 +20,26 @@ def make_private_folder(folder: Path) -> None:
 def read_file(path: Path) -> bytes:
     """A small file. Raises ``AccessError`` naming it when it cannot be read, or is not small."""
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_PEM_BYTES + 1)
+        return read_small(path, MAX_PEM_BYTES)
     except OSError as error:
         raise AccessError(f"{path} cannot be read: {error.strerror}") from None
-    if len(data) > MAX_PEM_BYTES:
-        raise AccessError(f"{path} is too large to be what its name says")
-    return data
+    except ValueError as error:
+        raise AccessError(f"{path} is too large to be what its name says: {error}") from None
 
 
 def read_private(path: Path) -> bytes:
     """As :func:`read_file`, for a file that nobody else may be able to read."""
+    _refuse_exposed(path)
+    return read_file(path)
+
+
+def read_secret(path: Path, most_bytes: int) -> bytes:
+    """As ``read_small``, and raises ``AccessError`` when others may read the file."""
+    _refuse_exposed(path)
+    return read_small(path, most_bytes)
+
+
+def _refuse_exposed(path: Path) -> None:
     with contextlib.suppress(OSError):
         mode = path.stat().st_mode
         if mode & _OTHERS:
@@ -37,4 +47,3 @@ def read_private(path: Path) -> bytes:
                 f"{path} can be read by others (mode {mode & 0o777:04o}), so its secret may be "
                 f"known: run `chmod 600 {path}`, and make a new one if others use this machine"
             )
-    return read_file(path)

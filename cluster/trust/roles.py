@@ -1,13 +1,14 @@
 """Who may call what, and how large a message may be: one table, and what is not in it is refused.
 
-Beyond this table, a stage takes steps only from whoever comes before it (``worker/stage/host.py``).
+Beyond this table, a stage takes steps only from whoever comes before it
+(``worker/stage/sessions.py``).
 """
 
 from dataclasses import dataclass
 
 from pi_cluster.cluster.settings import MAX_ECHO_BYTES, MAX_REQUEST_BYTES, MAX_SHARD_PART_BYTES
 from pi_cluster.cluster.store.manifest import MAX_MANIFEST_BYTES
-from pi_cluster.cluster.trust.certificates import Role
+from pi_cluster.cluster.trust.identity import Role
 
 _OPERATOR = frozenset({Role.OPERATOR})
 _ASKING = frozenset({Role.OPERATOR, Role.COORDINATOR})

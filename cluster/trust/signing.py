@@ -7,15 +7,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from pi_cluster.cluster.trust.certificates import (
-    ANY_NODE,
-    Identity,
-    Key,
-    Revocations,
-    Role,
-    key_hash,
-    server_name,
-)
+from pi_cluster.cluster.trust.certificates import ANY_NODE, Key, Revocations, key_hash, server_name
+from pi_cluster.cluster.trust.identity import Identity, Role
 
 AUTHORITY_LIFE = datetime.timedelta(days=3650)
 CERTIFICATE_LIFE = datetime.timedelta(days=365)

@@ -9,7 +9,6 @@ import base64
 import contextlib
 import hashlib
 import hmac
-import json
 import re
 import secrets
 from collections.abc import Sequence
@@ -17,10 +16,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from pi_cluster.cluster.atomic_file import locked, write_bytes
-from pi_cluster.cluster.errors import AccessError, StateError
+from pi_cluster.cluster.atomic_file import locked
+from pi_cluster.cluster.errors import AccessError
+from pi_cluster.cluster.json_file import JsonFile
 from pi_cluster.cluster.trust.certificates import utc_now
-from pi_cluster.cluster.trust.private_files import read_private
+from pi_cluster.cluster.trust.private_files import read_secret
 from pi_cluster.protos import pi_cluster_pb2 as pb
 
 NONCE_BYTES = 32
@@ -28,7 +28,6 @@ _SECRET_BYTES = 32
 _ID_BYTES = 4
 _SHAPE = re.compile(r"pc1\.([0-9a-f]{8})\.([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{43})")
 _PURPOSE = b"pi-cluster enrolment 1"
-_FILE_NAME = "tokens.json"
 _FORGET_AFTER_S = 7 * 86_400.0
 
 
@@ -97,19 +96,17 @@ class TokenBook:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._file = JsonFile(
+            folder / "tokens.json", "remove it, and make new tokens", is_private=True
+        )
 
     @property
     def entries(self) -> list[TokenEntry]:
-        """All that still matter, oldest first. Raises ``StateError`` when the file is torn."""
-        path = self._folder / _FILE_NAME
-        if not path.exists():
-            return []
-        try:
-            return [_entry(values) for values in json.loads(read_private(path))]
-        except (ValueError, TypeError, KeyError) as error:
-            raise StateError(
-                f"{path} cannot be read ({error}): remove it, and make new tokens"
-            ) from None
+        """All that still matter, oldest first.
+
+        Raises as ``JsonFile.read`` does, and ``AccessError`` when others may read the file.
+        """
+        return self._file.read(lambda values: [_entry(one) for one in values], read_secret) or []
 
     @property
     def has_open(self) -> bool:
@@ -161,9 +158,7 @@ class TokenBook:
 
     def _write(self, entries: Sequence[TokenEntry]) -> None:
         oldest = utc_now().timestamp() - _FORGET_AFTER_S
-        kept = [asdict(entry) for entry in entries if entry.expires_unix_s > oldest]
-        data = json.dumps(kept, indent=1).encode() + b"\n"
-        write_bytes(self._folder / _FILE_NAME, data, private=True)
+        self._file.write([asdict(entry) for entry in entries if entry.expires_unix_s > oldest])
 
 
 def _entry(values: dict[str, Any]) -> TokenEntry:

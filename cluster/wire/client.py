@@ -1,4 +1,4 @@
-"""A coordinator's view of one node: its control calls, with failures as our own errors."""
+"""One node, as whoever calls it sees it: its methods, with failures as our own errors."""
 
 import contextlib
 import functools
@@ -35,7 +35,12 @@ class FoundShards:
 
 
 class NodeClient:
-    """Calls to one worker. Every call is bounded in time and raises ``ClusterError`` or below."""
+    """Calls to one worker, one method a call of the contract.
+
+    Every call is bounded in time and raises ``ClusterError`` or below; what lasts as long as a
+    session (:meth:`run_steps`, :meth:`collect_results`) or must not wait (:meth:`ping`) is handed
+    out as gRPC's own call.
+    """
 
     def __init__(self, peer: Peer, dialer: Dialer, apart: bool = False) -> None:
         """Raises ``ClusterError`` when the node must not be called, or cannot be.

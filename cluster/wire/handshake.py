@@ -12,9 +12,11 @@ from cryptography import x509
 
 from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.errors import AccessError, ClusterError, NodeLost
-from pi_cluster.cluster.trust.certificates import Identity, Role, check_dates, identity_of, utc_now
+from pi_cluster.cluster.trust.certificates import check_dates, identity_of, utc_now
 from pi_cluster.cluster.trust.credentials import Credentials
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.wire.peer import Peer, split_address
+from pi_cluster.cluster.wire.probing import lost
 
 
 def who_answers(peer: Peer, credentials: Credentials, timeout_s: float) -> Identity:
@@ -35,7 +37,7 @@ def who_answers(peer: Peer, credentials: Credentials, timeout_s: float) -> Ident
                 identity = _checked(peer, connection.getpeercert(binary_form=True), credentials)
                 _await_acceptance(peer, connection)
         except TimeoutError:
-            raise _lost(peer, "it accepts the connection and says nothing") from None
+            raise lost(peer, "it accepts the connection and says nothing") from None
         except ssl.SSLEOFError:
             raise _hung_up(peer) from None
         except ssl.SSLError as error:
@@ -43,7 +45,7 @@ def who_answers(peer: Peer, credentials: Credentials, timeout_s: float) -> Ident
         except ConnectionError:
             raise _hung_up(peer) from None
         except OSError as error:
-            raise _lost(peer, error.strerror or str(error)) from None
+            raise lost(peer, error.strerror or str(error)) from None
     return identity
 
 
@@ -85,16 +87,7 @@ def _connected(peer: Peer, timeout_s: float) -> socket.socket:
         reason = "no address is known for that name"
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-    raise _lost(peer, reason)
-
-
-def unreachable(peer: Peer) -> NodeLost:
-    """That nobody accepts a connection at any of a node's addresses."""
-    return _lost(peer, f"no reply at {', '.join(peer.addresses)}")
-
-
-def _lost(peer: Peer, reason: str) -> NodeLost:
-    return NodeLost(f"{peer.label} does not answer ({reason}): see whether its worker runs")
+    raise lost(peer, reason)
 
 
 def _check_own(credentials: Credentials) -> None:

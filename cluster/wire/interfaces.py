@@ -13,8 +13,8 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 CONTAINER_NAMES = ("docker", "br-", "veth", "virbr", "cni", "podman", "lxc", "lxd", "vnet")
-_TUNNEL_NAMES = ("tun", "wg", "tailscale", "zt", "ppp", "ipsec", "vpn", "nordlynx", "ham")
-_WIRELESS_NAMES = ("wl",)
+_TUNNEL_NAMES = ("tun", "wg", "tailscale", "zt", "ppp", "ipsec", "vpn", "nordlynx", "ham", "utun")
+_WIRELESS_NAMES = ("wl", "awdl", "llw")  # the last two: Macs among themselves
 # ARPHRD_... of linux/if_arp.h: PPP, IP in IP, IPv6 in IP, GRE, GRE over IPv6, none (tun, WireGuard)
 _TUNNEL_TYPES = frozenset({512, 768, 769, 776, 778, 823, 65534})
 

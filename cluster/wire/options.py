@@ -19,6 +19,7 @@ CLIENT_OPTIONS = [
     ("grpc.max_receive_message_length", settings.MAX_MESSAGE_BYTES),
     ("grpc.enable_http_proxy", 0),
 ]
+_APART = ("grpc.use_local_subchannel_pool", 1)
 SERVER_OPTIONS = [
     *_KEEPALIVE,
     _MAX_SENT,
@@ -34,6 +35,11 @@ SERVER_OPTIONS = [
     # By default a second server could listen on the same port and take half of the calls.
     ("grpc.so_reuseport", 0),
 ]
+
+
+def client_options(apart: bool) -> list[tuple[str, int]]:
+    """Of a channel; one ``apart`` shares no connection with others."""
+    return [*CLIENT_OPTIONS, _APART] if apart else CLIENT_OPTIONS
 
 
 def check_wire_version(version: int, peer: str) -> None:

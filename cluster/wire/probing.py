@@ -1,4 +1,4 @@
-"""At which of several addresses somebody accepts connections."""
+"""At which of several addresses somebody accepts connections, and what to say where nobody does."""
 
 import contextlib
 import selectors
@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.cluster.errors import ClusterError, NodeLost
 from pi_cluster.cluster.wire.peer import Peer, split_address
 
 _Place = tuple[Any, ...]  # as ``socket.getaddrinfo`` has it
@@ -46,6 +46,16 @@ def accepting(addresses: Sequence[str], timeout_s: float) -> Iterator[str]:
 def ways_to(peer: Peer, timeout_s: float) -> Iterable[str]:
     """The addresses of a node that are worth a handshake: those that accept, if it has several."""
     return accepting(peer.addresses, timeout_s) if peer.others else [peer.address]
+
+
+def unreachable(peer: Peer) -> NodeLost:
+    """That nobody accepts a connection at any of a node's addresses."""
+    return lost(peer, f"no reply at {', '.join(peer.addresses)}")
+
+
+def lost(peer: Peer, reason: str) -> NodeLost:
+    """That a node does not answer, and why."""
+    return NodeLost(f"{peer.label} does not answer ({reason}): see whether its worker runs")
 
 
 def _places(address: str) -> list[_Place]:

@@ -13,7 +13,8 @@ from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.echo import measure_link
 from pi_cluster.coordinator.pipeline.nodes import Node
-from pi_cluster.coordinator.planning.objective import Objective, make_plan
+from pi_cluster.coordinator.planning.making import make_plan
+from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.plan import ModelFootprint, NodeCapacity, Plan
 from pi_cluster.coordinator.planning.prediction import Prediction, predict
 

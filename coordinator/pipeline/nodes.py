@@ -12,7 +12,7 @@ from pi_cluster.cluster.errors import ClusterError, NodeError
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.peer import MOST_ADDRESSES, Peer, is_loopback, parse_nodes
-from pi_cluster.coordinator.records.advice import nobody_found
+from pi_cluster.coordinator.pipeline.nobody_found import nobody_found
 from pi_cluster.coordinator.records.known_hosts import load_hosts
 from pi_cluster.coordinator.records.known_nodes import known_nodes, not_found
 from pi_cluster.protos import pi_cluster_pb2 as pb

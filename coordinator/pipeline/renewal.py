@@ -1,41 +1,23 @@
 """Certificates of nodes, renewed past half of their life by whatever command comes along."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from pi_cluster.cluster import settings
-from pi_cluster.cluster.discovery.rediscovery import Rediscovering
-from pi_cluster.cluster.trust.authority import ClusterAuthority, can_sign, is_initialised
-from pi_cluster.cluster.trust.certificates import Role
+from pi_cluster.cluster.trust.authority import ClusterAuthority
+from pi_cluster.cluster.trust.holdings import is_initialised
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.pipeline.nodes import Node, ask_all
 from pi_cluster.coordinator.pipeline.trust_updates import Member, reissue, tell
-from pi_cluster.coordinator.records.access import dialer_for, still_insecure, wants_renewal
+from pi_cluster.coordinator.records.access import dialer_for
+from pi_cluster.coordinator.records.certified_access import wants_renewal
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 
 log = logging.getLogger(__name__)
 
 
-def dialer_to_ask(
-    cluster: str, record: PipelineRecord, warn: Callable[[str], None] = log.warning
-) -> Dialer:
-    """What opens channels to the pipeline that is up, as a coordinator, wherever its nodes are now.
-
-    Raises as :func:`dialer_for`. Where the authority is, nodes whose certificates are past half of
-    their life get new ones first: a cluster that is asked now and then never stops.
-    ``warn`` is told of those that got none.
-    """
-    insecure = still_insecure(cluster, record.insecure)
-    dialer = dialer_for(cluster, insecure, Role.COORDINATOR, warn)
-    folder = settings.cluster_config(cluster)
-    if can_sign(folder):
-        for warning in _renew_due(ClusterAuthority(folder, cluster), record):
-            warn(warning)
-    return Rediscovering(dialer, cluster)
-
-
-def _renew_due(authority: ClusterAuthority, record: PipelineRecord) -> list[str]:
+def renew_due(authority: ClusterAuthority, record: PipelineRecord) -> list[str]:
     """Renew for the nodes of a pipeline, of whom nobody is asked while none is due."""
     ends = {one.id: one.expires_unix_s for one in authority.good}  # the newest come last
     held = [stage for stage in record.addresses if stage.node_id in ends]

@@ -14,6 +14,8 @@ from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.wire.addresses import for_others
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.cluster.wire.load_request import load_request
+from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.patience import DEFAULT_WAIT_S, Patience
 from pi_cluster.coordinator.pipeline.measuring import Measuring, Planner
 from pi_cluster.coordinator.pipeline.nodes import Node
@@ -26,9 +28,8 @@ from pi_cluster.coordinator.records.up_call import UpCall
 from pi_cluster.coordinator.session import Session
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.coordinator.steps import StepChunk
-from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.config import ModelConfig
-from pi_cluster.transformer.stage import Limits
+from pi_cluster.transformer.limits import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,39 +129,26 @@ def load_stages(rollout: Rollout, previous: PipelineRecord | None) -> int:
 def load_stage(rollout: Rollout, index: int, epoch: int) -> None:
     """Load one stage of the plan; returns when its node is ready for steps."""
     stages = rollout.plan.stages
-    node, limits = rollout.node(stages[index]), rollout.limits
+    node = rollout.node(stages[index])
     is_last = index == len(stages) - 1
-    following = None if is_last else rollout.node(stages[index + 1])
-    addresses = for_others(following.peer.addresses) if following else []
-    request = pb.LoadStageRequest(
-        epoch=epoch,
-        manifest=rollout.store.manifest.to_json(),
-        layers=pb.LayerRange(start=stages[index].layers.start, stop=stages[index].layers.stop),
-        next_node=following.about.name if following else "",
-        next_address=addresses[0] if addresses else "",
-        next_other_addresses=addresses[1:],
-        next_node_id=following.about.node_id if following else "",
+    others = [one for one in rollout.nodes.values() if one is not node]
+    request = load_request(
+        epoch,
+        rollout.store.manifest,
+        stages[index].layers,
+        rollout.limits,
+        following=None if is_last else _as_told(rollout.node(stages[index + 1])),
         previous_node_id=stages[index - 1].node_id if index else "",
-        max_step_rows=limits.max_step_rows,
-        max_sequences=limits.max_sequences,
-        context=limits.context,
-        cache_positions=limits.cache_positions,
-        neighbours=[_neighbour(one) for one in rollout.nodes.values() if one is not node][
-            : settings.MOST_NEIGHBOURS
-        ],
+        neighbours=[_as_told(one) for one in others[: settings.MOST_NEIGHBOURS]],
     )
     with NodeClient(node.peer, rollout.dialer) as client:
         client.load_stage(request)
 
 
-def _neighbour(node: Node) -> pb.Neighbour:
+def _as_told(node: Node) -> Peer:
+    """A node as others are told of it."""
     addresses = for_others(node.peer.addresses)
-    return pb.Neighbour(
-        name=node.about.name,
-        address=addresses[0],
-        node_id=node.about.node_id,
-        other_addresses=addresses[1:],
-    )
+    return Peer(addresses[0], node.about.node_id, node.about.name, others=tuple(addresses[1:]))
 
 
 def try_pipeline(

@@ -12,7 +12,7 @@ from pi_cluster.cluster.store.manifest import ShardFile
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.coordinator.pipeline.receiver import Receiver, TransferProgress
 from pi_cluster.coordinator.pipeline.rollout import Rollout
-from pi_cluster.coordinator.pipeline.sources import Move, Sources
+from pi_cluster.coordinator.pipeline.shard_sources import Move, Sources
 
 _Answer = TypeVar("_Answer")
 

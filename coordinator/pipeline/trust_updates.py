@@ -9,7 +9,7 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.discovery.mdns import discover
 from pi_cluster.cluster.errors import AccessError, ClusterError, StateError
 from pi_cluster.cluster.trust.authority import ClusterAuthority
-from pi_cluster.cluster.trust.certificates import Identity, Role
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.cluster.trust.ledger import Issued
 from pi_cluster.cluster.wire.client import NodeClient

@@ -8,8 +8,8 @@ from pi_cluster.coordinator.planning.plan import ModelFootprint
 from pi_cluster.transformer.cache import cache_capacity
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.kernel_arithmetic import layer_shape
+from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.shapes import Shapes, head_shapes, layer_shapes
-from pi_cluster.transformer.stage import Limits
 
 _FLOAT_BYTES = 4
 

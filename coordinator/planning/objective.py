@@ -1,10 +1,6 @@
 """What a plan is to be good at."""
 
-from collections.abc import Sequence
 from enum import StrEnum
-
-from pi_cluster.coordinator.planning.latency_plan import plan_for_one_user
-from pi_cluster.coordinator.planning.plan import ModelFootprint, NodeCapacity, Plan, plan_layers
 
 
 class Objective(StrEnum):
@@ -12,12 +8,3 @@ class Objective(StrEnum):
 
     THROUGHPUT = "throughput"
     LATENCY = "latency"
-
-
-def make_plan(
-    footprint: ModelFootprint, nodes: Sequence[NodeCapacity], objective: Objective
-) -> Plan:
-    """The plan for an objective. Raises ``PlanError`` with the figures when nothing fits."""
-    if objective is Objective.LATENCY:
-        return plan_for_one_user(footprint, nodes)
-    return plan_layers(footprint, nodes)

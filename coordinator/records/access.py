@@ -6,11 +6,9 @@ from collections.abc import Callable
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.errors import AccessError
-from pi_cluster.cluster.trust.authority import ClusterAuthority, is_initialised
-from pi_cluster.cluster.trust.certificates import Role, utc_now
-from pi_cluster.cluster.trust.credentials import LiveCredentials, has_credentials, load_credentials
-from pi_cluster.cluster.trust.signing import CERTIFICATE_LIFE
-from pi_cluster.cluster.wire.dialing import Dialer, PlainDialer, SecureDialer
+from pi_cluster.cluster.trust.holdings import has_credentials, is_initialised
+from pi_cluster.cluster.trust.identity import Role
+from pi_cluster.cluster.wire.dialing import Dialer, PlainDialer
 
 log = logging.getLogger(__name__)
 
@@ -40,28 +38,11 @@ def dialer_for(
             f"this user may ask cluster {cluster!r} but not change it: run this where "
             f"`{command(cluster, 'init')}` was run"
         )
-    _renew_own(cluster, role, warn)
-    return SecureDialer(LiveCredentials(folder, role))
+    from pi_cluster.coordinator.records.certified_access import secure_dialer
+
+    return secure_dialer(cluster, role, warn)
 
 
 def still_insecure(cluster: str, insecure: bool) -> bool:
     """Whether a pipeline that was brought up without certificates is called so: `init` ends it."""
     return insecure and not is_initialised(settings.cluster_config(cluster))
-
-
-def wants_renewal(expires_unix_s: float) -> bool:
-    """Whether a certificate is past half of its life."""
-    return expires_unix_s - utc_now().timestamp() < CERTIFICATE_LIFE.total_seconds() / 2
-
-
-def _renew_own(cluster: str, role: Role, warn: Callable[[str], None]) -> None:
-    """Renew this user's own certificates in time, where the authority is."""
-    folder = settings.cluster_config(cluster)
-    if wants_renewal(load_credentials(folder, role).certificate.not_valid_after_utc.timestamp()):
-        if has_credentials(folder, Role.OPERATOR):
-            ClusterAuthority(folder, cluster).renew_own()
-        else:
-            warn(
-                f"the grant for cluster {cluster!r} is past half of its life: ask its operator "
-                f"for a new one (`{command(cluster, 'grant', 'NAME', '--out', 'FILE')}`)"
-            )

@@ -4,16 +4,10 @@
 back; local workers are named all the same, since it is on this machine that they start.
 """
 
-import ipaddress
-from socket import AF_INET, AF_INET6
-
-import psutil
-
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
-from pi_cluster.cluster.trust.authority import ClusterAuthority, is_initialised
-from pi_cluster.cluster.trust.certificates import Role
-from pi_cluster.cluster.trust.credentials import has_credentials
+from pi_cluster.cluster.trust.holdings import has_credentials, is_initialised
+from pi_cluster.cluster.trust.identity import Role
 from pi_cluster.coordinator.records.access import still_insecure
 from pi_cluster.coordinator.records.known_hosts import load_hosts
 from pi_cluster.coordinator.records.up_call import UpCall
@@ -49,45 +43,11 @@ def bring_one_up(cluster: str) -> str:
     on_pis = f"`{command(cluster, 'up', '--hosts', 'USER@HOST,...')}` on Pis"
     if not is_initialised(folder):
         return f"bring one up with {here}; or `{command(cluster, 'init')}`, and then {on_pis}"
+    from pi_cluster.cluster.trust.authority import ClusterAuthority
+
     if any(one.role is Role.NODE for one in ClusterAuthority(folder, cluster).good):
         return f"bring one up with `{command(cluster, 'up')}` on nodes that have joined, or {here}"
     return f"bring one up with {here}, or {on_pis}"
-
-
-def nobody_found(cluster: str) -> str:
-    """How nodes are had where mDNS finds none; what this machine lacks comes first."""
-    here = f"to try it on this machine alone: `{command(cluster, 'up', '--local', '3')}`"
-    if not _has_network():
-        return (
-            "this machine has no network: none of its interfaces but loopback is up and has an "
-            f"address (`ip address` shows them). Connect it, and run the same again; or, {here}"
-        )
-    name_them = "name them with --nodes HOST:PORT,..."
-    if is_initialised(settings.cluster_config(cluster)):
-        return (
-            f"let nodes join (`{command(cluster, 'token', 'create')}` prints how), set them up "
-            f"over SSH with --hosts USER@HOST,..., or {name_them}; {here}"
-        )
-    return (
-        f"this machine has no certificates for it, which `{command(cluster, 'init')}` makes, and "
-        f"`{command(cluster, 'up', '--hosts', 'USER@HOST,...')}` then sets Pis up; where none are "
-        f"needed, start `{command(cluster, 'worker')}` or {name_them}; {here}"
-    )
-
-
-def _has_network() -> bool:
-    """Whether an interface other than loopback is up and has an address."""
-    addresses = psutil.net_if_addrs()
-    ours = {
-        name
-        for name, held in addresses.items()
-        if any(one.family in (AF_INET, AF_INET6) and not _is_own(one.address) for one in held)
-    }
-    return any(one.isup for name, one in psutil.net_if_stats().items() if name in ours)
-
-
-def _is_own(address: str) -> bool:
-    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
 def _insecurely(cluster: str, insecure: bool) -> list[str]:

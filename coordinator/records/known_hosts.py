@@ -1,6 +1,5 @@
 """What `up --hosts` remembers of the hosts that it set up: `hosts.json` in the cluster's folder."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -8,14 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from pi_cluster.cluster import settings
-from pi_cluster.cluster.atomic_file import write_bytes
-from pi_cluster.cluster.errors import StateError, VersionError
+from pi_cluster.cluster.json_file import JsonFile
 
 DEFAULT_DATA_DIR = "/var/lib/pi-cluster"
 
-_NAME = "hosts.json"
 _VERSION = 1
-_MAX_BYTES = 1 << 20
 
 
 class HostRole(Enum):
@@ -65,33 +61,21 @@ class KnownHost:
 def load_hosts(cluster: str) -> list[KnownHost]:
     """The hosts of a cluster, in the order in which they were named.
 
-    Raises ``StateError`` naming the file when it cannot be read.
+    Raises as ``JsonFile.read`` does.
     """
-    path = settings.cluster_state(cluster) / _NAME
-    if not path.exists():
-        return []
-    try:
-        with path.open("rb") as file:
-            values = json.loads(file.read(_MAX_BYTES))
-        if values["version"] > _VERSION:
-            raise VersionError(f"{path} was written by a newer pi-cluster: update this one")
-        return [_known(entry) for entry in values["hosts"]]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise StateError(
-            f"{path} cannot be read ({error}): remove it, and name the hosts with --hosts again"
-        ) from None
+    file = _file(settings.cluster_state(cluster))
+    return file.read(lambda values: [_known(entry) for entry in values["hosts"]]) or []
 
 
 def save_hosts(folder: Path, known: Sequence[KnownHost]) -> None:
     """Remember hosts instead of those before; none removes the file."""
     if not known:
-        (folder / _NAME).unlink(missing_ok=True)
+        _file(folder).remove()
         return
     entries = [
         asdict(one) | {"host": asdict(one.host) | {"role": one.host.role.value}} for one in known
     ]
-    values = {"version": _VERSION, "hosts": entries}
-    write_bytes(folder / _NAME, json.dumps(values, indent=1).encode() + b"\n")
+    _file(folder).write({"hosts": entries})
 
 
 def merged(before: Sequence[KnownHost], now: Sequence[KnownHost]) -> list[KnownHost]:
@@ -99,6 +83,11 @@ def merged(before: Sequence[KnownHost], now: Sequence[KnownHost]) -> list[KnownH
     renewed = {_key(one): one for one in now}
     kept = [renewed.pop(_key(one), one) for one in before]
     return [*kept, *renewed.values()]
+
+
+def _file(folder: Path) -> JsonFile:
+    next_step = "remove it, and name the hosts with --hosts again"
+    return JsonFile(folder / "hosts.json", next_step, _VERSION)
 
 
 def _key(known: KnownHost) -> tuple[str, int | None]:

@@ -5,22 +5,21 @@ make a plan smaller than the cluster without a word. So those that answered once
 """
 
 import contextlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
-from pi_cluster.cluster.atomic_file import write_bytes
 from pi_cluster.cluster.errors import ClusterError, StateError
-from pi_cluster.cluster.trust.authority import ClusterAuthority, is_initialised
+from pi_cluster.cluster.json_file import JsonFile
+from pi_cluster.cluster.trust.authority import ClusterAuthority
+from pi_cluster.cluster.trust.holdings import is_initialised
 from pi_cluster.cluster.wire.peer import Peer, is_loopback, told_peer
 from pi_cluster.coordinator.records.pipeline_record import load_record
 
-_NAME = "addresses.json"
+_VERSION = 1
 _MOST = 256
-_MAX_BYTES = 1 << 20
 _MAX_NAME = 64
 
 
@@ -28,10 +27,9 @@ def known_nodes(cluster: str) -> list[Peer]:
     """Those that answered an `up` and whose certificates hold.
 
     Without certificates nobody can be told to leave, so there it is those of the last pipeline
-    alone, with those that got no stage. Raises ``StateError`` naming the file when it cannot be
-    read.
+    alone, with those that got no stage. Raises as ``JsonFile.read`` does.
     """
-    met = _read(settings.cluster_state(cluster) / _NAME)
+    met = _read(_file(settings.cluster_state(cluster)))
     members: set[str] = set()
     with contextlib.suppress(StateError):  # none is up, or `up` is about to replace what is torn
         record = load_record(cluster)
@@ -45,8 +43,8 @@ def known_nodes(cluster: str) -> list[Peer]:
 
 def remember_nodes(folder: Path, nodes: Sequence[Peer]) -> None:
     """Keep where nodes have answered; those of this machine alone are found otherwise."""
-    path = folder / _NAME
-    met = _read(path)
+    file = _file(folder)
+    met = _read(file)
     for peer in nodes:
         if not is_loopback(peer.address):
             met.pop(peer.node_id, None)
@@ -56,13 +54,12 @@ def remember_nodes(folder: Path, nodes: Sequence[Peer]) -> None:
         {"node_id": peer.node_id, "name": peer.name, "addresses": list(peer.addresses)}
         for peer in latest
     ]
-    text = json.dumps({"version": 1, "nodes": entries}, indent=1)
-    write_bytes(path, text.encode() + b"\n")
+    file.write({"nodes": entries})
 
 
 def forget_nodes(folder: Path) -> None:
     """Know nobody any more."""
-    (folder / _NAME).unlink(missing_ok=True)
+    _file(folder).remove()
 
 
 def not_found(peer: Peer, why: ClusterError, cluster: str) -> str:
@@ -84,18 +81,17 @@ def _has_certificates(cluster: str) -> bool:
     return is_initialised(settings.cluster_config(cluster))
 
 
-def _read(path: Path) -> dict[str, Peer]:
+def _file(folder: Path) -> JsonFile:
+    return JsonFile(folder / "addresses.json", "remove it; it says only where nodes were", _VERSION)
+
+
+def _read(file: JsonFile) -> dict[str, Peer]:
     """By node id, those met last at the end."""
-    try:
-        with path.open("rb") as file:
-            values = json.loads(file.read(_MAX_BYTES))
-        return {peer.node_id: peer for peer in map(_peer, values["nodes"][-_MOST:])}
-    except FileNotFoundError:
-        return {}
-    except (ClusterError, OSError, ValueError, KeyError, TypeError) as error:
-        raise StateError(
-            f"{path} cannot be read ({error}): remove it; it says only where nodes were"
-        ) from None
+    return file.read(_peers) or {}
+
+
+def _peers(values: dict[str, Any]) -> dict[str, Peer]:
+    return {peer.node_id: peer for peer in map(_peer, values["nodes"][-_MOST:])}
 
 
 def _peer(entry: dict[str, Any]) -> Peer:

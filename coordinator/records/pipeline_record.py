@@ -5,18 +5,19 @@ A folder per cluster: the store's manifest and tokenizer files, and `pipeline.js
 
 import contextlib
 import fcntl
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.atomic_file import sync_folder, write_bytes
-from pi_cluster.cluster.errors import ClusterError, StateError, VersionError
+from pi_cluster.cluster.errors import StateError, SystemFailure
+from pi_cluster.cluster.json_file import JsonFile
 from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.small_file import read_small
 from pi_cluster.cluster.store.manifest import MAX_MANIFEST_BYTES, Manifest
 from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.wire.peer import MOST_ADDRESSES
@@ -24,16 +25,17 @@ from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.prediction import Prediction
 from pi_cluster.coordinator.records.advice import bring_one_up
 from pi_cluster.coordinator.records.up_call import UpCall
-from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.stage_address import StageAddress
-from pi_cluster.coordinator.text_model import TextModel
-from pi_cluster.transformer.config import ModelConfig
-from pi_cluster.transformer.stage import Limits
+from pi_cluster.transformer.limits import Limits
 
+if TYPE_CHECKING:
+    from pi_cluster.coordinator.scheduling.residents import CacheLimits
+    from pi_cluster.coordinator.text_model import TextModel
+
+RECORD_NAME = "pipeline.json"
 RECORD_VERSION = 1
 
-_RECORD_NAME = "pipeline.json"
 _MANIFEST_NAME = "manifest.json"
 _NEXT = "next"
 
@@ -71,13 +73,18 @@ class PipelineRecord:
         return tuple(stage.where for stage in self.stages)
 
     @property
-    def cache_limits(self) -> CacheLimits:
+    def cache_limits(self) -> "CacheLimits":
         """What the caches have room for, as the scheduler counts it."""
+        from pi_cluster.coordinator.scheduling.residents import CacheLimits
+        from pi_cluster.transformer.config import ModelConfig
+
         return CacheLimits.of(ModelConfig.from_dict(self.manifest.config), self.limits)
 
     @property
     def model(self) -> ServedModel:
         """The bounds of the served model's ids and texts."""
+        from pi_cluster.transformer.config import ModelConfig
+
         config = ModelConfig.from_dict(self.manifest.config)
         return ServedModel(
             vocab_size=config.vocab_size,
@@ -92,10 +99,12 @@ class PipelineRecord:
     def files(self) -> list[Path]:
         """Where it lies, with what `prompt` needs of its store."""
         names = [file.name for file in self.manifest.tokenizer_files]
-        return [self.folder / name for name in (*names, _MANIFEST_NAME, _RECORD_NAME)]
+        return [self.folder / name for name in (*names, _MANIFEST_NAME, RECORD_NAME)]
 
-    def text_model(self) -> TextModel:
+    def text_model(self) -> "TextModel":
         """The served model's tokenizer and chat template."""
+        from pi_cluster.coordinator.text_model import TextModel
+
         return TextModel(self.folder, self.manifest)
 
 
@@ -146,7 +155,6 @@ def prepare_record(record: PipelineRecord, store: Store) -> None:
         shutil.copyfile(store.path_of(file), folder / file.name)
     write_bytes(folder / _MANIFEST_NAME, record.manifest.to_json().encode())
     values = {
-        "version": RECORD_VERSION,
         "epoch": record.epoch,
         "store_digest": record.manifest.digest,
         "limits": asdict(record.limits),
@@ -157,7 +165,7 @@ def prepare_record(record: PipelineRecord, store: Store) -> None:
         "insecure": record.insecure,
         "call": record.call.to_json() if record.call else None,
     }
-    write_bytes(folder / _RECORD_NAME, json.dumps(values, indent=1).encode() + b"\n")
+    _file(folder, record.folder.name).write(values)
 
 
 def put_in_place(record: PipelineRecord) -> None:
@@ -169,53 +177,64 @@ def put_in_place(record: PipelineRecord) -> None:
     sync_folder(record.folder)
 
 
+def record_file(cluster: str) -> Path:
+    """Where the record lies, if there is one."""
+    return settings.cluster_state(cluster) / RECORD_NAME
+
+
 def has_record(cluster: str) -> bool:
     """Whether `up` remembers a pipeline, readable or not."""
-    return (settings.cluster_state(cluster) / _RECORD_NAME).exists()
+    return record_file(cluster).exists()
 
 
 def load_record(cluster: str) -> PipelineRecord:
-    """The pipeline of a cluster. Raises ``StateError`` when none is up."""
+    """The pipeline of a cluster.
+
+    Raises ``StateError`` when none is up or it cannot be read, ``VersionError`` for a newer one.
+    """
     folder = settings.cluster_state(cluster)
-    path = folder / _RECORD_NAME
-    if not path.exists():
-        raise StateError(f"no pipeline is up in cluster {cluster!r}: {bring_one_up(cluster)}")
     try:
-        values = json.loads(_read(path))
-        if values["version"] > RECORD_VERSION:
-            raise VersionError(f"{path} was written by a newer pi-cluster: update this one")
-        manifest = Manifest.from_json(_read(folder / _MANIFEST_NAME))
-        if manifest.digest != values["store_digest"]:
-            raise StateError("it belongs to another manifest")
-        return PipelineRecord(
-            folder=folder,
-            epoch=int(values["epoch"]),
-            manifest=manifest,
-            limits=Limits(**values["limits"]),
-            objective=Objective(values["objective"]),
-            prediction=_prediction(values["prediction"]),
-            stages=tuple(_stage(stage) for stage in values["stages"]),
-            unused=tuple(map(str, values["unused"])),
-            insecure=values.get("insecure") is True,
-            call=UpCall.from_json(values["call"]) if values.get("call") else None,
-        )
-    except VersionError:
-        raise
-    except (ClusterError, OSError, ValueError, KeyError, TypeError) as error:
-        raise StateError(
-            f"{path} cannot be read ({error}): bring the pipeline up again, with the STORE and the "
-            f"options that you gave then: {command(cluster, 'up')} ..."
-        ) from None
+        record = _file(folder, cluster).read(lambda values: _record(folder, values))
+    except SystemFailure as failure:
+        # To whoever asks for it, it is as good as torn: `up` goes on, and writes it anew.
+        raise StateError(str(failure)) from None
+    if record is None:
+        raise StateError(f"no pipeline is up in cluster {cluster!r}: {bring_one_up(cluster)}")
+    return record
 
 
 def forget_record(folder: Path) -> None:
     """Forget a pipeline that was brought down."""
-    (folder / _RECORD_NAME).unlink(missing_ok=True)
+    _file(folder, folder.name).remove()
 
 
-def _read(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.read(MAX_MANIFEST_BYTES).decode()
+def _file(folder: Path, cluster: str) -> JsonFile:
+    return JsonFile(
+        folder / RECORD_NAME,
+        "bring the pipeline up again, with the STORE and the options that you gave then: "
+        f"{command(cluster, 'up')} ...",
+        RECORD_VERSION,
+        most_bytes=MAX_MANIFEST_BYTES,
+    )
+
+
+def _record(folder: Path, values: dict[str, Any]) -> PipelineRecord:
+    manifest_text = read_small(folder / _MANIFEST_NAME, MAX_MANIFEST_BYTES).decode()
+    manifest = Manifest.from_json(manifest_text)
+    if manifest.digest != values["store_digest"]:
+        raise StateError("it belongs to another manifest")
+    return PipelineRecord(
+        folder=folder,
+        epoch=int(values["epoch"]),
+        manifest=manifest,
+        limits=Limits(**values["limits"]),
+        objective=Objective(values["objective"]),
+        prediction=_prediction(values["prediction"]),
+        stages=tuple(_stage(stage) for stage in values["stages"]),
+        unused=tuple(map(str, values["unused"])),
+        insecure=values.get("insecure") is True,
+        call=UpCall.from_json(values["call"]) if values.get("call") else None,
+    )
 
 
 def _prediction(values: dict[str, Any]) -> Prediction:

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from pi_cluster.coordinator.scheduling.sequence import SequenceState
-from pi_cluster.transformer.cache import KEY_TILE, cache_capacity
+from pi_cluster.transformer.cache import cache_capacity, reached_slots
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.errors import PromptError, StepError
-from pi_cluster.transformer.stage import Limits
+from pi_cluster.transformer.limits import Limits
 
 LEAST_SHARED = 16  # positions: fewer are as soon computed again
 
 
 @dataclass(frozen=True, slots=True)
 class CacheLimits:
-    """What the caches of every stage have room for; see ``transformer.stage.Limits``."""
+    """What the caches of every stage have room for; see ``transformer.limits.Limits``."""
 
     max_sequences: int
     cache_positions: int
@@ -40,7 +40,7 @@ class CacheLimits:
 
     def tiles(self, positions: int) -> int:
         """Positions that a text of this length takes up."""
-        return min(-(-positions // KEY_TILE) * KEY_TILE, self.capacity)
+        return reached_slots(positions, self.capacity)
 
     def can_shorten(self, length: int, to: int) -> bool:
         """Whether a cache of ``length`` still holds all that position ``to`` will see."""

@@ -5,7 +5,7 @@ import click
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.trust.authority import ClusterAuthority
-from pi_cluster.cluster.trust.certificates import Role
+from pi_cluster.cluster.trust.identity import Role
 from pi_cluster.coordinator.pipeline.trust_updates import rotate as rotate_authority
 from pi_cluster.coordinator.records.pipeline_record import changing
 from pi_cluster.deploy.calling import dialer_for
@@ -13,12 +13,7 @@ from pi_cluster.deploy.commands.options import cluster_option, nodes_option
 from pi_cluster.deploy.screen import output
 
 
-@click.group()
-def authority() -> None:
-    """Show or replace the cluster's authority."""
-
-
-@authority.command()
+@click.command()
 @cluster_option
 def show(cluster: str) -> None:
     """Show the authority's hash, its folder, and until when it is valid."""
@@ -36,15 +31,15 @@ def show(cluster: str) -> None:
         click.echo(f"{name + ':':<20}{value}")
 
 
-@authority.command()
+@click.command()
 @nodes_option
 @click.option("--leave-behind", is_flag=True, help="Go on without nodes that cannot be reached.")
 @cluster_option
 def rotate(nodes: str | None, leave_behind: bool, cluster: str) -> None:
-    """Replace the authority and every certificate, while the cluster goes on working.
+    """Replace the authority and every certificate.
 
-    Interrupted, the same command goes on. Join tokens and grants from before are worth nothing
-    afterwards.
+    The cluster goes on working meanwhile. Interrupted, the same command goes on. Join tokens and
+    grants from before are worth nothing afterwards.
     """
     with changing(cluster):
         opened = ClusterAuthority(settings.cluster_config(cluster), cluster)

@@ -24,9 +24,15 @@ from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings, StepRecord
 from pi_cluster.coordinator.session import Session
 from pi_cluster.deploy.calling import dialer_to_ask
-from pi_cluster.deploy.commands.options import cluster_option, draft_option, wait_option
+from pi_cluster.deploy.commands.generation_options import draft_option
+from pi_cluster.deploy.commands.options import cluster_option, wait_option
 from pi_cluster.deploy.leading_out import leading_out
-from pi_cluster.deploy.screen.bench_table import print_csv, print_json, print_markdown
+from pi_cluster.deploy.screen.bench_table import (
+    print_csv,
+    print_for_people,
+    print_json,
+    print_markdown,
+)
 from pi_cluster.deploy.screen.output import notes, notice
 
 _PRINTERS = {"md": print_markdown, "json": print_json, "csv": print_csv}
@@ -74,7 +80,10 @@ def _trace_file(
     help="Prompt tokens in one step.  [default: what suits the pipeline]",
 )
 @click.option(
-    "--format", "style", type=click.Choice(list(_PRINTERS)), default="md", show_default=True
+    "--format",
+    "style",
+    type=click.Choice(list(_PRINTERS)),
+    help="[default: md, or tables that fit where the screen is too narrow for it]",
 )
 @click.option(
     "--trace",
@@ -94,20 +103,24 @@ def bench(
     depth: int,
     repeat: int,
     chunk_size: int | None,
-    style: str,
+    style: str | None,
     trace: Path | None,
     draft: str,
     wait_s: float,
     cluster: str,
 ) -> None:
-    """Measure prefill and decode of the pipeline that is up, or several users at once."""
+    """Measure tokens per second, and where the time goes.
+
+    That is prefill and decode of the pipeline that is up, or several users at once.
+    """
     record = load_record(cluster)
     options = BenchOptions(
         prompt_tokens, gen_tokens, repeat, chunk_size, draft == "on", users, depth
     )
     check_room(planned_tests(options), record.model, record.cache_limits)
     rows, runs = _measure_in_turn(record, options, dialer_to_ask(cluster, record), wait_s)
-    _PRINTERS[style](rows)
+    show = _PRINTERS[style] if style else print_for_people
+    show(rows)
     if trace:
         _write_trace(trace, runs, record)
 

@@ -12,13 +12,10 @@ from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_
 from pi_cluster.coordinator.text_model import Message
 from pi_cluster.deploy.answering import Pipeline, Question, answer, print_timings
 from pi_cluster.deploy.calling import dialer_to_ask
-from pi_cluster.deploy.commands.options import (
-    cluster_option,
-    generation_options,
-    stop_option,
-    wait_option,
-)
-from pi_cluster.deploy.leading_out import add_way_out, leading_out, with_notes
+from pi_cluster.deploy.commands.generation_options import generation_options, stop_option
+from pi_cluster.deploy.commands.options import cluster_option, wait_option
+from pi_cluster.deploy.failure import with_notes
+from pi_cluster.deploy.leading_out import add_way_out, leading_out
 from pi_cluster.deploy.screen.output import notes, stream
 from pi_cluster.transformer.errors import ModelError
 

@@ -20,8 +20,8 @@ from pi_cluster.deploy.doctor.examining import gather_facts, was_insecure
 from pi_cluster.deploy.doctor.facts import ClusterFacts, Examined, Silent
 from pi_cluster.deploy.doctor.findings import Finding, Severity
 from pi_cluster.deploy.doctor.judgement import judge
-from pi_cluster.deploy.doctor.table import fact_tables, findings_text, own_line
-from pi_cluster.deploy.hosts.service_over_ssh import service_of
+from pi_cluster.deploy.doctor.table import FactTables, findings_text, own_line
+from pi_cluster.deploy.hosts.service_health import service_of
 from pi_cluster.deploy.screen import output
 from pi_cluster.deploy.screen.message_json import to_json
 
@@ -59,9 +59,8 @@ def doctor(
     if as_json:
         click.echo(json.dumps(_report(facts, findings)))
     else:
-        output.answers.print(own_line(facts.operator), markup=False, soft_wrap=True)
-        for table in fact_tables(facts):
-            output.answers.print(table)
+        output.answers.print(own_line(facts.operator))
+        output.answers.print(FactTables(facts))
         output.answers.print(findings_text(findings), soft_wrap=True)
     if any(finding.severity is Severity.PROBLEM for finding in findings):
         context.exit(1)

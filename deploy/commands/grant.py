@@ -19,10 +19,11 @@ from pi_cluster.deploy.screen import output
 )
 @cluster_option
 def grant(name: str, out: Path, cluster: str) -> None:
-    """Write a file by which another machine, called NAME, may ask the model.
+    """Write a file by which machine NAME may ask the model.
 
-    It may prompt, chat, bench and see the status, and change nothing. `pi-cluster node revoke NAME`
-    ends it. After a new `pi-cluster up` make it again, since it knows where the nodes are.
+    It may prompt, chat, bench and see the status, and change nothing. What ends it is
+    `pi-cluster node revoke NAME`. After a new `pi-cluster up` make it again, since it knows where
+    the nodes are.
     """
     authority = ClusterAuthority(settings.cluster_config(cluster), cluster)
     made = make_grant(authority, name)
@@ -41,7 +42,10 @@ def grant(name: str, out: Path, cluster: str) -> None:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def accept(file: Path) -> None:
-    """Take up a FILE of `pi-cluster grant`, so that this user may ask that cluster."""
+    """Take up a FILE of `pi-cluster grant`.
+
+    From then on this user may ask that cluster.
+    """
     made = read_grant(file)
     accept_grant(made)
     asking = command(made.cluster, "prompt", "Tell me a story.")

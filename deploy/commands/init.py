@@ -12,9 +12,10 @@ from pi_cluster.deploy.screen import output
 @click.command()
 @cluster_option
 def init(cluster: str) -> None:
-    """Make this cluster's authority and your certificates; from then on, TLS everywhere.
+    """Make the cluster's authority and your certificates.
 
-    They lie in ~/.config/pi-cluster/CLUSTER, and whoever can read that folder owns the cluster.
+    From then on it is TLS everywhere. They lie in ~/.config/pi-cluster/CLUSTER, and whoever can
+    read that folder owns the cluster.
     """
     folder = settings.cluster_config(cluster)
     authority = ClusterAuthority.create(folder, cluster)

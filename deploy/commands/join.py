@@ -10,9 +10,10 @@ from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.wire.peer import split_address
 from pi_cluster.deploy.commands.options import cluster_option
 from pi_cluster.deploy.hosts import local_service
-from pi_cluster.deploy.hosts.systemd_unit import WorkerCommand
 from pi_cluster.deploy.screen import output
 from pi_cluster.worker.cli import node_options, serve
+from pi_cluster.worker.command_line import WorkerCommand
+from pi_cluster.worker.machine.able import check_able
 from pi_cluster.worker.process import WorkerOptions
 from pi_cluster.worker.trust.enrolment import save_token
 
@@ -41,12 +42,15 @@ def join(
     no_mdns: bool,
     cluster: str,
 ) -> None:
-    """Join a cluster by a TOKEN of `pi-cluster token create`; "-" reads it from standard input.
+    """Join a cluster by a TOKEN of `pi-cluster token create`.
+
+    TOKEN "-" reads it from standard input.
 
     As root this installs and starts a systemd service, which runs this very installation. The
     node waits until `pi-cluster up` on the operator's machine admits it; `pi-cluster leave` takes
     all of this back.
     """
+    check_able()
     settings.check_cluster_name(cluster)
     host, port = split_address(listen, settings.DEFAULT_PORT)
     text = _read_standard_input() if token == "-" else token  # noqa: S105

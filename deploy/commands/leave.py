@@ -11,7 +11,7 @@ from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.errors import StateError
 from pi_cluster.deploy.commands.options import cluster_option
 from pi_cluster.deploy.hosts import local_service
-from pi_cluster.deploy.hosts.remote import coordinator, layout
+from pi_cluster.deploy.hosts.remote import coordinator_host, layout
 from pi_cluster.deploy.screen import output
 from pi_cluster.worker.leaving import Joined, find_joined, forget_node
 
@@ -24,9 +24,10 @@ from pi_cluster.worker.leaving import Joined, find_joined, forget_node
 )
 @cluster_option
 def leave(data_dir: Path | None, cluster: str) -> None:
-    """Take back what `join` did on this Pi: its service, its shards and its certificate.
+    """Take back what `join` did on this Pi.
 
-    The operator's machine is not told: what to do there is printed.
+    Its service, its shards and its certificate are removed. The operator's machine is not told:
+    what to do there is printed.
     """
     settings.check_cluster_name(cluster)
     if data_dir is None and local_service.can_install() and local_service.is_installed(cluster):
@@ -40,7 +41,7 @@ def leave(data_dir: Path | None, cluster: str) -> None:
         what = f"the node in {folder} is removed"
     steps = [what, _for_the_operator(joined, cluster)]
     if Path(sys.prefix) == local_service.PROGRAM and local_service.is_last():
-        words = ["sudo", "rm", "-r", str(local_service.PROGRAM), str(coordinator.COMMAND)]
+        words = ["sudo", "rm", "-r", str(local_service.PROGRAM), str(coordinator_host.COMMAND)]
         steps.append(f"the program stays; to remove it too: {shlex.join(words)}")
     for step in steps:
         output.notes.print(step, markup=False, soft_wrap=True)

@@ -14,14 +14,10 @@ from pi_cluster.coordinator.records.pipeline_record import changing
 from pi_cluster.deploy.calling import dialer_for
 from pi_cluster.deploy.commands.options import cluster_option, nodes_option
 from pi_cluster.deploy.screen import output
+from pi_cluster.deploy.screen.tables import FittedTable, names, whole, words
 
 
-@click.group()
-def node() -> None:
-    """Show which nodes (and granted coordinators) have certificates, and take one back."""
-
-
-@node.command("list")
+@click.command("list")
 @cluster_option
 def list_nodes(cluster: str) -> None:
     """Show who has a certificate, until when, and who was revoked."""
@@ -32,10 +28,11 @@ def list_nodes(cluster: str) -> None:
         (one.name, one.id, one.role.value, _state(one, one.serial in good), _date(one))
         for one in newest.values()
     ]
-    output.answers.print(output.table("name", "id", "role", "state", "expires", rows=rows))
+    columns = [names("name"), whole("id"), whole("role"), words("state"), whole("expires")]
+    output.answers.print(FittedTable(columns, rows))
 
 
-@node.command()
+@click.command()
 @click.argument("name_or_id")
 @nodes_option
 @cluster_option

@@ -17,20 +17,13 @@ _data_dir = click.option(
 )
 
 
-@click.group("node-certificate")
-def node_certificate() -> None:
-    """Make a node's key and signing request, and install what the operator made of it.
-
-    Run as the user whose worker it is. `pi-cluster up --hosts` does this over SSH.
-    """
-
-
-@node_certificate.command()
+@click.command()
 @_data_dir
 def request(data_dir: Path) -> None:
-    """Print a JSON object: the node's id, and its signing request (PKCS #10, DER, base64).
+    """Print a node's id and its signing request, as JSON.
 
-    Where it has a key already, a proof of that goes along: its id belongs to that key.
+    The request is PKCS #10, in DER and base64; a key is made for it. Where it has a key already, a
+    proof of that goes along: its id belongs to that key.
     """
     node_id, signing_request, proof = request_with_proof(data_dir)
     encoded = base64.b64encode(signing_request).decode()
@@ -40,10 +33,13 @@ def request(data_dir: Path) -> None:
     click.echo(json.dumps(values))
 
 
-@node_certificate.command()
+@click.command()
 @_data_dir
 @cluster_option
 def install(data_dir: Path, cluster: str) -> None:
-    """Read a JSON object of PEM texts (certificate, authorities, revocations) from stdin."""
+    """Install the JSON object that standard input gives.
+
+    It has PEM texts: certificate, authorities, revocations.
+    """
     given = Certification.from_json(sys.stdin.buffer.read(4 * MAX_PEM_BYTES))
     install_certification(data_dir, cluster, given)

@@ -48,7 +48,9 @@ def plan(
     as_json: bool,
     cluster: str,
 ) -> None:
-    """Show the plans for both objectives, and the tokens per second to expect of them.
+    """Show the plans for both objectives, and their rates.
+
+    The rates are the tokens per second to expect.
 
     Without STORE it is the model that is up, at first the embedded storyteller; without --nodes,
     mDNS finds them. Nodes that wait to join are admitted, and those never measured are; beside that
@@ -78,7 +80,7 @@ def plan(
     for objectives, predicted in plans:
         title = f"--objective {' or '.join(objectives)}"
         output.answers.print(plan_table(predicted.plan, predicted.prediction, by_id, title))
-        output.answers.print(expected(predicted.prediction), soft_wrap=True)
+        output.answers.print(expected(predicted.prediction))
 
 
 def _different_plans(planner: Planner) -> list[tuple[list[Objective], Predicted]]:

@@ -12,12 +12,8 @@ from pi_cluster.coordinator.records.pipeline_record import load_record
 from pi_cluster.coordinator.text_model import TextModel
 from pi_cluster.deploy.answering import Answered, Pipeline, Question, answer, print_timings
 from pi_cluster.deploy.calling import dialer_to_ask
-from pi_cluster.deploy.commands.options import (
-    cluster_option,
-    generation_options,
-    stop_option,
-    wait_option,
-)
+from pi_cluster.deploy.commands.generation_options import generation_options, stop_option
+from pi_cluster.deploy.commands.options import cluster_option, wait_option
 from pi_cluster.deploy.leading_out import leading_out
 from pi_cluster.deploy.screen.output import INTERRUPTED, note, notes, stream
 from pi_cluster.transformer.errors import PromptError

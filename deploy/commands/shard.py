@@ -8,7 +8,7 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import line
 from pi_cluster.cluster.store.manifest import WEIGHTS
 from pi_cluster.deploy.screen import output
-from pi_cluster.kernels import Engine
+from pi_cluster.kernels import NumpyPacker, packer
 from pi_cluster.shard_tool.convert import shard as shard_checkpoint
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.formats import WeightFormats, kept_in_f16
@@ -21,7 +21,8 @@ from pi_cluster.transformer.formats import WeightFormats, kept_in_f16
 @click.option(
     "--outer-weights",
     type=click.Choice(WEIGHTS),
-    help="Of the embedding and the head.  [default: q8 with q4, else as the layers]",
+    metavar="FORMAT",
+    help="One of these for embedding and head.  [default: q8 with q4, else as the layers]",
 )
 def shard(checkpoint: Path, out: Path, weights: str, outer_weights: str | None) -> None:
     """Cut a checkpoint into a store: one file per layer.
@@ -30,9 +31,11 @@ def shard(checkpoint: Path, out: Path, weights: str, outer_weights: str | None) 
     consolidated.safetensors). Interrupted, the same command goes on where it stopped.
     """
     formats = WeightFormats.choose(weights, outer_weights)
-    with output.bars() as progress, Engine(settings.kernel_variant()) as engine:
+    with output.bars() as progress, packer(settings.kernel_variant()) as packing:
+        if isinstance(packing, NumpyPacker):
+            output.note("no compiled kernels here: packing takes some twenty times as long")
         bar = output.FileBar(progress)
-        manifest = shard_checkpoint(checkpoint, out, formats, engine, bar, output.note)
+        manifest = shard_checkpoint(checkpoint, out, formats, packing, bar, output.note)
     kept = kept_in_f16(ModelConfig.from_dict(manifest.config), formats)
     if kept:
         output.notes.print(

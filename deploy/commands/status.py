@@ -1,11 +1,12 @@
-"""``pi-cluster status`` and ``pi-cluster down``."""
+"""``pi-cluster status``: the pipeline, and how its nodes are."""
 
 import contextlib
 import json
+import select
 import signal
+import socket
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -14,26 +15,17 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from pi_cluster.cluster.errors import ClusterError, StateError
-from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.cluster.errors import StateError
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.pipeline.watching import PipelineWatch, StageLook
-from pi_cluster.coordinator.records.access import still_insecure
-from pi_cluster.coordinator.records.advice import up_anew
-from pi_cluster.coordinator.records.known_hosts import load_hosts
-from pi_cluster.coordinator.records.known_nodes import forget_nodes
 from pi_cluster.coordinator.records.pipeline_record import (
     PipelineRecord,
-    changing,
-    forget_record,
     load_record,
 )
-from pi_cluster.coordinator.stage_address import StageAddress
-from pi_cluster.deploy.calling import dialer_for, dialer_to_ask
-from pi_cluster.deploy.commands.options import ask_password, cluster_option, sudo_password_option
-from pi_cluster.deploy.hosts.fleet import purge_hosts
+from pi_cluster.deploy.calling import dialer_to_ask
+from pi_cluster.deploy.commands.options import cluster_option
+from pi_cluster.deploy.known_local_workers import why_ended
 from pi_cluster.deploy.leading_out import way_out
-from pi_cluster.deploy.local_workers import stop_local_workers, why_ended
 from pi_cluster.deploy.screen import output
 from pi_cluster.deploy.screen.status_view import (
     pipeline_rate,
@@ -83,60 +75,17 @@ def status(
         context.exit(1)
 
 
-@click.command()
-@click.option("--purge", is_flag=True, help="Remove everything from the hosts that `up` set up.")
-@sudo_password_option
-@cluster_option
-@click.pass_context
-def down(context: click.Context, purge: bool, ask_sudo_password: bool, cluster: str) -> None:
-    """Unload the stages on all nodes and stop the workers that run here. Shards are kept.
-
-    The services of hosts go on, so that `up` is quick. With --purge, service, program, shards and
-    user are removed from them.
-    """
-    password = ask_password() if ask_sudo_password else None
-    with changing(cluster) as folder:
-        try:
-            record = load_record(cluster)
-        except StateError:
-            record = None
-        if record:
-            dialer = dialer_for(cluster, still_insecure(cluster, record.insecure))
-            with ThreadPoolExecutor(max_workers=len(record.stages)) as pool:
-                unloading = lambda stage: _unload(stage, record.epoch, dialer)  # noqa: E731
-                list(pool.map(unloading, record.addresses))
-        forget_record(folder)
-        stopped = stop_local_workers(cluster)
-        hosts = len(load_hosts(cluster)) if purge else 0
-        failures = purge_hosts(cluster, folder, password) if purge else []
-        if purge:
-            forget_nodes(folder)
-    stages = output.count(len(record.stages), "stage") if record else ""
-    unloaded = f"{stages} unloaded" if record else "no pipeline was up"
-    output.notes.print(f"{unloaded}, {output.count(stopped, 'local worker')} stopped")
-    if record and record.call and not purge:
-        again = up_anew(cluster, record.call, record.insecure)
-        output.notes.print(f"to bring the same up again: {again}", markup=False, soft_wrap=True)
-    if purge:
-        output.notes.print(f"{output.count(hosts - len(failures), 'host')} cleared")
-    for failure in failures:
-        output.notes.print(f"error: not cleared: {failure}", markup=False, soft_wrap=True)
-    if failures:
-        context.exit(1)
-
-
 def _watch(
     cluster: str, record: PipelineRecord, dialer: Dialer, interval_s: float, as_json: bool
 ) -> None:
     """Show look after look until Ctrl-C, which ends the command as it ends any other."""
-    console = output.answers
-    is_live = console.is_terminal and not console.is_dumb_terminal and not as_json
+    is_live = output.answers.is_screen and not as_json
     with (
-        _interrupts_wait(),
+        _interrupts_wait() as interrupts,
         PipelineWatch(dialer, partial(why_ended, cluster), _WATCH_TIMEOUT_S) as watching,
-        Live(console=console, auto_refresh=False) if is_live else contextlib.nullcontext() as live,
+        _live() if is_live else contextlib.nullcontext() as live,
     ):
-        for _ in _ticks(interval_s):
+        for _ in _ticks(interval_s, interrupts):
             record = _latest(cluster, record)
             looks = watching.look(record)
             to_do = way_out(cluster, record, looks)
@@ -150,27 +99,43 @@ def _watch(
                 click.echo(f"{time.strftime('%H:%M:%S')} {status_line(looks, to_do)}")
 
 
+def _live() -> Live:
+    # What is higher than the screen scrolls; rich would leave out what is below.
+    return Live(console=output.answers, auto_refresh=False, vertical_overflow="visible")
+
+
 @contextlib.contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Within the block Ctrl-C is only noticed by :func:`_ticks`.
+def _interrupts_wait() -> Iterator[socket.socket]:
+    """Within the block Ctrl-C is only noticed by :func:`_ticks`, which it makes readable.
 
     It would otherwise, when it comes twice, break off what is closing connections after the first.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    reader, writer = socket.socketpair()  # macOS cannot wait for a signal for a time
+    with reader, writer:
+        writer.setblocking(False)
+        before = signal.signal(signal.SIGINT, lambda *_: _tell(writer))
+        try:
+            yield reader
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN if _waits(reader, 0) else before)
 
 
-def _ticks(interval_s: float) -> Iterator[None]:
+def _tell(writer: socket.socket) -> None:
+    with contextlib.suppress(BlockingIOError):  # it has been told often enough
+        writer.send(b"!")
+
+
+def _waits(interrupts: socket.socket, timeout_s: float) -> bool:
+    return bool(select.select([interrupts], [], [], timeout_s)[0])
+
+
+def _ticks(interval_s: float, interrupts: socket.socket) -> Iterator[None]:
     """Now, and then at every interval; one that was missed is left out. Ends with Ctrl-C."""
     due = time.monotonic()
     while True:
         yield
         due = max(due + interval_s, time.monotonic())
-        if signal.sigtimedwait({signal.SIGINT}, max(0.0, due - time.monotonic())):
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the next ones change nothing
+        if _waits(interrupts, max(0.0, due - time.monotonic())):
             raise KeyboardInterrupt
 
 
@@ -189,11 +154,3 @@ def _values(cluster: str, record: PipelineRecord, looks: Sequence[StageLook]) ->
         "rows_ps": pipeline_rate(looks),
         "stages": status_json(looks),
     }
-
-
-def _unload(stage: StageAddress, epoch: int, dialer: Dialer) -> None:
-    try:
-        with NodeClient(stage.peer, dialer) as client:
-            client.unload_stage(epoch)
-    except ClusterError as error:
-        output.notes.print(f"warning: {stage.name}: {error}", soft_wrap=True)

@@ -14,6 +14,7 @@ from pi_cluster.cluster.version import VERSION
 from pi_cluster.deploy.commands.options import cluster_option
 from pi_cluster.deploy.hosts.cloud_init import user_data
 from pi_cluster.deploy.screen import output
+from pi_cluster.deploy.screen.tables import FittedTable, names, whole
 
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400}
 _LONGEST_S = 30 * 86_400
@@ -27,12 +28,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, value: str) -> i
     return seconds
 
 
-@click.group()
-def token() -> None:
-    """Let nodes join: make tokens, list them, take them back."""
-
-
-@token.command()
+@click.command()
 @click.option("--count", type=click.IntRange(1, 64), default=1, show_default=True, help="How many.")
 @click.option(
     "--valid",
@@ -75,7 +71,7 @@ def create(count: int, valid: int, as_cloud_init: bool, source: str, cluster: st
     )
 
 
-@token.command("list")
+@click.command("list")
 @cluster_option
 def list_tokens(cluster: str) -> None:
     """Show tokens and what became of them; not their secrets."""
@@ -84,10 +80,11 @@ def list_tokens(cluster: str) -> None:
         (entry.id, entry.state, _time(entry.expires_unix_s), entry.used_by)
         for entry in TokenBook(authority.folder).entries
     ]
-    output.answers.print(output.table("token", "state", "expires", "used by", rows=rows))
+    columns = [whole("token"), whole("state"), whole("expires"), names("used by")]
+    output.answers.print(FittedTable(columns, rows))
 
 
-@token.command()
+@click.command()
 @click.argument("token_id", metavar="ID")
 @cluster_option
 def revoke(token_id: str, cluster: str) -> None:

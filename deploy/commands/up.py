@@ -58,6 +58,7 @@ from pi_cluster.deploy.offered_nodes import named_nodes, nodes_as_before, with_a
 from pi_cluster.deploy.screen import output
 from pi_cluster.deploy.screen.plan_table import context_note, expected, plan_table
 from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.worker.machine.able import check_able
 
 
 @click.command()
@@ -74,7 +75,8 @@ from pi_cluster.transformer.config import ModelConfig
     type=click.Choice([objective.value for objective in Objective]),
     default=Objective.THROUGHPUT.value,
     show_default=True,
-    help="Plan for many users and long prompts, or for the next token of one user.",
+    metavar="GOAL",
+    help="throughput, for many users and long prompts; or latency, for the next token of one.",
 )
 @texts_option
 @cluster_option
@@ -93,7 +95,9 @@ def up(
     objective: str,
     cluster: str,
 ) -> None:
-    """Bring a model up: plan its layers over the nodes, hand out shards, load, and try it.
+    """Bring a model up on the nodes.
+
+    Its layers are planned over the nodes, shards handed out and loaded, and a token goes round.
 
     Without STORE it is the model that is up, with its --context, --texts and --objective; at first,
     and after `down`, the embedded storyteller. With --hosts the hosts are set up by SSH first,
@@ -103,6 +107,8 @@ def up(
     """
     if hosts and (local or nodes):
         raise click.UsageError("--hosts names the nodes itself: leave out --local and --nodes")
+    if local:
+        check_able()
     named = read_hosts(hosts) if hosts else []
     with changing(cluster) as folder:
         previous = what_is_up(cluster)
@@ -165,7 +171,7 @@ def _bring_up(change: _Change, store: Store, nodes: Sequence[Node], dialer: Dial
     limits = choose_limits(config, call.context, call.texts)
     rollout = make_rollout(store, nodes, limits, previous, call.objective, dialer, output.measuring)
     output.notes.print(plan_table(rollout.plan, rollout.prediction, rollout.nodes))
-    output.notes.print(expected(rollout.prediction), soft_wrap=True)
+    output.notes.print(expected(rollout.prediction))
     if note := context_note(config, rollout.limits):
         output.notes.print(note)
     if previous and is_running(rollout, previous) and (well := _is_well(previous, rollout)):

@@ -35,10 +35,11 @@ _ALL = "all"
 @insecure_option
 @cluster_option
 def verify(store: Path | None, nodes: str | None, insecure: bool, cluster: str) -> None:
-    """Compare every file of a store with its manifest, and name those that are damaged.
+    """Find what is damaged in a store, or on nodes.
 
-    With --nodes, each node reads all of its shards again. One that is damaged is set aside, and
-    nothing computes on it any more; `pi-cluster up` sends it again.
+    Every file is compared with the store's manifest. With --nodes, each node reads all of its
+    shards again. One that is damaged is set aside, and nothing computes on it any more; `pi-cluster
+    up` sends it again.
     """
     if (store is None) == (nodes is None):
         raise click.UsageError("name a STORE, or give --nodes to verify what the nodes hold")
@@ -59,7 +60,7 @@ def node_bars(progress: Progress) -> OnProgress:
     def show(peer: Peer, reply: pb.VerifyShardsReply) -> None:
         if peer not in bars:
             bars[peer] = output.FileBar(progress)
-        what = f"{peer.name or peer.address} {reply.name}"
+        what = f"{peer.name or peer.address} {reply.name.removesuffix('.safetensors')}"
         bars[peer](reply.done_bytes, reply.total_bytes, what)
 
     return show

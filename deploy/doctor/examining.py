@@ -18,9 +18,10 @@ from pi_cluster.cluster.wire.peer import (
     parse_nodes,
     split_address,
 )
+from pi_cluster.coordinator.pipeline.nobody_found import nobody_found
 from pi_cluster.coordinator.pipeline.nodes import Node
 from pi_cluster.coordinator.records.access import still_insecure
-from pi_cluster.coordinator.records.advice import nobody_found, up_again
+from pi_cluster.coordinator.records.advice import up_again
 from pi_cluster.coordinator.records.known_hosts import KnownHost, load_hosts
 from pi_cluster.coordinator.records.known_nodes import known_nodes
 from pi_cluster.coordinator.records.pipeline_record import (
@@ -31,7 +32,7 @@ from pi_cluster.coordinator.records.pipeline_record import (
 )
 from pi_cluster.deploy.doctor.facts import ClusterFacts, Examined, HostService, Silent
 from pi_cluster.deploy.doctor.own_machine import own_facts
-from pi_cluster.deploy.local_workers import is_local, log_file
+from pi_cluster.deploy.known_local_workers import is_local, log_file
 from pi_cluster.worker.machine.reach import why_not
 
 ServiceOf = Callable[[str, Peer, Sequence[KnownHost]], HostService | None]

@@ -1,33 +1,51 @@
 """What `pi-cluster doctor` shows: the facts of the nodes side by side, then the findings."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
-from rich.table import Table
+from rich.console import ConsoleOptions, RenderResult
 from rich.text import Text
 
 from pi_cluster.cluster.shown import shown_line
 from pi_cluster.deploy.doctor.facts import ClusterFacts, Examined, OperatorFacts
 from pi_cluster.deploy.doctor.findings import Finding, Severity
 from pi_cluster.deploy.screen.output import ago, count, size
+from pi_cluster.deploy.screen.tables import FittedTable, names, whole, words
 from pi_cluster.protos import pi_cluster_pb2 as pb
 
-_SIDE_BY_SIDE = 4  # more columns than that are too narrow to read
+_SIDE_BY_SIDE = 4  # of more, nobody sees which column is whose
+_NODE_WIDTH = 24  # on a screen, with its frame; what stands at the left takes less than another
 _DAY_S = 86_400
 _STYLES = {Severity.PROBLEM: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 
 
-def fact_tables(facts: ClusterFacts) -> Iterator[Table]:
-    """A column for each node that answered, a row for each fact."""
-    nodes = facts.nodes
-    for first in range(0, len(nodes), _SIDE_BY_SIDE):
-        some = nodes[first : first + _SIDE_BY_SIDE]
-        table = Table(title_justify="left")
-        table.add_column("", no_wrap=True)
-        for node in some:
-            table.add_column(Text(shown_line(node.name)), overflow="fold")
-        for label, tell in _ROWS:
-            table.add_row(label, *(Text(shown_line(tell(node, facts))) for node in some))
-        yield table
+class FactTables:
+    """Tables with a column for each node that answered and a row for each fact; rich prints them.
+
+    Where not even one column would be wide enough to read, it is a block of lines for each node.
+    """
+
+    def __init__(self, facts: ClusterFacts) -> None:
+        self._facts = facts
+
+    def __rich_console__(self, console: object, options: ConsoleOptions) -> RenderResult:
+        """As many nodes side by side as the width has room for."""
+        nodes = self._facts.nodes
+        side_by_side = min(_SIDE_BY_SIDE, options.max_width // _NODE_WIDTH - 1)
+        if side_by_side < 1:
+            yield self._blocks(nodes)
+            return
+        for first in range(0, len(nodes), side_by_side):
+            yield self._table(nodes[first : first + side_by_side])
+
+    def _table(self, nodes: Sequence[Examined]) -> FittedTable:
+        columns = [whole(""), *(words(node.name) for node in nodes)]
+        rows = [[label, *(tell(node, self._facts) for node in nodes)] for label, tell in _ROWS]
+        return FittedTable(columns, rows)
+
+    def _blocks(self, nodes: Sequence[Examined]) -> FittedTable:
+        columns = [names("node"), *(words(label) for label, _ in _ROWS)]
+        rows = [[node.name, *(tell(node, self._facts) for _, tell in _ROWS)] for node in nodes]
+        return FittedTable(columns, rows, as_lines=True)
 
 
 def own_line(own: OperatorFacts) -> str:

@@ -19,14 +19,23 @@ from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.records.known_hosts import Host, HostRole
+from pi_cluster.deploy.hosts.answers import (
+    HostFacts,
+    Installed,
+    ask_facts,
+    ask_health,
+    ask_journal,
+    ask_lacking,
+)
 from pi_cluster.deploy.hosts.certificates_over_ssh import certify
-from pi_cluster.deploy.hosts.fitness import HostFacts, check_disk, check_fitness
+from pi_cluster.deploy.hosts.fitness import check_disk, check_fitness, target_of
 from pi_cluster.deploy.hosts.reachable import reachable
 from pi_cluster.deploy.hosts.remote import layout
 from pi_cluster.deploy.hosts.remote_host import RemoteHost
-from pi_cluster.deploy.hosts.systemd_unit import WorkerCommand, worker_unit
+from pi_cluster.deploy.hosts.systemd_unit import worker_unit
 from pi_cluster.deploy.screen.setup_screen import SetupLines
 from pi_cluster.deploy.wheels.wheelhouse import Wheelhouse, wheelhouse
+from pi_cluster.worker.command_line import WorkerCommand
 
 _START_PATIENCE_S = 90.0  # a Pi imports numpy and gRPC from a slow card in about ten
 _POLL_S = 0.2
@@ -55,15 +64,17 @@ class Wanted:
     """Of the service; empty where there is none."""
     receipt: dict[str, Any]
 
-    def is_met_by(self, installed: dict[str, Any]) -> bool:
+    @property
+    def environment(self) -> str:
+        """The name of the folder with the program."""
+        return f"venv-{self.house.digest}"
+
+    def is_met_by(self, installed: Installed) -> bool:
         """Whether an earlier run has left the host like this."""
-        expected: dict[str, Any] = {
-            "receipt": self.receipt,
-            "environment": f"venv-{self.house.digest}",
-        }
-        if self.unit:
-            expected |= {"unit": self.unit, "is_active": True, "is_enabled": True}
-        return all(installed[name] == value for name, value in expected.items())
+        if (installed.receipt, installed.environment) != (self.receipt, self.environment):
+            return False
+        runs = installed.unit == self.unit and installed.is_active and installed.is_enabled
+        return runs or not self.unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +112,18 @@ class Bootstrap:
         self.lines.step(host.label, "connecting")
         with RemoteHost(host) as remote:
             self.lines.step(host.label, "checking")
-            told = remote.ask("facts", cluster=self.cluster, data_parent=host.data_dir)
-            facts = HostFacts(host.label, told)
+            facts = ask_facts(remote, self.cluster, host.data_dir)
             warnings = tuple(check_fitness(facts, host, time.time()))
             self.lines.step(host.label, "collecting wheels")
-            wanted = self._wanted(host, wheelhouse(facts.target, self.wheels))
+            wanted = self._wanted(host, wheelhouse(target_of(facts), self.wheels))
             if host.role is HostRole.COORDINATOR:
-                changed = not wanted.is_met_by(facts.values["installed"])
+                changed = not wanted.is_met_by(facts.installed)
                 if changed:
                     self._install(remote, facts, wanted)
                     remote.ask("offer", cluster=self.cluster)
                     self._finish(remote, wanted)
                 return Result(host, changed=changed, warnings=warnings)
-            if wanted.is_met_by(facts.values["installed"]):
+            if wanted.is_met_by(facts.installed):
                 self.lines.step(host.label, "asking its worker")
                 if peer := self._asked(facts):
                     return Result(host, None, peer, False, warnings)
@@ -158,13 +168,13 @@ class Bootstrap:
         """Everything up to the point where the program could run."""
         host, house = remote.host, wanted.house
         listed = _listed(wanted)
-        lacking = set(remote.ask("lacking", wheels=listed))
+        lacking = ask_lacking(remote, listed)
         missing = [wheel for wheel in house.wheels if wheel.sha256 in lacking]
-        is_made = facts.values["installed"]["environment"] == f"venv-{house.digest}"
+        is_made = facts.installed.environment == wanted.environment
         total = 0 if is_made else sum(wheel.size_bytes for wheel in missing)
         shard_bytes = self.shard_bytes if host.role is HostRole.WORKER else 0
         check_disk(facts, house, total, is_made, shard_bytes)
-        if not facts.values["is_root"]:
+        if not facts.is_root:
             become_root(remote, self.sudo_password)
         self.remember(host)
         remote.ask("lock")
@@ -189,10 +199,10 @@ class Bootstrap:
 
     def _start(self, remote: RemoteHost, facts: HostFacts, wanted: Wanted) -> None:
         self.lines.step(remote.host.label, "starting")
-        is_new = remote.ask("write_unit", cluster=self.cluster, unit=wanted.unit)
-        was = facts.values["installed"]
-        anew = is_new or was["environment"] != f"venv-{wanted.house.digest}"
-        remote.ask("start", cluster=self.cluster, anew=anew or was["receipt"] != wanted.receipt)
+        is_new = bool(remote.ask("write_unit", cluster=self.cluster, unit=wanted.unit))
+        was = facts.installed
+        is_new |= (was.receipt, was.environment) != (wanted.receipt, wanted.environment)
+        remote.ask("start", cluster=self.cluster, anew=is_new)
 
     def _asked(self, facts: HostFacts) -> Peer | None:
         """The host's worker, if it answers at once and as it should."""
@@ -202,7 +212,7 @@ class Bootstrap:
             return None
 
     def _ask(self, facts: HostFacts, node_id: str) -> Peer | None:
-        address = reachable(facts.values["addresses"], settings.DEFAULT_PORT)
+        address = reachable(facts.addresses, settings.DEFAULT_PORT)
         if address is None:
             return None
         with NodeClient(Peer(address, node_id, facts.label), self.dialer) as client:
@@ -221,19 +231,19 @@ class Bootstrap:
                 raise
             except ClusterError as error:
                 problem = str(error)
-            health = remote.ask("health", cluster=self.cluster)
-            if health["restarts"] >= _CRASHES or time.monotonic() > deadline:
+            health = ask_health(remote, self.cluster)
+            if health.restarts >= _CRASHES or time.monotonic() > deadline:
                 break
             time.sleep(_POLL_S)
-        if health["is_active"] and not health["restarts"]:
-            addresses = ", ".join(facts.values["addresses"])
+        if health.is_active and not health.restarts:
+            addresses = ", ".join(facts.addresses)
             raise HostError(
                 f"{facts.label}: its worker runs, but port {settings.DEFAULT_PORT} cannot be "
                 f"reached from here at any of {addresses} ({problem}): is there a firewall?"
             )
-        said = "\n".join(f"  {line}" for line in remote.ask("journal", cluster=self.cluster))
+        said = "\n".join(f"  {line}" for line in ask_journal(remote, self.cluster))
         raise HostError(
-            f"{facts.label}: the worker does not stay up, its service is {health['state']}. "
+            f"{facts.label}: the worker does not stay up, its service is {health.state}. "
             f"What it logged last:\n{said}"
         )
 

@@ -5,7 +5,7 @@ import json
 
 from pi_cluster.cluster.errors import AccessError, HostError
 from pi_cluster.cluster.trust.authority import ClusterAuthority
-from pi_cluster.cluster.trust.certificates import Identity, Role
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.key_proof import KeyProof
 from pi_cluster.deploy.hosts.remote_host import RemoteHost
 
@@ -28,7 +28,7 @@ def certify(remote: RemoteHost, cluster: str, data_dir: str, authority: ClusterA
         values = json.loads(answer)
         node_id, request = str(values["node_id"]), base64.b64decode(values["signing_request"])
         proof = KeyProof.from_json(str(values["proof"])) if "proof" in values else None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise HostError(
             f"{remote.host.label}: what it answers is no signing request: see whether "
             "/opt/pi-cluster there was changed, and run the same command again"

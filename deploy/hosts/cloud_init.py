@@ -6,7 +6,7 @@ import shlex
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.trust.tokens import Token
 from pi_cluster.deploy.hosts.local_service import PROGRAM
-from pi_cluster.deploy.hosts.remote import coordinator
+from pi_cluster.deploy.hosts.remote import coordinator_host
 
 _TOKEN_FILE = "/root/pi-cluster.token"  # noqa: S105  a path
 
@@ -22,7 +22,7 @@ def user_data(token: Token, cluster: str, source: str) -> str:
     commands = [
         shlex.join(["python3", "-m", "venv", str(PROGRAM)]),
         shlex.join([f"{PROGRAM}/bin/pip", "install", "--only-binary", ":all:", source]),
-        shlex.join(["ln", "-sf", f"{PROGRAM}/bin/pi-cluster", str(coordinator.COMMAND)]),
+        shlex.join(["ln", "-sf", f"{PROGRAM}/bin/pi-cluster", str(coordinator_host.COMMAND)]),
         f"{shlex.join([f'{PROGRAM}/bin/pi-cluster', 'join', '-', *name])} < {_TOKEN_FILE}",
         f"rm -f {_TOKEN_FILE}",
     ]

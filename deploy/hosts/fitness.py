@@ -1,71 +1,56 @@
-"""Whether a host is fit to be a node: pure judgement over what `remote/host_facts.py` tells."""
+"""Whether a host is fit to be a node: pure judgement over what it tells of itself."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import HostError
 from pi_cluster.cluster.shown import shown_line
+from pi_cluster.cluster.trust.signing import EARLIER
 from pi_cluster.coordinator.records.known_hosts import Host, HostRole
+from pi_cluster.deploy.doctor.firmware import complaints
+from pi_cluster.deploy.doctor.requirements import OLDEST_PYTHON, PYTHON_NEEDED
 from pi_cluster.deploy.doctor.rules.memory import LEAST_BYTES
+from pi_cluster.deploy.hosts.answers import HostFacts
 from pi_cluster.deploy.hosts.remote import layout
 from pi_cluster.deploy.hosts.systemd_unit import cluster_on_port
 from pi_cluster.deploy.screen.output import size
 from pi_cluster.deploy.wheels.wheelhouse import Target, Wheelhouse
 
 MACHINES = ("aarch64", "x86_64")
-OLDEST_PYTHON = (3, 11)
 
 _DAY_S = 86_400.0
 _MARGIN_BYTES = 128 << 20  # a system whose disk is full does strange things
 _NO_GLIBC = "its C library is not glibc, and there are no wheels for it: use Raspberry Pi OS"
-_THROTTLED = {
-    0: "has too little voltage right now: use the official power supply, and a short cable",
-    2: "is throttled right now: cool it, or give it a better power supply",
-    16: "had too little voltage since it started: use the official power supply",
-    18: "was throttled since it started: cool it, or give it a better power supply",
-}
-"""Bits of the firmware's flags, the worst first; only the first that is set is told."""
 
 
-@dataclass(frozen=True, slots=True)
-class HostFacts:
-    """What a host told of itself, as far as it is needed here."""
-
-    label: str
-    values: Mapping[str, Any]
-
-    @property
-    def target(self) -> Target:
-        """What wheels must fit. Raises ``HostError`` when there are none for it."""
-        glibc = self.values["glibc"]
-        if not glibc or glibc[0] != 2:
-            raise HostError(f"{self.label}: {_NO_GLIBC}")
-        major, minor = self.values["python"][:2]
-        return Target((major, minor), self.values["machine"], glibc[1])
+def target_of(facts: HostFacts) -> Target:
+    """What wheels must fit. Raises ``HostError`` when there are none for a host."""
+    if facts.glibc is None or facts.glibc[0] != 2:
+        raise HostError(f"{facts.label}: {_NO_GLIBC}")
+    major, minor, _ = facts.python
+    return Target((major, minor), facts.machine, facts.glibc[1])
 
 
 def check_fitness(facts: HostFacts, host: Host, now_unix_s: float) -> list[str]:
     """Warnings about a host; raises ``HostError`` when it cannot be what it is wanted as."""
-    values, label = facts.values, facts.label
-    _check_system(label, values)
-    warnings = [*_told_of_power(values["throttled"] or 0)]
+    label = facts.label
+    _check_system(facts)
+    warnings = [*_told_of_power(facts.throttled or 0)]
     if host.role is HostRole.WORKER:
-        _check_systemd(label, values["has_systemd"])
-        _check_port(label, values["other_services"])
-        warnings += _told_of_memory(values["memory_bytes"], host.memory_bytes)
-    _check_clock(label, values["clock_unix_s"] - now_unix_s)
-    return [f"{label} {text}" for text in warnings]
+        _check_systemd(label, facts.has_systemd)
+        _check_port(label, facts.other_services)
+        warnings += _told_of_memory(facts.memory_bytes, host.memory_bytes)
+    _check_clock(label, facts.clock_unix_s - now_unix_s)
+    return [f"{label}{text}" for text in warnings]
 
 
-def _check_system(label: str, values: Mapping[str, Any]) -> None:
-    system, machine = (shown_line(str(values[name])) for name in ("system", "machine"))
-    if values["pointer_bits"] != 64:
+def _check_system(facts: HostFacts) -> None:
+    label, system, machine = facts.label, shown_line(facts.system), shown_line(facts.machine)
+    if facts.pointer_bits != 64:
         # Its kernel may have 64 all the same, as that of a Pi 4 does: `uname -m` says aarch64.
         raise HostError(
-            f"{label}: its system has {values['pointer_bits']} bit ({system}, with a kernel for "
+            f"{label}: its system has {facts.pointer_bits} bit ({system}, with a kernel for "
             f"{machine}), and pi-cluster needs 64: flash the 64-bit Raspberry Pi OS"
         )
     if machine not in MACHINES:
@@ -73,12 +58,11 @@ def _check_system(label: str, values: Mapping[str, Any]) -> None:
             f"{label}: it has a processor that this program does not run on ({machine}, {system}): "
             "use a Raspberry Pi 3, 4 or 5 with the 64-bit Raspberry Pi OS"
         )
-    python = tuple(values["python"])
-    if python[:2] < OLDEST_PYTHON or values["implementation"] != "CPython":
-        found = shown_line(f"{values['implementation']} {'.'.join(map(str, python))}")
+    if facts.python[:2] < OLDEST_PYTHON or facts.implementation != "CPython":
+        found = shown_line(f"{facts.implementation} {'.'.join(map(str, facts.python))}")
         raise HostError(
-            f"{label}: it has {found} ({system}), and "
-            "pi-cluster needs Python 3.11: flash a newer Raspberry Pi OS (64-bit)"
+            f"{label}: it has {found} ({system}), and {PYTHON_NEEDED}: flash a newer Raspberry Pi "
+            "OS (64-bit)"
         )
 
 
@@ -101,7 +85,7 @@ def _check_port(label: str, services: Sequence[Mapping[str, str]]) -> None:
 
 
 def _check_clock(label: str, ahead_s: float) -> None:
-    if abs(ahead_s) > _DAY_S:
+    if abs(ahead_s) > EARLIER.total_seconds():
         raise HostError(
             f"{label}: its clock is {abs(ahead_s) / _DAY_S:.1f} days "
             f"{'ahead' if ahead_s > 0 else 'behind'}, so certificates would not be valid there: "
@@ -110,20 +94,21 @@ def _check_clock(label: str, ahead_s: float) -> None:
 
 
 def _told_of_power(flags: int) -> Iterator[str]:
-    for bit, text in _THROTTLED.items():
-        if flags >> bit & 1:
-            yield text
-            return
+    """The worst that the firmware complains of: the others follow from it."""
+    for worst in sorted(complaints(flags), key=lambda one: one.severity)[:1]:
+        yield f": {worst.what}: {worst.to_do}"
 
 
 def _told_of_memory(total_bytes: int | None, limit_bytes: int | None) -> Iterator[str]:
     if total_bytes is None:
         return
     if total_bytes < LEAST_BYTES:
-        yield f"has {size(total_bytes)} of memory, which hold only few layers: 2 GB or more do well"
+        yield (
+            f" has {size(total_bytes)} of memory, which hold only few layers: 2 GB or more do well"
+        )
     if limit_bytes and limit_bytes > total_bytes:
         yield (
-            f"has {size(total_bytes)} of memory, less than the {size(limit_bytes)} that `memory` "
+            f" has {size(total_bytes)} of memory, less than the {size(limit_bytes)} that `memory` "
             "in cluster.toml lets its worker use: write less there, and leave some to the system"
         )
 
@@ -139,9 +124,9 @@ def check_disk(
     }
     by_device: dict[int, int] = defaultdict(int)
     free: dict[int, int] = {}
-    for name, disk in facts.values["disks"].items():
-        by_device[disk["device"]] += needs[name]
-        free[disk["device"]] = disk["free_bytes"]
+    for name, disk in facts.disks.items():
+        by_device[disk.device] += needs[name]
+        free[disk.device] = disk.free_bytes
     for device, needed in by_device.items():
         if needed and needed + _MARGIN_BYTES > free[device]:
             raise HostError(

@@ -13,7 +13,8 @@ from pathlib import Path
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.errors import AccessError, ClusterError, HostError
-from pi_cluster.cluster.trust.authority import ClusterAuthority, is_initialised
+from pi_cluster.cluster.trust.authority import ClusterAuthority
+from pi_cluster.cluster.trust.holdings import is_initialised
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.records.known_hosts import (
     Host,
@@ -22,6 +23,8 @@ from pi_cluster.coordinator.records.known_hosts import (
     merged,
     save_hosts,
 )
+from pi_cluster.coordinator.records.pipeline_record import RECORD_NAME, record_file
+from pi_cluster.deploy.hosts.answers import ask_facts
 from pi_cluster.deploy.hosts.bootstrap import Bootstrap, Result, become_root
 from pi_cluster.deploy.hosts.host_list import workers_of
 from pi_cluster.deploy.hosts.remote_host import RemoteHost
@@ -103,13 +106,12 @@ def bring_grants(cluster: str, hosts: Sequence[Host]) -> list[str]:
     if not hosts:
         return []
     authority = ClusterAuthority(settings.cluster_config(cluster), cluster)
-    record = settings.cluster_state(cluster) / "pipeline.json"
-    digest = hashlib.sha256(record.read_bytes()).hexdigest()
+    digest = hashlib.sha256(record_file(cluster).read_bytes()).hexdigest()
     failures = []
     for host in hosts:
         try:
             with RemoteHost(host) as remote, tempfile.TemporaryDirectory() as folder:
-                if remote.ask("known_record", cluster=cluster) != digest:
+                if remote.ask("known_record", cluster=cluster, name=RECORD_NAME) != digest:
                     file = Path(folder) / "grant"
                     write_grant(make_grant(authority, _grant_name(host)), file)
                     remote.ask("accept", cluster=cluster, grant=file.read_text())
@@ -194,9 +196,9 @@ def purge_hosts(cluster: str, folder: Path, sudo_password: str | None) -> list[s
 
 def _purge(cluster: str, host: Host, sudo_password: str | None) -> None:
     with RemoteHost(host) as remote:
-        facts = remote.ask("facts", cluster=cluster, data_parent=host.data_dir)
+        facts = ask_facts(remote, cluster, host.data_dir)
         remote.ask("forget", cluster=cluster)
-        if not facts["is_root"]:
+        if not facts.is_root:
             become_root(remote, sudo_password)
         remote.ask("lock")
         remote.ask("purge", cluster=cluster, data_parent=host.data_dir)

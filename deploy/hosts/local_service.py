@@ -15,7 +15,8 @@ from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.errors import HostError
 from pi_cluster.coordinator.records.known_hosts import DEFAULT_DATA_DIR
 from pi_cluster.deploy.hosts.remote import files, layout, purge, worker_service
-from pi_cluster.deploy.hosts.systemd_unit import WorkerCommand, cluster_on_port, worker_unit
+from pi_cluster.deploy.hosts.systemd_unit import cluster_on_port, worker_unit
+from pi_cluster.worker.command_line import WorkerCommand
 
 PROGRAM = Path("/opt/pi-cluster-program")
 """Where a person, or cloud-init, installs the program that joins.
@@ -112,7 +113,7 @@ def _is_set_up_over_ssh(cluster: str) -> bool:
         return False
     try:
         values = json.loads(receipt)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     digest = hashlib.sha256(unit.encode()).hexdigest()
     return isinstance(values, dict) and values.get("unit") == digest

@@ -1,4 +1,4 @@
-"""The operator's end of the program that runs on a host while it is set up (`deploy/remote/`)."""
+"""The operator's end of the program that runs on a host while it is set up (`remote/`)."""
 
 import contextlib
 import json
@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Self, cast
 from pi_cluster.cluster.errors import HostError
 from pi_cluster.cluster.shown import shown_line, shown_text
 from pi_cluster.coordinator.records.known_hosts import Host
+from pi_cluster.deploy.doctor.requirements import PYTHON_NEEDED
 from pi_cluster.deploy.hosts import remote, ssh
 from pi_cluster.deploy.hosts.remote import MODULES, framing
 
@@ -132,7 +133,10 @@ class RemoteHost:
             raise HostError(
                 f"{self.host.label}: {shown_line(str(answer['failure'])[:_MAX_REASON])}"
             )
-        return _readable(answer.get("done"))
+        try:
+            return _readable(answer.get("done"))
+        except RecursionError:
+            raise HostError(f"{self.host.label}: what it answers is no answer") from None
 
     def _receive(self) -> dict[str, Any]:
         return framing.receive(cast(BinaryIO, self._process.stdout))
@@ -163,7 +167,7 @@ class RemoteHost:
             return f"{label}: it has no Python: `sudo apt install python3` there"
         if "too old: Python" in said:
             version = shown_line(said.partition("too old: ")[2].split("\n")[0])
-            return f"{label}: it has {version}, and pi-cluster needs 3.11: flash a newer system"
+            return f"{label}: it has {version}, and {PYTHON_NEEDED}: flash a newer system"
         last = said.strip().splitlines()[-1:] or [problem]
         return f"{label}: the program there ended ({shown_line(last[0].strip())})"
 

@@ -82,9 +82,24 @@ def explain(host: Host, stderr: str) -> str:
     """A sentence for what SSH wrote when a connection failed, with the next step."""
     for pattern, sentence in _EXPLANATIONS:
         if match := re.search(pattern, stderr, re.IGNORECASE):
-            return shown_line(sentence(host, match))
+            return shown_line(f"{host.label}: {sentence.format_map(_words(host, match))}")
     last = shown_line(_last_line(stderr))
     return f"{host.label}: ssh failed{f' ({last})' if last else ''}: try `{_by_hand(host)}`"
+
+
+def _words(host: Host, match: re.Match[str]) -> dict[str, str]:
+    """What may stand in a sentence: groups of the pattern, and the commands that help."""
+    found = {name: text for name, text in match.groupdict().items() if text}
+    if "reason" in found:
+        found["reason"] = found["reason"].lower()
+    return {
+        "who": host.destination,
+        "said": match[0].strip().rstrip("."),
+        "log_in": f"`{_by_hand(host)}`",
+        "copy_key": f"`ssh-copy-id {f'-p {host.port} ' if host.port else ''}{host.destination}`",
+        "forget_key": f"`{_forget(host, found.get('file'))}`",
+        **found,
+    }
 
 
 def _last_line(text: str) -> str:
@@ -98,100 +113,65 @@ def _by_hand(host: Host) -> str:
     return f"ssh{port}{key} {host.destination}"
 
 
-def _forget(host: Host, match: re.Match[str]) -> str:
+def _forget(host: Host, file: str | None) -> str:
     """How to forget a host's key, in the file where it stands."""
     name = host.host if host.port in (None, 22) else f"'[{host.host}]:{host.port}'"
-    file = match["file"] if "file" in match.groupdict() else None
     usual = Path.home() / ".ssh" / "known_hosts"
     where = f" -f {file}" if file and Path(file) != usual else ""
     return f"ssh-keygen{where} -R {name}"
 
 
-def _changed(host: Host, match: re.Match[str]) -> str:
-    return (
-        f"{host.label}: its SSH host key is not the one that this machine remembers. If its card "
-        f"was flashed anew, forget the old key with `{_forget(host, match)}` and run the "
-        "same command again; if it was not, somebody else may be answering in its place"
-    )
-
-
-def _unknown_key(host: Host, _: re.Match[str]) -> str:
-    return (
-        f"{host.label}: its SSH host key is not known, and your SSH configuration says that "
-        f"unknown hosts are refused (StrictHostKeyChecking): log in once with `{_by_hand(host)}`, "
-        "or add its key to known_hosts"
-    )
-
-
-def _unknown_name(host: Host, match: re.Match[str]) -> str:
-    return (
-        f"{host.label}: no computer called {match['name']} is found: is it switched on and in this "
-        "network? A fresh Pi needs a minute or two for its first start; where .local names do not "
-        "work, give its IP address"
-    )
-
-
-def _refused(host: Host, match: re.Match[str]) -> str:
-    return (
-        f"{host.label}: it refuses connections on port {match['port']}: enable SSH there "
-        "(Raspberry Pi Imager: Services, or `sudo systemctl enable --now ssh`)"
-    )
-
-
-def _silent(host: Host, match: re.Match[str]) -> str:
-    return (
-        f"{host.label}: it does not answer ({match['reason'].lower()}): is it switched on, and in "
-        "the same network as this machine?"
-    )
-
-
-def _no_key(host: Host, match: re.Match[str]) -> str:
-    port = f"-p {host.port} " if host.port else ""
-    if "publickey" not in match["methods"]:
-        methods = match["methods"]
-        return (
-            f"{host.label}: it lets nobody in by key ({methods}): allow PubkeyAuthentication there"
-        )
-    return (
-        f"{host.label}: it accepts none of your SSH keys for {match['who'] or host.destination}: "
-        f"copy yours there with `ssh-copy-id {port}{host.destination}`"
-    )
-
-
-def _too_many(host: Host, _: re.Match[str]) -> str:
-    return (
-        f"{host.label}: it ended the login because too many keys were offered: name the right one "
-        "with `key = ...` in cluster.toml, or with IdentityFile and IdentitiesOnly in ~/.ssh/config"
-    )
-
-
-def _lost(host: Host, match: re.Match[str]) -> str:
-    return (
-        f"{host.label}: the connection was lost ({match[0].strip().rstrip('.')}): run the same "
-        "command again, it goes on where it stopped"
-    )
-
-
-_EXPLANATIONS = [
+_SILENT = "is it switched on, and in the same network as this machine?"
+_EXPLANATIONS = (
     (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED"
         r"(?:(?s:.*?)Offending \S+ key in (?P<file>\S+?):\d+)?",
-        _changed,
+        "its SSH host key is not the one that this machine remembers. If its card was flashed "
+        "anew, forget the old key with {forget_key} and run the same command again; if it was not, "
+        "somebody else may be answering in its place",
     ),
-    (r"host key is known for .* strict checking|Host key verification failed", _unknown_key),
-    (r"Could not resolve hostname (?P<name>\S+?):", _unknown_name),
-    (r"connect to host \S+ port (?P<port>\d+): Connection refused", _refused),
+    (
+        r"host key is known for .* strict checking|Host key verification failed",
+        "its SSH host key is not known, and your SSH configuration says that unknown hosts are "
+        "refused (StrictHostKeyChecking): log in once with {log_in}, or add its key to known_hosts",
+    ),
+    (
+        r"Could not resolve hostname (?P<name>\S+?):",
+        "no computer called {name} is found: is it switched on and in this network? A fresh Pi "
+        "needs a minute or two for its first start; where .local names do not work, give its IP "
+        "address",
+    ),
+    (
+        r"connect to host \S+ port (?P<port>\d+): Connection refused",
+        "it refuses connections on port {port}: enable SSH there (Raspberry Pi Imager: Services, "
+        "or `sudo systemctl enable --now ssh`)",
+    ),
     (
         r"(?:connect to host \S+ port \d+: )(?P<reason>Connection timed out|No route to host"
         r"|Network is unreachable|Operation timed out|Host is down)",
-        _silent,
+        "it does not answer ({reason}): " + _SILENT,
     ),
-    (r"(?P<reason>Connection timed out during banner exchange)", _silent),
-    (r"Too many authentication failures", _too_many),
-    (r"(?:(?P<who>\S+): )?Permission denied \((?P<methods>[^)]*)\)", _no_key),
+    (
+        r"(?P<reason>Connection timed out during banner exchange)",
+        "it does not answer ({reason}): " + _SILENT,
+    ),
+    (
+        r"Too many authentication failures",
+        "it ended the login because too many keys were offered: name the right one with "
+        "`key = ...` in cluster.toml, or with IdentityFile and IdentitiesOnly in ~/.ssh/config",
+    ),
+    (
+        r"Permission denied \((?P<methods>(?:(?!publickey)[^)])*)\)",
+        "it lets nobody in by key ({methods}): allow PubkeyAuthentication there",
+    ),
+    (
+        r"(?:(?P<who>\S+): )?Permission denied \([^)]*\)",
+        "it accepts none of your SSH keys for {who}: copy yours there with {copy_key}",
+    ),
     (
         r"Timeout, server \S+ not responding|Connection (?:to \S+ )?closed by \S+.*"
         r"|client_loop: send disconnect.*|Connection reset by.*|Broken pipe.*",
-        _lost,
+        "the connection was lost ({said}): run the same command again, it goes on where it stopped",
     ),
-]
+)
+"""What SSH writes, and what is said about it after the host's name; the first that fits."""

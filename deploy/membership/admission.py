@@ -18,15 +18,17 @@ from pi_cluster.cluster.discovery.mdns import discover
 from pi_cluster.cluster.errors import AccessError, ClusterError, NodeError
 from pi_cluster.cluster.shown import shown_line
 from pi_cluster.cluster.trust import certificates
-from pi_cluster.cluster.trust.authority import ClusterAuthority, is_initialised
-from pi_cluster.cluster.trust.certificates import Identity, Role, key_hash
+from pi_cluster.cluster.trust.authority import ClusterAuthority
+from pi_cluster.cluster.trust.certificates import key_hash
+from pi_cluster.cluster.trust.holdings import is_initialised
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.tokens import NONCE_BYTES, TokenBook
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.failures import restored_errors
-from pi_cluster.cluster.wire.handshake import shown_certificate, unreachable
+from pi_cluster.cluster.wire.handshake import shown_certificate
 from pi_cluster.cluster.wire.peer import Peer, parse_nodes
-from pi_cluster.cluster.wire.probing import ways_to
+from pi_cluster.cluster.wire.probing import unreachable, ways_to
 from pi_cluster.deploy.screen import output
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc

@@ -12,11 +12,12 @@ from typing import Any
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.atomic_file import write_bytes
-from pi_cluster.cluster.errors import AccessError, ClusterError, StateError
-from pi_cluster.cluster.trust import certificates, credentials, private_files, signing
-from pi_cluster.cluster.trust.authority import ClusterAuthority, is_initialised
-from pi_cluster.cluster.trust.certificates import Identity, Role
-from pi_cluster.cluster.trust.credentials import has_credentials
+from pi_cluster.cluster.errors import AccessError, StateError
+from pi_cluster.cluster.json_file import JsonFile
+from pi_cluster.cluster.trust import certificates, installing, private_files, signing
+from pi_cluster.cluster.trust.authority import ClusterAuthority
+from pi_cluster.cluster.trust.holdings import AUTHORITIES, has_credentials, is_initialised
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.coordinator.records.pipeline_record import load_record
 
@@ -52,30 +53,23 @@ def make_grant(authority: ClusterAuthority, name: str) -> Grant:
 def write_grant(grant: Grant, path: Path) -> None:
     """Write the file, for its owner alone to read."""
     values = {
-        "version": _VERSION,
         "cluster": grant.cluster,
         "key": grant.key_pem.decode(),
         "certification": json.loads(grant.certification.to_json()),
         "files": {name: base64.b64encode(data).decode() for name, data in grant.files.items()},
     }
-    write_bytes(path, json.dumps(values, indent=1).encode() + b"\n", private=True)
+    _file(path).write(values)
 
 
 def read_grant(path: Path) -> Grant:
-    """Read a file of :func:`write_grant`; unchecked but for its shape. Raises ``StateError``."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise StateError(f"{path} cannot be read: {error.strerror}") from None
-    try:
-        if len(data) > _MAX_BYTES:
-            raise ValueError("it is too large")
-        return _grant(json.loads(data))
-    except (ValueError, TypeError, KeyError, AttributeError, ClusterError) as error:
-        raise StateError(
-            f"{path} is no grant ({error}): make one with `pi-cluster grant NAME --out FILE`"
-        ) from None
+    """Read a file of :func:`write_grant`; unchecked but for its shape.
+
+    Raises as ``JsonFile.read`` does.
+    """
+    grant = _file(path).read(_grant)
+    if grant is None:
+        raise StateError(f"there is no file {path}: see that its name is spelt right")
+    return grant
 
 
 def accept_grant(grant: Grant) -> None:
@@ -97,15 +91,22 @@ def accept_grant(grant: Grant) -> None:
         _check_same_authority(folder, grant)
     private_files.make_private_folder(folder)
     write_bytes(folder / f"{Role.COORDINATOR}.key.next", grant.key_pem, private=True)
-    credentials.install(folder, Role.COORDINATOR, grant.certification, identity)
+    installing.install(folder, Role.COORDINATOR, grant.certification, identity)
     state = settings.cluster_state(grant.cluster)
     state.mkdir(parents=True, exist_ok=True)
     for name, data in grant.files.items():
         write_bytes(state / name, data)
 
 
+def _file(path: Path) -> JsonFile:
+    next_step = "make one with `pi-cluster grant NAME --out FILE`"
+    return JsonFile(
+        path, next_step, _VERSION, is_private=True, most_bytes=_MAX_BYTES, problem="is no grant"
+    )
+
+
 def _check_same_authority(folder: Path, grant: Grant) -> None:
-    held = private_files.read_file(folder / credentials.AUTHORITIES)
+    held = private_files.read_file(folder / AUTHORITIES)
     known = {certificates.key_hash(one) for one in certificates.read_authorities(held)}
     given = certificates.read_authorities(grant.certification.authorities)
     if not known & {certificates.key_hash(one) for one in given}:
@@ -116,8 +117,6 @@ def _check_same_authority(folder: Path, grant: Grant) -> None:
 
 
 def _grant(values: dict[str, Any]) -> Grant:
-    if values["version"] != _VERSION:
-        raise ValueError("it is of another version of pi-cluster")
     files = {
         str(name): base64.b64decode(data, validate=True) for name, data in values["files"].items()
     }

@@ -4,45 +4,39 @@ import csv
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import click
+from rich.cells import cell_len
 
 from pi_cluster.cluster.shown import shown_line
 from pi_cluster.coordinator.bench.rows import BenchRow, Percentiles, Spread
+from pi_cluster.deploy.screen.column_widths import Column
+from pi_cluster.deploy.screen.output import answers
+from pi_cluster.deploy.screen.tables import FittedTable, names, numbers, whole
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[str]]
+
+
+def print_for_people(rows: Sequence[BenchRow]) -> None:
+    """As Markdown; where a screen is too narrow for that, as tables that fit it."""
+    tables = _tables(rows)
+    widest = max(cell_len(line) for table in tables for line in _markdown(table))
+    if widest <= answers.width:
+        print_markdown(rows)
+        return
+    for table in tables:
+        answers.print(FittedTable(table.columns, table.rows))
 
 
 def print_markdown(rows: Sequence[BenchRow]) -> None:
     """A table of the tests and one of their stages."""
-    _print_table(
-        [
-            *("test", "users", "tokens/s", "tokens/s a user"),
-            *("TTFT ms p50 / p95", "ITL ms p50 / p95", "hop ms"),
-        ],
-        [
-            (
-                *(row.test, str(row.users)),
-                *(_spread(row.tokens_per_second, 2), _spread(row.user_tokens_per_second, 2)),
-                *(_percentiles(row.ttft_ms, 1), _percentiles(row.itl_ms, 2)),
-                _spread(row.hop_ms, 3),
-            )
-            for row in rows
-        ],
-        texts=1,
-    )
-    click.echo()
-    _print_table(
-        ["test", "users", "node", "layers", "compute ms/token", "wait ms/token", "busy"],
-        [
-            (
-                *(row.test, str(row.users), stage.node, stage.layers),
-                *(f"{stage.compute_ms:.3f}", f"{stage.wait_ms:.3f}", f"{100 * stage.busy:.0f} %"),
-            )
-            for row in rows
-            for stage in row.stages
-        ],
-        texts=4,
-    )
+    tests, stages = _tables(rows)
+    click.echo("\n".join([*_markdown(tests), "", *_markdown(stages)]))
 
 
 def print_json(rows: Sequence[BenchRow]) -> None:
@@ -80,12 +74,45 @@ def print_csv(rows: Sequence[BenchRow]) -> None:
             )
 
 
-def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> None:
-    """A Markdown table whose first columns are ``texts`` and whose others are figures."""
-    rules = ["---" if column < texts else "---:" for column in range(len(names))]
-    for cells in (names, rules, *rows):
+def _tables(rows: Sequence[BenchRow]) -> tuple[_Table, _Table]:
+    """One of the tests, and one of their stages."""
+    tests = [
+        (
+            *(row.test, str(row.users)),
+            *(_spread(row.tokens_per_second, 2), _spread(row.user_tokens_per_second, 2)),
+            *(_percentiles(row.ttft_ms, 1), _percentiles(row.itl_ms, 2)),
+            _spread(row.hop_ms, 3),
+        )
+        for row in rows
+    ]
+    stages = [
+        (
+            *(row.test, str(row.users), stage.node, stage.layers),
+            *(f"{stage.compute_ms:.3f}", f"{stage.wait_ms:.3f}", f"{100 * stage.busy:.0f} %"),
+        )
+        for row in rows
+        for stage in row.stages
+    ]
+    measured = (
+        *("users", "tokens/s", "tokens/s a user"),
+        *("TTFT ms p50 / p95", "ITL ms p50 / p95", "hop ms"),
+    )
+    where = [whole("test"), whole("users"), names("node"), whole("layers")]
+    spent = ("compute ms/token", "wait ms/token", "busy")
+    return (
+        _Table([whole("test"), *map(numbers, measured)], tests),
+        _Table([*where, *map(numbers, spent)], stages),
+    )
+
+
+def _markdown(table: _Table) -> list[str]:
+    headings = [column.heading for column in table.columns]
+    rules = ["---:" if column.is_number else "---" for column in table.columns]
+    lines = []
+    for cells in (headings, rules, *table.rows):
         shown = [shown_line(cell).replace("|", r"\|") for cell in cells]
-        click.echo(f"| {' | '.join(shown)} |")
+        lines.append(f"| {' | '.join(shown)} |")
+    return lines
 
 
 def _spread(spread: Spread | None, digits: int) -> str:

@@ -1,25 +1,32 @@
 """The way to a terminal: what strangers told is made harmless on it, whoever prints it.
 
 Two doors, and no third: rich's console, whose own colours and cursor movements are let through
-while all text is not; and the standard streams, for whatever is written without it. A file or a
-pipe gets what is written to a stream as it is, since there it is data; what goes by the console is
-made for people, and is harmless everywhere.
+while all text is not; and the standard streams (`guarded_stream.py`), for whatever is written
+without it. A file or a pipe gets what is written to a stream as it is, since there it is data; what
+goes by the console is made for people, and is harmless everywhere.
 """
 
-import sys
 from collections.abc import Iterable
-from typing import Any, TextIO, cast
+from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.status import Status
 from rich.text import Text
 
 from pi_cluster.cluster.shown import shown_text
+from pi_cluster.deploy.screen.guarded_stream import GuardedStream
+from pi_cluster.deploy.screen.terminal import is_screen
+
+_NO_WIDTH = 1 << 20  # of a pipe or a log: more columns than any line has
+_SOME_LINES = 25
 
 
 class HarmlessConsole(Console):
-    """A console that shows text as it stands: no markup, no links, no control characters."""
+    """A console that shows text as it stands: no markup, no links, no control characters.
+
+    Where there is no screen it has no width either: nothing is cut or broken into lines.
+    """
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False)
@@ -33,6 +40,17 @@ class HarmlessConsole(Console):
     @file.setter
     def file(self, new_file: Any) -> None:
         self._file = new_file
+
+    @property
+    def is_screen(self) -> bool:
+        """Whether it is a terminal that has a width, and lines that can be drawn anew."""
+        # Colours may be forced into a pipe; a width may not.
+        return self.is_terminal and is_screen(self.file)
+
+    @property  # type: ignore[misc]  # nobody sets it
+    def size(self) -> ConsoleDimensions:
+        """Columns and lines."""
+        return super().size if self.is_screen else ConsoleDimensions(_NO_WIDTH, _SOME_LINES)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -52,33 +70,3 @@ def _harmless(segment: Segment) -> Segment:
     if style and style.link:
         style = style.update_link(None)
     return Segment(shown_text(segment.text), style)
-
-
-class GuardedStream:
-    """A standard stream that is a terminal: what is written is made harmless first."""
-
-    def __init__(self, terminal: TextIO) -> None:
-        self.terminal = terminal
-
-    def write(self, text: str) -> int:
-        """Write text; returns how much of it was taken, which is all."""
-        self.terminal.write(shown_text(text))
-        return len(text)
-
-    def writelines(self, lines: Iterable[str]) -> None:
-        """Write several."""
-        for line in lines:
-            self.write(line)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "buffer":  # bytes would go past
-            raise AttributeError(name)
-        return getattr(self.terminal, name)
-
-
-def guard_terminals() -> None:
-    """From now on nothing harmful is written to a standard stream that is a terminal."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is not None and not isinstance(stream, GuardedStream) and stream.isatty():
-            setattr(sys, name, cast(TextIO, GuardedStream(stream)))

@@ -1,10 +1,9 @@
 """What people see: tables, bars and notes on standard error; answers go to standard output."""
 
-import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,37 +12,16 @@ from rich.progress import (
     DownloadColumn,
     Progress,
     TaskID,
-    TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.table import Table
-from rich.text import Text
 
 from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.shown import shown_line
 from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.deploy.screen.answer_stream import AnswerStream
 from pi_cluster.deploy.screen.console import HarmlessConsole
-
-
-class _Answer:
-    """The answer on standard output: whether it stands in the middle of a line."""
-
-    is_open = False
-
-    def write(self, piece: str) -> None:
-        """Show a piece at once."""
-        sys.stdout.write(piece)
-        sys.stdout.flush()
-        if piece:
-            self.is_open = not piece.endswith("\n")
-
-    def end_line(self) -> None:
-        """Go to the next line, unless it stands at the beginning of one."""
-        if self.is_open:
-            self.is_open = False
-            with contextlib.suppress(OSError, ValueError):  # what is to be told is told elsewhere
-                self.write("\n")
+from pi_cluster.deploy.screen.progress_lines import FittedProgress, TaskName
 
 
 class _Notes(HarmlessConsole):
@@ -55,7 +33,7 @@ class _Notes(HarmlessConsole):
         super().print(*objects, **options)
 
 
-_answer = _Answer()
+_answer = AnswerStream()
 notes = _Notes(stderr=True)
 answers = HarmlessConsole()
 
@@ -135,19 +113,6 @@ def count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def table(*columns: str, rows: Sequence[Sequence[str]], title: str | None = None) -> Table:
-    """A table whose first column is text and whose others are figures.
-
-    Cells are shown as they stand: a node may call itself what it likes.
-    """
-    drawn = Table(title=title, title_justify="left")
-    for index, column in enumerate(columns):
-        drawn.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
-    for row in rows:
-        drawn.add_row(*(Text(shown_line(cell)) for cell in row))
-    return drawn
-
-
 class TransferBars:
     """A bar for each node that receives shards, with rate and remaining time.
 
@@ -183,7 +148,7 @@ class TransferBars:
         self._say(f"{node.label}: received {size(received_bytes)} in {seconds:.1f} s, {rate}/s")
 
     def _say(self, line: str) -> None:
-        if not notes.is_terminal:
+        if not notes.is_screen:
             notes.print(line, markup=False, soft_wrap=True)
 
 
@@ -203,14 +168,14 @@ class FileBar:
 @contextmanager
 def bars() -> Iterator[Progress]:
     """Progress bars for bytes, gone when the block ends."""
-    with Progress(
-        TextColumn("{task.description}", markup=False),
+    with FittedProgress(
+        TaskName(),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
         console=notes,
         transient=True,
-        disable=not notes.is_terminal,
+        disable=not notes.is_screen,
     ) as progress:
         yield progress

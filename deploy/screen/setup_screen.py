@@ -19,6 +19,7 @@ from rich.table import Column
 from rich.text import Text
 
 from pi_cluster.deploy.screen.output import notes
+from pi_cluster.deploy.screen.progress_lines import FittedProgress, TaskName
 
 
 class SetupLines:
@@ -37,7 +38,7 @@ class SetupLines:
             # To rich, a total of None leaves the one before.
             sends = total_bytes is not None
             self._progress.reset(self._tasks[label], total=total_bytes, step=step, sends=sends)
-        if not notes.is_terminal:
+        if not notes.is_screen:
             notes.print(f"{label}: {step}", markup=False, soft_wrap=True)
 
     def sent(self, label: str, count: int) -> None:
@@ -49,16 +50,16 @@ class SetupLines:
 @contextmanager
 def setup_lines() -> Iterator[SetupLines]:
     """Live lines, gone when the block ends."""
-    with Progress(
+    with FittedProgress(
         SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
+        TaskName(),
         TextColumn("{task.fields[step]}", markup=False, table_column=Column(min_width=24)),
         WhileSending(BarColumn(bar_width=24)),
         WhileSending(DownloadColumn()),
         WhileSending(TransferSpeedColumn()),
         console=notes,
         transient=True,
-        disable=not notes.is_terminal,
+        disable=not notes.is_screen,
     ) as progress:
         yield SetupLines(progress)
 

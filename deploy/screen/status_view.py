@@ -3,16 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
 from pi_cluster.cluster.shown import shown_line
 from pi_cluster.coordinator.pipeline.watching import StageLook
 from pi_cluster.deploy.screen import output
 from pi_cluster.deploy.screen.message_json import to_json
+from pi_cluster.deploy.screen.tables import FittedTable, names, numbers, words
 
 
-def status_table(looks: Sequence[StageLook]) -> Table:
+def status_table(looks: Sequence[StageLook]) -> FittedTable:
     """A row for each stage; what the whole pipeline does stands below."""
     rows = [
         (
@@ -26,13 +24,12 @@ def status_table(looks: Sequence[StageLook]) -> Table:
         )
         for look in looks
     ]
-    table = output.table(
-        *("node", "layers", "state", "stage", "memory used", "°C", "tokens/s"), rows=rows
-    )
-    table.columns[2].no_wrap = False  # of a stage that is not well, it is a sentence
-    table.caption = Text("\n".join(map(shown_line, _caption(looks).splitlines())))
-    table.caption_justify = "left"
-    return table
+    columns = [
+        *(names("node"), numbers("layers")),
+        words("state"),  # of a stage that is not well, it is a sentence
+        *(numbers("stage"), numbers("memory used"), numbers("°C"), numbers("tokens/s")),
+    ]
+    return FittedTable(columns, rows, caption=_caption(looks))
 
 
 def status_line(looks: Sequence[StageLook], way_out: str) -> str:
@@ -43,7 +40,7 @@ def status_line(looks: Sequence[StageLook], way_out: str) -> str:
         )
         for look in looks
     ]
-    below = [*_caption(looks).splitlines(), *troubles(looks, way_out)]
+    below = [*_caption(looks), *troubles(looks, way_out)]
     return shown_line(" | ".join([*stages, *below]))
 
 
@@ -64,7 +61,7 @@ def pipeline_rate(looks: Sequence[StageLook]) -> float | None:
     return looks[-1].rows_ps
 
 
-def _caption(looks: Sequence[StageLook]) -> str:
+def _caption(looks: Sequence[StageLook]) -> list[str]:
     holders = sorted({look.coordinator for look in looks if look.coordinator})
     texts = output.count(max(_texts(look) for look in looks), "text")
     held = f"held by {', '.join(holders)} with {texts}" if holders else "held by nobody"
@@ -72,7 +69,7 @@ def _caption(looks: Sequence[StageLook]) -> str:
     rate = pipeline_rate(looks)
     if rate is not None:
         lines.append(f"{_rate(rate)} tokens/s through the last stage, prompts and guesses included")
-    return "\n".join([*lines, *_disk_problems(looks)])
+    return [*lines, *_disk_problems(looks)]
 
 
 def _disk_problems(looks: Sequence[StageLook]) -> list[str]:

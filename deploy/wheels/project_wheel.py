@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from pi_cluster.cluster.errors import HostError
 
 _CROSS_COMPILERS = {"aarch64": "aarch64-linux-gnu-gcc"}
 _BUILD_TIMEOUT_S = 900.0
+_KERNELS = "pi_cluster/kernels/libkernels."
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +54,18 @@ def source_of_this_installation() -> Source | None:
 
 
 def build_wheel(source: Source, machine: str, into: Path) -> None:
-    """Build the wheel for a machine with this processor: natively, or by its cross compiler.
+    """Build the wheel for a Linux machine with this processor: natively, or by a cross compiler.
 
     Raises ``HostError`` naming the compiler that is missing, or the end of what the build said.
     """
     words = [sys.executable, "-I", "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"]
     words += ["--no-deps", "--wheel-dir", str(into)]
     variables: dict[str, str] = {}
-    if machine != platform.machine():
+    # What a Mac compiles runs on Macs alone, though their processors are those of the hosts.
+    if (sys.platform, platform.machine()) != ("linux", machine):
         compiler = _CROSS_COMPILERS.get(machine)
         if compiler is None or shutil.which(compiler) is None:
-            package = "gcc-aarch64-linux-gnu" if machine == "aarch64" else f"gcc-{machine}"
-            raise HostError(
-                f"building for the Pis ({machine}) on this {platform.machine()} machine needs a "
-                f"cross compiler: sudo apt install {package} libc6-dev-arm64-cross; or give wheels "
-                "that were built elsewhere with --wheels"
-            )
+            raise HostError(_no_compiler_for(machine))
         toolchain = source.folder / "kernels" / f"{machine}.cmake"
         variables["CMAKE_ARGS"] = f"-DCMAKE_TOOLCHAIN_FILE={toolchain}"
         variables["_PYTHON_HOST_PLATFORM"] = f"linux-{machine}"
@@ -90,6 +88,37 @@ def build_wheel(source: Source, machine: str, into: Path) -> None:
             f"the wheel for {machine} cannot be built from {source.folder}:\n{said}\n"
             "see whether `make wheels` works there, or give wheels with --wheels"
         )
+
+
+def check_kernels(wheel: Path) -> None:
+    """Raise ``HostError`` for a wheel of Python alone, as is built where nothing compiles C."""
+    if not has_kernels(wheel):
+        raise HostError(
+            f"{wheel.name} holds no kernels, so no host could run it: sudo apt install gcc "
+            "libc6-dev on this machine, if it runs Linux; or give wheels that were built where "
+            "there is a C compiler with --wheels"
+        )
+
+
+def has_kernels(wheel: Path) -> bool:
+    """Whether a worker can be run from this wheel."""
+    with zipfile.ZipFile(wheel) as file:
+        return any(name.startswith(_KERNELS) for name in file.namelist())
+
+
+def _no_compiler_for(machine: str) -> str:
+    if sys.platform != "linux":
+        return (
+            f"wheels for the Pis ({machine}) are built on Linux: run `make wheels` in a clone on a "
+            f"Linux machine with {machine}, a Pi for instance, and give its folder dist here with "
+            "--wheels"
+        )
+    package = "gcc-aarch64-linux-gnu" if machine == "aarch64" else f"gcc-{machine}"
+    return (
+        f"building for the Pis ({machine}) on this {platform.machine()} machine needs a "
+        f"cross compiler: sudo apt install {package} libc6-dev-arm64-cross; or give wheels "
+        "that were built elsewhere with --wheels"
+    )
 
 
 def _fingerprint(folder: Path) -> str:

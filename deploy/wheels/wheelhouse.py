@@ -21,7 +21,12 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from pi_cluster.cluster.errors import HostError
 from pi_cluster.cluster.version import VERSION
-from pi_cluster.deploy.wheels.project_wheel import build_wheel, source_of_this_installation
+from pi_cluster.deploy.wheels.project_wheel import (
+    build_wheel,
+    check_kernels,
+    has_kernels,
+    source_of_this_installation,
+)
 from pi_cluster.deploy.wheels.wheel_cache import filled, remove_unused
 
 PROJECT = "pi-cluster"
@@ -130,9 +135,11 @@ def _project_wheel(target: Target, given: Path | None) -> Path:
             build_wheel(source, target.machine, folder)
         elif is_empty:
             _download([f"{PROJECT}=={VERSION}"], folder, target, None, "--no-deps")
+        wheel = next(folder.glob("*.whl"))
+        check_kernels(wheel)
     if is_empty:
         remove_unused(kind)
-    return next(folder.glob("*.whl"))
+    return wheel
 
 
 def _dependencies(needs: Sequence[str], target: Target, given: Path | None) -> list[Wheel]:
@@ -163,7 +170,7 @@ def _given_wheel(given: Path, target: Target) -> Path:
     for path in sorted(given.glob("*.whl"), reverse=True):
         name, _, _, tags = parse_wheel_filename(path.name)
         platforms = {tag.platform for tag in tags}
-        if name == PROJECT and platforms & {*target.platforms, "any"}:
+        if name == PROJECT and platforms & set(target.platforms) and has_kernels(path):
             return path
     raise HostError(
         f"{given} has no wheel of pi-cluster for {target.machine}: `make wheels` builds it for "

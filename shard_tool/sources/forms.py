@@ -14,7 +14,7 @@ from types import ModuleType
 from pi_cluster.cluster.errors import CheckpointError
 from pi_cluster.shard_tool.sources import consolidated, hugging_face
 from pi_cluster.shard_tool.sources.no_weights import ADAPTER_CONFIG_NAME, why_no_weights
-from pi_cluster.shard_tool.sources.source_files import is_lfs_pointer
+from pi_cluster.transformer.checkpoint_file import is_pointer
 from pi_cluster.transformer.families import config_json, params_json
 
 
@@ -74,5 +74,5 @@ def _config_path(folder: Path, weights: ModuleType) -> Path:
 
 def _is_there(path: Path) -> bool:
     with suppress(OSError):
-        return path.is_file() and not is_lfs_pointer(path)
+        return path.is_file() and not is_pointer(path)
     return True  # opening it says why it cannot be read

@@ -1,6 +1,5 @@
 """The files of a checkpoint, read with suspicion: bounded, plain names, every error a named one."""
 
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from numpy.typing import NDArray
 from pi_cluster.cluster.errors import CheckpointError, StoreError
 from pi_cluster.cluster.store.tensor_file import TensorFile
 from pi_cluster.kernels import GROUP_ROWS
+from pi_cluster.transformer.checkpoint_file import is_pointer, only_a_pointer, read_object
+from pi_cluster.transformer.errors import ModelError
 
 MAX_JSON_BYTES = 16_000_000
 MAX_WEIGHT_FILES = 512  # each stays open, and a process may usually have 1024 files open
@@ -21,7 +22,6 @@ BLOCK_BYTES = 16 << 20
 """Float32 bytes of a row block; with its source and its conversion, twice that is in memory."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}")
-_LFS_POINTER = b"version https://git-lfs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,38 +67,16 @@ def interleave_rotary_rows(rows: NDArray[np.float32], head_dim: int) -> NDArray[
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object of bounded size; raises ``CheckpointError`` naming the file."""
     try:
-        with path.open("rb") as file:
-            text = file.read(MAX_JSON_BYTES + 1)
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
-    if len(text) > MAX_JSON_BYTES:
-        raise CheckpointError(f"{path} is longer than {MAX_JSON_BYTES} bytes")
-    if text.startswith(_LFS_POINTER):
-        raise _only_a_pointer(path)
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not JSON: {error}. Fetch it again") from error
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path} holds no JSON object. Fetch it again")
-    return values
-
-
-def is_lfs_pointer(path: Path) -> bool:
-    """Whether a clone without Git LFS has put a few lines in the place of the file."""
-    with path.open("rb") as file:
-        return file.read(len(_LFS_POINTER)) == _LFS_POINTER
-
-
-def _only_a_pointer(path: Path) -> CheckpointError:
-    return CheckpointError(f"{path} is only a Git LFS pointer: run `git lfs pull` there")
+        return read_object(path, MAX_JSON_BYTES)
+    except ModelError as error:
+        raise CheckpointError(str(error)) from error
 
 
 def open_weights(path: Path) -> TensorFile:
     """Open one file of weights; raises ``CheckpointError`` if it is missing or torn."""
     try:
-        if is_lfs_pointer(path):
-            raise _only_a_pointer(path)
+        if is_pointer(path):
+            raise CheckpointError(only_a_pointer(path))
         return TensorFile(path)
     except OSError as error:
         raise CheckpointError(f"cannot open {path}: {error.strerror}. Fetch it") from error

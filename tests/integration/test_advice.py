@@ -11,7 +11,7 @@ import pytest
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.trust.authority import ClusterAuthority
-from pi_cluster.deploy.local_workers import log_file
+from pi_cluster.deploy.known_local_workers import log_file
 from tests.support.authorities import certify_node
 from tests.support.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.support.cluster_process import COMMAND, Cluster, processes_of

@@ -12,10 +12,11 @@ from pi_cluster import storyteller
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import AccessError
 from pi_cluster.cluster.trust.authority import ClusterAuthority
-from pi_cluster.cluster.trust.certificates import Role, utc_now
+from pi_cluster.cluster.trust.certificates import utc_now
 from pi_cluster.cluster.trust.credentials import load_credentials
+from pi_cluster.cluster.trust.identity import Role
 from pi_cluster.cluster.wire.client import NodeClient
-from pi_cluster.cluster.wire.dialing import SecureDialer
+from pi_cluster.cluster.wire.secure_dialing import SecureDialer
 from pi_cluster.coordinator.pipeline.trust_updates import find_members, reissue, rotate, tell
 from tests.support.authorities import live
 from tests.support.cluster_process import Cluster
@@ -122,7 +123,7 @@ def test_whatever_is_called_renews_certificates_past_half_of_their_life(home, mo
 
     with home.environment(), monkeypatch.context() as earlier:
         long_ago = utc_now() - datetime.timedelta(days=200)
-        earlier.setattr("pi_cluster.cluster.trust.authority.utc_now", lambda: long_ago)
+        earlier.setattr("pi_cluster.cluster.trust.signing_pair.utc_now", lambda: long_ago)
         authority, dialer = home.authority, home.dialer
         members = find_members(authority, dialer)
         assert tell(members, lambda c, node: reissue(authority, c, node), dialer) == []

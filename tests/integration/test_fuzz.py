@@ -20,12 +20,12 @@ from google.protobuf.message_factory import GetMessageClass
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.trust.authority import ClusterAuthority
-from pi_cluster.cluster.trust.certificates import Role
+from pi_cluster.cluster.trust.identity import Role
 from pi_cluster.cluster.trust.tokens import TokenBook
 from pi_cluster.cluster.wire.client import NodeClient
-from pi_cluster.cluster.wire.dialing import SecureDialer
 from pi_cluster.cluster.wire.handshake import shown_certificate
 from pi_cluster.cluster.wire.peer import Peer, split_address
+from pi_cluster.cluster.wire.secure_dialing import SecureDialer
 from pi_cluster.deploy.membership.admission import pinned_channel
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc

@@ -14,7 +14,7 @@ from pi_cluster.coordinator.session import Session
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.coordinator.steps import StepChunk
 from pi_cluster.transformer.stage import Stage
-from pi_cluster.worker.stage.host import StageHost
+from pi_cluster.worker.stage.sessions import Sessions
 from tests.support.cluster_process import describe_all, eventually
 from tests.support.raw_session import RawSession
 from tests.support.relay import relaying
@@ -187,18 +187,18 @@ def test_a_node_that_computes_for_long_is_not_called_silent(quick, relayed, monk
     stages, _ = relayed
     going = threading.Event()
     answered = threading.Semaphore(0)
-    forward, ping = Stage.forward, StageHost.ping
+    forward, ping = Stage.forward, Sessions.ping
 
     def held_forward(stage, chunks, hidden):
         assert going.wait(PATIENCE_S)
         return forward(stage, chunks, hidden)
 
-    def counted_ping(host, name):
+    def counted_ping(sessions, name):
         answered.release()
-        return ping(host, name)
+        return ping(sessions, name)
 
     monkeypatch.setattr(Stage, "forward", held_forward)
-    monkeypatch.setattr(StageHost, "ping", counted_ping)
+    monkeypatch.setattr(Sessions, "ping", counted_ping)
     notices = Notices()
     with Session(stages, EPOCH, VOCAB, PLAIN, notices) as session:
         session.submit([StepChunk(1, 0, IDS, 1)])

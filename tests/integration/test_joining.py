@@ -16,15 +16,16 @@ from pi_cluster.cluster.atomic_file import write_bytes
 from pi_cluster.cluster.errors import AccessError
 from pi_cluster.cluster.trust import certificates, signing
 from pi_cluster.cluster.trust.authority import ClusterAuthority
-from pi_cluster.cluster.trust.certificates import Identity, Role, utc_now
+from pi_cluster.cluster.trust.certificates import utc_now
 from pi_cluster.cluster.trust.credentials import load_credentials
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.cluster.trust.tokens import Token, TokenBook, introduction_proof
 from pi_cluster.cluster.wire.client import NodeClient
-from pi_cluster.cluster.wire.dialing import SecureDialer
 from pi_cluster.cluster.wire.handshake import shown_certificate
 from pi_cluster.cluster.wire.options import SERVER_OPTIONS
 from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.cluster.wire.secure_dialing import SecureDialer
 from pi_cluster.deploy.membership.admission import Admitter, pinned_channel
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
@@ -402,7 +403,7 @@ def test_a_node_whose_clock_is_far_behind_says_so_and_can_be_admitted_later(
         quick = Admitter(home.authority, home.dialer, start_timeout_s=0.1)
         with monkeypatch.context() as patched:
             behind = utc_now() - datetime.timedelta(days=2)
-            patched.setattr("pi_cluster.cluster.trust.credentials.utc_now", lambda: behind)
+            patched.setattr("pi_cluster.cluster.trust.installing.utc_now", lambda: behind)
             refused = str(quick.admit_named([peer])[0].refused)
         assert "does not take its certificate" in refused and "timedatectl" in refused
         assert not enrolment.admitted.is_set()

@@ -9,7 +9,7 @@ import pytest
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import NodeLost, PipelineBusy, SessionYielded
 from pi_cluster.cluster.wire.client import NodeClient
-from pi_cluster.worker.stage.host import StageHost
+from pi_cluster.worker.stage.state import StageState
 from tests.support.raw_session import RawSession, logits_of
 from tests.support.worker_servers import PLAIN, pipeline
 
@@ -79,17 +79,17 @@ def test_one_that_begins_to_rest_gives_way_to_who_waits_already(stages, monkeypa
     # The wait outlasts the test: it must be the rest that ends it.
     monkeypatch.setattr(settings, "BUSY_WAIT_S", 1_000)
     asked = threading.Event()
-    ask = StageHost._free_or_yielded
+    ask = StageState._free_or_yielded
 
-    def watched(host):
-        answer = ask(host)
+    def watched(state):
+        answer = ask(state)
         if not answer:
             asked.set()
         return answer
 
     with RawSession(stages) as first:
         first.step((1, 0, TEXT))
-        monkeypatch.setattr(StageHost, "_free_or_yielded", watched)
+        monkeypatch.setattr(StageState, "_free_or_yielded", watched)
         with RawSession(stages) as second:
             second.send((7, 0, [1]))
             assert asked.wait(30)

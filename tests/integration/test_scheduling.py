@@ -10,8 +10,8 @@ from pi_cluster.coordinator.generation import FinishReason, GenerationOptions
 from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
 from pi_cluster.coordinator.served_model import ServedModel
+from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.sampling import SamplingSettings
-from pi_cluster.transformer.stage import Limits
 from tests.support.cluster_process import eventually
 from tests.support.serving import GREEDY, Asked, Line, answer, prompt_of, traffic, whole_model
 from tests.support.worker_servers import EPOCH, PLAIN, pipeline

@@ -7,9 +7,9 @@ import pytest
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import NodeError
 from pi_cluster.cluster.layer_range import LayerRange
-from pi_cluster.cluster.trust.certificates import Role
+from pi_cluster.cluster.trust.identity import Role
 from pi_cluster.cluster.wire.client import NodeClient
-from pi_cluster.cluster.wire.dialing import SecureDialer
+from pi_cluster.cluster.wire.secure_dialing import SecureDialer
 from pi_cluster.coordinator.pipeline.nodes import ask_nodes
 from pi_cluster.coordinator.pipeline.rollout import Rollout, load_stages
 from pi_cluster.coordinator.pipeline.transfer import Moved, hand_out_shards

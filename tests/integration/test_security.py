@@ -18,19 +18,20 @@ import pytest
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import AccessError, HostError, NodeError, NodeLost
 from pi_cluster.cluster.trust.authority import ClusterAuthority
-from pi_cluster.cluster.trust.certificates import Identity, Role
 from pi_cluster.cluster.trust.credentials import load_credentials
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.cluster.trust.roles import WORKER_RULES
 from pi_cluster.cluster.wire.client import NodeClient
-from pi_cluster.cluster.wire.dialing import PlainDialer, SecureDialer
+from pi_cluster.cluster.wire.dialing import PlainDialer
 from pi_cluster.cluster.wire.options import SERVER_OPTIONS
 from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.cluster.wire.secure_dialing import SecureDialer
 from pi_cluster.coordinator.records.known_hosts import Host
 from pi_cluster.deploy.hosts.certificates_over_ssh import certify
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
-from pi_cluster.worker.trust.guard import MAX_CALLS_OF
+from pi_cluster.worker.trust.places import MAX_CALLS_OF
 from tests.support.authorities import certify_node, credentials_of, dated_credentials, live
 from tests.support.cluster_process import eventually
 from tests.support.secure_calls import METHODS, call, secure_channel

@@ -10,7 +10,7 @@ from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.session import Session
-from pi_cluster.transformer.stage import Limits
+from pi_cluster.transformer.limits import Limits
 from tests.support.worker_servers import EPOCH, PLAIN, pipeline
 
 VOCAB = 130

@@ -12,15 +12,15 @@ import pytest
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import NodeLost
 from pi_cluster.cluster.trust.authority import ClusterAuthority
-from pi_cluster.cluster.trust.certificates import Role
 from pi_cluster.cluster.trust.credentials import load_credentials
+from pi_cluster.cluster.trust.identity import Role
 from pi_cluster.cluster.trust.roles import Rule
 from pi_cluster.cluster.trust.tokens import TokenBook
 from pi_cluster.cluster.wire.client import NodeClient
-from pi_cluster.cluster.wire.dialing import SecureDialer
 from pi_cluster.cluster.wire.handshake import shown_certificate, who_answers
 from pi_cluster.cluster.wire.options import CLIENT_OPTIONS
 from pi_cluster.cluster.wire.peer import Peer, split_address
+from pi_cluster.cluster.wire.secure_dialing import SecureDialer
 from pi_cluster.deploy.membership.admission import Admitter, pinned_channel
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc

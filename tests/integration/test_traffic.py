@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.trust.authority import ClusterAuthority
 from pi_cluster.cluster.trust.tokens import Token
+from pi_cluster.cluster.who_am_i import who_am_i
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from tests.support.authorities import certify_node
 from tests.support.relay import relaying
@@ -47,7 +48,7 @@ def secrets_of(cluster, answer):
         "a shard's digest": manifest.files[0].sha256.encode(),
         "a shard's header": data[8:72],
         "a shard's weights": data[len(data) // 2 :][:64],
-        "who asks": settings.who_am_i().partition(" ")[0].encode(),
+        "who asks": who_am_i().partition(" ")[0].encode(),
         "a method's name": b"/pi_cluster.v1.Worker/RunSteps",
     }
 

@@ -30,7 +30,7 @@ from pi_cluster.deploy.screen import output
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 from pi_cluster.transformer.config import ModelConfig
-from pi_cluster.transformer.stage import Limits
+from pi_cluster.transformer.limits import Limits
 from tests.support.cluster_process import eventually
 from tests.support.worker_servers import PLAIN, serving
 

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from pi_cluster.cluster import settings
+from pi_cluster.cluster.who_am_i import who_am_i
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.kernel_arithmetic import layer_shape
@@ -28,7 +28,7 @@ def test_a_second_prompt_is_told_who_holds_the_pipeline_and_the_first_is_unharme
 ):
     second = story.call("prompt", "Tell me a story.", "--wait", "0")
     assert (second.code, second.out) == (1, "")
-    user_and_host = settings.who_am_i().split()[0]
+    user_and_host = who_am_i().split()[0]
     assert f"is answering {user_and_host} (process {busy.process.pid})" in second.err
     assert second.err.count("\n") == 1 and "or give a longer --wait" in second.err
     busy.send(signal.SIGINT)

@@ -2,12 +2,15 @@
 
 import os
 import shutil
+import sys
 import time
 
 import pytest
 
 from pi_cluster.cluster.errors import HostError
+from pi_cluster.deploy.wheels.project_wheel import Source, build_wheel
 from pi_cluster.deploy.wheels.wheelhouse import Target, wheelhouse
+from tests.support.own_sources import ROOT
 
 PI = Target((3, 13), "aarch64", 41)
 
@@ -72,6 +75,16 @@ def test_a_folder_of_the_user_is_enough(house, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/nobody")
     found = wheelhouse(PI, given)
     assert found.digest == house.digest
+
+
+@pytest.mark.parametrize("machine", ["aarch64", os.uname().machine])
+def test_a_mac_does_not_take_its_own_wheel_for_one_of_a_host(machine, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        HostError, match=f"for the Pis \\({machine}\\) are built on Linux.*--wheels"
+    ):
+        build_wheel(Source(ROOT, ""), machine, tmp_path)
 
 
 def test_a_folder_without_the_projects_wheel_is_named(tmp_path):

@@ -20,9 +20,10 @@ from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.cluster.store.tensor_file import TensorFile
 from pi_cluster.transformer.arithmetic import Array
 from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.numpy_arithmetic import StageWeights, numpy_stage
 from pi_cluster.transformer.shapes import embedding_shapes, head_shapes, layer_shapes
-from pi_cluster.transformer.stage import Chunk, Limits, Stage
+from pi_cluster.transformer.stage import Chunk, Stage
 from tests.support.stores import shard
 
 GOLDENS = Path(__file__).parent / "goldens"

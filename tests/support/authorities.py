@@ -4,10 +4,11 @@ import datetime
 from pathlib import Path
 
 from pi_cluster.cluster.atomic_file import write_bytes
-from pi_cluster.cluster.trust import certificates, credentials, signing
+from pi_cluster.cluster.trust import certificates, installing, signing
 from pi_cluster.cluster.trust.authority import ClusterAuthority
-from pi_cluster.cluster.trust.certificates import Identity, Role, utc_now
+from pi_cluster.cluster.trust.certificates import utc_now
 from pi_cluster.cluster.trust.credentials import LiveCredentials
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.worker.trust.node_credentials import install_certification, request_with_proof
 
 CLUSTER = "home"
@@ -25,8 +26,8 @@ def certify_node(authority: ClusterAuthority, data_dir: Path, name: str = "pi") 
 def credentials_of(authority: ClusterAuthority, folder: Path, role: Role, name: str) -> Path:
     """A folder with credentials for somebody, issued as the authority issues them."""
     identity = Identity(authority.cluster, role, name)
-    request = credentials.request_certificate(folder, role, name)
-    credentials.install(folder, role, authority.issue(request, identity, name), identity)
+    request = installing.request_certificate(folder, role, name)
+    installing.install(folder, role, authority.issue(request, identity, name), identity)
     return folder
 
 

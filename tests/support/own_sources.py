@@ -8,8 +8,8 @@ ROOT = Path(__file__).parents[2]
 
 # Made by the protobuf compiler, which follows rules of its own.
 GENERATED = {"protos/pi_cluster_pb2.py", "protos/pi_cluster_pb2_grpc.py"}
-# Programs that make the embedded model and are not installed.
-NOT_INSTALLED = ("storyteller/training/", "benchmarks/")
+# What makes the embedded model, measures, builds or writes documents, and is not installed.
+NOT_INSTALLED = ("storyteller/training/", "benchmarks/", "docs/", "kernels/building/")
 
 FILES = sorted(
     path.relative_to(ROOT).as_posix()

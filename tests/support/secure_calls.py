@@ -7,8 +7,9 @@ from pathlib import Path
 import grpc
 
 from pi_cluster.cluster.errors import ClusterError
-from pi_cluster.cluster.trust.certificates import Role, server_name
+from pi_cluster.cluster.trust.certificates import server_name
 from pi_cluster.cluster.trust.credentials import load_credentials
+from pi_cluster.cluster.trust.identity import Role
 from pi_cluster.cluster.wire.failures import carried_error
 from pi_cluster.cluster.wire.options import CLIENT_OPTIONS
 from pi_cluster.protos import pi_cluster_pb2 as pb

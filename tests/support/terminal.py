@@ -1,23 +1,32 @@
 """A person's terminal in which a command runs."""
 
+import fcntl
 import os
 import pty
 import select
 import signal
+import struct
 import subprocess
+import termios
 import time
 from collections.abc import Mapping, Sequence
 from typing import Self
 
 _PATIENCE_S = 30.0
 _PRESSES = 10
+_LINES = 50
 
 
 class Terminal:
     """A command with a terminal of its own, from ``with`` to its end, which may be forced."""
 
-    def __init__(self, words: Sequence[str], env: Mapping[str, str]) -> None:
+    def __init__(
+        self, words: Sequence[str], env: Mapping[str, str], columns: int | None = None
+    ) -> None:
+        """``columns``: its width; without them it has none that programs could ask for."""
         self._ours, theirs = pty.openpty()
+        if columns:
+            self.resize(columns)
         self.process = subprocess.Popen(
             words, env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
         )
@@ -59,6 +68,10 @@ class Terminal:
             except OSError:  # nobody holds the other end any more
                 self.process.wait(max(0.1, deadline - time.monotonic()))
                 return self._shown
+
+    def resize(self, columns: int) -> None:
+        """Pull its edge."""
+        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", _LINES, columns, 0, 0))
 
     def type(self, text: str) -> None:
         """Press keys."""

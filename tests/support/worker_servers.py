@@ -5,7 +5,6 @@ import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 import grpc
@@ -14,11 +13,12 @@ from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import PlainDialer
+from pi_cluster.cluster.wire.load_request import load_request
 from pi_cluster.cluster.wire.options import SERVER_OPTIONS, WIRE_VERSION
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
-from pi_cluster.transformer.stage import Limits
+from pi_cluster.transformer.limits import Limits
 from pi_cluster.worker.identity import NodeFile
 from pi_cluster.worker.machine.examination import Examiner
 from pi_cluster.worker.machine.offer import UsableMemory
@@ -80,15 +80,8 @@ def load_stage(
 ) -> None:
     """Hand a stage its shards and load it."""
     layers = stage.layers
-    request = pb.LoadStageRequest(
-        epoch=epoch,
-        manifest=store.manifest.to_json(),
-        layers=pb.LayerRange(start=layers.start, stop=layers.stop),
-        next_node=following.name if following else "",
-        next_address=following.address if following else "",
-        next_node_id=following.node_id if following else "",
-        **asdict(limits),
-    )
+    next_hop = following.peer if following else None
+    request = load_request(epoch, store.manifest, layers, limits, next_hop)
     with NodeClient(stage.peer, PLAIN) as client:
         files = store.manifest.stage_files(layers.start, layers.stop)
         held = client.find_shards(files).held

@@ -3,6 +3,8 @@
 import ast
 import collections
 import graphlib
+import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -42,6 +44,8 @@ ALLOWED = {
         *("shard_tool", "worker", "coordinator", "deploy"),
         "tests",  # the test bed's networks, and nothing else of it
     },
+    # Writes down what the commands say of themselves.
+    "docs": {"deploy"},
 }
 # The folders within a package, and which of their neighbours each may import.
 ROOMS = {
@@ -76,8 +80,43 @@ ROOMS = {
     },
 }
 ROOMS_LISTED = {f"{package}/{room}" for package, rooms in ROOMS.items() for room in rooms}
-# Readline takes over the keyboard as soon as it is imported: only a chat at a terminal wants that.
-IMPORTS_WITHIN_FUNCTIONS = {("deploy/commands/chat.py", "readline")}
+# What a file imports within functions, and why not at its top. Each is either for what it does when
+# it is imported, or spares most runs something heavy that the file does not load in other ways.
+IMPORTS_WITHIN_FUNCTIONS = {
+    # It takes over the keyboard: only a chat at a terminal wants that.
+    ("deploy/commands/chat.py", "readline"),
+    # Ctrl-C ends with a word, not a traceback, also while the command is being imported.
+    ("deploy/__main__.py", "pi_cluster.deploy.cli"),
+    ("worker/__main__.py", "pi_cluster.worker.cli"),
+    # `--help` and `--version` print without rich, and log nothing.
+    ("deploy/cli.py", "logging"),
+    ("deploy/cli.py", "pi_cluster.deploy.failure.tell"),
+    ("deploy/cli.py", "pi_cluster.deploy.screen.output.INTERRUPTED"),
+    ("deploy/cli.py", "pi_cluster.deploy.screen.output.notes"),
+    # Most errors are of other kinds, and few commands compute.
+    ("deploy/failure.py", "pi_cluster.kernels.KernelsError"),
+    # Nodes are looked for when one is lost.
+    ("cluster/discovery/rediscovery.py", "pi_cluster.cluster.discovery.mdns"),
+    # A cluster on one machine has no certificates, and most that have some have no key to sign.
+    ("cluster/wire/dialing.py", "pi_cluster.cluster.wire.handshake.shown_certificate"),
+    (
+        "coordinator/records/access.py",
+        "pi_cluster.coordinator.records.certified_access.secure_dialer",
+    ),
+    ("coordinator/records/advice.py", "pi_cluster.cluster.trust.authority.ClusterAuthority"),
+    ("coordinator/pipeline/asking.py", "pi_cluster.cluster.trust.authority.ClusterAuthority"),
+    ("coordinator/pipeline/asking.py", "pi_cluster.coordinator.pipeline.renewal.renew_due"),
+    # Who looks at a pipeline asks it nothing, and needs neither its text nor its arithmetic.
+    (
+        "coordinator/records/pipeline_record.py",
+        "pi_cluster.coordinator.scheduling.residents.CacheLimits",
+    ),
+    (
+        "coordinator/records/pipeline_record.py",
+        "pi_cluster.coordinator.text_model.TextModel",
+    ),
+    ("coordinator/records/pipeline_record.py", "pi_cluster.transformer.config.ModelConfig"),
+}
 FILES_THAT_READ_THE_ENVIRONMENT = {
     "cluster/settings.py",
     "deploy/hosts/remote/host_facts.py",  # runs on hosts, alone: SSH tells there where it came
@@ -117,6 +156,13 @@ def imports_within_functions(file: str) -> Iterator[tuple[str, str]]:
                 yield from ((file, name) for name in modules_named_by(node, file))
 
 
+def module_of(name: str) -> str:
+    """The module that an import of ``name`` loads: that itself, or what it is in."""
+    parent, _, _ = name.rpartition(".")
+    is_module = f"{name.removeprefix('pi_cluster.').replace('.', '/')}.py" in FILES
+    return name if is_module or not parent else parent
+
+
 def test_the_files_that_the_rule_is_about_are_found():
     assert {"transformer/stage.py", "deploy/commands/up.py", "protos/pi_cluster_pb2.py"} <= set(
         FILES
@@ -145,6 +191,15 @@ def test_imports_point_down_from_room_to_room(file):
 def test_every_room_has_its_place_in_the_rule():
     folders = {place_of(file) for file in INSTALLED if file.count("/") > 1}
     assert folders == ROOMS_LISTED
+
+
+def test_the_rooms_and_their_arrows_are_those_that_are_documented():
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)/(\w+)/` \| [^|]+ \| ([^|]*)\|$", text, re.MULTILINE)
+    documented: dict[str, dict[str, set[str]]] = collections.defaultdict(dict)
+    for package, room, imports in rows:
+        documented[package][room] = set(re.findall(r"`(\w+)`", imports))
+    assert documented == ROOMS
 
 
 def test_no_circle_leads_through_rooms_and_the_files_beside_them():
@@ -198,9 +253,20 @@ def test_only_settings_read_the_environment():
     assert {file for file in INSTALLED if touches(file)} == FILES_THAT_READ_THE_ENVIRONMENT
 
 
-def test_imports_stand_at_the_top():
+def test_imports_stand_at_the_top_except_for_those_that_have_a_reason():
     within = {found for file in INSTALLED for found in imports_within_functions(file)}
     assert within == IMPORTS_WITHIN_FUNCTIONS
+
+
+@pytest.mark.parametrize("file", sorted({file for file, _ in IMPORTS_WITHIN_FUNCTIONS}))
+def test_what_is_imported_within_a_function_is_not_loaded_in_another_way(file):
+    spared = {module_of(name) for one, name in IMPORTS_WITHIN_FUNCTIONS if one == file}
+    program = "import importlib, sys; importlib.import_module(sys.argv[1]); print(*sys.modules)"
+    module = "pi_cluster." + file.removesuffix(".py").replace("/", ".")
+    done = subprocess.run(
+        [sys.executable, "-c", program, module], capture_output=True, text=True, check=True
+    )
+    assert spared & set(done.stdout.split()) == set()
 
 
 def test_nothing_is_imported_with_a_star():

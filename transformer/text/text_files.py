@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pi_cluster.transformer.checkpoint_file import read_bytes, read_object, read_text
 from pi_cluster.transformer.errors import ModelError
 from pi_cluster.transformer.text.added_tokens import (
     CONFIG_KEY,
@@ -27,9 +28,6 @@ TEMPLATE = "chat_template.jinja"
 ADDED = "added_tokens.json"
 SPECIAL_MAP = "special_tokens_map.json"
 TOKENIZER_JSON = "tokenizer.json"
-
-_MAX_BYTES = 64_000_000
-_LFS_POINTER = b"version https://git-lfs"
 
 
 class TextFiles:
@@ -54,7 +52,7 @@ class TextFiles:
             return None
         path = self._paths[MODEL]
         usable = [token for token in self.added_tokens if token.id < self.vocab_size]
-        tokenizer = Tokenizer(_read(path), str(path), usable, legacy=self._is_legacy)
+        tokenizer = Tokenizer(read_bytes(path), str(path), usable, legacy=self._is_legacy)
         if tokenizer.vocab_size > self.vocab_size:
             raise ModelError(
                 f"{path} has {tokenizer.vocab_size} pieces and the model only {self.vocab_size}: "
@@ -113,7 +111,7 @@ class TextFiles:
             return None
         source: Any = self._known_template
         if TEMPLATE in self._paths:
-            source = _text(self._paths[TEMPLATE])
+            source = read_text(self._paths[TEMPLATE])
         elif self.template_name:
             source = self._config["chat_template"]
         return ChatTemplate(source, tokenizer, self.special_tokens)
@@ -162,32 +160,4 @@ class TextFiles:
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self._paths.get(name)
-        if path is None:
-            return {}
-        try:
-            values = json.loads(_text(path))
-        except (ValueError, RecursionError) as error:
-            raise ModelError(f"{path} is not JSON ({error}); fetch it again") from error
-        if not isinstance(values, dict):
-            raise ModelError(f"{path} holds no JSON object; fetch it again")
-        return values
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}") from error
-    if len(content) > _MAX_BYTES:
-        raise ModelError(f"{path} is larger than {_MAX_BYTES} bytes")
-    if content.startswith(_LFS_POINTER):
-        raise ModelError(f"{path} is only a Git LFS pointer: run `git lfs pull` there")
-    return content
-
-
-def _text(path: Path) -> str:
-    try:
-        return _read(path).decode()
-    except UnicodeDecodeError as error:
-        raise ModelError(f"{path} is not UTF-8 text ({error}); fetch it again") from error
+        return {} if path is None else read_object(path)

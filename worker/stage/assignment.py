@@ -6,9 +6,10 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import NodeError
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.manifest import Manifest
+from pi_cluster.cluster.wire.load_request import load_request
 from pi_cluster.cluster.wire.peer import Peer, told_peer
 from pi_cluster.protos import pi_cluster_pb2 as pb
-from pi_cluster.transformer.stage import Limits
+from pi_cluster.transformer.limits import Limits
 
 _MOST = {
     "max_step_rows": 4_096,
@@ -80,27 +81,12 @@ def assignment_of(request: pb.LoadStageRequest) -> Assignment:
 
 def request_for(assignment: Assignment) -> pb.LoadStageRequest:
     """The request that asks for an assignment."""
-    limits, following = assignment.limits, assignment.following
-    return pb.LoadStageRequest(
-        epoch=assignment.epoch,
-        manifest=assignment.manifest.to_json(),
-        layers=pb.LayerRange(start=assignment.layers.start, stop=assignment.layers.stop),
-        next_node=following.name if following else "",
-        next_address=following.address if following else "",
-        next_node_id=following.node_id if following else "",
-        next_other_addresses=following.others if following else (),
-        previous_node_id=assignment.previous_node_id,
-        max_step_rows=limits.max_step_rows,
-        max_sequences=limits.max_sequences,
-        context=limits.context,
-        cache_positions=limits.cache_positions,
-        neighbours=[
-            pb.Neighbour(
-                name=one.name,
-                address=one.address,
-                node_id=one.node_id,
-                other_addresses=one.others,
-            )
-            for one in assignment.neighbours
-        ],
+    return load_request(
+        assignment.epoch,
+        assignment.manifest,
+        assignment.layers,
+        assignment.limits,
+        assignment.following,
+        assignment.previous_node_id,
+        assignment.neighbours,
     )

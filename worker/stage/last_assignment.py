@@ -7,6 +7,7 @@ from google.protobuf.message import DecodeError
 
 from pi_cluster.cluster.atomic_file import sync_folder, write_bytes
 from pi_cluster.cluster.errors import ClusterError, StoreError
+from pi_cluster.cluster.small_file import read_small
 from pi_cluster.cluster.store.manifest import MAX_MANIFEST_BYTES
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.worker.stage.assignment import Assignment, assignment_of, request_for
@@ -33,14 +34,11 @@ class LastAssignment:
     def read(self) -> Assignment | None:
         """What was served; None when that was nothing, or cannot be read."""
         try:
-            with self._path.open("rb") as file:
-                data = file.read(_MAX_BYTES + 1)
-            if len(data) > _MAX_BYTES:
-                raise StoreError(f"it has more than {_MAX_BYTES} bytes")
+            data = read_small(self._path, _MAX_BYTES)
             return assignment_of(pb.LoadStageRequest.FromString(data))
         except FileNotFoundError:
             return None
-        except (OSError, DecodeError, ClusterError) as error:
+        except (OSError, ValueError, DecodeError, ClusterError) as error:
             log.warning("%s cannot be used, starting empty: %s", self._path, error)
             return None
 

@@ -13,8 +13,9 @@ from pi_cluster.transformer.arithmetic import Array
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.formats import stored_as, tensor_format
 from pi_cluster.transformer.kernel_arithmetic import KernelArithmetic, StageTensors, Tensors
+from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
-from pi_cluster.transformer.stage import Limits, Stage
+from pi_cluster.transformer.stage import Stage
 from pi_cluster.worker.shards.vault import ShardVault
 
 

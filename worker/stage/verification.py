@@ -1,31 +1,24 @@
 """Shards are read again, long after they have arrived: cards and memory lose bits.
 
 In the background that is what the loaded stage maps: after each loading, each start, and each week.
-On demand it is all that the node holds, as fast as the disk reads.
-
-What a stage maps is read twice. Through the page cache, for those are the bytes that it computes
-with, and what is not in memory comes from the disk, as it would for the next step. And past the
-cache, for those are the bytes that it would compute with after a restart. Neither evicts anything.
+On demand it is all that the node holds, as fast as the disk reads (``shards/comparison.py``).
 """
 
 import contextlib
-import errno
-import hashlib
 import logging
 import math
-import mmap
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from io import FileIO
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import NodeError
 from pi_cluster.cluster.store.manifest import ShardFile
 from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.worker.shards.comparison import OnBlock, problem_of
 from pi_cluster.worker.shards.damaged import DamagedShard
 from pi_cluster.worker.shards.vault import ShardVault
 from pi_cluster.worker.stage.assignment import Assignment
@@ -33,15 +26,9 @@ from pi_cluster.worker.stage.host import StageHost
 
 log = logging.getLogger(__name__)
 
-_BLOCK_BYTES = 256 << 10  # two milliseconds of a core without instructions for SHA-256
 _TELL_S = 0.25  # how often whoever has a node verify hears from it
 _LOWEST_PRIORITY = 19
 _DAY_S = 86_400
-_OTHER_BYTES = "does not hold the bytes that were sent (its SHA-256 differs)"
-_OTHER_BYTES_ON_DISK = f"{_OTHER_BYTES} on the disk, though still in memory"
-
-OnBlock = Callable[[int], None]
-"""Is told the bytes of each block; what it raises ends the reading."""
 
 
 class _Ended(Exception):
@@ -213,14 +200,7 @@ class Verifier:
         Raises ``FileNotFoundError`` when it is not here, and is not mapped either.
         """
         mapped = {file.sha256: file for file in self._host.files}
-        try:
-            problem, inode = self._problem(digest, mapped.get(digest), on_block)
-        except FileNotFoundError:
-            if digest not in mapped:
-                raise
-            problem, inode = "is missing", None
-        except OSError as error:
-            problem, inode = f"cannot be read: {error.strerror}", self._vault.inode_of(digest)
+        problem, inode = problem_of(self._vault, digest, mapped.get(digest), on_block)
         self._checked_s[digest] = time.monotonic()
         if not problem:
             self._vault.found_right(digest)
@@ -231,39 +211,6 @@ class Verifier:
             self._host.withdraw(damaged)
             self.wake()
         return damaged
-
-    def _problem(self, digest: str, file: ShardFile | None, on_block: OnBlock) -> tuple[str, int]:
-        """What is wrong with a shard, empty if nothing, and which file that was."""
-        with self._vault.open(digest) as source:
-            status = os.fstat(source.fileno())
-            if file and status.st_size != file.size_bytes:
-                return f"has {status.st_size} bytes instead of {file.size_bytes}", status.st_ino
-            if file and _sha256(source, on_block) != digest:
-                return _OTHER_BYTES, status.st_ino
-            if self._from_disk(digest, source, on_block) == digest:
-                return "", status.st_ino
-        return _OTHER_BYTES_ON_DISK if file else _OTHER_BYTES, status.st_ino
-
-    def _from_disk(self, digest: str, cached: FileIO, on_block: OnBlock) -> str:
-        """The digest of what lies on the disk, or in memory where that cannot be gone past."""
-        try:
-            source = self._vault.open(digest, past_cache=True)
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            cached.seek(0)
-            return _sha256(cached, on_block)
-        with source:
-            return _sha256(source, on_block)
-
-
-def _sha256(source: FileIO, on_block: OnBlock) -> str:
-    found = hashlib.sha256()
-    block = memoryview(mmap.mmap(-1, _BLOCK_BYTES))  # aligned, as direct reads want it
-    while count := source.readinto(block):
-        found.update(block[:count])
-        on_block(count)
-    return found.hexdigest()
 
 
 def damaged_to_wire(damaged: DamagedShard) -> pb.DamagedShard:

@@ -5,9 +5,11 @@ import threading
 from pathlib import Path
 
 from pi_cluster.cluster.errors import AccessError
-from pi_cluster.cluster.trust import certificates, credentials, signing
-from pi_cluster.cluster.trust.certificates import Identity, Key, Role
-from pi_cluster.cluster.trust.credentials import LiveCredentials, has_credentials
+from pi_cluster.cluster.trust import certificates, installing, signing
+from pi_cluster.cluster.trust.certificates import Key
+from pi_cluster.cluster.trust.credentials import LiveCredentials
+from pi_cluster.cluster.trust.holdings import has_credentials
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.cluster.trust.key_proof import KeyProof
 from pi_cluster.cluster.trust.private_files import read_private
@@ -38,7 +40,7 @@ def request_certificate(data_dir: Path) -> tuple[str, bytes]:
     data_dir.mkdir(parents=True, exist_ok=True)
     node_id = load_identity(data_dir).node_id
     folder = credentials_folder(data_dir)
-    return node_id, credentials.request_certificate(folder, Role.NODE, node_id)
+    return node_id, installing.request_certificate(folder, Role.NODE, node_id)
 
 
 def held_key(data_dir: Path) -> Key | None:
@@ -67,7 +69,7 @@ def request_with_proof(data_dir: Path) -> tuple[str, bytes, KeyProof | None]:
 def install_certification(data_dir: Path, cluster: str, given: Certification) -> None:
     """Check what the operator gave, and use it from now on. Raises ``AccessError``."""
     identity = node_identity(data_dir, cluster)
-    credentials.install(credentials_folder(data_dir), Role.NODE, given, identity)
+    installing.install(credentials_folder(data_dir), Role.NODE, given, identity)
 
 
 class Membership:

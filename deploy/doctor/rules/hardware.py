@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from pi_cluster.deploy.doctor.facts import ClusterFacts, Examined
-from pi_cluster.deploy.doctor.findings import THIS_MACHINE, Finding, Severity, problem, warning
+from pi_cluster.deploy.doctor.findings import THIS_MACHINE, Finding, problem, warning
+from pi_cluster.deploy.doctor.firmware import COOLING, complaints
 from pi_cluster.deploy.screen.output import size
 
 LEAST_FREE_DISK_BYTES = 200 << 20  # logs and updates fill that in days, and then services stop
@@ -16,20 +17,7 @@ TOO_HOT_C = 85.0
 CLOCK_WARNING_S = 2.0  # logs of several nodes cannot be read side by side
 CLOCK_PROBLEM_S = 300.0  # certificates and join tokens are valid too early or too late
 
-_SUPPLY = (
-    "use the supply made for the board (27 W for a Pi 5, 15 W for a Pi 4) with a short cable, and "
-    "take USB disks to a powered hub"
-)
-_COOLING = "give it a heat sink or a fan, and air around the case"
 _FAILING_CARD = "look at `dmesg` there and start it anew; a card that does it again is failing"
-_FLAGS = {
-    0: (Severity.PROBLEM, "under-voltage: the supply gives less than 4.63 V", _SUPPLY),
-    1: (Severity.WARNING, "the processor's frequency is capped", f"{_SUPPLY}; {_COOLING}"),
-    2: (Severity.PROBLEM, "the processor is throttled", f"{_SUPPLY}; {_COOLING}"),
-    3: (Severity.WARNING, "the soft temperature limit is active", _COOLING),
-}
-"""Bits of ``vcgencmd get_throttled`` (Raspberry Pi documentation); 16 above: since boot."""
-_SINCE_BOOT = 16
 _TIME_SERVICE = "sudo timedatectl set-ntp true"
 
 
@@ -60,17 +48,13 @@ def temperature(node: Examined) -> Iterator[Finding]:
     degrees = node.about.temperature_c
     if degrees >= HOT_C:
         say = problem if degrees >= TOO_HOT_C else warning
-        yield say(node.name, f"the processor has {degrees:.0f} °C, and slows down", _COOLING)
+        yield say(node.name, f"the processor has {degrees:.0f} °C, and slows down", COOLING)
 
 
 def throttling(node: Examined) -> Iterator[Finding]:
     """What the firmware complains of: now, or since boot where it does not now."""
-    flags = node.examination.throttled
-    for bit, (severity, what, to_do) in _FLAGS.items():
-        if flags >> bit & 1:
-            yield Finding(severity, (node.name,), what, to_do)
-        elif flags >> (bit + _SINCE_BOOT) & 1:
-            yield warning(node.name, f"not now, but since boot: {what}", to_do)
+    for one in complaints(node.examination.throttled):
+        yield Finding(one.severity, (node.name,), one.what, one.to_do)
 
 
 def clock_service(node: Examined) -> Iterator[Finding]:

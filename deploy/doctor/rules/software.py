@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 from pi_cluster.deploy.doctor.facts import Examined
 from pi_cluster.deploy.doctor.findings import Finding, note, problem, warning
+from pi_cluster.deploy.doctor.requirements import OLDEST_PYTHON, PYTHON_NEEDED
 
 OLDEST_DEBIAN = 12  # the first one whose Python, 3.11, can run pi-cluster
 OLDEST_UBUNTU = 22  # 20.04 gets no more standard updates since May 2025
-OLDEST_PYTHON = (3, 11)  # requires-python of pi-cluster
 
 _32_BIT = re.compile(r"armv[678]l|armhf|i[3-6]86")
 _64_BIT_IMAGE = "write Raspberry Pi OS (64-bit) to the card with Raspberry Pi Imager"
@@ -44,7 +44,7 @@ def python(node: Examined) -> Iterator[Finding]:
     if version and version < OLDEST_PYTHON:
         yield problem(
             node.name,
-            f"Python {node.examination.python} is too old: pi-cluster needs 3.11",
+            f"Python {node.examination.python} is too old: {PYTHON_NEEDED}",
             _64_BIT_IMAGE,
         )
 

@@ -16,7 +16,7 @@ MODULES = (
     "worker_service",
     "host_facts",
     "environments",
-    "coordinator",
+    "coordinator_host",
     "purge",
     "program",
 )

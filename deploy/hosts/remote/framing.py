@@ -35,7 +35,7 @@ def receive(pipe: BinaryIO) -> dict[str, Any]:
         raise Ended(f"a message of {length} bytes is none")
     try:
         message = json.loads(exactly(pipe, length).decode())
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Ended("what came is no JSON") from None
     if not isinstance(message, dict):
         raise Ended("what came is no message")

@@ -8,7 +8,6 @@ import os
 import platform
 import shutil
 import struct
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,12 +16,19 @@ from typing import Any
 from pi_cluster.deploy.hosts.remote import files, layout, worker_service
 
 _MAX_TEXT = 1 << 16
-_THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
+_ROOT = Path("/")
+# soc/soc:firmware on a Pi 4, soc@107c000000/soc@107c000000:firmware on a Pi 5.
+_THROTTLED = "sys/devices/platform/soc*/soc*:firmware/get_throttled"
+_FLAGS = 1 << 32
 _SUDO_TIMEOUT_S = 30
+_QUESTION_S = 5
 
 
 def facts(cluster: str, data_parent: str) -> dict[str, Any]:
-    """Everything that decides whether and how this host is set up."""
+    """Everything that decides whether and how this host is set up.
+
+    What this host does not tell is left empty: whether it must be known is judged elsewhere.
+    """
     data = layout.data(cluster, data_parent)
     return {
         "system": _system(),
@@ -38,7 +44,7 @@ def facts(cluster: str, data_parent: str) -> dict[str, Any]:
             "data": _disk(data),
         },
         "clock_unix_s": time.time(),
-        "throttled": _throttled(),
+        "throttled": throttled(),
         "has_systemd": Path("/run/systemd/system").is_dir(),
         "is_root": os.geteuid() == 0,
         "addresses": _addresses(),
@@ -79,8 +85,9 @@ def _memory_bytes() -> int | None:
     """Of the whole machine."""
     for line in (files.read(Path("/proc/meminfo"), _MAX_TEXT) or "").splitlines():
         name, _, amount = line.partition(":")
-        if name == "MemTotal" and amount.split()[:1]:
-            return int(amount.split()[0]) << 10
+        if name == "MemTotal":
+            with contextlib.suppress(ValueError, IndexError):
+                return int(amount.split()[0]) << 10
     return None
 
 
@@ -94,22 +101,30 @@ def _glibc() -> list[int] | None:
 
 
 def _disk(path: Path) -> dict[str, int]:
-    """The file system that a folder is on, or will be."""
-    while not path.exists():
-        path = path.parent
-    room = os.statvfs(path)
-    return {"device": path.stat().st_dev, "free_bytes": room.f_bavail * room.f_frsize}
+    """The file system that a folder is on, or will be, as far as this user may look."""
+    while True:
+        try:
+            room = os.statvfs(str(path))
+            return {"device": path.stat().st_dev, "free_bytes": room.f_bavail * room.f_frsize}
+        except OSError:
+            if path == path.parent:
+                raise
+            path = path.parent
 
 
-def _throttled() -> int | None:
-    """The firmware's flags; None on what is no Raspberry Pi."""
-    text = files.read(_THROTTLED, 100)
-    if text is None and shutil.which("vcgencmd"):
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            said = layout.run(["vcgencmd", "get_throttled"], timeout_s=5)
-            text = said.stdout.partition("=")[2]
-    with contextlib.suppress(ValueError):
-        return int(text or "", 16)
+def throttled(root: Path = _ROOT) -> int | None:
+    """The firmware's flags; None where nothing tells, as on what is no Raspberry Pi."""
+    shown = [files.read(path, 100) for path in sorted(root.glob(_THROTTLED))]
+    said = [text for text in shown if text]
+    if not said and shutil.which("vcgencmd"):
+        with contextlib.suppress(layout.Failure):
+            answer = layout.run(["vcgencmd", "get_throttled"], timeout_s=_QUESTION_S)
+            said.append(answer.stdout.partition("=")[2])
+    for text in said:
+        with contextlib.suppress(ValueError):
+            flags = int(text, 16)
+            if 0 <= flags < _FLAGS:
+                return flags
     return None
 
 
@@ -120,21 +135,28 @@ def _addresses() -> list[str]:
     if len(words) == 4:
         found.append(words[2])
     with contextlib.suppress(layout.Failure):
-        found += layout.command("hostname", "-I", timeout_s=5).split()
+        found += layout.command("hostname", "-I", timeout_s=_QUESTION_S).split()
     return list(dict.fromkeys(found))
 
 
 def _installed(cluster: str) -> dict[str, Any]:
     """What an earlier run left here."""
-    receipt: dict[str, Any] = {}
-    with contextlib.suppress(ValueError):
+    receipt: Any = {}
+    with contextlib.suppress(ValueError, RecursionError):
         receipt = json.loads(files.read(layout.receipt(cluster), _MAX_TEXT) or "{}")
-    current, unit = layout.current(cluster), layout.unit_name(cluster)
+    unit = layout.unit_name(cluster)
     return {
         "receipt": receipt if isinstance(receipt, dict) else {},
-        # Path.readlink is newer than the oldest Python that must get here.
-        "environment": os.readlink(current) if current.is_symlink() else "",  # noqa: PTH115
+        "environment": _target(layout.current(cluster)),
         "unit": files.read(layout.unit_file(cluster), _MAX_TEXT) or "",
         "is_active": worker_service.is_active(unit),
         "is_enabled": worker_service.is_enabled(unit),
     }
+
+
+def _target(link: Path) -> str:
+    """Where a link leads; empty where there is none that this user may see."""
+    # An installation that was broken off may have left a folder that only root may look into.
+    with contextlib.suppress(OSError):
+        return os.readlink(str(link))  # noqa: PTH115  # Path.readlink needs Python 3.9
+    return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 from collections.abc import Sequence
@@ -17,10 +18,13 @@ UNITS = Path("/etc/systemd/system")
 SYSTEM_USER = "pi-cluster"
 
 _CLUSTER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+_UNIT = re.compile(rf"pi-cluster-({_CLUSTER.pattern})\.service")
 _DIGEST = re.compile(r"[0-9a-f]{16,64}")
 _WHEEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{1,200}\.whl")
+_FILE = re.compile(r"[a-z][a-z0-9_-]{0,63}\.json")
 _FOLDER = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9._-]*)+")
 _COMMAND_TIMEOUT_S = 600
+_KILLED_S = 2
 
 
 class Failure(Exception):
@@ -50,6 +54,12 @@ def receipt(cluster: str) -> Path:
 def unit_name(cluster: str) -> str:
     """The service of a cluster's worker."""
     return f"pi-cluster-{checked(_CLUSTER, cluster)}.service"
+
+
+def cluster_of_unit(name: str) -> str | None:
+    """The cluster whose worker's service it is; None for another service."""
+    found = _UNIT.fullmatch(name)
+    return found[1] if found else None
 
 
 def unit_file(cluster: str) -> Path:
@@ -82,6 +92,11 @@ def wheel(digest: str, name: str) -> Path:
     return WHEELS / checked(_DIGEST, digest) / checked(_WHEEL, name)
 
 
+def file_name(name: str) -> str:
+    """The name of a file in one of these folders."""
+    return checked(_FILE, name)
+
+
 def checked(pattern: re.Pattern[str], text: object) -> str:
     """The text, which must be of this form: nothing else becomes part of a path."""
     if not isinstance(text, str) or not pattern.fullmatch(text):
@@ -89,7 +104,7 @@ def checked(pattern: re.Pattern[str], text: object) -> str:
     return text
 
 
-def command(*words: str, stdin: str = "", timeout_s: int = _COMMAND_TIMEOUT_S) -> str:
+def command(*words: str, stdin: str = "", timeout_s: float = _COMMAND_TIMEOUT_S) -> str:
     """What a command prints. Raises ``Failure`` with its last lines when it fails."""
     done = run(words, stdin, timeout_s)
     if done.returncode:
@@ -99,19 +114,43 @@ def command(*words: str, stdin: str = "", timeout_s: int = _COMMAND_TIMEOUT_S) -
 
 
 def run(
-    words: Sequence[str], stdin: str = "", timeout_s: int = _COMMAND_TIMEOUT_S
+    words: Sequence[str], stdin: str = "", timeout_s: float = _COMMAND_TIMEOUT_S
 ) -> subprocess.CompletedProcess[str]:
-    """A command that was run to its end, whatever that was."""
+    """A command that was run to its end, whatever that was.
+
+    Raises ``Failure`` when it cannot be started, or has not ended in time.
+    """
     try:
-        return subprocess.run(
+        process = subprocess.Popen(
             list(words),
-            input=stdin,
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
-            timeout=timeout_s,
         )
     except FileNotFoundError:
         raise Failure(f"there is no `{words[0]}` on this host") from None
+    except OSError as error:
+        raise Failure(f"`{words[0]}` cannot be run on this host: {error.strerror}") from None
+    try:
+        stdout, stderr = process.communicate(stdin, timeout_s)
     except subprocess.TimeoutExpired:
+        _abandon(process)
         raise Failure(f"`{' '.join(words[:4])}` has not ended in {timeout_s} s") from None
+    except BaseException:
+        _abandon(process)
+        raise
+    return subprocess.CompletedProcess(list(words), process.returncode, stdout, stderr)
+
+
+def _abandon(process: subprocess.Popen[str]) -> None:
+    """Kill a command, and go on also where the kernel does not let go of it."""
+    process.kill()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe:
+            with contextlib.suppress(OSError):
+                pipe.close()
+    # One that waits for the firmware or a dead disk dies when that answers, which may be never.
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_KILLED_S)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from pi_cluster.deploy.hosts.remote import (
-    coordinator,
+    coordinator_host,
     environments,
     files,
     framing,
@@ -97,10 +97,10 @@ OPERATIONS: dict[str, Operation] = {
     "as_service": worker_service.as_service,
     "health": worker_service.health,
     "journal": worker_service.journal,
-    "offer": coordinator.offer,
-    "known_record": coordinator.known_record,
-    "accept": coordinator.accept,
-    "forget": coordinator.forget,
+    "offer": coordinator_host.offer,
+    "known_record": coordinator_host.known_record,
+    "accept": coordinator_host.accept,
+    "forget": coordinator_host.forget,
     "purge": purge.purge,
     "lock": _lock,
     "receipt": _write_receipt,

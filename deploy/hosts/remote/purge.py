@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import pwd
 
-from pi_cluster.deploy.hosts.remote import coordinator, files, layout
+from pi_cluster.deploy.hosts.remote import coordinator_host, files, layout
 from pi_cluster.deploy.hosts.remote.layout import command
 
 
 def purge(cluster: str, data_parent: str) -> None:
     """Remove a cluster's service, program and data; with the last one, all that they shared."""
     remove_worker(cluster, data_parent)
-    coordinator.withdraw(cluster)
+    coordinator_host.withdraw(cluster)
     files.remove(layout.programs(cluster))
     remove_shared()
 

@@ -15,6 +15,7 @@ _JOURNAL_LINES = 12
 _MAX_TEXT = 1 << 16
 _MAX_SERVICES = 32
 _QUESTION_S = 10
+_JOURNAL_S = 60  # a long journal on a slow card
 
 
 def prepare_user() -> None:
@@ -130,7 +131,10 @@ def _says(question: str, unit: str) -> str:
 
 
 def journal(cluster: str) -> list[str]:
-    """The last lines that the service has logged."""
+    """The last lines that the service has logged, or why they cannot be told."""
     words = ["journalctl", "--unit", layout.unit_name(cluster), "--no-pager", "--quiet"]
-    said = layout.run([*words, "--output", "cat", "--lines", str(_JOURNAL_LINES)])
-    return said.stdout.splitlines()
+    words += ["--output", "cat", "--lines", str(_JOURNAL_LINES)]
+    try:
+        return layout.run(words, timeout_s=_JOURNAL_S).stdout.splitlines()
+    except Failure as failure:
+        return [str(failure)]  # whoever asks has something to tell that matters more

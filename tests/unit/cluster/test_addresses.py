@@ -172,6 +172,8 @@ ADDRESS = InterfaceAddress(ipaddress.ip_address("10.0.0.1"), ipaddress.ip_networ
         # Where the system says nothing, the name tells.
         ("tun0", {}, TUNNEL),
         ("tailscale0", {}, TUNNEL),
+        ("utun3", {}, TUNNEL),
+        ("awdl0", {}, WIRELESS),
         ("wlp2s0", {}, WIRELESS),
         ("docker0", {}, CONTAINER),
     ],

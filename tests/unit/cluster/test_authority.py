@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from pi_cluster.cluster.errors import AccessError, StateError
 from pi_cluster.cluster.trust import signing
 from pi_cluster.cluster.trust.authority import ClusterAuthority
-from pi_cluster.cluster.trust.certificates import Identity, Role, key_hash, utc_now
+from pi_cluster.cluster.trust.certificates import key_hash, utc_now
 from pi_cluster.cluster.trust.credentials import load_credentials
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.cluster.trust.key_proof import KeyProof
 from pi_cluster.worker.trust.node_credentials import (

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from pi_cluster.cluster.errors import AccessError
 from pi_cluster.cluster.trust import certificates, signing
-from pi_cluster.cluster.trust.certificates import NOTHING_REVOKED, Identity, Revocations, Role
+from pi_cluster.cluster.trust.certificates import NOTHING_REVOKED, Revocations
+from pi_cluster.cluster.trust.identity import Identity, Role
 
 NOW = certificates.utc_now()
 KEY = signing.new_key()

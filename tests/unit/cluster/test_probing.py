@@ -9,13 +9,14 @@ import pytest
 
 from pi_cluster.cluster.errors import AccessError, ClusterError, NodeLost
 from pi_cluster.cluster.trust.authority import ClusterAuthority
-from pi_cluster.cluster.trust.certificates import Role
+from pi_cluster.cluster.trust.identity import Role
 from pi_cluster.cluster.wire.addresses import as_seen_from
 from pi_cluster.cluster.wire.client import NodeClient
-from pi_cluster.cluster.wire.dialing import PlainDialer, SecureDialer
+from pi_cluster.cluster.wire.dialing import PlainDialer
 from pi_cluster.cluster.wire.options import SERVER_OPTIONS
 from pi_cluster.cluster.wire.peer import MOST_ADDRESSES, Peer, told_peer
 from pi_cluster.cluster.wire.probing import accepting
+from pi_cluster.cluster.wire.secure_dialing import SecureDialer
 from pi_cluster.coordinator.pipeline.nodes import ask_all
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc

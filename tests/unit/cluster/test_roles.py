@@ -2,7 +2,7 @@
 
 import pytest
 
-from pi_cluster.cluster.trust.certificates import Role
+from pi_cluster.cluster.trust.identity import Role
 from pi_cluster.cluster.trust.roles import ENROLMENT_RULES, WORKER_RULES
 from pi_cluster.protos import pi_cluster_pb2 as pb
 

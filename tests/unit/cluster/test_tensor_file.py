@@ -8,10 +8,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from pi_cluster.cluster.errors import StoreError
-from pi_cluster.cluster.store.tensor_file import (
-    ALIGNMENT,
-    PADDING_PREFIX,
-    TensorFile,
+from pi_cluster.cluster.store.tensor_file import ALIGNMENT, PADDING_PREFIX, TensorFile
+from pi_cluster.cluster.store.tensor_writing import (
     TensorSource,
     file_size_bytes,
     write_tensor_file,

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pi_cluster.cluster.errors import PlanError
 from pi_cluster.cluster.speed import Link
 from pi_cluster.coordinator.planning.latency_plan import plan_for_one_user, token_time
-from pi_cluster.coordinator.planning.objective import Objective, make_plan
+from pi_cluster.coordinator.planning.making import make_plan
+from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.plan import ModelFootprint, NodeCapacity, Plan, stage_memory
 from tests.support.capacities import GIB, capacity
 

@@ -15,7 +15,7 @@ DOORS = {
     "a note with a style": "output.notes.print(hostile, style='bold red', soft_wrap=True)",
     "an answer": "output.answers.print(hostile, soft_wrap=True)",
     "a warning": "output.warn([hostile])",
-    "a cell": "output.answers.print(output.table('a', 'b', rows=[(hostile, hostile)]))",
+    "a cell": "output.answers.print(FittedTable([names('a'), words('b')], [(hostile, hostile)]))",
     "a bare cell, a heading and a title": """
 t = Table(title=hostile, caption=hostile)
 t.add_column(hostile)
@@ -39,7 +39,7 @@ with output.notes.status(hostile) as status:
     sys.stderr.write(hostile + '\\n')""",
     "a live table": """
 with Live(console=output.answers, auto_refresh=False) as live:
-    live.update(output.table('a', rows=[(hostile,)]), refresh=True)""",
+    live.update(FittedTable([names('a')], [(hostile,)]), refresh=True)""",
     "an answer's text": "output.stream(hostile)",
     "its pieces": "for letter in hostile: output.stream(letter)",
     "a line of click's": "click.echo(hostile); click.echo(hostile, err=True)",
@@ -61,8 +61,9 @@ from rich.table import Table
 from rich.text import Text
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.deploy.screen import output
-from pi_cluster.deploy.screen.console import guard_terminals
+from pi_cluster.deploy.screen.guarded_stream import guard_terminals
 from pi_cluster.deploy.screen.setup_screen import setup_lines
+from pi_cluster.deploy.screen.tables import FittedTable, names, words
 guard_terminals()
 hostile = {HOSTILE!r}
 """
@@ -84,6 +85,24 @@ def test_a_pipe_gets_the_bytes_of_an_answer_as_they_are():
     source = BEGINNING + "output.stream(hostile); click.echo(hostile)"
     done = subprocess.run([sys.executable, "-c", source], capture_output=True)
     assert HOSTILE.encode() in done.stdout and done.returncode == 0
+
+
+def test_a_note_comes_after_all_that_came_of_an_answer():
+    env = os.environ | {"TERM": "xterm", "COLUMNS": "20"}
+    source = BEGINNING + "output.stream('Once upon a tim'); output.notes.print('(interrupted)')"
+    with Terminal([sys.executable, "-c", source], env) as terminal:
+        assert terminal.to_end() == "Once upon a tim\r\n(interrupted)\r\n"
+
+
+def test_letters_that_are_written_out_count_as_many_columns_as_they_take():
+    env = os.environ | {"TERM": "xterm", "COLUMNS": "30"}
+    source = BEGINNING + "output.stream('\\x1b\\x07 ' * 9 + '\\n')"
+    with Terminal([sys.executable, "-c", source], env) as terminal:
+        lines = terminal.to_end().splitlines()
+    assert [line.rstrip() for line in lines] == [
+        *[r"\u001b\u0007 \u001b\u0007"] * 4,
+        r"\u001b\u0007",
+    ]
 
 
 def test_what_is_made_for_people_is_harmless_in_a_pipe_too():

@@ -1,5 +1,6 @@
 """What only shows when nodes, and the machine of the operator, are compared."""
 
+import io
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.deploy.doctor.facts import ClusterFacts, Examined, Silent
 from pi_cluster.deploy.doctor.findings import THIS_MACHINE, Severity
 from pi_cluster.deploy.doctor.judgement import judge
-from pi_cluster.deploy.doctor.table import fact_tables, findings_text
+from pi_cluster.deploy.doctor.table import FactTables, findings_text
+from pi_cluster.deploy.screen.console import HarmlessConsole
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from tests.support.facts import NAMES, a_cluster, a_node, address_of, an_operator, with_first
+from tests.support.hostile import steering
 
 PROBLEM, WARNING, NOTE = Severity
 
@@ -239,4 +242,7 @@ def test_no_facts_at_all_can_break_the_judgement_or_steer_the_terminal(nodes, si
     assert all(finding.what and finding.to_do and finding.nodes for finding in findings)
     text = findings_text(findings).plain
     assert text == shown_text(text) and text.count("\n") == 2 * len(findings)
-    list(fact_tables(facts))
+    shown = HarmlessConsole()
+    shown.file = io.StringIO()
+    shown.print(FactTables(facts))
+    assert steering(shown.file.getvalue()) == []

@@ -1,47 +1,33 @@
 """Whether a host is fit to be a node."""
 
-import copy
+import tomllib
 
 import pytest
 
 from pi_cluster.cluster.errors import HostError
 from pi_cluster.coordinator.records.known_hosts import Host, HostRole
-from pi_cluster.deploy.hosts.fitness import HostFacts, check_disk, check_fitness
-from pi_cluster.deploy.hosts.systemd_unit import WorkerCommand, worker_unit
+from pi_cluster.deploy.doctor.requirements import OLDEST_PYTHON, PYTHON_NEEDED
+from pi_cluster.deploy.hosts.answers import HostFacts
+from pi_cluster.deploy.hosts.fitness import check_disk, check_fitness, target_of
+from pi_cluster.deploy.hosts.systemd_unit import worker_unit
 from pi_cluster.deploy.wheels.wheelhouse import Target, Wheel, Wheelhouse
+from pi_cluster.worker.command_line import WorkerCommand
+from tests.support.host_answers import NOW, a_pi
+from tests.support.own_sources import ROOT
 
 WORKER = Host("pi1")
 COORDINATOR = Host("pi1", role=HostRole.COORDINATOR)
-NOW = 1_800_000_000.0
 MIB = 1 << 20
-PI = {
-    "system": "Debian GNU/Linux 12 (bookworm)",
-    "machine": "aarch64",
-    "pointer_bits": 64,
-    "python": [3, 11, 2],
-    "implementation": "CPython",
-    "glibc": [2, 36],
-    "disks": {
-        "program": {"device": 1, "free_bytes": 20_000 * MIB},
-        "wheels": {"device": 1, "free_bytes": 20_000 * MIB},
-        "data": {"device": 1, "free_bytes": 20_000 * MIB},
-    },
-    "clock_unix_s": NOW + 3,
-    "throttled": 0,
-    "memory_bytes": 3_900 * MIB,
-    "has_systemd": True,
-    "other_services": [],
-}
 
 
 def listening(cluster, address):
     """A service as facts tell of it."""
-    command = WorkerCommand(cluster, "/opt/python", "/var/lib/x", listen=address, threads=2)
+    command = WorkerCommand(cluster, "/var/lib/x", listen=address, threads=2)
     return {"name": f"pi-cluster-{cluster}.service", "unit": worker_unit(command)}
 
 
 def facts(**changes):
-    return HostFacts("pi1", copy.deepcopy(PI) | changes)
+    return HostFacts.of("pi1", a_pi() | changes)
 
 
 def house(tmp_path):
@@ -51,7 +37,7 @@ def house(tmp_path):
 
 def test_a_pi_of_today_is_fit():
     assert check_fitness(facts(), WORKER, NOW) == []
-    assert facts().target == Target((3, 11), "aarch64", 36)
+    assert target_of(facts()) == Target((3, 11), "aarch64", 36)
 
 
 @pytest.mark.parametrize(
@@ -96,10 +82,10 @@ def test_a_coordinator_needs_no_port():
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (0x50005, "too little voltage right now"),
-        (0x50004, "throttled right now"),
-        (0x50000, "had too little voltage since"),
-        (0x40000, "was throttled since"),
+        (0x50005, "pi1: under-voltage: "),
+        (0x50004, "pi1: the processor is throttled: "),
+        (0x50000, "pi1: not now, but since boot: under-voltage: "),
+        (0x40000, "pi1: not now, but since boot: the processor is throttled: "),
     ],
 )
 def test_a_weak_power_supply_is_told_and_no_obstacle(flags, said):
@@ -122,7 +108,7 @@ def test_a_limit_beyond_the_memory_is_told():
 
 def test_a_system_without_glibc_has_no_wheels():
     with pytest.raises(HostError, match="not glibc"):
-        _ = facts(glibc=None).target
+        target_of(facts(glibc=None))
 
 
 def disks(program, data, same):
@@ -154,3 +140,9 @@ def test_each_disk_must_hold_what_lies_on_it(tmp_path, program, data, same, fits
 
 def test_what_is_installed_needs_no_room_again(tmp_path):
     check_disk(facts(disks=disks(128, 128, True)), house(tmp_path), 0, True, 0)
+
+
+def test_the_oldest_python_is_the_one_that_the_package_asks_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["requires-python"] == ">={}.{}".format(*OLDEST_PYTHON)
+    assert PYTHON_NEEDED.endswith(project["requires-python"].removeprefix(">="))

@@ -66,6 +66,16 @@ def test_texts_that_it_answers_are_harmless_and_keep_their_lines(host):
     assert steering(done["lines"][0]) == [] and done["lines"][1:] == [3, None, True]
 
 
+@pytest.mark.parametrize("depth", [600, 100_000])
+def test_an_answer_without_a_bottom_is_refused(host, depth):
+    does = GREETING + (
+        f"answer = b'{{\"done\": ' + b'[' * {depth} + b']' * {depth} + b'}}'\n"
+        "sys.stdout.buffer.write(len(answer).to_bytes(4, 'big') + answer)"
+    )
+    with pytest.raises(HostError, match=r"pi1\.local: "), host(does) as remote:
+        remote.ask("facts")
+
+
 @pytest.mark.parametrize(
     "does",
     [

@@ -7,7 +7,7 @@ import pytest
 
 from pi_cluster.cluster.errors import HostError
 from pi_cluster.deploy.hosts import local_service
-from pi_cluster.deploy.hosts.remote import coordinator, layout
+from pi_cluster.deploy.hosts.remote import coordinator_host, layout
 from pi_cluster.deploy.hosts.remote.purge import purge
 
 
@@ -21,9 +21,9 @@ def host(tmp_path, monkeypatch):
     for name in ("PROGRAMS", "WHEELS", "DEFAULT_DATA", "LOCKS", "UNITS"):
         monkeypatch.setattr(layout, name, inside(getattr(layout, name)))
     monkeypatch.setattr(layout, "SYSTEM_USER", "nobody-of-this-name")
-    monkeypatch.setattr(coordinator, "COMMAND", inside(coordinator.COMMAND))
+    monkeypatch.setattr(coordinator_host, "COMMAND", inside(coordinator_host.COMMAND))
     monkeypatch.setattr(local_service, "PROGRAM", inside(local_service.PROGRAM))
-    for folder in (layout.UNITS, layout.LOCKS.parent, coordinator.COMMAND.parent):
+    for folder in (layout.UNITS, layout.LOCKS.parent, coordinator_host.COMMAND.parent):
         folder.mkdir(parents=True)
     return tmp_path
 
@@ -32,11 +32,11 @@ def test_purging_the_last_cluster_leaves_the_program_that_was_installed_by_hand(
     program = local_service.PROGRAM / "bin" / "pi-cluster"
     program.parent.mkdir(parents=True)
     program.touch()
-    coordinator.COMMAND.symlink_to(program)
+    coordinator_host.COMMAND.symlink_to(program)
     layout.programs("default").mkdir(parents=True)
     layout.DEFAULT_DATA.mkdir(parents=True)
     purge("default", str(host / "srv"))
-    assert coordinator.COMMAND.exists()
+    assert coordinator_host.COMMAND.exists()
     assert not layout.PROGRAMS.exists() and not layout.DEFAULT_DATA.exists()
 
 

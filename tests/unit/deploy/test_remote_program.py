@@ -12,9 +12,23 @@ from pathlib import Path
 
 import pytest
 
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.errors import StateError
+from pi_cluster.coordinator.records import known_hosts
+from pi_cluster.coordinator.records.pipeline_record import RECORD_NAME
 from pi_cluster.deploy.hosts import remote
-from pi_cluster.deploy.hosts.remote import MODULES, environments, files, framing, layout
+from pi_cluster.deploy.hosts.answers import HostFacts
+from pi_cluster.deploy.hosts.remote import (
+    MODULES,
+    environments,
+    files,
+    framing,
+    host_facts,
+    layout,
+    worker_service,
+)
 from pi_cluster.deploy.hosts.remote_host import _LOADER, _STUB, _modules
+from tests.support.machines import pc, pi_4, pi_5, write_files
 
 OURS = remote.__name__ + "."
 FOLDER = Path(layout.__file__).parent
@@ -67,9 +81,93 @@ def conversation(*questions):
 def test_it_starts_from_a_pipe_and_tells_facts():
     words = {"cluster": "default", "data_parent": "/var/lib/pi-cluster"}
     (answer,) = conversation({"do": "facts", "with": words})
-    facts = answer["done"]
-    assert facts["pointer_bits"] == 64
-    assert facts["python"][:2] == list(sys.version_info[:2])
+    facts = HostFacts.of("here", answer["done"])
+    assert facts.pointer_bits == 64
+    assert facts.python == sys.version_info[:3]
+    assert facts.disks["data"].free_bytes > 0
+
+
+@pytest.fixture
+def vcgencmd(tmp_path, monkeypatch):
+    """Returns what puts a program of that name before all others."""
+
+    def make(text, mode=0o755):
+        script = tmp_path / "bin" / "vcgencmd"
+        script.parent.mkdir(exist_ok=True)
+        script.write_text(text)
+        script.chmod(mode)
+        monkeypatch.setenv("PATH", str(script.parent), prepend=":")
+
+    return make
+
+
+FACTS = {"do": "facts", "with": {"cluster": "default", "data_parent": "/var/lib/pi-cluster"}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#!/bin/sh\nexec sleep 600\n",
+        "#!/bin/sh\necho throttled=0x50005; exec sleep 600\n",
+        "#!/no/such/interpreter\n",
+        "neither a script nor a program",
+        "#!/bin/sh\necho VCHI initialization failed; exit 255\n",
+        "#!/bin/sh\necho throttled=0x\n",
+        "#!/bin/sh\necho throttled=0xfffffffff\n",
+    ],
+)
+def test_a_vcgencmd_that_hangs_or_fails_costs_no_other_fact(vcgencmd, text):
+    vcgencmd(text)
+    (answer,) = conversation(FACTS)
+    assert answer["done"]["throttled"] is None
+    assert answer["done"]["pointer_bits"] == 64
+
+
+def test_where_no_file_shows_the_flags_vcgencmd_is_asked(vcgencmd, tmp_path):
+    vcgencmd("#!/bin/sh\necho throttled=0x50005\n")
+    assert host_facts.throttled(tmp_path) == 0x50005
+    unreadable = "sys/devices/platform/soc/soc:firmware/get_throttled/"
+    assert host_facts.throttled(write_files(tmp_path, {unreadable: ""})) == 0x50005
+
+
+@pytest.mark.parametrize(("machine", "flags"), [(pi_4, 0x50005), (pi_5, 0), (pc, None)])
+def test_the_flags_are_found_on_each_pi_without_a_program(tmp_path, machine, flags):
+    assert host_facts.throttled(machine(tmp_path)) == flags
+
+
+def test_a_command_that_hangs_is_ended_in_time():
+    with pytest.raises(layout.Failure, match=r"`sleep 600` has not ended in 0\.1 s"):
+        layout.run(["sleep", "600"], timeout_s=0.1)
+
+
+def test_a_journal_that_cannot_be_read_is_a_line_that_says_so(vcgencmd, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert worker_service.journal("default") == ["there is no `journalctl` on this host"]
+
+
+@pytest.fixture
+def stranger():
+    """Become a user who may not look everywhere, for as long as the test runs."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)
+
+
+def test_what_a_broken_off_installation_locked_away_is_no_obstacle(tmp_path, monkeypatch, request):
+    programs, data = tmp_path / "opt", tmp_path / "srv"
+    for folder in (programs / "default", data / "default"):
+        folder.mkdir(parents=True)
+    for folder in (programs, data):
+        folder.chmod(0)
+    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+        folder.chmod(0o755)
+    monkeypatch.setattr(layout, "PROGRAMS", programs)
+    request.getfixturevalue("stranger")
+    facts = host_facts.facts("default", str(data))
+    assert facts["installed"]["environment"] == ""
     assert facts["disks"]["data"]["free_bytes"] > 0
 
 
@@ -176,3 +274,31 @@ def test_a_message_comes_back_as_it_was_sent():
     framing.send(pipe, {"do": "x", "with": {"ä": [1]}, "bytes": 3})
     pipe.seek(0)
     assert framing.receive(pipe) == {"do": "x", "with": {"ä": [1]}, "bytes": 3}
+
+
+def test_what_the_program_cannot_import_it_knows_as_the_package_does(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for variable in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    ours = layout.UserFolders(settings.cluster_config("a1"), settings.cluster_state("a1"))
+    assert layout.user_folders("a1") == ours
+    assert str(layout.DEFAULT_DATA) == known_hosts.DEFAULT_DATA_DIR
+    assert layout.file_name(RECORD_NAME) == RECORD_NAME
+
+
+@pytest.mark.parametrize("name", ["a", "A-1_b", "a" * 32, "a" * 33, "", "-a", "a b", "a/b", "a\n"])
+def test_the_program_takes_the_names_of_clusters_that_the_package_takes(name):
+    try:
+        settings.check_cluster_name(name)
+    except StateError:
+        with pytest.raises(layout.Failure):
+            layout.unit_name(name)
+        assert layout.cluster_of_unit(f"pi-cluster-{name}.service") is None
+    else:
+        assert layout.cluster_of_unit(layout.unit_name(name)) == name
+
+
+@pytest.mark.parametrize("name", ["../pipeline.json", "pipeline", ".json", "a/b.json", "", 7])
+def test_only_a_plain_name_is_one_of_a_record(name):
+    with pytest.raises(layout.Failure, match="is no name that this program would use"):
+        layout.file_name(name)

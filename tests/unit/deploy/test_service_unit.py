@@ -5,7 +5,8 @@ import subprocess
 import pytest
 
 from pi_cluster.cluster.errors import HostError
-from pi_cluster.deploy.hosts.systemd_unit import WorkerCommand, worker_unit
+from pi_cluster.deploy.hosts.systemd_unit import worker_unit
+from pi_cluster.worker.command_line import WorkerCommand
 
 
 def unit(**changes):

@@ -1,12 +1,10 @@
 """The lines that tell how hosts are set up."""
 
-import io
-
-from rich.console import Console
 from rich.progress import DownloadColumn, Progress
 
 from pi_cluster.deploy.screen import setup_screen
 from pi_cluster.deploy.screen.setup_screen import SetupLines, WhileSending
+from tests.support.screens import a_screen
 
 
 def test_bytes_are_shown_while_they_travel_and_not_in_the_step_after():
@@ -21,7 +19,7 @@ def test_bytes_are_shown_while_they_travel_and_not_in_the_step_after():
 
 
 def test_each_step_is_drawn_on_a_terminal(monkeypatch):
-    terminal = Console(file=io.StringIO(), force_terminal=True, width=100)
+    terminal = a_screen(100, monkeypatch)
     monkeypatch.setattr(setup_screen, "notes", terminal)
     with setup_screen.setup_lines() as lines:
         lines.step("pi1", "connecting")

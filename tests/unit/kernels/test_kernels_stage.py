@@ -5,9 +5,10 @@ import pytest
 
 from pi_cluster.kernels import Layers, LayerShape, LayerWeights, Part, ShapeError, unpack
 from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.numpy_arithmetic import StageWeights, numpy_stage
 from pi_cluster.transformer.rope import rope_angles
-from pi_cluster.transformer.stage import Chunk, Limits
+from pi_cluster.transformer.stage import Chunk
 from tests.support.kernel_engines import EVERY_VARIANT, assert_same_bits, engine, random
 
 CONFIG = ModelConfig(

@@ -7,8 +7,9 @@ import pytest
 
 from pi_cluster.kernels import FORMATS
 from pi_cluster.transformer.kernel_arithmetic import KernelArithmetic, StageTensors, layer_shape
+from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.numpy_arithmetic import StageWeights, numpy_stage
-from pi_cluster.transformer.stage import Chunk, Limits, Stage
+from pi_cluster.transformer.stage import Chunk, Stage
 from tests.support.checkpoints import small_config
 from tests.support.kernel_engines import EVERY_VARIANT, assert_same_bits, engine
 from tests.support.packed_weights import packed_weights, parts_of, unpacked

@@ -9,8 +9,9 @@ from threadpoolctl import threadpool_limits
 from pi_cluster.transformer.cache import cache_capacity
 from pi_cluster.transformer.errors import StepError
 from pi_cluster.transformer.kernel_arithmetic import KernelArithmetic, StageTensors
+from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.numpy_arithmetic import StageWeights, numpy_stage
-from pi_cluster.transformer.stage import Chunk, Limits, Stage
+from pi_cluster.transformer.stage import Chunk, Stage
 from tests.support.checkpoints import small_config
 from tests.support.kernel_engines import EVERY_VARIANT, engine
 from tests.support.packed_weights import packed_weights, parts_of, unpacked

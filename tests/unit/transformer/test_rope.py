@@ -8,9 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pi_cluster.shard_tool.sources.source_files import interleave_rotary_rows
-from pi_cluster.transformer.rope import rope_angles, rope_half_split, rope_interleaved
+from pi_cluster.transformer.rope import rope_angles, rope_interleaved
 
 THETA = 10_000.0
+
+
+def rope_half_split(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> np.ndarray:
+    """Turn heads whose pairs lie half a head apart, as Hugging Face's do."""
+    half = x.shape[-1] // 2
+    low, high = x[..., :half], x[..., half:]
+    cos, sin = cos[:, None, :], sin[:, None, :]
+    return np.concatenate((low * cos - high * sin, low * sin + high * cos), axis=-1)
+
+
 ROTATIONS = [rope_interleaved, rope_half_split]
 
 

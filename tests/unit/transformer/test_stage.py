@@ -14,8 +14,9 @@ from threadpoolctl import threadpool_limits
 from pi_cluster.transformer.cache import cache_capacity
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.errors import StepError
+from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.numpy_arithmetic import StageWeights, numpy_stage
-from pi_cluster.transformer.stage import Chunk, Limits, Stage
+from pi_cluster.transformer.stage import Chunk, Stage
 from tests.support.checkpoints import Weights, random_weights, small_config
 from tests.support.processor import blas_kernels_here
 from tests.support.stages import run_prompt, run_step, tensors_of_layer

@@ -12,7 +12,7 @@ from pi_cluster.cluster.errors import StoreError
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.manifest import ShardFile
 from pi_cluster.kernels import Matrix
-from pi_cluster.transformer.stage import Limits
+from pi_cluster.transformer.limits import Limits
 from pi_cluster.worker.shards.vault import ShardVault
 from pi_cluster.worker.stage import loading
 from pi_cluster.worker.stage.loading import load_stage

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pi_cluster.cluster.errors import NodeError, ShardChanged, StoreError
 from pi_cluster.cluster.store.manifest import ShardFile
-from pi_cluster.worker.shards import vault as vault_module
+from pi_cluster.worker.shards import disk_room
 from pi_cluster.worker.shards.vault import ShardVault
 
 DATA = bytes(range(256)) * 10
@@ -187,7 +187,7 @@ def test_a_second_sender_waits_for_the_first_and_finds_the_shard_there(vault):
 
 
 def test_a_second_sender_that_waits_in_vain_is_told_so(vault, monkeypatch):
-    monkeypatch.setattr(vault_module, "_TURN_S", 0.05)
+    monkeypatch.setattr(disk_room, "_TURN_S", 0.05)
     with vault.receiving(DIGEST, len(DATA)) as arrival:
         with pytest.raises(NodeError, match="another sender brings this node the shard"):
             vault.receive(DIGEST, len(DATA), 0, [DATA])
@@ -313,12 +313,12 @@ def test_pruning_removes_the_shards_of_other_stores_and_nothing_else(vault, tmp_
 
 def test_a_shard_larger_than_the_disk_is_refused_before_a_byte_is_read(vault, monkeypatch):
     margin = 64 << 20
-    monkeypatch.setattr(vault_module, "free_disk_bytes", lambda folder: margin + len(DATA) - 1)
+    monkeypatch.setattr(disk_room, "free_disk_bytes", lambda folder: margin + len(DATA) - 1)
     unread = iter([DATA])
     with pytest.raises(StoreError, match=f"room for {len(DATA) - 1} bytes, and a shard has 2560"):
         vault.receive(DIGEST, len(DATA), 0, unread)
     assert next(unread) == DATA
-    monkeypatch.setattr(vault_module, "free_disk_bytes", lambda folder: margin + len(DATA))
+    monkeypatch.setattr(disk_room, "free_disk_bytes", lambda folder: margin + len(DATA))
     vault.receive(DIGEST, len(DATA), 0, [DATA])
 
 
@@ -331,7 +331,7 @@ class Disk:
     def __init__(self, monkeypatch, folder: Path, size_bytes: int) -> None:
         self._folder = folder
         self._size_bytes = size_bytes
-        monkeypatch.setattr(vault_module, "free_disk_bytes", self._free)
+        monkeypatch.setattr(disk_room, "free_disk_bytes", self._free)
 
     def _free(self, folder: Path) -> int:
         used = sum(path.stat().st_size for path in self._folder.iterdir())
@@ -447,5 +447,5 @@ def test_a_shard_is_read_from_any_byte_of_it_and_from_no_other(vault):
 
 
 def test_a_disk_that_is_nearly_full_has_no_room_rather_than_less_than_none(vault, monkeypatch):
-    monkeypatch.setattr(vault_module, "free_disk_bytes", lambda folder: 1000)
+    monkeypatch.setattr(disk_room, "free_disk_bytes", lambda folder: 1000)
     assert vault.free_bytes == 0

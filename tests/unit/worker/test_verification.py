@@ -17,7 +17,7 @@ from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.wire.dialing import PlainDialer
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.protos import pi_cluster_pb2 as pb
-from pi_cluster.transformer.stage import Limits
+from pi_cluster.transformer.limits import Limits
 from pi_cluster.worker.shards.damaged import DamagedShard
 from pi_cluster.worker.shards.vault import ShardVault
 from pi_cluster.worker.stage.assignment import Assignment
@@ -191,11 +191,11 @@ def test_nothing_is_served_from_a_damaged_shard_and_the_reason_names_it_and_the_
     header = pb.SessionHeader(wire_version=1, epoch=EPOCH, session="s")
     with (
         pytest.raises(ShardDamaged, match=rf"{file.name} on pi2 is damaged.*next `up` sends"),
-        worker.host.session(header),
+        worker.host.sessions.open(header),
     ):
         pass
     header.epoch += 1
-    with pytest.raises(StaleEpoch), worker.host.session(header):
+    with pytest.raises(StaleEpoch), worker.host.sessions.open(header):
         pass
     with pytest.raises(StoreError, match=f"{file.name} is damaged"):
         worker.host.load(replace(worker.assignment, epoch=EPOCH + 1))
@@ -290,7 +290,7 @@ def test_what_is_set_aside_goes_first_when_room_is_short_and_with_its_store(work
         change(worker.path(file), 1000)
     worker.verify()
     aside = sorted(worker.vault.damaged.files())
-    assert len(aside) == 2 and set(worker.vault._removable()[:2]) == set(aside)
+    assert len(aside) == 2 and set(worker.vault._room.removable()[:2]) == set(aside)
     worker.vault.prune({file.sha256 for file in worker.files})
     assert sorted(worker.vault.damaged.files()) == aside
     worker.vault.prune({first.sha256})

@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -33,13 +33,12 @@ def memory_of(process_id: int, cache_bytes: int) -> Memory:
     return Memory(1024 * caches_kib, 1024 * others_kib)
 
 
-class PeakMemory:
-    """The most that a process holds beside caches, from ``with`` to its end."""
+class Sampler:
+    """Does something again and again beside the work of a ``with``, and once more at its end."""
 
-    def __init__(self, process_id: int, cache_bytes: int) -> None:
-        self.bytes = 0
-        self._process_id = process_id
-        self._cache_bytes = cache_bytes
+    def __init__(self, sample: Callable[[], None], period_s: float) -> None:
+        self._sample = sample
+        self._period_s = period_s
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -50,11 +49,25 @@ class PeakMemory:
     def __exit__(self, *failure: object) -> None:
         self._ended.set()
         self._thread.join()
+        self._sample()
 
     def _watch(self) -> None:
-        while not self._ended.wait(_SAMPLE_S):
-            now = memory_of(self._process_id, self._cache_bytes)
-            self.bytes = max(self.bytes, now.others_bytes)
+        while not self._ended.wait(self._period_s):
+            self._sample()
+
+
+class PeakMemory(Sampler):
+    """The most that a process holds beside caches, from ``with`` to its end."""
+
+    def __init__(self, process_id: int, cache_bytes: int) -> None:
+        super().__init__(self._look, _SAMPLE_S)
+        self.bytes = 0
+        self._process_id = process_id
+        self._cache_bytes = cache_bytes
+
+    def _look(self) -> None:
+        now = memory_of(self._process_id, self._cache_bytes)
+        self.bytes = max(self.bytes, now.others_bytes)
 
 
 def _mappings(smaps: str) -> Iterator[tuple[str, dict[str, int]]]:

@@ -6,6 +6,7 @@ from pi_cluster.cluster.errors import ClusterError
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.records.known_hosts import KnownHost
 from pi_cluster.deploy.doctor.facts import HostService
+from pi_cluster.deploy.hosts.answers import ask_health, ask_journal
 from pi_cluster.deploy.hosts.remote_host import RemoteHost
 
 
@@ -21,14 +22,14 @@ def _ask(cluster: str, known: KnownHost) -> HostService:
     label = known.host.destination
     try:
         with RemoteHost(known.host) as remote:
-            health = remote.ask("health", cluster=cluster)
-            journal = remote.ask("journal", cluster=cluster)
+            health = ask_health(remote, cluster)
+            journal = ask_journal(remote, cluster)
     except ClusterError as error:
         return HostService(label, error=str(error))
     return HostService(
         label,
-        state=str(health["state"]),
-        is_active=bool(health["is_active"]),
-        restarts=int(health["restarts"]),
-        journal=tuple(map(str, journal)),
+        state=health.state,
+        is_active=health.is_active,
+        restarts=health.restarts,
+        journal=tuple(journal),
     )

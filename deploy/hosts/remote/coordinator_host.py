@@ -11,6 +11,8 @@ from pi_cluster.deploy.hosts.remote.layout import Failure, command
 
 COMMAND = Path("/usr/local/bin/pi-cluster")
 
+_MAX_RECORD = 1 << 22
+
 
 def offer(cluster: str) -> None:
     """Have the command be found by everybody. Raises ``Failure`` when another one is there."""
@@ -27,12 +29,15 @@ def withdraw(cluster: str) -> None:
             files.remove(COMMAND)
 
 
-def known_record(cluster: str) -> str:
-    """SHA-256 of what this user knows of the pipeline; empty without a record or credentials."""
+def known_record(cluster: str, name: str) -> str:
+    """SHA-256 of what this user knows of the pipeline; empty without a record or credentials.
+
+    ``name`` is the record's file name.
+    """
     paths = layout.user_folders(cluster)
     if not (paths.config / "coordinator.pem").is_file():
         return ""
-    data = files.read(paths.state / "pipeline.json", 1 << 22)
+    data = files.read(paths.state / layout.file_name(name), _MAX_RECORD)
     return "" if data is None else hashlib.sha256(data.encode()).hexdigest()
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pi_cluster.cluster.store.manifest import ShardFile, layer_file_name
-from pi_cluster.coordinator.pipeline.sources import Move, Sources
+from pi_cluster.coordinator.pipeline.shard_sources import Move, Sources
 
 FILES = [ShardFile(layer_file_name(n), 100, f"{n:064x}") for n in range(12)]
 DIGESTS = [file.sha256 for file in FILES]

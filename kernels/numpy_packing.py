@@ -1,0 +1,166 @@
+"""Quantising weights without the compiled library: the bytes of ``src/pack.h``, slower.
+
+For machines that cut models and run none. A column of many blocks is one array here, as it is one
+vector there, and every operation rounds as it does there; a test holds the bytes equal.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pi_cluster.kernels.matrix import BLOCK_COLUMNS, GROUP_ROWS
+
+Array = NDArray[np.float32]
+"""Shapes: ``(blocks,)`` for scales and errors, ``(BLOCK_COLUMNS, blocks)`` for weights."""
+
+_F32, _F64 = np.float32, np.float64
+_QUAD = 4  # neighbouring columns of a row lie together
+_LARGEST_HALF = _F32(65504.0)
+_SMALLEST_SCALE = _F32(2.0**-25)  # less than any half but zero
+_ROUNDER = _F32(1.5 * 2.0**23)  # added and taken off again, it leaves a whole number
+_Q4_LOWEST, _Q4_HIGHEST, _Q4_ZERO = -8, 7, 8
+_Q8_HIGHEST = 127
+_Q4_STARTS = (
+    *(-8.0, -9.0, -8.75, -8.5, -8.25, -7.75, -7.5, -7.25, -7.0),
+    *(-6.5, 8.0, 7.75, 7.5, 7.25, 7.0, 6.75, 6.5, 6.0),
+)
+_AT_ONCE = 2048  # blocks, so that what a thread works on stays in its core's cache
+
+
+def packed(weights: Array, format: str, threads: int) -> NDArray[np.uint8]:
+    """The bytes of a matrix in ``q4`` or ``q8``. Shapes: ``weights (rows, columns)``.
+
+    The columns are a multiple of ``BLOCK_COLUMNS``, and no weight is larger than the format holds.
+    """
+    rows, columns = weights.shape
+    groups, blocks = -(-rows // GROUP_ROWS), columns // BLOCK_COLUMNS
+    step = max(1, _AT_ONCE // (GROUP_ROWS * blocks))
+    pack = _q4 if format == "q4" else _q8
+
+    def part(group: int) -> NDArray[np.uint8]:
+        some = weights[group * GROUP_ROWS : (group + step) * GROUP_ROWS]
+        padding = -len(some) % GROUP_ROWS
+        whole = np.pad(some, ((0, padding), (0, 0))) if padding else some
+        turned = whole.reshape(-1, GROUP_ROWS, blocks, BLOCK_COLUMNS).transpose(3, 0, 2, 1)
+        with np.errstate(divide="ignore", invalid="ignore"):  # of zeros, which are sorted out
+            scales, quants = pack(np.ascontiguousarray(turned).reshape(BLOCK_COLUMNS, -1))
+        return _laid_out(scales, quants)
+
+    with ThreadPoolExecutor(threads, "pack") as pool:
+        return np.concatenate(list(pool.map(part, range(0, groups, step))))
+
+
+def _laid_out(scales: Array, quants: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Blocks as ``src/formats.h`` has them. Shapes: ``(blocks,)``, ``(bytes a row, blocks)``."""
+    halves = scales.astype("<f2").view(np.uint8).reshape(-1, 2 * GROUP_ROWS)
+    quads = quants.reshape(-1, _QUAD, len(halves), GROUP_ROWS).transpose(2, 0, 3, 1)
+    return np.concatenate([halves, quads.reshape(len(halves), -1)], axis=1).reshape(-1)
+
+
+def _q4(w: Array) -> tuple[Array, NDArray[np.uint8]]:
+    scale = _best_q4_scale(w)
+    levels = _nearest(w, _inverse_or_zero(scale), _Q4_LOWEST, _Q4_HIGHEST)
+    nibbles = (levels + _Q4_ZERO).astype(np.uint8)
+    half = BLOCK_COLUMNS // 2
+    return scale, nibbles[:half] | nibbles[half:] << np.uint8(4)
+
+
+def _q8(w: Array) -> tuple[Array, NDArray[np.uint8]]:
+    scale = _as_stored(np.abs(w).max(axis=0) / _F32(_Q8_HIGHEST))
+    levels = _nearest(w, _inverse_or_zero(scale), -_Q8_HIGHEST, _Q8_HIGHEST)
+    return scale, levels.astype(np.int8).view(np.uint8)
+
+
+def _best_q4_scale(w: Array) -> Array:
+    """The scale of least squared error among those that the starts lead to."""
+    extreme: Array = np.take_along_axis(w, np.abs(w).argmax(axis=0)[None], axis=0)[0]
+    best: Array = np.zeros_like(extreme)
+    least = np.full_like(extreme, np.inf)
+    for start in _Q4_STARTS:
+        scale = _as_stored(_refined(w, _as_stored(extreme / _F32(start))))
+        error = _squared_error(w, scale)
+        best = np.where(error < least, scale, best)
+        least = np.minimum(error, least)
+    return best
+
+
+def _refined(w: Array, scale: Array) -> Array:
+    levels = _nearest(w, _inverse_or_zero(scale), _Q4_LOWEST, _Q4_HIGHEST)
+    squares = np.square(levels).sum(axis=0)  # whole numbers, so their order is no matter
+    scales: Array = np.where(squares > 0, _sum_of_products(w, levels) / squares, _F32(0))
+    return scales
+
+
+def _squared_error(w: Array, scale: Array) -> Array:
+    levels = _nearest(w, _inverse_or_zero(scale), _Q4_LOWEST, _Q4_HIGHEST)
+    levels *= scale
+    miss = np.subtract(w, levels, out=levels)
+    return _sum_of_products(miss, miss)
+
+
+def _as_stored(scale: Array) -> Array:
+    limited = np.clip(scale, -_LARGEST_HALF, _LARGEST_HALF)
+    return limited.astype(np.float16).astype(_F32)
+
+
+def _inverse_or_zero(scale: Array) -> Array:
+    return np.where(np.abs(scale) < _SMALLEST_SCALE, _F32(0), _F32(1) / scale)
+
+
+def _nearest(w: Array, inverse: Array, low: int, high: int) -> Array:
+    levels = w * inverse
+    np.clip(levels, _F32(low), _F32(high), out=levels)
+    levels += _ROUNDER
+    levels -= _ROUNDER
+    return levels
+
+
+def _sum_of_products(a: Array, b: Array) -> Array:
+    """``a * b`` summed over the columns in order, each step a fused multiply-add of float32."""
+    products = np.multiply(a, b, dtype=_F64)  # exact: twice 24 bits
+    sums = np.empty_like(products)
+    total = np.zeros(a.shape[1], _F32)
+    for product, step in zip(products, sums, strict=True):
+        np.add(product, total, out=step)
+        total = step.astype(_F32)
+    doubtful = np.flatnonzero(_may_be_rounded_twice(sums).any(axis=0))
+    if len(doubtful):
+        total[doubtful] = _sum_rounded_once(products[:, doubtful])
+    return total
+
+
+def _may_be_rounded_twice(sums: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where rounding to float64 and then to float32 may differ from rounding to float32.
+
+    That is half-way between two float32, or where these lie less densely.
+    """
+    half_way: NDArray[np.bool_] = (sums.view(np.uint64) & _F64_BELOW_F32) == _F64_HALF_WAY
+    half_way |= (np.abs(sums) < _LEAST_NORMAL) & (sums != 0)
+    return half_way
+
+
+_F64_BELOW_F32 = np.uint64((1 << 29) - 1)
+_F64_HALF_WAY = np.uint64(1 << 28)
+_LEAST_NORMAL = 2.0**-125
+
+
+def _sum_rounded_once(products: NDArray[np.float64]) -> Array:
+    """As :func:`_sum_of_products`, by rounding to odd in between.
+
+    Source: Boldo and Melquiond, Emulation of FMA and Correctly Rounded Sums, 2008.
+    """
+    total = np.zeros(products.shape[1], _F32)
+    for product in products:
+        wide = total.astype(_F64)
+        rounded = product + wide
+        # What rounding lost, exactly (Knuth's two-sum).
+        other = rounded - product
+        lost = (product - (rounded - other)) + (wide - other)
+        bits = rounded.view(np.int64)
+        is_even = (bits & 1) == 0
+        # Away from zero where what was lost has the sign of the sum, else towards it.
+        outwards = np.where((lost > 0) == (rounded > 0), 1, -1)
+        bits += np.where((lost != 0) & is_even, outwards, 0)
+        total = rounded.astype(_F32)
+    return total

@@ -1,0 +1,133 @@
+"""One step through this stage: rows in, layers, and hidden states or logits out."""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from pi_cluster.cluster.errors import NodeError
+from pi_cluster.cluster.wire.arrays import pack, unpack_floats
+from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.transformer.arithmetic import Array
+from pi_cluster.transformer.sampling import top_candidates
+from pi_cluster.transformer.stage import Chunk, Stage
+from pi_cluster.worker.allocator import LARGE_BYTES, return_free_pages
+from pi_cluster.worker.stage.outlet import Outlet
+from pi_cluster.worker.stage.superseded import Batch, Superseded
+
+
+class StepComputer:
+    """Computes the steps of one session, in order, and counts them.
+
+    What is superseded meanwhile is dropped where a step begins, before the head, and at its end;
+    rows of other sequences stay. Used by one thread; ``superseded`` hears of more from another.
+    """
+
+    def __init__(self, stage: Stage, superseded: Superseded) -> None:
+        self._stage = stage
+        self._superseded = superseded
+        self.steps = 0
+        self.rows = 0
+
+    def run(self, step: pb.Step, waiting_since_ns: int, arrived_ns: int, outlet: Outlet) -> None:
+        """Compute a step that arrived then, and pass on what is still wanted of it."""
+        began = time.perf_counter_ns()
+        self._superseded.reach(step.step)
+        taken = self._unpacked(step)
+        batch = self._superseded.wanted(step.step, taken)
+        if taken.chunks and not batch.chunks:
+            return
+        batch = self._computed(batch)
+        # Once more, since the head is the largest matrix: it need not serve what nobody wants.
+        rows = self._logits(self._superseded.wanted(step.step, batch))
+        timing = pb.StageTiming(
+            idle_ns=max(0, arrived_ns - waiting_since_ns),
+            queued_ns=max(0, began - arrived_ns),
+            compute_ns=time.perf_counter_ns() - began,
+            began_ns=began,
+        )
+        self.steps += 1
+        self.rows += len(batch.rows)
+        size = batch.rows.nbytes
+        self._pass_on(step, self._superseded.wanted(step.step, batch), rows, timing, outlet)
+        if size >= LARGE_BYTES:
+            return_free_pages()
+
+    def end(self, sequence: int) -> None:
+        """Free what is held of a sequence."""
+        self._stage.end(sequence)
+        self._superseded.end(sequence)
+
+    def clear(self) -> None:
+        """Free what is held of all sequences."""
+        self._stage.clear()
+
+    def _unpacked(self, step: pb.Step) -> Batch:
+        kind = step.WhichOneof("input")
+        if kind == "ids" and self._stage.is_first:
+            return Batch(step.chunks, np.array(step.ids.id, np.int64))
+        if kind == "hidden" and not self._stage.is_first:
+            return Batch(step.chunks, unpack_floats(step.hidden, self._stage.config.dim))
+        raise NodeError(
+            f"this stage takes {'token ids' if self._stage.is_first else 'hidden states'}, "
+            f"not {kind or 'nothing'}"
+        )
+
+    def _computed(self, batch: Batch) -> Batch:
+        """The batch with the hidden states that this stage makes of its rows."""
+        chunks = [Chunk(c.sequence, c.start, c.rows, c.prefix_of) for c in batch.chunks]
+        hidden = self._stage.embed(batch.rows) if self._stage.is_first else batch.rows
+        return Batch(batch.chunks, self._stage.forward(chunks, hidden))
+
+    def _logits(self, batch: Batch) -> list[pb.RowLogits]:
+        """Logits of the rows that are asked for; the head is read only if there are any."""
+        wanted: list[tuple[int, pb.Chunk, int]] = []
+        first = 0
+        for chunk in batch.chunks if self._stage.is_last else ():
+            if chunk.logit_rows > chunk.rows:
+                raise NodeError(f"logits of {chunk.logit_rows} of {chunk.rows} rows were asked for")
+            wanted += [
+                (first + row, chunk, chunk.start + row)
+                for row in range(chunk.rows - chunk.logit_rows, chunk.rows)
+            ]
+            first += chunk.rows
+        if not wanted:
+            return []
+        logits = self._stage.logits(batch.rows[[row for row, _, _ in wanted]])
+        return [
+            _row_logits(values, chunk, position)
+            for values, (_, chunk, position) in zip(logits, wanted, strict=True)
+        ]
+
+    def _pass_on(
+        self,
+        step: pb.Step,
+        batch: Batch,
+        rows: Sequence[pb.RowLogits],
+        timing: pb.StageTiming,
+        outlet: Outlet,
+    ) -> None:
+        if not batch.chunks:
+            return
+        timings = [*step.timings, timing]
+        if self._stage.is_last:
+            kept = {chunk.sequence for chunk in batch.chunks}
+            rows = [row for row in rows if row.sequence in kept]
+            outlet.send(pb.StepResult(step=step.step, rows=rows, timings=timings))
+        else:
+            hidden = pack(batch.rows)
+            outlet.send(
+                pb.Step(step=step.step, chunks=batch.chunks, hidden=hidden, timings=timings)
+            )
+
+
+def _row_logits(logits: Array, chunk: pb.Chunk, position: int) -> pb.RowLogits:
+    if chunk.candidates == 0:
+        return pb.RowLogits(sequence=chunk.sequence, position=position, logits=pack(logits))
+    best = top_candidates(logits, chunk.candidates)
+    return pb.RowLogits(
+        sequence=chunk.sequence,
+        position=position,
+        ids=pack(best.ids),
+        logits=pack(best.logits),
+    )
