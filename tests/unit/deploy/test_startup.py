@@ -57,6 +57,17 @@ main()
 """
 
 
+# Imports a command, or what is no command, and tells what the garbage collector did meanwhile.
+COLLECTED = """
+import contextlib, gc, sys
+from pi_cluster.deploy.lazy_group import Place
+rounds = []
+gc.callbacks.append(lambda phase, info: rounds.append(phase))
+with contextlib.suppress(ModuleNotFoundError):
+    Place(sys.argv[1], "").find()
+collected = len(rounds)
+print(collected, gc.isenabled(), gc.get_freeze_count() > 0)
+"""
 # What a program finds in the environment that it leaves behind.
 AT_EXIT = """
 import atexit, os, sys
@@ -206,6 +217,15 @@ def test_a_command_imports_nothing_that_it_has_no_use_for(name, needless):
     done = run(f"import sys, {PLACES[name].target.partition(':')[0]}; print(*sys.modules)")
     assert done.returncode == 0, done
     assert set(done.stdout.split()) & needless == set()
+
+
+@pytest.mark.parametrize(
+    ("target", "is_kept"),
+    [(COMMANDS["prompt"].target, True), ("pi_cluster.deploy.commands.nonsense:nonsense", False)],
+)
+def test_nobody_looks_for_garbage_in_a_command_that_is_being_imported(target, is_kept):
+    done = run(COLLECTED, target)
+    assert (done.stdout, done.stderr) == (f"0 True {is_kept}\n", "")
 
 
 def test_the_version_is_that_of_what_is_installed():
