@@ -21,7 +21,7 @@ from pi_cluster.coordinator.asking.question import (
 from pi_cluster.coordinator.asking.stream import AnswerStream
 from pi_cluster.coordinator.listeners import Listeners
 from pi_cluster.coordinator.patience import DEFAULT_WAIT_S, Patience
-from pi_cluster.coordinator.pipeline.asking import dialer_to_ask
+from pi_cluster.coordinator.pipeline.asker import dialer_to_ask
 from pi_cluster.coordinator.pipeline.status import PipelineStatus
 from pi_cluster.coordinator.pipeline.watching import PipelineWatch
 from pi_cluster.coordinator.records.access import insecure_warning, still_insecure

@@ -4,7 +4,7 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.trust.holdings import is_initialised
 from pi_cluster.cluster.trust.identity import Role
 from pi_cluster.cluster.wire.dialing import Dialer
-from pi_cluster.coordinator.pipeline import asking
+from pi_cluster.coordinator.pipeline import asker
 from pi_cluster.coordinator.records import access
 from pi_cluster.coordinator.records.access import still_insecure
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
@@ -20,7 +20,7 @@ def dialer_for(cluster: str, insecure: bool = False, role: Role = Role.OPERATOR)
 def dialer_to_ask(cluster: str, record: PipelineRecord) -> Dialer:
     """What opens channels to the pipeline that is up, as a coordinator."""
     _warn_if_insecure(cluster, still_insecure(cluster, record.insecure))
-    return asking.dialer_to_ask(cluster, record, output.warn_of)
+    return asker.dialer_to_ask(cluster, record, output.warn_of)
 
 
 def _warn_if_insecure(cluster: str, insecure: bool) -> None:

@@ -18,9 +18,9 @@ from rich.progress import (
 
 from pi_cluster.cluster.shown import shown_line
 from pi_cluster.cluster.wire.peer import Peer
-from pi_cluster.deploy.screen.answer_stream import AnswerStream
 from pi_cluster.deploy.screen.console import HarmlessConsole
 from pi_cluster.deploy.screen.progress_lines import FittedProgress, TaskName
+from pi_cluster.deploy.screen.shown_answer import ShownAnswer
 
 
 class _Notes(HarmlessConsole):
@@ -32,7 +32,7 @@ class _Notes(HarmlessConsole):
         super().print(*objects, **options)
 
 
-_answer = AnswerStream()
+_answer = ShownAnswer()
 notes = _Notes(stderr=True)
 answers = HarmlessConsole()
 

@@ -106,8 +106,11 @@ IMPORTS_WITHIN_FUNCTIONS = {
         "pi_cluster.coordinator.records.certified_access.secure_dialer",
     ),
     ("coordinator/records/advice.py", "pi_cluster.cluster.trust.authority.ClusterAuthority"),
-    ("coordinator/pipeline/asking.py", "pi_cluster.cluster.trust.authority.ClusterAuthority"),
-    ("coordinator/pipeline/asking.py", "pi_cluster.coordinator.pipeline.renewal.renew_due"),
+    (
+        "coordinator/pipeline/asker.py",
+        "pi_cluster.cluster.trust.authority.ClusterAuthority",
+    ),
+    ("coordinator/pipeline/asker.py", "pi_cluster.coordinator.pipeline.renewal.renew_due"),
     # Who looks at a pipeline asks it nothing, and needs neither its text nor its arithmetic.
     (
         "coordinator/records/pipeline_record.py",

@@ -8,7 +8,7 @@ from pi_cluster.deploy.screen.terminal import is_screen, screen_columns
 from pi_cluster.deploy.screen.wrapping import WordWrap
 
 
-class AnswerStream:
+class ShownAnswer:
     """What is written of an answer, and whether it stands in the middle of a line."""
 
     def __init__(self) -> None:
