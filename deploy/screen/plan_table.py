@@ -1,6 +1,5 @@
 """A plan as people see it: which node holds which layers, and what is expected of it."""
 
-from collections import Counter
 from collections.abc import Mapping
 
 from pi_cluster.coordinator.pipeline.nodes import Node
@@ -16,32 +15,22 @@ def plan_table(
     plan: Plan, prediction: Prediction, nodes: Mapping[str, Node], title: str = ""
 ) -> FittedTable:
     """A row for each node, those that are left out at the end. ``nodes`` by id."""
-    labels = _labels(nodes)
     rows = []
     for index, stage in enumerate(plan.stages):
         node = nodes[stage.node_id]
         is_slowest = len(plan.stages) > 1 and index == prediction.slowest
         rows.append(
             (
-                labels[stage.node_id],
+                node.label,
                 str(stage.layers),
                 output.size(stage.weight_bytes),
                 f"{output.size(stage.memory_bytes)} of {output.size(node.about.free_memory_bytes)}",
                 f"{'slowest: ' if is_slowest else ''}{1000 * prediction.stage_s[index]:.2f}",
             )
         )
-    rows += [(labels[node_id], "not used", "", "", "") for node_id in plan.unused]
+    rows += [(nodes[node_id].label, "not used", "", "", "") for node_id in plan.unused]
     columns = [names("node"), *map(numbers, ("layers", "bytes", "memory", "ms/token"))]
     return FittedTable(columns, rows, title)
-
-
-def _labels(nodes: Mapping[str, Node]) -> dict[str, str]:
-    """What each node is called: its name alone, where no other has the same."""
-    of_how_many = Counter(node.about.name for node in nodes.values())
-    return {
-        node_id: node.about.name if of_how_many[node.about.name] == 1 else node.label
-        for node_id, node in nodes.items()
-    }
 
 
 def expected(prediction: Prediction) -> str:
