@@ -111,8 +111,8 @@ def test_a_checkpoint_becomes_the_same_store(cluster, tmp_path, weights):
     [("worker", "--no-mdns"), ("join", "a token"), ("up", "--local", "2")],
     ids=lambda w: w[0],
 )
-def test_a_worker_is_refused_before_anything_is_done(cluster, hidden, why, words):
-    with operator_on(cluster, hidden):
+def test_a_worker_is_refused_before_anything_is_done(make_cluster, hidden, why, words):
+    with make_cluster(measured=False) as cluster, operator_on(cluster, hidden):
         outcome = cluster.run(*words, timeout_s=SLOW_S)
     assert outcome.code == 1 and outcome.err.startswith("error: "), outcome
     assert why in outcome.err, outcome
