@@ -348,8 +348,9 @@ def test_up_says_who_lacks_what_where_there_is_no_terminal_and_goes_on_when_kill
 @pytest.mark.timeout(180)
 def test_ten_interruptions_at_random_send_less_than_a_twentieth_again(tmp_path):
     store = make_store(tmp_path / "store", 1, 120_000_000)
+    # As fast as 100 Mbit/s: a node keeps up with that beside other tests, so little waits in it.
     outcome = interrupted_hand_out(
-        store, tmp_path, times=10, bytes_per_s=30e6, seed=5, patience_s=150
+        store, tmp_path, times=10, bytes_per_s=12e6, seed=5, patience_s=150
     )
     assert len(outcome.interruptions) == 10 and set(outcome.interruptions) == set(Interruption)
     assert 0 < outcome.sent_again < 0.05, outcome
