@@ -175,7 +175,8 @@ def test_the_lines_for_an_upgrade_leave_it_a_node(pair, operator, in_clone, line
     in_clone(marked)
     for line in upgrade:
         in_clone(line)
-    installed = "/opt/pi-cluster-program/lib/python3.11/site-packages/deploy/commands/leave.py"
+    site = "/opt/pi-cluster-program/lib/python3.11/site-packages"
+    installed = f"{site}/pi_cluster/deploy/commands/leave.py"
     assert pair[1].run("grep", "-c", "Pi: be a node", installed).out == "1\n"
     eventually(
         lambda: operator.run("pi-cluster", "status").code, lambda code: code == 0, within_s=60
