@@ -107,6 +107,8 @@ def test_two_emulated_pis_answer_with_the_golden_ids(pair, operator, store):
 
 def test_two_emulated_pis_answer_in_4_bits_as_this_machine_does(pair, operator):
     """Whose integer kernels are others: those of a Pi 4, a Pi 5 and this machine meet here."""
+    # What is up is kept by the next `up`; after `down` it is the embedded model, in 4 bits.
+    assert operator.run("pi-cluster", "down").code == 0
     here = answer(operator, "--local", "1")
     assert operator.run("pi-cluster", "down").code == 0
     assert answer(operator, "--nodes", pair)["ids"] == here["ids"]
