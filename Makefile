@@ -23,7 +23,7 @@ AT_ONCE ?= 4
 test: .venv/developing ## run all tests: unit, parity and integration (real processes), seven to twelve minutes
 	$(BIN)/python -m pytest --numprocesses $(AT_ONCE)
 
-test-quick: .venv/developing ## run what a change breaks first: unit, parity and a prompt to three workers, 90 seconds
+test-quick: .venv/developing ## run what a change breaks first: unit, parity and a prompt to three workers, a minute
 	$(BIN)/python -m pytest --numprocesses $(AT_ONCE) tests/integration/test_prompt.py tests/unit tests/parity
 
 fuzz: .venv/developing ## send 10 000 random messages to every method of a worker, with and without certificates: ten minutes
