@@ -52,7 +52,7 @@ check: .venv/developing ## format, lint, types, and whether the generated stubs 
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	@mkdir -p build/types/pi_cluster
-	@ln -sfn $(CURDIR)/pi_cluster/* $(addprefix $(CURDIR)/,$(PACKAGES)) build/types/pi_cluster/
+	@ln -sfn $(CURDIR)/python_api/pi_cluster/* $(addprefix $(CURDIR)/,$(PACKAGES)) build/types/pi_cluster/
 	$(BIN)/mypy build/types/pi_cluster benchmarks docs tests/testbed
 	$(generate)
 	@for stub in protos/*_pb2*; do \

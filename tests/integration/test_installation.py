@@ -61,15 +61,18 @@ def installed_from(wheel, folder):
     return Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
 
 
-def run_in(folder, *words):
-    """Run the environment's Python, to which this one lends the packages of others."""
+def run_in(folder, *words, standing_in=None):
+    """Run the environment's Python, to which this one lends the packages of others.
+
+    ``standing_in`` is a folder from which it may import, as people's Python does.
+    """
     lent = Path(sysconfig.get_path("purelib"))
     ours = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
     # Behind its own, and as a path alone: the editable installation there is not read.
     (ours / "lent.pth").write_text(f"{lent}\n")
     return subprocess.run(
-        [folder / "bin" / "python", "-P", *words],
-        cwd=folder,
+        [folder / "bin" / "python", *([] if standing_in else ["-P"]), *words],
+        cwd=standing_in or folder,
         capture_output=True,
         text=True,
         timeout=60,
@@ -103,7 +106,7 @@ def assert_holds_the_program(names, kernels):
     others = {name.split("/")[0] for name in names - ours}
     assert [name.endswith(".dist-info") for name in others] == [True]
     assert {n for n in ours if n.endswith(".py")} == {
-        n if n.startswith("pi_cluster/") else f"pi_cluster/{n}" for n in INSTALLED
+        f"pi_cluster/{name.removeprefix('python_api/pi_cluster/')}" for name in INSTALLED
     }
     strange = {name for name in ours if not name.endswith((".py", *DATA))}
     assert not strange and (KERNELS in ours) == kernels
@@ -122,6 +125,15 @@ def test_an_installation_adds_one_name_and_its_worker_starts(wheel, tmp_path):
     assert shown.returncode == 0 and "--listen" in shown.stdout, shown
     where = run_in(tmp_path / "venv", "-c", "import pi_cluster; print(pi_cluster.__file__)")
     assert Path(where.stdout.strip()).is_relative_to(packages), where
+
+
+def test_who_stands_in_a_clone_gets_what_is_installed(wheel, tmp_path):
+    packages = installed_from(wheel, tmp_path / "venv")
+    shown = run_in(tmp_path / "venv", "-m", "pi_cluster.worker", "--help", standing_in=ROOT)
+    assert shown.returncode == 0 and "--listen" in shown.stdout, shown
+    program = "import pi_cluster; print(pi_cluster.PipelineClient, pi_cluster.__file__)"
+    where = run_in(tmp_path / "venv", "-c", program, standing_in=ROOT)
+    assert str(packages) in where.stdout, where
 
 
 def test_a_source_archive_makes_the_same_wheel(wheel, tmp_path):

@@ -62,7 +62,7 @@ def test_the_public_names_are_these_and_each_is_there():
 def test_type_checkers_see_the_same_names_in_the_same_places():
     told = {
         alias.name: node.module.removeprefix("pi_cluster.")
-        for node in ast.walk(tree_of("pi_cluster/__init__.py"))
+        for node in ast.walk(tree_of("python_api/pi_cluster/__init__.py"))
         if isinstance(node, ast.ImportFrom) and node.module.startswith("pi_cluster.")
         for alias in node.names
     }
