@@ -61,7 +61,7 @@ check: .venv/developing ## format, lint, types, and whether the generated stubs 
 
 lock: .venv/created ## renew constraints.txt, the versions that development and CI use: then run check and test
 	$(BIN)/python -m pip install --quiet --group lock
-	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --group dev --no-annotate \
+	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --all-extras --group dev --no-annotate \
 		--custom-compile-command "make lock" --output-file constraints.txt pyproject.toml
 
 format: .venv/developing ## bring the code into its format
@@ -146,7 +146,7 @@ endef
 	@touch $@
 
 .venv/installed: .venv/created pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[gguf,pull]'
 	@touch $@
 
 .venv/developing: .venv/installed
