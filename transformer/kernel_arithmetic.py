@@ -57,7 +57,8 @@ class KernelArithmetic:
         self._config = config
         self._engine = engine
         layers = [_layer_weights(layer) for layer in tensors.layers]
-        self._layers = Layers(engine, layer_shape(config, limits), layers, limits.max_step_rows)
+        shapes = [layer_shape(config, limits)] * len(layers)
+        self._layers = Layers(engine, shapes, layers, limits.max_step_rows)
         self._embedding = tensors.embedding and _matrix(tensors.embedding, "tok_embeddings.weight")
         self._norm = tensors.head and _gain(tensors.head, "norm.weight")
         self._output = tensors.head and _matrix(tensors.head, "output.weight")
@@ -83,7 +84,7 @@ class KernelArithmetic:
             Part(cache, span.stop_row - span.start_row)
             for span, cache in zip(spans, caches, strict=True)
         ]
-        return self._layers.forward(hidden, *angles, parts)
+        return self._layers.forward(hidden, {0: angles}, parts)
 
     def logits(self, hidden: Array) -> Array:
         """Final norm and head."""
@@ -93,18 +94,27 @@ class KernelArithmetic:
         return self._engine.linear(normed, self._output)
 
 
+_KERNELS_NAMES = {
+    "attention_norm.weight": "attention_norm",
+    "attention.wq.weight": "wq",
+    "attention.wk.weight": "wk",
+    "attention.wv.weight": "wv",
+    "attention.wo.weight": "wo",
+    "attention.wq.bias": "bq",
+    "attention.wk.bias": "bk",
+    "attention.wv.bias": "bv",
+    "attention.wo.bias": "bo",
+    "attention.q_norm.weight": "q_norm",
+    "attention.k_norm.weight": "k_norm",
+    "ffn_norm.weight": "ffn_norm",
+    "feed_forward.w1.weight": "w1",
+    "feed_forward.w2.weight": "w2",
+    "feed_forward.w3.weight": "w3",
+}
+
+
 def _layer_weights(tensors: Tensors) -> LayerWeights:
-    return LayerWeights(
-        attention_norm=_gain(tensors, "attention_norm.weight"),
-        wq=_matrix(tensors, "attention.wq.weight"),
-        wk=_matrix(tensors, "attention.wk.weight"),
-        wv=_matrix(tensors, "attention.wv.weight"),
-        wo=_matrix(tensors, "attention.wo.weight"),
-        ffn_norm=_gain(tensors, "ffn_norm.weight"),
-        w1=_matrix(tensors, "feed_forward.w1.weight"),
-        w2=_matrix(tensors, "feed_forward.w2.weight"),
-        w3=_matrix(tensors, "feed_forward.w3.weight"),
-    )
+    return {_KERNELS_NAMES[name]: tensor for name, tensor in tensors.items()}
 
 
 def _matrix(tensors: Tensors, name: str) -> Matrix:
