@@ -32,7 +32,7 @@ def linear(x: Array, weight: Weight, bias: Array | None = None) -> Array:
 def rms_norm(x: Array, gain: Array, eps: float) -> Array:
     """Scale each row of ``x`` to unit root-mean-square, then by ``gain``.
 
-    Shapes: ``x (rows, dim)``, ``gain (dim,)`` -> ``(rows, dim)``. Source: arXiv:1910.07467, eq. 4.
+    Shapes: ``x (..., dim)``, ``gain (dim,)`` -> as ``x``. Source: arXiv:1910.07467, eq. 4.
     """
     mean_square = np.mean(x * x, axis=-1, keepdims=True)
     normed: Array = x / np.sqrt(mean_square + np.float32(eps)) * gain

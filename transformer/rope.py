@@ -8,6 +8,7 @@ the rows of wq and wk are in the matching order; stores hold interleaved rows.
 """
 
 import math
+from collections.abc import Mapping
 from decimal import Decimal, localcontext
 from functools import lru_cache
 
@@ -15,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi_cluster.transformer.arithmetic import Array
+
+Angles = Mapping[int, tuple[Array, Array]]
+"""Cosines and sines of a step's rows by the index of their rope table."""
 
 _TWO_PI = Decimal("6.283185307179586476925286766559005768394")
 _TERMS = 16
