@@ -249,3 +249,37 @@ def test_a_step_brings_the_angles_of_every_table_that_a_layer_names():
             layers.forward(hidden, angles, [Part(cache, 10)])
     layers.forward(hidden, {0: tables[8], 1: tables[6]}, [Part(cache, 10)])
     assert cache.length == 10
+
+
+@pytest.mark.parametrize("format", ["f32", "f16", "q8", "q4"])
+@pytest.mark.parametrize("variant", EVERY_VARIANT)
+def test_layers_with_every_operation_give_the_same_bits_everywhere(variant, format):
+    """Numbers and meaning: tests/unit/transformer/test_mixed_layers.py."""
+    narrow = {"n_heads": 3, "n_kv_heads": 1, "head_dim": 10, "hidden_dim": 100}
+    shapes = [
+        replace(SHAPE, qkv_bias=True, o_bias=True, qk_norm=True, query_scale=0.3, rotary_dim=12),
+        replace(SHAPE, **narrow, window=None, capacity=256, rope_table=None, o_bias=True),
+        replace(SHAPE, window=5, capacity=128, rope_table=2, qk_norm=True),
+    ]
+    weights = []
+    for layer, shape in enumerate(shapes):
+        dense = {name: random(layer, *sides) / 10 for name, sides in shape.weights().items()}
+        weights.append(
+            {
+                name: w if w.ndim == 1 else engine().pack(w, "f16" if w.shape[1] % 32 else format)
+                for name, w in dense.items()
+            }
+        )
+    hidden, angles = random(72, 150, 96), {0: random(73, 2, 150, 6), 2: random(74, 2, 150, 8)}
+    found = []
+    for engine_of, most in ((engine(), 1), (engine(variant, 3), 64)):
+        layers, rows = Layers(engine_of, shapes, weights, MAX_ROWS), []
+        cache = layers.new_cache()
+        for start in range(0, 150, most):
+            part = slice(start, min(start + most, 150))
+            turned = {table: (cos[part], sin[part]) for table, (cos, sin) in angles.items()}
+            step = [Part(cache, part.stop - part.start)]
+            rows.append(layers.forward(hidden[part], turned, step))
+        found.append(np.concatenate(rows))
+    assert np.isfinite(found[0]).all()
+    assert_same_bits(found[1], found[0])
