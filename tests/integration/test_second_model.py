@@ -135,5 +135,5 @@ def test_a_store_of_a_newer_format_names_the_side_to_update(cluster, damaged_sto
     for words in (("verify", str(damaged_store)), ("up", str(damaged_store), "--local", "1")):
         outcome = cluster.run(*words)
         assert (outcome.code, outcome.out) == (1, "")
-        assert "manifest.json" in outcome.err and "version 2" in outcome.err
+        assert "manifest.json" in outcome.err and "version 3" in outcome.err
         assert "update pi-cluster" in outcome.err
