@@ -1,10 +1,12 @@
 """What a pipeline may hold is chosen and counted before anything is loaded."""
 
+from dataclasses import replace
+
 import pytest
 
 from pi_cluster.cluster import settings
 from pi_cluster.coordinator.planning.footprint import choose_limits, model_footprint
-from pi_cluster.transformer.kernel_arithmetic import layer_shape
+from pi_cluster.transformer.kernel_arithmetic import kernel_shapes, most_cache_bytes
 from tests.support.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.support.stores import shard
 
@@ -26,5 +28,21 @@ def test_the_planner_counts_the_room_of_the_caches_not_the_number_of_texts(tmp_p
         limits = choose_limits(config, None, texts)
         footprint = model_footprint(manifest, config, limits)
         assert footprint.cache_bytes_per_layer == (
-            texts * layer_shape(config, limits).cache_bytes_per_layer
+            texts * kernel_shapes(config, limits)[0].cache_bytes_per_layer
         )
+
+
+def test_a_layer_with_a_window_is_counted_by_what_its_own_caches_can_hold():
+    config = small_config()
+    wide, narrow = (replace(config.layers[0], window=window) for window in (None, 32))
+    config = replace(config, max_positions=4096, layers=(narrow, wide, narrow))
+    slot_bytes = 2 * 2 * 2 * 16  # keys and values of two heads of 16 in half precision
+    few, many = choose_limits(config, 4096, 2), choose_limits(config, 4096, 20)
+    assert most_cache_bytes(config, few) == tuple(
+        slot_bytes * positions for positions in (2 * 4096, 2 * 4096, 2 * 4096)
+    )
+    most = settings.MAX_SEQUENCES * 576
+    assert most < 20 * 4096, "or this shows nothing"
+    assert most_cache_bytes(config, many) == tuple(
+        slot_bytes * positions for positions in (most, 20 * 4096, most)
+    )
