@@ -1,5 +1,7 @@
 """What a pipeline may hold is chosen and counted before anything is loaded."""
 
+from dataclasses import replace
+
 import pytest
 
 from pi_cluster.cluster import settings
@@ -14,7 +16,7 @@ from pi_cluster.coordinator.planning.footprint import choose_limits, model_footp
 from pi_cluster.transformer.cache import cache_capacity
 from pi_cluster.transformer.config import LayerConfig, ModelConfig, RopeTable
 from pi_cluster.transformer.config_form import plain_config
-from pi_cluster.transformer.kernel_arithmetic import kernel_shapes
+from pi_cluster.transformer.kernel_arithmetic import kernel_shapes, most_cache_bytes
 from pi_cluster.transformer.limits import Limits
 from tests.support.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.support.stores import shard
@@ -73,3 +75,19 @@ def manifest_of(sizes: dict[str, int]) -> Manifest:
     files = {EMBEDDING_NAME: 500, HEAD_NAME: 700} | sizes
     shards = tuple(ShardFile(name, size, "0" * 64) for name, size in files.items())
     return Manifest("q4", "q8", plain_config(MIXED), bos_id=1, eos_ids=(2,), files=shards)
+
+
+def test_a_layer_with_a_window_is_counted_by_what_its_own_caches_can_hold():
+    config = small_config()
+    wide, narrow = (replace(config.layers[0], window=window) for window in (None, 32))
+    config = replace(config, max_positions=4096, layers=(narrow, wide, narrow))
+    slot_bytes = 2 * 2 * 2 * 16  # keys and values of two heads of 16 in half precision
+    few, many = choose_limits(config, 4096, 2), choose_limits(config, 4096, 20)
+    assert most_cache_bytes(config, few) == tuple(
+        slot_bytes * positions for positions in (2 * 4096, 2 * 4096, 2 * 4096)
+    )
+    most = settings.MAX_SEQUENCES * 576
+    assert most < 20 * 4096, "or this shows nothing"
+    assert most_cache_bytes(config, many) == tuple(
+        slot_bytes * positions for positions in (most, 20 * 4096, most)
+    )
