@@ -59,13 +59,16 @@ def modelled(core: Core) -> Iterator[Figure]:
     for rows, (share, body) in sorted(loops.items()):
         yield Figure("ours", rows, cycles(body, core.name) / share)
     for form, block_bytes in _WITH_OFFSETS.items():
-        code = function(assembly, f"{form}_tile")
-        for rows, needed in sorted(_with_offsets(code, core).items()):
+        loops_of_form = _with_offsets(function(assembly, f"{form}_tile"), core, form == "q4k")
+        for rows, needed in sorted(loops_of_form.items()):
             yield Figure(f"ours {form}", rows, needed, block_bytes)
 
 
-def _with_offsets(code: str, core: Core) -> dict[int, float]:
-    """Cycles by rows: of the loop over blocks, and of a share in what is unpacked before it."""
+def _with_offsets(code: str, core: Core, has_levels: bool) -> dict[int, float]:
+    """Cycles by rows: of the loop over blocks, and of a share in what is unpacked before it.
+
+    Nothing where the unpacking is no loop of its own, so that it cannot be counted.
+    """
     found: dict[int, float] = {}
     opening = 0.0
     for body in innermost_loops(code):
@@ -75,4 +78,6 @@ def _with_offsets(code: str, core: Core) -> dict[int, float]:
             found[products // (2 * slices)] = cycles(body, core.name) * _SLICES / slices
         elif re.search(r"\tucvtf\t", body):
             opening = cycles(body, core.name) * _SLICES / _BLOCKS_OF_Q4K
+    if has_levels and not opening:
+        return {}
     return {rows: needed + opening for rows, needed in found.items()}
