@@ -15,7 +15,7 @@ from pi_cluster.cluster.store.tensor_writing import TensorSource, file_size_byte
 from pi_cluster.kernels import Packer, ShapeError
 from pi_cluster.shard_tool.sources.checkpoint import Checkpoint
 from pi_cluster.shard_tool.sources.names import layer_tensor, short_name
-from pi_cluster.shard_tool.sources.source_files import SourceTensor
+from pi_cluster.shard_tool.sources.source_tensor import SourceTensor
 from pi_cluster.transformer.formats import WeightFormats, stored_as, tensor_format
 from pi_cluster.transformer.shapes import embedding_shapes, head_shapes, layer_shapes
 

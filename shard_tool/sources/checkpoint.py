@@ -10,7 +10,8 @@ from typing import Self
 
 from pi_cluster.cluster.errors import CheckpointError
 from pi_cluster.shard_tool.sources.forms import choose_form
-from pi_cluster.shard_tool.sources.source_files import SourceTensor, read_json
+from pi_cluster.shard_tool.sources.source_files import read_json
+from pi_cluster.shard_tool.sources.source_tensor import SourceTensor
 from pi_cluster.shard_tool.sources.tensors import find_tensors
 from pi_cluster.shard_tool.sources.tokenizer_files import find_special_ids, find_tokenizer_files
 from pi_cluster.transformer.config import ModelConfig, as_json
@@ -84,7 +85,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
     notes = [*form.notes, *read.notes, *_disagreements(form.config_path, read.config)]
     with ExitStack() as stack:
         files = form.weights.open_files(path, stack)
-        tensors, more_notes = find_tensors(files, read, form.weights.NAMING, form.config_path.name)
+        tensor_form = form.weights.tensor_form(read.family)
+        tensors, more_notes = find_tensors(files, read, tensor_form, form.config_path.name)
         notes += more_notes
         vocab_size = read.config.vocab_size
         text = find_tokenizer_files(path, vocab_size)
