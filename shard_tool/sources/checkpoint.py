@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pi_cluster.cluster.errors import CheckpointError
 from pi_cluster.shard_tool.sources.forms import choose_form
@@ -14,7 +14,9 @@ from pi_cluster.shard_tool.sources.source_files import read_json
 from pi_cluster.shard_tool.sources.source_tensor import SourceTensor
 from pi_cluster.shard_tool.sources.tensors import find_tensors
 from pi_cluster.shard_tool.sources.tokenizer_files import find_special_ids, find_tokenizer_files
-from pi_cluster.transformer.config import ModelConfig, as_json
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config_faults import as_json
+from pi_cluster.transformer.config_form import plain_config
 from pi_cluster.transformer.errors import UnsupportedModel
 from pi_cluster.transformer.families import config_json, params_json
 from pi_cluster.transformer.families.config_json import read_config_json
@@ -52,7 +54,7 @@ class Checkpoint:
         paths |= set(self.tokenizer_files.values())
         stats = [(path.name, path.stat()) for path in sorted(paths)]
         facts = {
-            "config": self.config.to_dict(),
+            "config": plain_config(self.config),
             "ids": [self.bos_id, *self.eos_ids],
             "tokenizer_name": self.tokenizer_name,
             "sources": {name: tensor.name for name, tensor in self.tensors.items()},
@@ -109,7 +111,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 
 def _disagreements(used: Path, config: ModelConfig) -> list[str]:
-    """What the other family's configuration, if it is there too, says differently of the model.
+    """What the other form of configuration, if it is there too, says differently of the model.
 
     A file of that name that cannot be read is not this model's configuration, and is not used.
     """
@@ -118,11 +120,21 @@ def _disagreements(used: Path, config: ModelConfig) -> list[str]:
         other = _READERS[name](read_json(used.with_name(name))).config
     except (CheckpointError, UnsupportedModel):
         return []
-    ours, theirs = config.to_dict(), other.to_dict()
+    ours, theirs = _fields(config), _fields(other)
     differing = [field for field in ours if ours[field] != theirs[field]]
     return [
         f"{used.name} is used, but {name} differs: by it, {_KEYS[name][field]} is "
         f"{as_json(theirs[field])}, not {as_json(ours[field])}"
         for field in differing
-        if field != "max_positions"  # a length of texts, which changes no arithmetic
     ]
+
+
+def _fields(config: ModelConfig) -> dict[str, Any]:
+    """What either form of configuration says, in one mapping; a list where layers differ."""
+    (table,) = config.rope_tables
+    own = {name: getattr(config, name) for name in ("dim", "n_layers", "vocab_size", "norm_eps")}
+    own |= {"rope_theta": table.theta, "rope_factors": table.factors}
+    for name in ("n_heads", "n_kv_heads", "head_dim", "hidden_dim", "window"):
+        values = [getattr(layer, name) for layer in config.layers]
+        own[name] = values[0] if len(set(values)) == 1 else values
+    return own

@@ -26,6 +26,7 @@ KEYS = {
     "vocab_size": "vocab_size",
     "norm_eps": "rms_norm_eps",
     "rope_theta": "rope_theta",
+    "rope_factors": "rope_scaling",
     "window": "sliding_window",
     "max_positions": "max_position_embeddings",
 }

@@ -27,6 +27,7 @@ KEYS = {
     "vocab_size": "vocab_size",
     "norm_eps": "norm_eps",
     "rope_theta": "rope_theta",
+    "rope_factors": "rope_scaling",
     "window": "sliding_window",
     "max_positions": "max_position_embeddings",
 }
