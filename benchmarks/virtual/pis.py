@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.transformer.config_form import read_config
-from pi_cluster.transformer.kernel_arithmetic import layer_shape
+from pi_cluster.transformer.kernel_arithmetic import kernel_shapes
 from pi_cluster.transformer.layer import Span
 from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.shapes import head_shapes, layer_shapes
@@ -85,7 +85,7 @@ class StageWork:
 def stage_work(manifest: Manifest, layers: LayerRange, limits: Limits) -> StageWork:
     """The work of a stage with these layers of a store."""
     config = read_config(manifest.config)
-    shape, (layer,) = layer_shape(config, limits), set(config.layers)
+    shape, (layer,) = kernel_shapes(config, limits)[0], set(config.layers)
     return StageWork(
         layer_bytes=sum(manifest.layer_file(layer).size_bytes for layer in layers),
         layer_macs=len(layers) * sum(map(_macs, layer_shapes(layer, config.dim).values())),

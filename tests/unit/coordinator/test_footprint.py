@@ -4,7 +4,7 @@ import pytest
 
 from pi_cluster.cluster import settings
 from pi_cluster.coordinator.planning.footprint import choose_limits, model_footprint
-from pi_cluster.transformer.kernel_arithmetic import layer_shape
+from pi_cluster.transformer.kernel_arithmetic import kernel_shapes
 from tests.support.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.support.stores import shard
 
@@ -26,5 +26,5 @@ def test_the_planner_counts_the_room_of_the_caches_not_the_number_of_texts(tmp_p
         limits = choose_limits(config, None, texts)
         footprint = model_footprint(manifest, config, limits)
         assert footprint.cache_bytes_per_layer == (
-            texts * layer_shape(config, limits).cache_bytes_per_layer
+            texts * kernel_shapes(config, limits)[0].cache_bytes_per_layer
         )

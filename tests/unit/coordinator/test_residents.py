@@ -3,13 +3,15 @@
 import pytest
 
 from pi_cluster.coordinator.scheduling.residents import CacheLimits, Residents
+from pi_cluster.transformer.cache import CacheRoom
 from pi_cluster.transformer.errors import PromptError, StepError
 
 SYSTEM = list(range(1000, 1100))
 
 
 def residents(*, sequences=8, positions=64 * 20, capacity=640, window=None, reuse=True):
-    return Residents(CacheLimits(sequences, positions, capacity, window, 64), reuse=reuse)
+    rolling = (CacheRoom(window, capacity),) if window else ()
+    return Residents(CacheLimits(sequences, positions, capacity, rolling, 64), reuse=reuse)
 
 
 def run(state, generated=()):
@@ -193,7 +195,7 @@ def test_a_copy_takes_up_what_it_holds_itself_not_what_its_source_held():
 
 
 def test_a_text_that_no_amount_of_waiting_lets_in_is_refused():
-    limits = CacheLimits(8, 64 * 4, 640, None, 64)
+    limits = CacheLimits(8, 64 * 4, 640, (), 64)
     limits.check_room(64 * 4)
     with pytest.raises(PromptError, match=r"320 positions.*have 256.*--texts"):
         limits.check_room(64 * 4 + 1)

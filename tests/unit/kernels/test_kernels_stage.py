@@ -1,9 +1,7 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from pi_cluster.kernels import Layers, LayerShape, LayerWeights, Part, ShapeError, unpack
+from pi_cluster.kernels import Layers, LayerShape, Part, ShapeError, unpack
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.numpy_arithmetic import StageWeights, numpy_stage
@@ -58,7 +56,7 @@ def weights_of(format, mixed=False):
             dense = random(100 * layer + number, *shape) / np.float32(shape[1] ** 0.5)
             kept = ("f16", "q8", "f32", "q4")[number % 4] if mixed else format
             tensors[name] = engine().pack(dense, kept)
-        layers.append(LayerWeights(**tensors))
+        layers.append(tensors)
     return layers
 
 
@@ -70,7 +68,7 @@ def oracle_of(layers):
 
     tensors = [
         {
-            long_name(name): getattr(layer, name) if name in GAINS else unpack(getattr(layer, name))
+            long_name(name): layer[name] if name in GAINS else unpack(layer[name])
             for name in (*GAINS, *MATRICES)
         }
         for layer in layers
@@ -82,7 +80,7 @@ class Runner:
     """Sequences at a pair of layers, extended a step at a time."""
 
     def __init__(self, layers, variant="portable", threads=1):
-        self.layers = Layers(engine(variant, threads), SHAPE, layers, MAX_ROWS)
+        self.layers = Layers(engine(variant, threads), [SHAPE] * len(layers), layers, MAX_ROWS)
         self.caches = {}
 
     def step(self, chunks, hidden):
@@ -91,7 +89,7 @@ class Runner:
         positions = np.concatenate([np.arange(c.start, c.start + c.rows) for c in chunks])
         angles = rope_angles(positions, LAYER.head_dim, CONFIG.rope_tables[0].theta)
         parts = [Part(self.caches[c.sequence], c.rows) for c in chunks]
-        return self.layers.forward(hidden, *angles, parts)
+        return self.layers.forward(hidden, {0: angles}, parts)
 
 
 STEPS = [
@@ -167,7 +165,7 @@ def test_a_weight_of_another_shape_is_refused_by_name(name):
     layers = weights_of("q4")
     wrong = engine().pack(random(0, 64, 64), "q4")
     with pytest.raises(ShapeError, match=f"{name} of layer 1 is 64 x 64"):
-        Layers(engine(), SHAPE, [layers[0], replace(layers[1], **{name: wrong})], MAX_ROWS)
+        Layers(engine(), [SHAPE] * 2, [layers[0], layers[1] | {name: wrong}], MAX_ROWS)
 
 
 def test_a_step_that_does_not_fit_is_refused_and_changes_nothing():
@@ -182,7 +180,7 @@ def test_a_step_that_does_not_fit_is_refused_and_changes_nothing():
         ([], "parts"),
     ):
         with pytest.raises(ShapeError, match=why):
-            runner.layers.forward(hidden, angles, angles, parts)
+            runner.layers.forward(hidden, {0: (angles, angles)}, parts)
     with pytest.raises(ShapeError, match="cosines"):
-        runner.layers.forward(hidden, angles[:9], angles, [Part(cache, 10)])
+        runner.layers.forward(hidden, {0: (angles[:9], angles)}, [Part(cache, 10)])
     assert cache.length == 10

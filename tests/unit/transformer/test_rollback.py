@@ -69,7 +69,7 @@ def stage_of(arithmetic, config, packed, cut, limits) -> Stage:
         weights = StageWeights(**parts_of(config, unpacked(packed), *cut))
         return numpy_stage(config, range(*cut), weights, limits)
     tensors = StageTensors(**parts_of(config, packed, *cut))
-    kernels = KernelArithmetic(config, tensors, limits, engine(EVERY_VARIANT[0]))
+    kernels = KernelArithmetic(config, range(*cut), tensors, limits, engine(EVERY_VARIANT[0]))
     return Stage(config, range(*cut), kernels, limits)
 
 
