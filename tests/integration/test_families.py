@@ -1,5 +1,6 @@
 """Models of every family from their checkpoint to the ids, by the command and by real workers."""
 
+import json
 import shutil
 
 import numpy as np
@@ -8,6 +9,7 @@ from safetensors.numpy import save_file
 
 from pi_cluster.cluster.errors import CheckpointError
 from pi_cluster.cluster.store.tensor_file import TensorFile
+from pi_cluster.shard_tool.sources.checkpoint import open_checkpoint
 from tests.support.checkpoints import small_config, write_consolidated_checkpoint
 from tests.support.goldens import GOLDENS, load_golden
 from tests.support.stores import notes_of, shard
@@ -71,6 +73,19 @@ def test_a_tensor_that_no_model_of_the_family_has_is_refused_by_its_name(tmp_pat
     changed(tmp_path / "c", name, lambda all_: all_ | {tensor: np.ones(32, np.float32)})
     with pytest.raises(CheckpointError, match=f"{tensor}.*no model of this configuration"):
         shard(tmp_path / "c", tmp_path / "s")
+
+
+def test_a_ministral_in_mistrals_own_form_gives_the_same_store(tmp_path):
+    expected = shard(GOLDENS / "ministral", tmp_path / "expected", "q8")
+    with open_checkpoint(GOLDENS / "ministral") as checkpoint:
+        own = {n: np.concatenate(list(t.row_blocks())) for n, t in checkpoint.tensors.items()}
+    (tmp_path / "c").mkdir()
+    save_file(own, tmp_path / "c" / "consolidated.safetensors")
+    params = {"dim": 32, "n_layers": 4, "n_heads": 4, "n_kv_heads": 2, "head_dim": 16}
+    params |= {"hidden_dim": 48, "vocab_size": 64, "norm_eps": 1e-6, "rope_theta": 10_000.0}
+    params |= {"_sliding_window": [None, 16, 16, 16], "max_position_embeddings": 512}
+    (tmp_path / "c" / "params.json").write_text(json.dumps(params))
+    assert shard(tmp_path / "c", tmp_path / "s", "q8").digest == expected.digest
 
 
 def test_windows_that_params_json_has_on_some_layers_alone_are_in_the_store(tmp_path):
