@@ -3,11 +3,15 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from pi_cluster.transformer.config_form import plain_config, read_config
 from pi_cluster.transformer.errors import UnsupportedModel
 from pi_cluster.transformer.families.config_json import read_config_json
 from pi_cluster.transformer.families.params_json import read_params_json
 from pi_cluster.transformer.families.registry import FAMILIES, family_of, family_of_gguf
+from tests.support.json_values import json_values
 from tests.support.published_configurations import LLAMA_2_7B, MISTRAL_V1, MISTRAL_V2_PARAMS
 from tests.support.published_families import PUBLISHED
 
@@ -60,6 +64,19 @@ def test_windows_of_qwen_begin_at_the_layer_that_the_file_names(values):
     assert windows_of(values | used | {"max_window_layers": 0}) == [64] * n_layers
     assert windows_of(values | used | {"use_sliding_window": False}) == [None] * n_layers
     assert windows_of(values | used | {"sliding_window": None}) == [None] * n_layers
+
+
+@pytest.mark.parametrize("values", [QWEN2, QWEN3], ids=["qwen2", "qwen3"])
+def test_what_qwens_file_leaves_out_of_its_windows_is_taken_from_transformers_and_noted(values):
+    lacking = ("sliding_window", "max_window_layers")
+    values = {k: v for k, v in values.items() if k not in lacking} | {"num_hidden_layers": 30}
+    read = read_config_json(values | {"use_sliding_window": True})
+    assert [layer.window for layer in read.config.layers] == [None] * 28 + [4096] * 2
+    assert sorted(note.split(":")[0] for note in read.notes) == [
+        "config.json has no max_window_layers",
+        "config.json has no sliding_window",
+    ]
+    assert read_config_json(values).notes == ()
 
 
 @pytest.mark.parametrize("values", [QWEN2, QWEN3, SMOLLM3], ids=["qwen2", "qwen3", "smollm3"])
@@ -178,6 +195,27 @@ def test_two_scalings_that_differ_are_refused():
     plain = {"rope_type": "default", "rope_theta": LLAMA_31["rope_theta"]}
     with pytest.raises(UnsupportedModel, match=r"rope_scaling.*rope_parameters says otherwise"):
         read_config_json(LLAMA_31 | {"rope_parameters": plain})
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.sampled_from([LLAMA_31, QWEN2, QWEN3, SMOLLM3]),
+    st.dictionaries(
+        st.sampled_from(
+            [*LLAMA_31, *QWEN3, *SMOLLM3, "layer_types", "rope_parameters", "architectures"]
+        ),
+        json_values,
+    ),
+    st.dictionaries(st.sampled_from([*LLAMA_31["rope_scaling"], "other"]), json_values),
+)
+def test_no_file_of_any_family_raises_anything_but_a_refusal(values, changes, of_scaling):
+    scaling = {"rope_scaling": LLAMA_31["rope_scaling"] | of_scaling}
+    for said in (values | changes, values | scaling):
+        try:
+            config = read_config_json(said).config
+        except UnsupportedModel:
+            continue
+        assert read_config(plain_config(config)) == config
 
 
 @pytest.mark.parametrize(
