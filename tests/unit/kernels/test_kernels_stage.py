@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -183,4 +185,67 @@ def test_a_step_that_does_not_fit_is_refused_and_changes_nothing():
             runner.layers.forward(hidden, {0: (angles, angles)}, parts)
     with pytest.raises(ShapeError, match="cosines"):
         runner.layers.forward(hidden, {0: (angles[:9], angles)}, [Part(cache, 10)])
+    assert cache.length == 10
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"qkv_bias": True}, "layer 1 lacks bk"),
+        ({"o_bias": True}, "layer 1 lacks bo"),
+        ({"qk_norm": True}, "layer 1 lacks k_norm"),
+        ({"hidden_dim": 192}, "w1 of layer 1 is 224 x 96, not 192 x 96"),
+        ({"n_heads": 4}, "wq of layer 1 is 128 x 96, not 64 x 96"),
+        ({"rotary_dim": 8}, "rope table 0 at different widths"),
+        ({"norm_eps": 1e-6}, "differ in dim or norm_eps"),
+    ],
+)
+def test_weights_that_are_not_those_of_their_layers_shape_are_refused_by_name(change, why):
+    layers = weights_of("q4")
+    with pytest.raises(ShapeError, match=why):
+        Layers(engine(), [SHAPE, replace(SHAPE, **change)], layers, MAX_ROWS)
+
+
+@pytest.mark.parametrize(
+    ("name", "vector", "why"),
+    [
+        ("bo", np.ones(96, np.float32), "layer 0 does not have bo"),
+        ("attention_norm", np.ones(95, np.float32), "attention_norm of layer 0 is float32"),
+        ("ffn_norm", np.ones(96), "ffn_norm of layer 0 is float64"),
+    ],
+)
+def test_a_vector_that_its_layer_does_not_have_or_of_another_size_is_refused(name, vector, why):
+    layers = weights_of("q4")
+    with pytest.raises(ShapeError, match=why):
+        Layers(engine(), [SHAPE] * 2, [layers[0] | {name: vector}, layers[1]], MAX_ROWS)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"rope_table": -1}, "rope_table is -1"),
+        ({"rotary_dim": 18}, "rotary_dim is 18"),
+        ({"rotary_dim": 7}, "rotary_dim is 7"),
+        ({"rotary_dim": 0}, "rotary_dim is 0"),
+        ({"query_scale": 0.0}, "query_scale is 0.0"),
+        ({"query_scale": float("nan")}, "query_scale is nan"),
+    ],
+)
+def test_a_description_that_cannot_be_computed_is_refused_by_name(change, why):
+    with pytest.raises(ShapeError, match=why):
+        replace(SHAPE, **change)
+
+
+def test_a_step_brings_the_angles_of_every_table_that_a_layer_names():
+    shapes = [SHAPE, replace(SHAPE, rope_table=1, rotary_dim=12)]
+    layers = Layers(engine(), shapes, weights_of("q4"), MAX_ROWS)
+    cache, hidden = layers.new_cache(), random(71, 10, 96)
+    tables = {pairs: (np.ones((10, pairs), np.float32),) * 2 for pairs in (6, 8)}
+    for angles, why in (
+        ({0: tables[8]}, "without the angles of rope table 1"),
+        ({0: tables[8], 1: tables[8]}, r"angles is float32 \(10, 8\), not float32 \(rows, 6\)"),
+    ):
+        with pytest.raises(ShapeError, match=why):
+            layers.forward(hidden, angles, [Part(cache, 10)])
+    layers.forward(hidden, {0: tables[8], 1: tables[6]}, [Part(cache, 10)])
     assert cache.length == 10

@@ -9,7 +9,12 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from pi_cluster.transformer.config import LayerConfig, RopeTable
-from pi_cluster.transformer.kernel_arithmetic import KernelArithmetic, StageTensors
+from pi_cluster.transformer.errors import StepError
+from pi_cluster.transformer.kernel_arithmetic import (
+    KernelArithmetic,
+    StageTensors,
+    most_cache_bytes,
+)
 from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.numpy_arithmetic import StageWeights, numpy_stage
 from pi_cluster.transformer.stage import Chunk, Stage
@@ -212,3 +217,32 @@ def test_a_bias_is_added_to_the_finished_product_before_the_hidden_states():
     ):
         got = stages[0].forward([Chunk(1, 0, 1)], hidden)
         assert got[0, 0] == np.float32(2**-26 + 2**-23)
+
+
+def test_a_text_ends_with_the_context_if_one_layer_of_the_model_sees_everything():
+    """Even in a stage all of whose layers have a window, so that every stage refuses alike."""
+    weights = packed(mixed_weights(EVERYTHING, 88), "q4")
+    for stage in kernel_stages(EVERYTHING, weights, (1, 1, 1, 1, 1)):
+        for start in range(0, 256, 64):
+            stage.forward([Chunk(1, start, 64)], np.ones((64, 64), np.float32))
+        with pytest.raises(StepError, match="would reach 257 positions; the context is 256"):
+            stage.forward([Chunk(1, 256, 1)], np.ones((1, 64), np.float32))
+
+
+def test_a_stages_caches_hold_no_more_than_was_counted_and_layers_with_a_window_less():
+    (stage,) = kernel_stages(EVERYTHING, packed(mixed_weights(EVERYTHING, 89), "q4"))
+    for sequence in (1, 2, 3):
+        for start in range(0, 256, 64):
+            stage.forward([Chunk(sequence, start, 64)], np.ones((64, 64), np.float32))
+    counted = most_cache_bytes(EVERYTHING, LIMITS)
+    assert stage.cache_bytes == sum(counted)
+    slots = [n // cost for n, cost in zip(counted, SLOT_BYTES, strict=True)]
+    # Three texts: windows of 32, 70 and 1 with steps of 64 rows, or the context of 256.
+    assert slots == [3 * 128, 3 * 256, 3 * 192, 3 * 256, 3 * 128]
+
+
+SLOT_BYTES = [
+    # Keys, and values in whole vectors of 16, in half precision.
+    2 * layer.n_kv_heads * (layer.head_dim + -(-layer.head_dim // 16) * 16)
+    for layer in EVERYTHING.layers
+]
