@@ -44,7 +44,7 @@ def main() -> None:
     """Soak, print, and end with 1 if anything was wrong."""
     options = _options()
     with tempfile.TemporaryDirectory() as folder, _pipeline(Path(folder), options) as record:
-        asked = questions(record.model.vocab_size, record.model.bos_id, options.seed)
+        asked = questions(record.model.vocab_size, record.model.bos_id or 0, options.seed)
         print(f"{len(asked)} questions, one by one ...", file=sys.stderr, flush=True)
         with _scheduler(record, SchedulerSettings(reuse_prefixes=False)) as scheduler:
             asked = answered_alone(scheduler, asked)

@@ -23,6 +23,7 @@ TOKENIZER_NAMES = (
     "added_tokens.json",
     "special_tokens_map.json",
     "tokenizer.json",
+    "tekken.json",
 )
 
 MAX_MANIFEST_BYTES = 2_000_000
@@ -59,13 +60,14 @@ class Manifest:
     ``weights`` is the format of the layers' matrices, ``outer_weights`` that of the embedding and
     the head. ``config`` is the model's shape as a plain mapping; this package passes it on unread.
     ``tokenizer_name`` is what the checkpoint called its SentencePiece file: Mistral's chat format
-    depends on whether that was ``tokenizer.model.v1``, ``.v2`` or ``.v3``.
+    depends on whether that was ``tokenizer.model.v1``, ``.v2`` or ``.v3``. ``bos_id`` is None for a
+    model whose texts begin with no id of their own.
     """
 
     weights: str
     outer_weights: str
     config: Mapping[str, Any]
-    bos_id: int
+    bos_id: int | None
     eos_ids: tuple[int, ...]
     files: tuple[ShardFile, ...]
     tokenizer_name: str | None = None
@@ -74,7 +76,8 @@ class Manifest:
         _check_weights(self.weights)
         _check_weights(self.outer_weights)
         _check_config(self.config)
-        _check_int("bos_id", self.bos_id, _MAX_TOKEN_ID)
+        if self.bos_id is not None:
+            _check_int("bos_id", self.bos_id, _MAX_TOKEN_ID)
         if len(self.eos_ids) > MAX_EOS_IDS:
             raise _torn(f"it has {len(self.eos_ids)} eos_ids; at most {MAX_EOS_IDS} make sense")
         for eos_id in self.eos_ids:

@@ -167,7 +167,7 @@ def try_pipeline(
             with Session(
                 *(record.addresses, record.epoch, record.model.vocab_size, dialer), on_notice
             ) as session:
-                session.submit([StepChunk(0, 0, [record.manifest.bos_id])])
+                session.submit([StepChunk(0, 0, [record.manifest.bos_id or 0])])
                 session.next_result()
             return
         except PipelineBusy as busy:
