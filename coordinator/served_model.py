@@ -14,7 +14,7 @@ class ServedModel:
 
     vocab_size: int
     bos_id: int | None
-    """None for a model whose texts begin with no id of their own."""
+    """What begins a text; None if nothing does."""
     eos_ids: frozenset[int]
     context: int | None
     """Most positions of one text; None with a window, where texts grow without end."""

@@ -189,8 +189,7 @@ def run_bench(
 
 def _prompt(model: ServedModel, test: BenchTest, draw: np.random.Generator) -> list[int]:
     length = test.depth + test.prompt_tokens
-    beginning = [] if model.bos_id is None else [model.bos_id]
-    return [*beginning, *draw.integers(0, model.vocab_size, length - len(beginning)).tolist()]
+    return [model.bos_id or 0, *draw.integers(0, model.vocab_size, length - 1).tolist()]
 
 
 def _serve(
