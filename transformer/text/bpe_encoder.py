@@ -136,7 +136,7 @@ class BpeEncoder:
                 kind = part.get("type") if isinstance(part, dict) else None
                 raise UnsupportedTokenizer(
                     f"{self._file.name} has a {name} ({_brief(kind)}) that the installed library "
-                    f"`tokenizers` does not know ({_brief(error)})"
+                    f"`tokenizers` does not take ({_brief(error)})"
                 ) from error
 
 

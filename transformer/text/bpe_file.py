@@ -89,11 +89,6 @@ class BpeFile:
                 return [cls[0]] if isinstance(cls, list) and cls and isinstance(cls[0], str) else []
         return []
 
-    @property
-    def has_post_processor(self) -> bool:
-        """Whether the file itself says what comes before and behind a text."""
-        return self._values.get("post_processor") is not None
-
     def parts(self, *, continuation: bool) -> dict[str, Any]:
         """The steps before the model; those of a ``continuation`` add no dummy prefix."""
         names = ("normalizer", "pre_tokenizer")

@@ -28,6 +28,9 @@ class GuardedText(str):
         self._control_text = control_text
         return self
 
+    def __str__(self) -> str:
+        return self  # filters ask for a string before they replace something in it
+
     def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
         args = tuple(map(self._bare, args))
         kwargs = {key: self._bare(value) for key, value in kwargs.items()}

@@ -65,14 +65,13 @@ def load_bpe(
     path: Path,
     values: Mapping[str, Any],
     added: Iterable[AddedToken],
-    config: Mapping[str, Any],
     special: Mapping[str, str],
     vocab_size: int,
 ) -> Tokenizer:
     """A ``tokenizer.json``, given what it holds.
 
-    ``config`` is what ``tokenizer_config.json`` holds, ``special`` the spellings of special tokens
-    by their names. Those are added tokens, too, where the file does not list them.
+    ``special`` are the spellings of special tokens by their names. Those are added tokens, too,
+    where the file does not list them.
     """
     from pi_cluster.transformer.text.bpe_encoder import BpeEncoder
     from pi_cluster.transformer.text.bpe_file import BpeFile
@@ -95,12 +94,8 @@ def load_bpe(
 
     bos_id = id_of("bos_token")
     usable = [token for token in every.values() if token.id < vocab_size]
-    if {"add_bos_token", "add_eos_token"} & config.keys() or not file.has_post_processor:
-        # As transformers: what the configuration says replaces the post-processor.
-        names = [special["bos_token"]] if config.get("add_bos_token") and bos_id is not None else []
-    else:
-        names = file.opening
-    opening = _ids_of(names, usable, encoder, path)
+    # As in transformers 5: where the file is there, add_bos_token of the configuration is not read.
+    opening = _ids_of(file.opening, usable, encoder, path)
     return BytePairTokenizer(
         encoder, usable, bos_id=bos_id, eos_id=id_of("eos_token"), opening_ids=opening
     )

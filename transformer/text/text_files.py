@@ -142,9 +142,7 @@ class TextFiles:
         values = read_object(path)
         with self._naming_the_configuration():
             added = read_tokens_of_tokenizer_json(self._config, self._special_map, values)
-        tokenizer = load_bpe(
-            path, values, added, self._config, self.special_tokens, self.vocab_size
-        )
+        tokenizer = load_bpe(path, values, added, self.special_tokens, self.vocab_size)
         return _Chosen(TOKENIZER_JSON, tokenizer, added)
 
     @contextmanager
