@@ -6,12 +6,12 @@ import shutil
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from pi_cluster.cluster.errors import CheckpointError
-from tests.support.checkpoints import random_weights, small_config, write_hugging_face_checkpoint
+from tests.support.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.support.stores import shard
+from tests.support.talking_models import talking_weights
 
 STORYTELLER = Path(__file__).parents[2] / "storyteller" / "checkpoint"
 CONFIG = small_config(vocab_size=2052)
@@ -186,18 +186,6 @@ def test_a_tokenizer_model_of_another_model_is_noticed_beside_a_tokenizer_json(t
     assert "differ, at the id 1000" in told and "tokenizer.model is taken" in told
 
 
-def talking_weights(*said):
-    """Weights of a model that says ``said[1]`` behind ``said[0]``, and so on."""
-    weights = random_weights(CONFIG)
-    embedding, head = (np.zeros((CONFIG.vocab_size, CONFIG.dim), np.float32) for _ in range(2))
-    for place, (before, after) in enumerate(pairwise(said)):
-        embedding[before, place], head[after, place] = 1, 8
-    weights |= {"tok_embeddings.weight": embedding, "output.weight": head}
-    weights["norm.weight"] = np.ones(CONFIG.dim, np.float32)
-    silent = ("attention.wo.weight", "feed_forward.w2.weight")
-    return weights | {n: np.zeros_like(w) for n, w in weights.items() if n.endswith(silent)}
-
-
 @pytest.fixture(scope="module")
 def finetune(make_cluster):
     """A ChatML finetune whose tags lie in added_tokens.json, and whose eos was left at </s>.
@@ -212,7 +200,7 @@ def finetune(make_cluster):
             "tokenizer_config": {"chat_template": CHATML, "eos_token": "</s>"},
         }
         write(folder, **files)
-        weights = talking_weights(line, fox, THINK, the, END, START, line)
+        weights = talking_weights(CONFIG, pairwise((line, fox, THINK, the, END, START, line)))
         write_hugging_face_checkpoint(folder, CONFIG, weights=weights, dtype="float32")
         made = cluster.run("shard", str(folder), "--out", str(cluster.folder / "store"))
         assert made.code == 0 and "note: an answer ends at '<|im_end|>' (id 2049) too" in made.err

@@ -121,7 +121,7 @@ class TextFiles:
 
     def _sentencepiece(self) -> "_Chosen":
         path = self._paths[MODEL]
-        with self._naming_the_configuration():
+        with _naming(self._paths.get(CONFIG, ADDED)):
             added = read_added_tokens(
                 self._config,
                 self._special_map,
@@ -140,17 +140,10 @@ class TextFiles:
     def _bpe(self) -> "_Chosen":
         path = self._paths[TOKENIZER_JSON]
         values = read_object(path)
-        with self._naming_the_configuration():
+        with _naming(path):
             added = read_tokens_of_tokenizer_json(self._config, self._special_map, values)
         tokenizer = load_bpe(path, values, added, self.special_tokens, self.vocab_size)
         return _Chosen(TOKENIZER_JSON, tokenizer, added)
-
-    @contextmanager
-    def _naming_the_configuration(self) -> Iterator[None]:
-        try:
-            yield
-        except ModelError as error:
-            raise ModelError(f"{self._paths.get(CONFIG, ADDED)}: {error}") from error
 
     @property
     def special_tokens(self) -> dict[str, str]:
@@ -219,3 +212,11 @@ class TextFiles:
     def _json(self, name: str) -> dict[str, Any]:
         path = self._paths.get(name)
         return {} if path is None else read_object(path)
+
+
+@contextmanager
+def _naming(file: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"{file}: {error}") from error
