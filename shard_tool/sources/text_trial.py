@@ -42,7 +42,12 @@ def try_text(files: TextFiles, folder: Path) -> TextTrial:
     try:
         tokenizer = files.tokenizer
     except UnsupportedTokenizer as error:
-        return TextTrial(notes=(f"{error}. `prompt --ids` works, text does not",))
+        return TextTrial(
+            notes=(
+                f"{error}. `prompt --ids` works, text does not. If the model that this one was "
+                f"made from has a {MODEL}, copy it into {folder} and shard it again",
+            )
+        )
     if tokenizer is None:
         named = f"{', '.join(TOKENIZERS[:-1])} or {TOKENIZERS[-1]}"
         return TextTrial(

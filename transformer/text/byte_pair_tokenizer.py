@@ -11,6 +11,7 @@ from typing import Protocol
 from pi_cluster.transformer.errors import PromptError
 from pi_cluster.transformer.text.added_tokens import AddedToken
 from pi_cluster.transformer.text.control_text import ControlText
+from pi_cluster.transformer.text.tokenizer import require_ids
 from pi_cluster.transformer.text.unicode_text import require_unicode
 
 
@@ -94,16 +95,6 @@ class BytePairTokenizer:
                 ids.append(token.id)
         return ids
 
-    def check_ids(self, ids: Iterable[int]) -> None:
-        """Raise `PromptError` for the first id that is not in the vocabulary."""
-        for index, token_id in enumerate(ids):
-            if token_id not in self:
-                last = max([self.vocab_size - 1, *self._added])
-                raise PromptError(
-                    f"token id {token_id} (number {index}) is not in the vocabulary: "
-                    f"ids run from 0 to {last}"
-                )
-
     def __contains__(self, token_id: int) -> bool:
         """Whether the id stands for a piece or an added token."""
         return token_id in self._added or self._encoder.piece(token_id) is not None
@@ -117,7 +108,7 @@ class BytePairTokenizer:
 
     def id_to_piece(self, token_id: int) -> str:
         """The spelling of one id; raises `PromptError` outside the vocabulary."""
-        self.check_ids([token_id])
+        require_ids([token_id], self, max([self.vocab_size - 1, *self._added]))
         token = self._added.get(token_id)
         return token.content if token else self._encoder.piece(token_id) or ""
 

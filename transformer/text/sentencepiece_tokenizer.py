@@ -19,6 +19,7 @@ from pi_cluster.transformer.errors import ModelError, PromptError
 from pi_cluster.transformer.text.added_tokens import AddedToken
 from pi_cluster.transformer.text.control_text import ControlText
 from pi_cluster.transformer.text.sentencepiece_file import WITHOUT_DUMMY_PREFIX, with_pieces_unused
+from pi_cluster.transformer.text.tokenizer import require_ids
 from pi_cluster.transformer.text.unicode_text import require_unicode
 
 
@@ -135,13 +136,7 @@ class SentencePieceTokenizer:
 
     def check_ids(self, ids: Iterable[int]) -> None:
         """Raise `PromptError` for the first id that is not in the vocabulary."""
-        for index, token_id in enumerate(ids):
-            if token_id not in self:
-                last = max([self.vocab_size - 1, *self._added])
-                raise PromptError(
-                    f"token id {token_id} (number {index}) is not in the vocabulary: "
-                    f"ids run from 0 to {last}"
-                )
+        require_ids(ids, self, max([self.vocab_size - 1, *self._added]))
 
     def __contains__(self, token_id: int) -> bool:
         """Whether the id stands for a piece or an added token."""

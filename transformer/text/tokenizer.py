@@ -8,6 +8,7 @@ its pieces come from a ``tokenizer.json`` (`bpe_encoder.py`) or a ``tekken.json`
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from pi_cluster.transformer.errors import PromptError
 from pi_cluster.transformer.text.added_tokens import AddedToken
 
 
@@ -50,10 +51,6 @@ class Tokenizer(Protocol):
         """The ids of texts, each with the token behind it, as `ControlText.split` gives them."""
         ...
 
-    def check_ids(self, ids: Iterable[int]) -> None:
-        """Raise `PromptError` for the first id that is not in the vocabulary."""
-        ...
-
     def __contains__(self, token_id: int) -> bool:
         """Whether the id stands for a piece or an added token."""
         ...
@@ -80,3 +77,13 @@ class Tokenizer(Protocol):
         Without ``continuation`` it is the first of the text.
         """
         ...
+
+
+def require_ids(ids: Iterable[int], vocabulary: Tokenizer, last_id: int) -> None:
+    """Raise `PromptError` for the first id that is not in the vocabulary, which has a last one."""
+    for index, token_id in enumerate(ids):
+        if token_id not in vocabulary:
+            raise PromptError(
+                f"token id {token_id} (number {index}) is not in the vocabulary: "
+                f"ids run from 0 to {last_id}"
+            )
