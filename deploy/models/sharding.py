@@ -1,0 +1,35 @@
+"""Cutting a checkpoint into a store, as people see it: a bar, and what is worth knowing."""
+
+from pathlib import Path
+
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.store.manifest import Manifest
+from pi_cluster.deploy.screen import output
+from pi_cluster.kernels import NumpyPacker, packer
+from pi_cluster.shard_tool.convert import shard
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.formats import WeightFormats, kept_in_f16
+
+
+def shard_with_a_bar(checkpoint: Path, out: Path, formats: WeightFormats) -> Manifest:
+    """Make the store, or go on with it; raises what ``shard_tool.convert.shard`` does."""
+    with output.bars() as progress, packer(settings.kernel_variant()) as packing:
+        if isinstance(packing, NumpyPacker):
+            output.note("no compiled kernels here: packing takes some twenty times as long")
+        bar = output.FileBar(progress)
+        manifest = shard(checkpoint, out, formats, packing, bar, output.note)
+    kept = kept_in_f16(ModelConfig.from_dict(manifest.config), formats)
+    if kept:
+        output.notes.print(
+            f"kept in f16, their columns are not a multiple of 32: {', '.join(kept)}",
+            soft_wrap=True,
+        )
+    return manifest
+
+
+def told(manifest: Manifest) -> str:
+    """A store in a few words."""
+    return (
+        f"{output.count(manifest.n_layers, 'layer')}, {output.size(manifest.size_bytes)} in "
+        f"{len(manifest.files)} files, {manifest.weights}"
+    )
