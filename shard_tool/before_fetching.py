@@ -44,7 +44,7 @@ def indexed_files(folder: Path) -> list[str]:
 def store_bytes(config: ModelConfig, formats: WeightFormats) -> int:
     """About how many bytes the store takes, beside its text."""
     outer = embedding_shapes(config) | head_shapes(config)
-    layers = config.n_layers * _bytes(layer_shapes(config), formats.layers)
+    layers = sum(_bytes(layer_shapes(layer, config.dim), formats.layers) for layer in config.layers)
     return layers + _bytes(outer, formats.outer)
 
 

@@ -36,15 +36,16 @@ class StageTensors:
 
 def layer_shape(config: ModelConfig, limits: Limits) -> LayerShape:
     """What the kernels must know of a model's layers and of their caches."""
+    layer = config.layers[0]
     return LayerShape(
         dim=config.dim,
-        hidden_dim=config.hidden_dim,
-        n_heads=config.n_heads,
-        n_kv_heads=config.n_kv_heads,
-        head_dim=config.head_dim,
+        hidden_dim=layer.hidden_dim,
+        n_heads=layer.n_heads,
+        n_kv_heads=layer.n_kv_heads,
+        head_dim=layer.head_dim,
         norm_eps=config.norm_eps,
-        window=config.window,
-        capacity=cache_capacity(config.window, limits.context, limits.max_step_rows),
+        window=layer.window,
+        capacity=cache_capacity(layer.window, limits.context, limits.max_step_rows),
     )
 
 

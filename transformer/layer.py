@@ -8,7 +8,7 @@ import numpy as np
 from pi_cluster.transformer.arithmetic import Array, Weight, linear, rms_norm, swiglu
 from pi_cluster.transformer.attention import attend
 from pi_cluster.transformer.cache import RollingKVCache
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config import LayerConfig
 from pi_cluster.transformer.rope import rope_interleaved
 from pi_cluster.transformer.shapes import layer_shapes
 
@@ -31,8 +31,9 @@ class Layer:
     ``w2 (dim, hidden_dim)``; rows of ``wq`` and ``wk`` in interleaved rotary order.
     """
 
-    def __init__(self, config: ModelConfig, tensors: Mapping[str, Weight]) -> None:
-        self._config = config
+    def __init__(self, layer: LayerConfig, eps: float, tensors: Mapping[str, Weight]) -> None:
+        self._config = layer
+        self._eps = eps
         (
             self._attention_norm,
             self._wq,
@@ -43,7 +44,7 @@ class Layer:
             self._w1,
             self._w2,
             self._w3,
-        ) = (tensors[name] for name in layer_shapes(config))
+        ) = (tensors[name] for name in layer_shapes(layer, 1))
 
     def forward(
         self,
@@ -57,7 +58,7 @@ class Layer:
         Shapes: ``hidden (rows, dim)``, ``angles`` two of ``(rows, head_dim // 2)``, one cache a
         span -> ``(rows, dim)``.
         """
-        eps = self._config.norm_eps
+        eps = self._eps
         normed = rms_norm(hidden, self._attention_norm, eps)
         hidden = hidden + linear(self._attention(normed, angles, spans, caches), self._wo)
         normed = rms_norm(hidden, self._ffn_norm, eps)

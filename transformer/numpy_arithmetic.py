@@ -50,8 +50,10 @@ class NumpyArithmetic:
 
     def __init__(self, config: ModelConfig, weights: StageWeights, limits: Limits) -> None:
         self._config = config
-        self._capacity = cache_capacity(config.window, limits.context, limits.max_step_rows)
-        self._layers = [Layer(config, tensors) for tensors in weights.layers]
+        self._capacity = cache_capacity(config.widest_window, limits.context, limits.max_step_rows)
+        self._layers = [
+            Layer(config.layers[0], config.norm_eps, tensors) for tensors in weights.layers
+        ]
         self._embedding = weights.embedding["tok_embeddings.weight"] if weights.embedding else None
         self._norm = weights.head["norm.weight"] if weights.head else None
         self._output = weights.head["output.weight"] if weights.head else None
@@ -64,9 +66,9 @@ class NumpyArithmetic:
 
     def new_cache(self) -> LayerCaches:
         """Empty rolling caches."""
-        config = self._config
+        layer = self._config.layers[0]
         return LayerCaches(
-            RollingKVCache(config.n_kv_heads, config.head_dim, self._capacity, window=config.window)
+            RollingKVCache(layer.n_kv_heads, layer.head_dim, self._capacity, window=layer.window)
             for _ in self._layers
         )
 

@@ -103,7 +103,7 @@ class Stage:
         self.layers = layers
         self.limits = limits
         self._arithmetic = arithmetic
-        self._capacity = cache_capacity(config.window, limits.context, limits.max_step_rows)
+        self._capacity = cache_capacity(config.widest_window, limits.context, limits.max_step_rows)
         self._sequences: dict[int, _Sequence] = {}
 
     @property
@@ -154,7 +154,8 @@ class Stage:
         sequences = [self._open(chunk) for chunk in chunks]
         spans = _spans(chunks)
         positions = np.concatenate([np.arange(c.start, c.start + c.rows) for c in chunks])
-        angles = rope_angles(positions, self.config.head_dim, self.config.rope_theta)
+        (table,) = self.config.rope_tables
+        angles = rope_angles(positions, table.rotary_dim, table.theta)
         caches = [sequence.cache for sequence in sequences]
         hidden = self._arithmetic.forward(hidden, angles, spans, caches)
         for chunk, sequence in zip(chunks, sequences, strict=True):
@@ -185,7 +186,7 @@ class Stage:
             raise StepError("a sequence may be in a step only once")
         for chunk in chunks:
             self._check_start(chunk)
-            if self.config.window is None and chunk.start + chunk.rows > self.limits.context:
+            if self.config.widest_window is None and chunk.start + chunk.rows > self.limits.context:
                 raise StepError(
                     f"sequence {chunk.sequence} would reach {chunk.start + chunk.rows} positions; "
                     f"the context is {self.limits.context}"

@@ -32,7 +32,7 @@ from pi_cluster.cluster import settings
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
 from pi_cluster.coordinator.session import Session
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config_form import read_config
 from pi_cluster.transformer.kernel_arithmetic import layer_shape
 from pi_cluster.worker.presence import find_presence
 
@@ -44,7 +44,7 @@ def main() -> None:
     """Soak, print, and end with 1 if anything was wrong."""
     options = _options()
     with tempfile.TemporaryDirectory() as folder, _pipeline(Path(folder), options) as record:
-        asked = questions(record.model.vocab_size, record.model.bos_id, options.seed)
+        asked = questions(record.model.vocab_size, record.model.bos_id or 0, options.seed)
         print(f"{len(asked)} questions, one by one ...", file=sys.stderr, flush=True)
         with _scheduler(record, SchedulerSettings(reuse_prefixes=False)) as scheduler:
             asked = answered_alone(scheduler, asked)
@@ -106,7 +106,7 @@ def _scheduler(
 
 
 def _watched(record: PipelineRecord) -> list[Watched]:
-    config = ModelConfig.from_dict(record.manifest.config)
+    config = read_config(record.manifest.config)
     shape = layer_shape(config, record.limits)
     found = [Watched("coordinator", os.getpid())]
     for number, stage in enumerate(record.addresses, 1):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.manifest import Manifest
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config_form import read_config
 from pi_cluster.transformer.kernel_arithmetic import layer_shape
 from pi_cluster.transformer.layer import Span
 from pi_cluster.transformer.limits import Limits
@@ -84,16 +84,16 @@ class StageWork:
 
 def stage_work(manifest: Manifest, layers: LayerRange, limits: Limits) -> StageWork:
     """The work of a stage with these layers of a store."""
-    config = ModelConfig.from_dict(manifest.config)
-    shape = layer_shape(config, limits)
+    config = read_config(manifest.config)
+    shape, (layer,) = layer_shape(config, limits), set(config.layers)
     return StageWork(
         layer_bytes=sum(manifest.layer_file(layer).size_bytes for layer in layers),
-        layer_macs=len(layers) * sum(map(_macs, layer_shapes(config).values())),
+        layer_macs=len(layers) * sum(map(_macs, layer_shapes(layer, config.dim).values())),
         head_bytes=manifest.head_file.size_bytes,
         head_macs=sum(map(_macs, head_shapes(config).values())),
         position_bytes=len(layers) * shape.cache_bytes_per_layer // shape.capacity,
-        pair_macs=len(layers) * 2 * config.n_heads * config.head_dim,
-        window=config.window,
+        pair_macs=len(layers) * 2 * layer.query_dim,
+        window=layer.window,
     )
 
 

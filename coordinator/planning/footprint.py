@@ -29,7 +29,7 @@ def choose_limits(
         max_step_rows=rows,
         max_sequences=settings.MAX_SEQUENCES,
         context=longest,
-        cache_positions=texts * cache_capacity(config.window, longest, rows),
+        cache_positions=texts * cache_capacity(config.widest_window, longest, rows),
     )
 
 
@@ -37,9 +37,10 @@ def model_footprint(manifest: Manifest, config: ModelConfig, limits: Limits) -> 
     """Bytes of weights, caches and activations, as the planner counts them."""
     shape = layer_shape(config, limits)
     cache = shape.cache_bytes_per_layer // shape.capacity * limits.cache_positions
+    layer = config.layers[0]
     # The widest moment of a layer: its input and norm, queries, keys and values, or the three
     # arrays of SwiGLU; on the last stage the logits that are asked for come on top.
-    row = 4 * config.dim + 3 * max(config.hidden_dim, config.n_heads * config.head_dim)
+    row = 4 * config.dim + 3 * max(layer.hidden_dim, layer.query_dim)
     return ModelFootprint(
         n_layers=config.n_layers,
         layer_bytes=max(manifest.layer_file(i).size_bytes for i in range(config.n_layers)),
@@ -47,7 +48,7 @@ def model_footprint(manifest: Manifest, config: ModelConfig, limits: Limits) -> 
         head_bytes=manifest.head_file.size_bytes,
         cache_bytes_per_layer=cache,
         step_bytes=_FLOAT_BYTES * (limits.max_step_rows * row + config.vocab_size),
-        layer_macs=_macs(layer_shapes(config)),
+        layer_macs=_macs(layer_shapes(layer, config.dim)),
         head_macs=_macs(head_shapes(config)),
         row_bytes=_FLOAT_BYTES * config.dim,
     )

@@ -29,12 +29,12 @@ class CacheLimits:
     @classmethod
     def of(cls, config: ModelConfig, limits: Limits) -> Self:
         """Those of a pipeline that was loaded with ``limits``."""
-        capacity = cache_capacity(config.window, limits.context, limits.max_step_rows)
+        capacity = cache_capacity(config.widest_window, limits.context, limits.max_step_rows)
         return cls(
             limits.max_sequences,
             limits.cache_positions,
             capacity,
-            config.window,
+            config.widest_window,
             limits.max_step_rows,
         )
 

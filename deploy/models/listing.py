@@ -1,5 +1,6 @@
 """How a pulled model is: what of it is there, what it takes, and in which clusters it is up."""
 
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from pi_cluster.cluster.store.store import Store
 from pi_cluster.coordinator.records.pipeline_record import has_record, load_record
 from pi_cluster.deploy.models.pulled import PulledModel
 from pi_cluster.deploy.screen import output
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config_form import read_config
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +25,12 @@ class ModelLook:
 
     @property
     def formats(self) -> str:
-        """Of its store; of one to be, those that were asked for."""
-        return self.model.weights
+        """Of the matrices of its layers, that of most first; of a store to be, what was asked."""
+        formats = self.store.manifest.formats if self.store else None
+        if formats is None:
+            return self.model.weights
+        kinds = Counter(form for of in formats.layers for form in of.values() if form != "f32")
+        return "+".join(form for form, _ in kinds.most_common()) or self.model.weights
 
     @property
     def layers(self) -> int | None:
@@ -37,7 +42,7 @@ class ModelLook:
         """The longest text that it was made for, in tokens."""
         if self.store is None:
             return None
-        return ModelConfig.from_dict(self.store.manifest.config).max_positions
+        return read_config(self.store.manifest.config).max_positions
 
     @property
     def state(self) -> str:

@@ -29,7 +29,7 @@ from pi_cluster.coordinator.planning.prediction import Prediction
 from pi_cluster.deploy.screen import output
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config_form import read_config
 from pi_cluster.transformer.limits import Limits
 from tests.support.cluster_process import eventually
 from tests.support.worker_servers import PLAIN, serving
@@ -112,7 +112,7 @@ def test_a_new_plan_moves_only_what_changed_and_from_the_node_that_has_it(cluste
 def test_layers_that_moved_from_node_to_node_are_loaded(cluster, random_store):
     _, one = cluster.start_worker("one")
     _, two = cluster.start_worker("two")
-    limits = choose_limits(ModelConfig.from_dict(random_store.manifest.config), None)
+    limits = choose_limits(read_config(random_store.manifest.config), None)
     hand_out_shards(planned(cluster.name, random_store, {one: LayerRange(0, 6)}), Watched())
     ranges = {one: LayerRange(0, 3), two: LayerRange(3, 6)}
     rollout = planned(cluster.name, random_store, ranges, limits=limits)

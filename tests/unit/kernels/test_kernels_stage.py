@@ -11,7 +11,7 @@ from pi_cluster.transformer.rope import rope_angles
 from pi_cluster.transformer.stage import Chunk
 from tests.support.kernel_engines import EVERY_VARIANT, assert_same_bits, engine, random
 
-CONFIG = ModelConfig(
+CONFIG = ModelConfig.uniform(
     dim=96,
     n_layers=4,
     n_heads=8,
@@ -26,14 +26,15 @@ CONFIG = ModelConfig(
 )
 LAYERS = range(1, 3)
 MAX_ROWS = 100
+LAYER = CONFIG.layers[0]
 SHAPE = LayerShape(
     dim=CONFIG.dim,
-    hidden_dim=CONFIG.hidden_dim,
-    n_heads=CONFIG.n_heads,
-    n_kv_heads=CONFIG.n_kv_heads,
-    head_dim=CONFIG.head_dim,
+    hidden_dim=LAYER.hidden_dim,
+    n_heads=LAYER.n_heads,
+    n_kv_heads=LAYER.n_kv_heads,
+    head_dim=LAYER.head_dim,
     norm_eps=CONFIG.norm_eps,
-    window=CONFIG.window,
+    window=LAYER.window,
     capacity=192,
 )
 GAINS = {"attention_norm": (96,), "ffn_norm": (96,)}
@@ -88,7 +89,7 @@ class Runner:
         for chunk in chunks:
             self.caches.setdefault(chunk.sequence, self.layers.new_cache())
         positions = np.concatenate([np.arange(c.start, c.start + c.rows) for c in chunks])
-        angles = rope_angles(positions, CONFIG.head_dim, CONFIG.rope_theta)
+        angles = rope_angles(positions, LAYER.head_dim, CONFIG.rope_tables[0].theta)
         parts = [Part(self.caches[c.sequence], c.rows) for c in chunks]
         return self.layers.forward(hidden, *angles, parts)
 

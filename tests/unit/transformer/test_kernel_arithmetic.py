@@ -128,8 +128,8 @@ def test_a_stage_holds_what_the_formula_says_once_its_text_has_filled_the_cache(
     (stage,) = kernel_stages(config, packed_weights(config, "q4"))
     full = layer_shape(config, LIMITS).cache_bytes_per_layer
     # Keys and values in half precision: 2 heads of 16 numbers, 192 or 256 slots.
-    assert full == 2 * 2 * 2 * 16 * (192 if config.window else 256)
-    length = 256 if config.window is None else 1000
+    assert full == 2 * 2 * 2 * 16 * (192 if config.widest_window else 256)
+    length = 256 if config.widest_window is None else 1000
     sizes = []
     for start in range(0, length, 128):
         rows = min(128, length - start)
