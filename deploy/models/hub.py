@@ -30,7 +30,7 @@ _MAX_ANSWER_BYTES = 32_000_000  # a listing of some 100 000 files
 _MAX_FILES = 100_000
 _MAX_FILE_BYTES = 1 << 42
 _ANSWER_TIMEOUT_S = 60.0  # for all of an answer that is no file
-_BLOCK_BYTES = 1 << 20
+_RANGE_NOT_SATISFIABLE = 416  # httpx2 renames its own word for it
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _TOKEN = re.compile(r"[!-~]{1,400}")
@@ -78,7 +78,7 @@ class Hub:
             if not _COMMIT.fullmatch(commit):
                 raise ValueError("its commit is none")
             files = tuple(map(_listed, listed[:_MAX_FILES]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise HubError(
                 f"{self._at} says of {name.repo_id} what no hub says ({shown_line(str(error))[:80]}"
                 f"): see whether HF_ENDPOINT is right"
@@ -113,7 +113,7 @@ class Hub:
 
     def _bounded(self, response: httpx2.Response, file: ListedFile, begin: int) -> Iterator[bytes]:
         seen = begin
-        for block in response.iter_raw(_BLOCK_BYTES):
+        for block in response.iter_raw():
             seen += len(block)
             if seen > file.size_bytes:
                 raise HubError(
@@ -126,7 +126,7 @@ class Hub:
         """An answer's JSON, however long a stranger would make it."""
         body, until = bytearray(), time.monotonic() + _ANSWER_TIMEOUT_S
         with self._opened(self._at + path, name, {}) as response:
-            for block in response.iter_raw(_BLOCK_BYTES):
+            for block in response.iter_raw():
                 body += block
                 if len(body) > _MAX_ANSWER_BYTES or time.monotonic() > until:
                     raise HubError(
@@ -187,6 +187,8 @@ class Hub:
             raise HubError(
                 f"{name.repo_id} has no revision {name.revision!r}: {page}/tree/main shows them"
             )
+        if status == _RANGE_NOT_SATISFIABLE:
+            raise HubError(f"the hub has less of {shown_line(path)} than it lists: tell its owner")
         if code == "EntryNotFound" and path:
             raise HubError(f"{name.repo_id} lists {shown_line(path)} and does not have it")
         if code == "RepoNotFound" or status in (401, 404):

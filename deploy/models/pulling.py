@@ -105,6 +105,8 @@ class Pull:
     def _settled(self, model: PulledModel, is_right: bool) -> PulledModel:
         """Have the store, keep the record, and let go of what is not needed any more."""
         if not is_right:
+            if model.store() is not None:
+                shutil.rmtree(model.store_path)  # damaged, and files fetched anew are others to it
             shard_with_a_bar(model.source, model.store_path, model.formats)
         model.write()
         kept = [model.store_path, *([model.checkpoint] if self.keep else [])]

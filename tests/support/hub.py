@@ -223,7 +223,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _resolve(self, repo_id: str, revision: str, name: str) -> None:
         hub = self.server.hub
-        repository = self._repository(repo_id, is_file=True)
+        if self.server.is_elsewhere:  # the address itself says that one may have it
+            repository = hub.repositories.get(repo_id)
+        else:
+            repository = self._repository(repo_id, is_file=True)
         if repository is None:
             return None
         files = repository.at(revision)
