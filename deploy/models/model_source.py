@@ -62,8 +62,8 @@ class ModelSource:
                 with changing(self.pulled.name):
                     shard_with_a_bar(self.path, out, self.pulled.formats)
             else:
-                output.note(f"{self.path} becomes a store, once, in {out}")
                 shard_with_a_bar(self.path, out, _FORMATS)
+                output.note(f"{self.path} has become a store, in {out}")
         return Store(out)
 
     def made_store(self) -> Store:

@@ -5,6 +5,7 @@ if the disk has room for both, the weights and the store. What was there before 
 """
 
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -117,7 +118,7 @@ class Pull:
         if self.keep and model.has_checkpoint:
             lines.append(f"Its checkpoint stays at {model.source}")
         elif freed:
-            lines.append(f"What it does not need any more is removed, {output.size(freed)}")
+            lines.append(f"Removed, as it is not needed any more: {output.size(freed)}")
         lines.append(f"Next: {line('up', str(model.name))}")
         output.notes.print(". ".join(lines), markup=False, soft_wrap=True)
         return model
@@ -146,8 +147,8 @@ def connected() -> "Hub":
         if (error.name or "").startswith("pi_cluster"):
             raise
         raise HubError(
-            f"to pull models takes {error.name}, which is not installed here: install the extra "
-            "`pull`, as in `pip install 'pi-cluster[pull]'`, or `pip install huggingface_hub`"
+            f"to pull models takes {error.name}, which is not installed beside pi-cluster: "
+            f"`{sys.executable} -m pip install huggingface_hub`"
         ) from None
     return Hub()
 

@@ -41,11 +41,11 @@ def test_a_checkpoint_becomes_a_store_on_the_way_once(user, checkpoint, tmp_path
     told = user.run("verify", str(checkpoint))
     assert_refused(told, "has not become a store yet", f"pi-cluster up '{checkpoint}'")
     first = user.up(str(checkpoint), "--local", "1")
-    assert "becomes a store, once" in first.err and "ready: 1 stage" in first.err
+    assert "has become a store" in first.err and "ready: 1 stage" in first.err
     (store,) = cached(user)
     files = {path: path.stat().st_mtime_ns for path in store.iterdir()}
     again = user.up(str(checkpoint))
-    assert "already up" in again.err and "becomes a store" not in again.err
+    assert "already up" in again.err and "has become a store" not in again.err
     assert user.run("verify", str(checkpoint)).code == 0
     assert "already up" in user.up().err  # without words it is the same
     moved = checkpoint.rename(tmp_path / "moved")  # its files are what counts
@@ -58,7 +58,7 @@ def test_a_checkpoint_that_changed_becomes_another_store(user, checkpoint):
     user.up(str(checkpoint), "--local", "1")
     write_hugging_face_checkpoint(checkpoint, small_config(), seed=1)
     outcome = user.up(str(checkpoint))
-    assert "becomes a store" in outcome.err and len(cached(user)) == 2, outcome
+    assert "has become a store" in outcome.err and len(cached(user)) == 2, outcome
 
 
 def test_a_store_in_the_cache_that_lost_a_file_or_was_interrupted_is_made_whole(user, checkpoint):
