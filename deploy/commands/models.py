@@ -5,7 +5,7 @@ import json
 import click
 
 from pi_cluster.cluster.advice import command, line
-from pi_cluster.cluster.errors import StateError
+from pi_cluster.cluster.errors import StateError, VersionError
 from pi_cluster.deploy.models.listing import ModelLook, clusters_with, look_at
 from pi_cluster.deploy.models.pulled import (
     changing,
@@ -23,7 +23,12 @@ from pi_cluster.deploy.screen.tables import FittedTable, names, numbers, whole, 
 def list_models(as_json: bool) -> None:
     """Show the models that were pulled: size, format and state."""
     pulled, problems = pulled_models()
-    looks = [look_at(model) for model in pulled]
+    looks = []
+    for model in pulled:
+        try:
+            looks.append(look_at(model))
+        except VersionError as error:
+            problems.append(str(error))
     output.warn(problems)
     if as_json:
         click.echo(json.dumps({"models": [look.to_json() for look in looks]}))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from pi_cluster.cluster.advice import command
-from pi_cluster.cluster.errors import ClusterError, NodeError, PipelineBusy, StaleEpoch
+from pi_cluster.cluster.advice import command, line
+from pi_cluster.cluster.errors import ClusterError, NodeError, PipelineBusy, StaleEpoch, StoreError
 from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.pipeline.nodes import Node
@@ -147,6 +147,10 @@ def up(
         change = _Change(cluster, folder, previous, call, insecure)
         try:
             _bring_up(change, opened, found, dialer)
+        except StoreError as error:
+            if call.model and not Path(call.model).is_absolute():
+                error.add_note(f"it was pulled: `{line('pull', call.model)}` mends it")
+            raise
         finally:
             tell_failures(results)
         coordinators = [one.host for one in results if not one.failure and not one.peer]

@@ -50,7 +50,7 @@ class ModelLook:
         if self.clusters:
             return f"up in {', '.join(self.clusters)}"
         if self.store:
-            return "ready"
+            return "ready, checkpoint kept" if self.model.has_checkpoint else "ready"
         if self.model.has_checkpoint:
             return "pulled, no store yet"
         return f"{output.size(self.model.lacking_bytes)} to fetch"

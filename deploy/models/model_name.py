@@ -61,8 +61,11 @@ class ModelName:
 
     @property
     def folder_name(self) -> str:
-        """One folder's name for each name: neither part of a repository's name has ``--``."""
-        return str(self).replace("/", "--", 1).replace("/", "+")
+        """One folder's name for each name, on any file system.
+
+        Neither part of a repository's name has ``--``, and no name has ``+`` or ``=``.
+        """
+        return str(self).replace("/", "--", 1).replace("/", "+").replace(":", "=")
 
     def means(self, other: "ModelName") -> bool:
         """Whether this, which may leave out revision and quantisation, is said of ``other``."""

@@ -1,6 +1,6 @@
 """The models that were pulled: a folder each, below this user's data folder.
 
-    models/ORG--REPO/            ORG--REPO@REVISION, ORG--REPO:Q4_K_M
+    models/ORG--REPO/            ORG--REPO@REVISION, ORG--REPO=Q4_K_M
         model.json               the name, the commit, and what was fetched of it
         checkpoint-CONTENT/      the files as the hub has them, while they are needed
         store-CONTENT-FORMATS/   the store that was made of them

@@ -145,3 +145,16 @@ def test_a_disk_without_room_for_the_store_is_told_before_anything_is_written(us
     write_hugging_face_checkpoint(checkpoint, small_config(hidden_dim=2_048, n_layers=8))
     outcome = user.start_program([*words, str(checkpoint)]).end()
     assert outcome.code == 1 and "MB free: make room" in outcome.err, outcome
+
+
+def test_a_damaged_store_of_a_pulled_model_is_mended_by_its_name(user, checkpoint):
+    with Hub() as hub:
+        user.env |= hub.env()
+        hub.add(NAME, checkpoint)
+        user.run("pull", NAME)
+        layer = next((user.folder / "data").rglob("layer-01.safetensors"))
+        layer.write_bytes(bytes(layer.stat().st_size))
+        outcome = user.run("up", NAME, "--local", "1")
+        assert outcome.code == 1 and f"`pi-cluster pull {NAME}` mends it" in outcome.err, outcome
+        assert user.run("pull", NAME).code == 0
+    assert "ready" in user.up(NAME, "--local", "1").err

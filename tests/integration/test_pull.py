@@ -88,7 +88,7 @@ def test_a_name_becomes_a_store_and_only_what_it_needs_is_fetched(user, hub, tin
 
 def test_the_checkpoint_is_kept_where_that_is_asked_for_and_spares_fetching(user, hub, tiny):
     assert "Its checkpoint stays at" in user.run("pull", NAME, "--keep").err
-    assert pulled(user)["has_checkpoint"]
+    assert pulled(user)["has_checkpoint"] and "checkpoint kept" in user.run("models").out
     sent = hub.sent_bytes
     outcome = user.run("pull", NAME, "--weights", "q8", "--keep")
     assert outcome.code == 0 and hub.sent_bytes == sent, outcome
