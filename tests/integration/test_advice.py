@@ -152,7 +152,7 @@ def test_a_record_that_was_torn_is_told_of_and_the_named_model_comes_up(cluster,
     cluster.up(str(random_store.path), "--local", "1")
     (cluster.record().folder / "pipeline.json").write_text("{")
     asked = cluster.run(*ASK)
-    assert asked.code == 1 and "cannot be read" in asked.err and "STORE" in asked.err
+    assert asked.code == 1 and "cannot be read" in asked.err and "MODEL" in asked.err
     again = cluster.up(str(random_store.path), "--local", "1")
     assert "warning" in again.err and answers(cluster)
 
