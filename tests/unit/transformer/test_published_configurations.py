@@ -27,10 +27,11 @@ def test_more_than_twenty_published_configurations_are_tried():
 def test_a_published_config_json_is_read_without_a_guess_but_the_theta_of_old_llamas(name):
     values = SHARDED_CONFIG_JSON[name]
     read = read_config_json(values)
-    said = [read.config.dim, read.config.hidden_dim, read.config.n_layers, read.config.vocab_size]
+    config, layer = read.config, only_layer(read.config)
+    said = [config.dim, layer.hidden_dim, config.n_layers, config.vocab_size]
     keys = ["hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size"]
     assert said == [values[key] for key in keys]
-    assert only_layer(read.config).window == values.get("sliding_window")
+    assert layer.window == values.get("sliding_window")
     assert read.tied == values["tie_word_embeddings"]
     theta = values.get("rope_parameters", values).get("rope_theta", 10_000)
     assert read.config.rope_tables[0].theta == theta

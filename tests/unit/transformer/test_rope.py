@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pi_cluster.shard_tool.sources.source_files import interleave_rotary_rows
+from pi_cluster.shard_tool.sources.source_tensor import HalfSplit, interleave_rotary_rows
 from pi_cluster.transformer.rope import rope_angles, rope_interleaved
 
 THETA = 10_000.0
@@ -32,7 +32,9 @@ def interleaved_order(heads: np.ndarray) -> np.ndarray:
     """Permute entries as shard_tool permutes the rows of wq and wk that compute them."""
     rows, n_heads, head_dim = heads.shape
     as_weight_rows = heads.reshape(rows, -1).T
-    return interleave_rotary_rows(as_weight_rows, head_dim).T.reshape(rows, n_heads, head_dim)
+    return interleave_rotary_rows(as_weight_rows, HalfSplit(head_dim, head_dim)).T.reshape(
+        rows, n_heads, head_dim
+    )
 
 
 @pytest.mark.parametrize("head_dim", [2, 6, 64])
