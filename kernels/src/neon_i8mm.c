@@ -15,16 +15,20 @@ INLINE uint8x16_t odd_rows(uint8x16_t quad, uint8x16_t next) {
 }
 
 /* Weights for add_pairs: vectors j and j + 1 are columns 4 j to 4 j + 7 of even and of odd rows. */
-INLINE void load_q4_pairs(const uint8_t *quants, int8x16_t weight[QUADS]) {
-    for (int j = 0; j < QUADS / 2; j += 2) {
-        uint8x16_t quad = load_quad(quants, j), next = load_quad(quants, j + 1);
-        struct nibbles even = split(even_rows(quad, next)), odd = split(odd_rows(quad, next));
-        weight[j] = even.low;
-        weight[j + 1] = odd.low;
-        weight[j + QUADS / 2] = even.high;
-        weight[j + QUADS / 2 + 1] = odd.high;
+#define DEFINE_LOAD_PAIRS(name, split)                                                             \
+    INLINE void name(const uint8_t *quants, int8x16_t weight[QUADS]) {                             \
+        for (int j = 0; j < QUADS / 2; j += 2) {                                                   \
+            uint8x16_t quad = load_quad(quants, j), next = load_quad(quants, j + 1);               \
+            struct nibbles even = split(even_rows(quad, next)), odd = split(odd_rows(quad, next)); \
+            weight[j] = even.low;                                                                  \
+            weight[j + 1] = odd.low;                                                               \
+            weight[j + QUADS / 2] = even.high;                                                     \
+            weight[j + QUADS / 2 + 1] = odd.high;                                                  \
+        }                                                                                          \
     }
-}
+
+DEFINE_LOAD_PAIRS(load_q4_pairs, split)
+DEFINE_LOAD_PAIRS(load_nibble_pairs, split_unsigned)
 
 INLINE void load_q8_pairs(const uint8_t *quants, int8x16_t weight[QUADS]) {
     for (int j = 0; j < QUADS; j += 2) {
@@ -68,9 +72,14 @@ INLINE void add_pairs(const int8x16_t weight[QUADS], const int shift, float32x4_
 DEFINE_SLICES(q4_pairs, Q4_BLOCK_BYTES, load_q4_pairs, add_pairs, 1)
 DEFINE_SLICES(q8_pairs, Q8_BLOCK_BYTES, load_q8_pairs, add_pairs, 0)
 
+DEFINE_ADD_BLOCK(add_pairs_and_offsets, add_pairs)
+DEFINE_OFFSET_SLICES(q4_1_pairs, q4k_pairs, load_nibble_pairs, add_pairs_and_offsets)
+
 /* One row waits for memory, and has no partner. */
 DEFINE_TILE(q4_tile, q4_dots, q4_pairs)
 DEFINE_TILE(q8_tile, q8_dots, q8_pairs)
+DEFINE_TILE(q4_1_tile, q4_1_dots, q4_1_pairs)
+DEFINE_TILE(q4k_tile, q4k_dots, q4k_pairs)
 
 const struct variant neon_i8mm_variant = {
     .name = "neon-i8mm",

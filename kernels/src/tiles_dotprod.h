@@ -3,6 +3,7 @@
 #define TILES_DOTPROD_H
 
 #include "lanes_neon.h"
+
 #include "sums.h"
 
 enum { PREFETCH_BYTES = 1152, QUADS = BLOCK_COLUMNS / QUAD, SLICE_ROWS = 4, SLICES = 4 };
@@ -45,6 +46,20 @@ INLINE void load_q4(const uint8_t *quants, int8x16_t weight[QUADS]) {
 
 INLINE void load_q8(const uint8_t *quants, int8x16_t weight[QUADS]) {
     for (int j = 0; j < QUADS; j++) weight[j] = vreinterpretq_s8_u8(load_quad(quants, j));
+}
+
+/* Nibbles that stand for themselves, 0..15. */
+INLINE struct nibbles split_unsigned(uint8x16_t both) {
+    return (struct nibbles){vreinterpretq_s8_u8(vandq_u8(both, vdupq_n_u8(15))),
+                            vreinterpretq_s8_u8(vshrq_n_u8(both, 4))};
+}
+
+INLINE void load_nibbles(const uint8_t *quants, int8x16_t weight[QUADS]) {
+    for (int j = 0; j < QUADS / 2; j++) {
+        struct nibbles quads = split_unsigned(load_quad(quants, j));
+        weight[j] = quads.low;
+        weight[j + QUADS / 2] = quads.high;
+    }
 }
 
 /* Four weight rows times block b of each row of activations. */
@@ -92,6 +107,21 @@ INLINE void add_dots(const int8x16_t weight[QUADS], const int shift, float32x4_t
 
 DEFINE_SLICES(q4_dots, Q4_BLOCK_BYTES, load_q4, add_dots, 1)
 DEFINE_SLICES(q8_dots, Q8_BLOCK_BYTES, load_q8, add_dots, 0)
+
+/* As add_dots and add_pairs, and then what the offsets add. */
+#define DEFINE_ADD_BLOCK(name, add)                                                                \
+    INLINE void name(const int8x16_t weight[QUADS], float32x4_t scales, float32x4_t offsets,       \
+                     const struct quantised_block *const x[], const int rows, int b,               \
+                     float32x4_t total[]) {                                                        \
+        add(weight, 0, scales, x, rows, b, total);                                                 \
+        for (int t = 0; t < rows; t++) total[t] = vfmaq_n_f32(total[t], offsets, x[t][b].sum);     \
+    }
+
+DEFINE_ADD_BLOCK(add_dots_and_offsets, add_dots)
+
+#include "offset_slices.h"
+
+DEFINE_OFFSET_SLICES(q4_1_dots, q4k_dots, load_nibbles, add_dots_and_offsets)
 
 /* All four slices at once read memory in one go; fewer have the registers to serve up to eight rows
  * of activations, with the group then coming from the cache. */
