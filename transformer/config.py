@@ -110,7 +110,7 @@ class ModelConfig:
         **of_layer: Any,
     ) -> Self:
         """A model of equal layers, turned as a whole; ``of_layer`` are ``LayerConfig``'s fields."""
-        _refuse_fault({"n_layers": n_layers})
+        _refuse_fault({"n_layers": n_layers, "rope_theta": rope_theta})
         layer = LayerConfig(**of_layer)
         table = RopeTable(rope_theta, layer.head_dim)
         return cls(dim, vocab_size, norm_eps, max_positions, (table,), (layer,) * n_layers)

@@ -44,7 +44,7 @@ class Checkpoint:
     tensors: Mapping[str, SourceTensor]
     tokenizer_files: Mapping[str, Path]
     tokenizer_name: str | None
-    bos_id: int
+    bos_id: int | None
     eos_ids: tuple[int, ...]
     _files: ExitStack
 

@@ -62,7 +62,7 @@ def test_every_source_and_dtype_gives_the_same_store_and_the_checkpoints_weights
 
 
 def test_a_window_written_as_a_string_gives_the_store_of_that_number(tmp_path):
-    said = {"sliding_window": str(SMALL.window)}
+    said = {"sliding_window": str(SMALL.widest_window)}
     write_consolidated_checkpoint(tmp_path / "number")
     write_consolidated_checkpoint(tmp_path / "text", params_overrides=said)
     write_hugging_face_checkpoint(tmp_path / "theirs", config_overrides=said)

@@ -10,8 +10,9 @@ from mistral_common.protocol.instruct.messages import AssistantMessage, SystemMe
 from mistral_common.protocol.instruct.request import ChatCompletionRequest
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
 
-from pi_cluster.transformer.text.chat_template import ChatTemplate, builtin_template
-from pi_cluster.transformer.text.tokenizer import Tokenizer
+from pi_cluster.transformer.text.builtin_templates import builtin_template
+from pi_cluster.transformer.text.chat_template import ChatTemplate
+from pi_cluster.transformer.text.sentencepiece_tokenizer import SentencePieceTokenizer
 
 DATA = Path(mistral_common.__file__).parent / "data"
 FILES = {
@@ -20,7 +21,9 @@ FILES = {
     "v3": "mistral_instruct_tokenizer_240323.model.v3",
 }
 THEIRS = {version: MistralTokenizer.from_file(str(DATA / name)) for version, name in FILES.items()}
-TOKENIZERS = {version: Tokenizer.from_file(DATA / name) for version, name in FILES.items()}
+TOKENIZERS = {
+    version: SentencePieceTokenizer.from_file(DATA / name) for version, name in FILES.items()
+}
 OURS = {
     version: ChatTemplate(builtin_template(version), tokenizer)
     for version, tokenizer in TOKENIZERS.items()

@@ -111,6 +111,14 @@ IMPORTS_WITHIN_FUNCTIONS = {
         "pi_cluster.cluster.trust.authority.ClusterAuthority",
     ),
     ("coordinator/pipeline/asker.py", "pi_cluster.coordinator.pipeline.renewal.renew_due"),
+    # Each kind of tokenizer has a library of its own, and a model one kind.
+    *(
+        ("transformer/text/loading.py", f"pi_cluster.transformer.text.{name}")
+        for name in (
+            *("bpe_encoder.BpeEncoder", "bpe_file.BpeFile", "tekken_encoder.TekkenEncoder"),
+            "sentencepiece_tokenizer.SentencePieceTokenizer",
+        )
+    ),
     # Who looks at a pipeline asks it nothing, and needs neither its text nor its arithmetic.
     (
         "coordinator/records/pipeline_record.py",

@@ -34,6 +34,7 @@ def test_a_store_may_list_each_of_them():
         text_files.ADDED,
         text_files.SPECIAL_MAP,
         text_files.TOKENIZER_JSON,
+        text_files.TEKKEN,
     )
     assert own == TOKENIZER_NAMES
 
@@ -43,7 +44,7 @@ def test_only_those_that_say_something_are_of_use(tmp_path):
     listed = write(tmp_path, tokenizer_config={"added_tokens_decoder": {}}, **every)
     assert listed.used_names == {"tokenizer.model", "tokenizer_config.json"}
     unlisted = write(tmp_path, tokenizer_config={}, **every)
-    assert unlisted.used_names == set(TOKENIZER_NAMES) - {"chat_template.jinja"}
+    assert unlisted.used_names == set(TOKENIZER_NAMES) - {"chat_template.jinja", "tekken.json"}
 
 
 def test_an_added_token_that_the_model_has_no_id_for_is_left_out(tmp_path):
