@@ -21,10 +21,12 @@ _FOUR = np.uint8(4)
 def decoded(type_: GgmlType, rows: Bytes, columns: int) -> Array:
     """Shapes: ``rows (n, bytes of a row)`` -> ``(n, columns)``.
 
-    The type is one of those that are read and not kept: ``is_plain`` or ``rounded_to``.
+    The type is one of those that are read and not kept: ``is_plain`` or ``rounded_to``. Scales that
+    are no numbers make weights that are none.
     """
     blocks = rows.reshape(-1, type_.block_bytes)
-    return _DECODERS[type_.name](blocks).reshape(len(rows), columns)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return _DECODERS[type_.name](blocks).reshape(len(rows), columns)
 
 
 # Below, blocks are ``(n, bytes of a block)`` and weights ``(n, ...)``, in the order of columns.
