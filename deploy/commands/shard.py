@@ -27,7 +27,9 @@ def shard(checkpoint: Path, out: Path, weights: str, outer_weights: str | None) 
     """Cut a checkpoint into a store: one file per layer.
 
     CHECKPOINT is a folder of Hugging Face (config.json, *.safetensors) or of Mistral (params.json,
-    consolidated.safetensors). Interrupted, the same command goes on where it stopped.
+    consolidated.safetensors), or a GGUF file, of several parts any one. What is quantised in a GGUF
+    keeps its values, whatever --weights says. Interrupted, the same command goes on where it
+    stopped.
     """
     formats = WeightFormats.choose(weights, outer_weights)
     with output.bars() as progress, packer(settings.kernel_variant()) as packing:
@@ -42,9 +44,14 @@ def shard(checkpoint: Path, out: Path, weights: str, outer_weights: str | None) 
         )
     output.notes.print(
         f"{out}: {manifest.n_layers} layers, {output.size(manifest.size_bytes)} in "
-        f"{len(manifest.files)} files, {weights}. Next: {line('up', str(out))}",
+        f"{len(manifest.files)} files, {_formats(manifest)}. Next: {line('up', str(out))}",
         soft_wrap=True,
     )
+
+
+def _formats(manifest: Manifest) -> str:
+    assert manifest.formats is not None, "a store that was just written"
+    return " and ".join(manifest.formats.of_matrices)
 
 
 def _kept_in_f16(manifest: Manifest) -> list[str]:

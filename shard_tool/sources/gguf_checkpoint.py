@@ -18,6 +18,7 @@ from pi_cluster.shard_tool.gguf.weight_file import GgufFile
 from pi_cluster.shard_tool.sources.block_tensor import BlockTensor
 from pi_cluster.shard_tool.sources.source_tensor import SourceTensor
 from pi_cluster.shard_tool.sources.tensors import find_tensors
+from pi_cluster.shard_tool.sources.text_trial import next_step_for_template
 from pi_cluster.shard_tool.sources.tokenizer_files import TokenizerFiles, find_tokenizer_files
 from pi_cluster.transformer.families.family import ReadConfig
 from pi_cluster.transformer.families.gguf_metadata import ROPE_FACTORS, GgufFacts, read_gguf
@@ -25,6 +26,7 @@ from pi_cluster.transformer.families.gguf_metadata import ROPE_FACTORS, GgufFact
 _KIND = "general.type"
 _READ = tuple(type_.name for type_ in TYPES.values() if type_.is_read)
 _MAX_ROPE_FACTORS = 65_536
+_ANOTHER = "Fetch another GGUF of the same model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ def text_of_gguf(found: GgufCheckpoint) -> tuple[TokenizerFiles, list[str]]:
     path, folder = found.model.path, found.text_folder
 
     def of_gguf(sentence: str) -> str:
+        sentence = sentence.replace(next_step_for_template(folder), _ANOTHER)
         return sentence.replace(f"{folder}/", f"{path}: ").replace(str(folder), str(path))
 
     try:
@@ -129,7 +132,7 @@ def _refuse_quantised_vectors(
         if len(tensor.shape) == 1 and not types[name].is_plain:
             raise CheckpointError(
                 f"tensor {tensor.name!r} of {tensor.file.path} is a vector in {types[name].name}; "
-                "only vectors of plain numbers are read. Fetch another GGUF of the same model"
+                f"only vectors of plain numbers are read. {_ANOTHER}"
             )
 
 
@@ -154,7 +157,7 @@ def _rope_factors(
     if place.dtype != "F32" or len(place.shape) != 1 or place.shape[0] > _MAX_ROPE_FACTORS:
         raise CheckpointError(
             f"tensor {ROPE_FACTORS!r} of {file.path} has the shape {place.shape} in {place.dtype}; "
-            "it must be a vector in F32. Fetch another GGUF of the same model"
+            f"it must be a vector in F32. {_ANOTHER}"
         )
     try:
         return tuple(file.read_rows(ROPE_FACTORS, 0, place.shape[0]).tolist())

@@ -1,9 +1,15 @@
 """GGUF files through the shard tool: from a file of the gguf package to mapped bytes of a store."""
 
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+
 import gguf
 import numpy as np
 import pytest
 
+from pi_cluster.cluster.errors import CheckpointError, StoreError
 from pi_cluster.cluster.store.tensor_file import TensorFile
 from pi_cluster.kernels import Matrix, rows_of, unpack
 from pi_cluster.transformer.config_form import read_config
@@ -192,16 +198,7 @@ def test_parts_make_the_store_that_the_whole_file_makes(tmp_path):
     for number, path in enumerate(parts):
         assert shard(path, tmp_path / str(number)).digest == expected.digest
     (tmp_path / "m.gguf").unlink()
-    for number in range(3):
-        shutil_rmtree(tmp_path / str(number))
-    shutil_rmtree(tmp_path / "whole")
     assert shard(tmp_path, tmp_path.with_suffix(".store")).digest == expected.digest
-
-
-def shutil_rmtree(folder):
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
 
 
 def test_the_same_file_sharded_again_changes_nothing(tmp_path):
@@ -211,7 +208,7 @@ def test_the_same_file_sharded_again_changes_nothing(tmp_path):
     assert shard(tmp_path / "m.gguf", tmp_path / "s").digest == first.digest
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "s").iterdir()} == before
     write_gguf(tmp_path / "m.gguf", type_of=all_in("Q8_0"), seed=1)
-    with pytest.raises(Exception, match="holds a finished store of another checkpoint"):
+    with pytest.raises(StoreError, match="holds a finished store of another checkpoint"):
         shard(tmp_path / "m.gguf", tmp_path / "s")
 
 
@@ -228,6 +225,60 @@ def test_the_tokenizer_is_in_the_store_and_its_ids_are_those_of_the_file(tmp_pat
 
 
 def gguf_config_of(vocab_size):
-    from dataclasses import replace
-
     return replace(gguf_config(), vocab_size=vocab_size)
+
+
+def test_a_file_without_a_tokenizer_is_sharded_with_a_note(tmp_path):
+    write_gguf(tmp_path / "m.gguf")
+    notes = []
+    manifest = shard(tmp_path / "m.gguf", tmp_path / "s", on_note=notes.append)
+    assert manifest.tokenizer_files == ()
+    assert notes == [
+        f"{tmp_path / 'm.gguf'} has no tokenizer inside: `prompt --ids` works, text does not"
+    ]
+
+
+def test_a_template_at_fault_is_a_note_in_terms_of_the_file(tmp_path):
+    keys = byte_level_keys(size=300, **{"tokenizer.chat_template": "{% for"})
+    write_gguf(tmp_path / "m.gguf", tokenizer=keys)
+    notes = []
+    shard(tmp_path / "m.gguf", tmp_path / "s", on_note=notes.append)
+    (note,) = notes
+    assert note.startswith(f"{tmp_path / 'm.gguf'}: chat_template.jinja: ")
+    assert note.endswith("`--ids` will. Fetch another GGUF of the same model")
+
+
+def test_nothing_is_left_in_the_folder_for_temporary_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    write_gguf(tmp_path / "m.gguf", tokenizer=byte_level_keys(size=300))
+    shard(tmp_path / "m.gguf", tmp_path / "s")
+    write_gguf(tmp_path / "m.gguf", tokenizer=byte_level_keys(size=299))
+    with pytest.raises(CheckpointError):
+        shard(tmp_path / "m.gguf", tmp_path / "t")
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_the_command_takes_a_file_and_says_what_its_weights_are(tmp_path):
+    types = {"wv": "Q6_K", "w2": "F32"}
+    write_gguf(
+        tmp_path / "m.gguf", type_of=lambda name, _: Type[types.get(name.split(".")[-2], "Q4_K")]
+    )
+    command = [sys.executable, "-m", "pi_cluster.deploy", "shard", str(tmp_path / "m.gguf")]
+    run = subprocess.run(
+        [*command, "--out", str(tmp_path / "s")], capture_output=True, text=True, timeout=120
+    )
+    assert run.returncode == 0, run.stderr
+    assert "keep their values, whatever --weights says: Q4_K (12)" in run.stderr
+    assert "tensors in Q6_K (2) become q8" in run.stderr
+    assert "2 layers" in run.stderr
+    assert "q4k and q8 and q4. Next: pi-cluster up" in run.stderr
+    again = subprocess.run(
+        [*command[:-1], str(tmp_path / "none.gguf"), "--out", str(tmp_path / "t")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert again.returncode != 0
+    assert "there is no file" in again.stderr
+    assert "Traceback" not in again.stderr
