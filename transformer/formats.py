@@ -36,7 +36,7 @@ class WeightFormats:
 
 
 def tensor_format(shape: tuple[int, ...], weights: str) -> str:
-    """The format of one tensor in a store of ``weights``, one of ``kernels.FORMATS``."""
+    """The format of one tensor in a store of ``weights``, one of ``kernels.PACKABLE_FORMATS``."""
     if len(shape) == 1:
         return "f32"
     if weights in ("q8", "q4") and shape[1] % BLOCK_COLUMNS:

@@ -15,6 +15,7 @@ from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.config_form import read_config
 from pi_cluster.transformer.layer import Span
 from pi_cluster.transformer.limits import Limits
+from pi_cluster.transformer.rope import Angles
 from pi_cluster.transformer.stage import Stage
 from pi_cluster.worker.stage.loading import LoadedStage
 
@@ -54,7 +55,7 @@ class VirtualArithmetic:
     def forward(
         self,
         hidden: Array,
-        angles: tuple[Array, Array],  # noqa: ARG002
+        angles: Angles,  # noqa: ARG002
         spans: Sequence[Span],
         caches: Sequence[PlayedSequence],
     ) -> Array:

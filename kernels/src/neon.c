@@ -110,18 +110,18 @@ INLINE int32x4_t q8_dot(const int8x16_t weight[QUADS], const struct quantised_bl
 DEFINE_TILE(q4_tile, Q4_BLOCK_BYTES, load_nibbles, q4_dot)
 DEFINE_TILE(q8_tile, Q8_BLOCK_BYTES, load_q8, q8_dot)
 
+#include "offset_slices.h"
+
 INLINE void add_block(const int8x16_t weight[QUADS], float32x4_t scales, float32x4_t offsets,
                       const struct quantised_block *const x[], const int rows, int b,
                       float32x4_t total[]) {
     for (int t = 0; t < rows; t++) {
-        float32x4_t scale = vmulq_n_f32(scales, x[t][b].scale);
+        float32x2_t of_x = scale_and_sum(&x[t][b]);
         float32x4_t product = vcvtq_f32_s32(nibble_dot(weight, &x[t][b]));
-        total[t] = vfmaq_f32(total[t], scale, product);
-        total[t] = vfmaq_n_f32(total[t], offsets, x[t][b].sum);
+        total[t] = vfmaq_f32(total[t], vmulq_lane_f32(scales, of_x, 0), product);
+        total[t] = vfmaq_lane_f32(total[t], offsets, of_x, 1);
     }
 }
-
-#include "offset_slices.h"
 
 DEFINE_OFFSET_SLICES(q4_1_of, q4k_of, load_nibbles, add_block)
 

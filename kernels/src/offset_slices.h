@@ -2,8 +2,16 @@
 #ifndef OFFSET_SLICES_H
 #define OFFSET_SLICES_H
 
+#include <stddef.h>
+
 #include "q4k.h"
 #include "sums.h"
+
+/* They lie together, and one load brings both. */
+INLINE float32x2_t scale_and_sum(const struct quantised_block *x) {
+    _Static_assert(offsetof(struct quantised_block, sum) == sizeof x->scale, "sum follows scale");
+    return vld1_f32(&x->scale);
+}
 
 /* Of four rows in each block of a Q4K one: w = scale * nibble + offset. */
 struct slice_scales {

@@ -74,9 +74,10 @@ def load_stage(
         else None,
         head=mapped(manifest.head_file, head, formats.head) if is_last else None,
     )
-    arithmetic = KernelArithmetic(config, tensors, limits, engine)
+    stage_layers = range(layers.start, layers.stop)
+    arithmetic = KernelArithmetic(config, stage_layers, tensors, limits, engine)
     size = sum(file.size_bytes for file in manifest.stage_files(layers.start, layers.stop))
-    return LoadedStage(Stage(config, range(layers.start, layers.stop), arithmetic, limits), size)
+    return LoadedStage(Stage(config, stage_layers, arithmetic, limits), size)
 
 
 def _tensor(

@@ -195,9 +195,9 @@ def test_weights_are_views_of_the_mapped_files_and_not_copies(store, tmp_path, m
     seen = []
     whole = loading.KernelArithmetic
 
-    def note(config, tensors, *rest):
+    def note(config, layers, tensors, *rest):
         seen.extend([*tensors.layers, tensors.embedding, tensors.head])
-        return whole(config, tensors, *rest)
+        return whole(config, layers, tensors, *rest)
 
     monkeypatch.setattr(loading, "KernelArithmetic", note)
     loaded = load(folder, manifest, tmp_path)
