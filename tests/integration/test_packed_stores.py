@@ -107,7 +107,7 @@ def test_every_source_and_dtype_gives_the_same_packed_store(tmp_path, monkeypatc
             digests.add(shard(source, tmp_path / f"store-{source.name}", weights).digest)
     # Nor do the blocks in which a tensor is read: here a group of rows, or three, at a time.
     for block_bytes in (1, 3 * 16 * 4 * CONFIG.dim):
-        monkeypatch.setattr("pi_cluster.shard_tool.sources.source_files.BLOCK_BYTES", block_bytes)
+        monkeypatch.setattr("pi_cluster.shard_tool.sources.source_tensor.BLOCK_BYTES", block_bytes)
         digests.add(shard(one, tmp_path / f"blocks-{block_bytes}", weights).digest)
     assert len(digests) == 1
 

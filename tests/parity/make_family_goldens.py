@@ -123,6 +123,8 @@ CONFIGS: dict[str, tuple[int, PreTrainedConfig]] = {  # and the seed
     ),
 }
 N_IDS = 50
+INTERLEAVED: frozenset[str] = frozenset()
+"""Types of models whose rotary rows are so at Hugging Face, too."""
 
 
 def draw_weights(model: PreTrainedModel, seed: int) -> None:
@@ -177,20 +179,26 @@ def without(weights: dict[str, Array], ending: str) -> dict[str, Array]:
     return {name: weight for name, weight in weights.items() if not name.endswith(ending)}
 
 
-def wrong_models(weights: dict[str, Array], shape: Shape) -> dict[str, tuple[Any, Shape, bool]]:
+def wrong_models(
+    weights: dict[str, Array], shape: Shape, interleaved: bool
+) -> dict[str, tuple[Any, Shape, bool]]:
     """Every way to be wrong that this model can show: its weights, shape and row order."""
-    wrong: dict[str, tuple[Any, Shape, bool]] = {"rows": (weights, shape, True)}
+    wrong: dict[str, tuple[Any, Shape, bool]] = {"rows": (weights, shape, not interleaved)}
     endings = ("wq.bias", "wk.bias", "wv.bias", "wo.bias", "q_norm.weight", "k_norm.weight")
     for ending in endings:
         if any(name.endswith(ending) for name in weights):
-            wrong[ending] = (without(weights, ending), shape, False)
+            wrong[ending] = (without(weights, ending), shape, interleaved)
     if shape.slowdown:
-        wrong["slowdown"] = (weights, dataclasses.replace(shape, slowdown=None), False)
+        wrong["slowdown"] = (weights, dataclasses.replace(shape, slowdown=None), interleaved)
     if shape.unturned:
-        wrong["turned"] = (weights, dataclasses.replace(shape, unturned=frozenset()), False)
+        wrong["turned"] = (weights, dataclasses.replace(shape, unturned=frozenset()), interleaved)
     for change in (-1, 1) if any(shape.windows) else ():
         windows = tuple(window and window + change for window in shape.windows)
-        wrong[f"window{change:+d}"] = (weights, dataclasses.replace(shape, windows=windows), False)
+        wrong[f"window{change:+d}"] = (
+            weights,
+            dataclasses.replace(shape, windows=windows),
+            interleaved,
+        )
     return wrong
 
 
@@ -208,12 +216,13 @@ def make(name: str, config: PreTrainedConfig, seed: int) -> None:
     if gap < MIN_GAP:
         raise SystemExit(f"{name}: a greedy choice leads by {gap} only: use another seed")
     weights, shape = read_weights(folder), shape_of(model.config)
-    hidden, logits = forward(ids, weights, shape, interleaved=False)
+    interleaved = config.model_type in INTERLEAVED
+    hidden, logits = forward(ids, weights, shape, interleaved)
     error = max(np.abs(h - golden[f"hidden_{i}"]).max() for i, h in enumerate(hidden))
     error = max(error, np.abs(logits - golden["logits"]).max())
     moved = {
         fault: float(np.abs(forward(ids, *wrong)[1] - golden["logits"]).max())
-        for fault, wrong in wrong_models(weights, shape).items()
+        for fault, wrong in wrong_models(weights, shape, interleaved).items()
     }
     print(f"{name:16} {error:.1e} |", *(f"{k} {v:.2f}" for k, v in moved.items()), f"| {gap:.4f}")
     if error > AGREEMENT or min(moved.values()) < VISIBLE:

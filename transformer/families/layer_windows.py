@@ -44,7 +44,10 @@ def optional_windows(
     window = None
     keys.ask("sliding_window")
     if keys.flag("use_sliding_window"):
-        window = keys.window("sliding_window") if "sliding_window" in keys else default
+        window = keys.window("sliding_window")
+        if "sliding_window" not in keys and default is not None:
+            keys.assume("sliding_window", default, "as transformers does for this family")
+            window = default
     said = read_layer_types(keys, len(layers))
     if window is not None:
         return with_windows(layers, window, usual if said is None else said)
@@ -61,6 +64,8 @@ def windows_of_later_layers(keys: ConfigKeys, layers: Sequence[LayerConfig]) -> 
     first = keys.ask("max_window_layers")
     if first is None:
         first = _FIRST_WITH_WINDOW
+        if keys.flag("use_sliding_window") and keys.ask("layer_types") is None:
+            keys.assume("max_window_layers", first, "as transformers does for this family")
     if type(first) is not int or not 0 <= first <= MAX_SIZES["n_layers"]:
         raise keys.refusal("max_window_layers", "it must be a whole number")
     usual = [number >= first for number in range(len(layers))]

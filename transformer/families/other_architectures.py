@@ -28,7 +28,7 @@ _NEEDS = {
     "llama4": f"{_EXPERTS}, attention in chunks, and a scale of the queries by position",
     "mllama": _IMAGES,
     "llava": _IMAGES,
-    "mistral3": "yarn scaling of the rotary angles and a scale of the queries by position",
+    "mistral3": f"{_IMAGES}, and in Ministral 3 yarn scaling of the rotary angles",
     "ministral3": "yarn scaling of the rotary angles and a scale of the queries by position",
     "pixtral": _IMAGES,
     "voxtral": "the part for sound",

@@ -129,3 +129,10 @@ def test_only_the_first_entries_of_a_head_are_turned_where_there_are_fewer_angle
     short = np.ascontiguousarray(heads[..., :6])
     assert np.array_equal(turned[..., :6], rope_interleaved(short, *angles))
     assert not np.array_equal(turned[..., :6], short)
+
+
+def test_half_split_rows_become_neighbours_and_those_behind_the_rotary_part_stay_in_place():
+    order = [0, 2, 1, 3, 4, 5, 6, 8, 7, 9, 10, 11]
+    for rows in (np.arange(12), np.arange(24).reshape(12, 2)):
+        turned = interleave_rotary_rows(rows, HalfSplit(head_dim=6, rotary_dim=4))
+        np.testing.assert_array_equal(turned, rows[order])
