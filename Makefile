@@ -146,7 +146,7 @@ endef
 	@touch $@
 
 .venv/installed: .venv/created pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[gguf,pull]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[pull]'
 	@touch $@
 
 .venv/developing: .venv/installed

@@ -1,12 +1,15 @@
 """Memory and time of sharding a checkpoint of Mistral 7B's shape.
 
     python -m benchmarks.shard_memory [--weights q4] [--folder DIR] [--layers 32] [--random]
+                                      [--gguf]
 
 The checkpoint is a sparse file of zeros (14.5 GB in bfloat16, next to nothing on disk): good for
 the peak of memory. Zeros cost neither reading from disk nor, quantised, as much arithmetic as other
 weights, so for the time use `--random`: a real file of normally distributed weights, written anew
 and dropped from the page cache. With fewer layers than the 7B's 32, the time of a layer and that
 of all else are measured apart, and the time of the 7B is extrapolated from them.
+
+With `--gguf` it is a GGUF in the mixture of Q4_K_M (4.4 GB), whose blocks are kept or rounded.
 
 The store is real: DIR needs as much room as it, and as a random checkpoint, for as long as the
 benchmark runs. Prints a table and, as the last line, JSON.
@@ -25,6 +28,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from benchmarks.shard_memory_gguf import write_gguf
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.store.manifest import WEIGHTS
 from pi_cluster.kernels import Engine
@@ -146,6 +150,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=None, help="where to work")
     parser.add_argument("--layers", type=int, default=N_LAYERS, help=f"[default: {N_LAYERS}]")
     parser.add_argument("--random", action="store_true", help="random weights instead of zeros")
+    parser.add_argument("--gguf", action="store_true", help="a GGUF in the mixture of Q4_K_M")
     parser.add_argument("--measure", type=Path, nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -156,9 +161,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         checkpoint, store = Path(name, "checkpoint"), Path(name, "store")
         checkpoint.mkdir()
-        checkpoint_bytes = write_checkpoint(checkpoint, values, options.random)
+        if options.gguf:
+            config = read_config_json(values).config
+            checkpoint_bytes = write_gguf(checkpoint / "7b.gguf", config, options.random)
+        else:
+            checkpoint_bytes = write_checkpoint(checkpoint, values, options.random)
         figures = run_apart(checkpoint, store, options.weights)
-    kind = "random" if options.random else "zeros"
+    kind = ("GGUF, " if options.gguf else "") + ("random" if options.random else "zeros")
     print("| checkpoint | layers | weights | store | peak memory | time |")
     print("| --- | ---: | --- | ---: | ---: | ---: |")
     whole_s = figures["rest_s"] + N_LAYERS * figures["layer_s"]

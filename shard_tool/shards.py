@@ -14,6 +14,7 @@ from pi_cluster.cluster.store.manifest import EMBEDDING_NAME, HEAD_NAME, ShardFi
 from pi_cluster.cluster.store.tensor_formats import StoreFormats, TensorFormats
 from pi_cluster.cluster.store.tensor_writing import TensorSource, file_size_bytes, write_tensor_file
 from pi_cluster.kernels import Packer, ShapeError
+from pi_cluster.shard_tool.sources.block_tensor import BlockTensor
 from pi_cluster.shard_tool.sources.checkpoint import Checkpoint
 from pi_cluster.shard_tool.sources.names import layer_tensor
 from pi_cluster.shard_tool.sources.source_tensor import SourceTensor
@@ -26,6 +27,8 @@ from pi_cluster.transformer.formats import (
 )
 
 _FLOAT16_LIMIT = 65_520.0  # from here on, rounding to nearest gives infinity
+
+Tensor = SourceTensor | BlockTensor
 
 OnBytes = Callable[[int], None]
 """Told how many more bytes of the file are on disk."""
@@ -50,11 +53,21 @@ class ShardWriter:
 
     def store_formats(self) -> StoreFormats:
         """The format of every tensor of the store to be."""
-        config, wanted = self.checkpoint.config, self.formats
+        config, wanted, own = self.checkpoint.config, self.formats, self.checkpoint.formats
+
+        def outer(formats: TensorFormats) -> TensorFormats:
+            return {name: own.get(name, form) for name, form in formats.items()}
+
+        layers = []
+        for index, layer in enumerate(config.layers):
+            of_layer = layer_formats(layer, config.dim, wanted)
+            layers.append(
+                {name: own.get(layer_tensor(index, name), form) for name, form in of_layer.items()}
+            )
         return StoreFormats(
-            embedding=embedding_formats(config, wanted),
-            layers=tuple(layer_formats(layer, config.dim, wanted) for layer in config.layers),
-            head=head_formats(config, wanted),
+            embedding=outer(embedding_formats(config, wanted)),
+            layers=tuple(layers),
+            head=outer(head_formats(config, wanted)),
         )
 
     def write(self, file_name: str, on_bytes: OnBytes) -> ShardFile:
@@ -69,11 +82,11 @@ class ShardWriter:
         written = write_tensor_file(path, self._sources(file_name, on_bytes))
         return ShardFile(file_name, written.size_bytes, written.sha256)
 
-    def _files(self) -> dict[str, dict[str, tuple[SourceTensor, str]]]:
+    def _files(self) -> dict[str, dict[str, tuple[Tensor, str]]]:
         """Of each file the tensors by their names in there: where it comes from, its format."""
         formats, tensors = self.store_formats(), self.checkpoint.tensors
 
-        def outer(of_file: TensorFormats) -> dict[str, tuple[SourceTensor, str]]:
+        def outer(of_file: TensorFormats) -> dict[str, tuple[Tensor, str]]:
             return {name: (tensors[name], form) for name, form in of_file.items()}
 
         layers = {
@@ -92,13 +105,14 @@ class ShardWriter:
             sources.append(TensorSource(name, dtype, shape, blocks))
         return sources
 
-    def _converted(
-        self, tensor: SourceTensor, form: str, on_bytes: OnBytes
-    ) -> Iterator[NDArray[Any]]:
-        for block in tensor.row_blocks():
-            converted = self._convert(tensor, form, block)
-            yield converted
-            on_bytes(converted.nbytes)
+    def _converted(self, tensor: Tensor, form: str, on_bytes: OnBytes) -> Iterator[NDArray[Any]]:
+        if isinstance(tensor, BlockTensor):
+            blocks = (matrix.data for matrix in tensor.matrices())
+        else:
+            blocks = (self._convert(tensor, form, block) for block in tensor.row_blocks())
+        for block in blocks:
+            yield block
+            on_bytes(block.nbytes)
 
     def _convert(self, tensor: SourceTensor, form: str, block: NDArray[np.float32]) -> NDArray[Any]:
         # NaN survives min and max, so two numbers tell of every value without a copy.

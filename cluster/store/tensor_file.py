@@ -124,7 +124,8 @@ class TensorFile:
         assert info.shape and 0 <= start <= stop <= info.shape[0], (name, start, stop)
         raw = np.empty((stop - start, *info.shape[1:]), _ROW_DTYPES[info.dtype])
         row_bytes = info.size_bytes // max(info.shape[0], 1)
-        self._read_into(raw.reshape(-1).view(np.uint8).data, info.offset + start * row_bytes)
+        target = raw.reshape(-1).view(np.uint8).data
+        read_into(self.path, self._descriptor, target, info.offset + start * row_bytes)
         if info.dtype == "BF16":
             wide = raw.astype(np.uint32)
             wide <<= 16
@@ -145,21 +146,26 @@ class TensorFile:
     def __exit__(self, *failure: object) -> None:
         self.close()
 
-    def _read_into(self, target: memoryview, offset: int) -> None:
-        while target:
-            try:
-                count = _read_at(self._descriptor, target, offset)
-            except OSError as error:
-                raise StoreError(f"cannot read {self.path}: {error.strerror}") from error
-            if count == 0:
-                raise StoreError(f"{self.path} has become shorter since it was opened")
-            target, offset = target[count:], offset + count
-
     def _not_readable(self, info: TensorInfo, known: Iterable[str]) -> StoreError:
         return StoreError(
             f"tensor {info.name!r} of {self.path} has dtype {info.dtype}, "
             f"which cannot be read here; {', '.join(known)} can"
         )
+
+
+def read_into(path: Path, descriptor: int, target: memoryview, offset: int) -> None:
+    """Fill ``target`` with an open file's bytes from ``offset`` on.
+
+    Raises ``StoreError`` naming ``path`` where they cannot be read, or are not there any more.
+    """
+    while target:
+        try:
+            count = _read_at(descriptor, target, offset)
+        except OSError as error:
+            raise StoreError(f"cannot read {path}: {error.strerror}") from error
+        if count == 0:
+            raise StoreError(f"{path} has become shorter since it was opened")
+        target, offset = target[count:], offset + count
 
 
 def _read_at(descriptor: int, target: memoryview, offset: int) -> int:

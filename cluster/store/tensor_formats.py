@@ -4,6 +4,7 @@ Layers that follow each other and have the same formats are one entry of the lis
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -39,6 +40,16 @@ class StoreFormats:
             raise StoreError(f"it has formats of {len(self.layers)} layers")
         for formats in (self.embedding, self.head, *self.layers):
             _check(formats)
+
+    @property
+    def of_matrices(self) -> tuple[str, ...]:
+        """The formats of the layers' matrices, the most frequent first.
+
+        Vectors are in f32, so that this counts only where there is nothing else.
+        """
+        counts = Counter(form for layer in self.layers for form in layer.values())
+        forms = [form for form, _ in counts.most_common()]
+        return tuple(form for form in forms if form != "f32" or len(forms) == 1)
 
     def to_dict(self) -> dict[str, Any]:
         """As a manifest has them."""

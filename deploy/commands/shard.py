@@ -20,7 +20,9 @@ def shard(checkpoint: Path, out: Path, weights: str, outer_weights: str | None) 
     """Cut a checkpoint into a store: one file per layer.
 
     CHECKPOINT is a folder of Hugging Face (config.json, *.safetensors) or of Mistral (params.json,
-    consolidated.safetensors). Interrupted, the same command goes on where it stopped.
+    consolidated.safetensors), or a GGUF file, of several parts any one. What is quantised in a GGUF
+    keeps its values, whatever --weights says. Interrupted, the same command goes on where it
+    stopped.
     """
     manifest = shard_with_a_bar(checkpoint, out, WeightFormats.choose(weights, outer_weights))
     output.notes.print(

@@ -27,9 +27,10 @@ def shard_with_a_bar(checkpoint: Path, out: Path, formats: WeightFormats) -> Man
 
 def told(manifest: Manifest) -> str:
     """A store in a few words."""
+    formats = " and ".join(manifest.formats.of_matrices) if manifest.formats else manifest.weights
     return (
         f"{output.count(manifest.n_layers, 'layer')}, {output.size(manifest.size_bytes)} in "
-        f"{len(manifest.files)} files, {manifest.weights}"
+        f"{len(manifest.files)} files, {formats}"
     )
 
 

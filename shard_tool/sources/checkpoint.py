@@ -4,12 +4,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from pi_cluster.cluster.errors import CheckpointError
-from pi_cluster.shard_tool.sources.forms import choose_form
+from pi_cluster.shard_tool.sources.block_tensor import BlockTensor
+from pi_cluster.shard_tool.sources.forms import choose_form, find_gguf
+from pi_cluster.shard_tool.sources.gguf_checkpoint import open_gguf, text_of_gguf
 from pi_cluster.shard_tool.sources.source_files import read_json
 from pi_cluster.shard_tool.sources.source_tensor import SourceTensor
 from pi_cluster.shard_tool.sources.tensors import find_tensors
@@ -34,26 +36,36 @@ _KEYS = {config_json.FILE_NAME: config_json.KEYS, params_json.FILE_NAME: params_
 class Checkpoint:
     """Every tensor of a model by Mistral's name, known to be there, whole and of the right shape.
 
-    ``notes`` are sentences for whoever shards it: what was assumed, and what is left out. Close it,
-    or use it as a context manager: its files of weights are open.
+    ``notes`` are sentences for whoever shards it: what was assumed, and what is left out.
+    ``formats`` has those that tensors keep in a store whatever is asked for, being quantised.
+    ``made_text`` is the folder of the text files that were written for it. Close it, or use it as a
+    context manager: its files of weights are open.
     """
 
     path: Path
     config: ModelConfig
     notes: tuple[str, ...]
-    tensors: Mapping[str, SourceTensor]
+    tensors: Mapping[str, SourceTensor | BlockTensor]
     tokenizer_files: Mapping[str, Path]
     tokenizer_name: str | None
     bos_id: int | None
     eos_ids: tuple[int, ...]
     _files: ExitStack
+    formats: Mapping[str, str] = field(default_factory=dict)
+    made_text: Path | None = None
 
     def fingerprint(self) -> str:
-        """SHA-256 over the configuration and the names, sizes and times of all files read."""
+        """SHA-256 over the configuration and the names, sizes and times of all files read.
+
+        Text files that were made from them count by their content.
+        """
         paths = {tensor.file.path for tensor in self.tensors.values()}
-        paths |= set(self.tokenizer_files.values())
+        made = {path for path in self.tokenizer_files.values() if path.parent == self.made_text}
+        paths |= set(self.tokenizer_files.values()) - made
         stats = [(path.name, path.stat()) for path in sorted(paths)]
-        facts = {
+        texts = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in made}
+        facts: dict[str, Any] = {"text": texts} if made else {}
+        facts |= {
             "config": plain_config(self.config),
             "ids": [self.bos_id, *self.eos_ids],
             "tokenizer_name": self.tokenizer_name,
@@ -74,13 +86,18 @@ class Checkpoint:
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """Open a folder in Hugging Face's or Mistral's own form and check all of it.
+    """Open a folder in Hugging Face's or Mistral's own form, or a GGUF, and check all of it.
 
-    Raises ``CheckpointError`` naming the file or tensor that is missing, torn or of an unexpected
-    shape or dtype, and ``UnsupportedModel`` for an architecture that is not computed here.
+    ``path`` may also be a folder with one GGUF. Raises ``CheckpointError`` naming the file or
+    tensor that is missing, torn or of an unexpected shape or dtype, and ``UnsupportedModel`` for an
+    architecture that is not computed here.
     """
-    if not path.is_dir():
-        raise CheckpointError(f"there is no checkpoint folder {path}")
+    if gguf := find_gguf(path):
+        return _open_gguf(gguf)
+    return _open_folder(path)
+
+
+def _open_folder(path: Path) -> Checkpoint:
     form = choose_form(path)
     values = read_json(form.config_path)
     read = _READERS[form.config_path.name](values)
@@ -107,6 +124,28 @@ def open_checkpoint(path: Path) -> Checkpoint:
             bos_id=bos_id,
             eos_ids=eos_ids,
             _files=stack.pop_all(),
+        )
+
+
+def _open_gguf(path: Path) -> Checkpoint:
+    with ExitStack() as stack:
+        found = open_gguf(path, stack)
+        vocab_size = found.read.config.vocab_size
+        text, text_notes = text_of_gguf(found)
+        configs = [(path, found.ids)]
+        bos_id, eos_ids, end_notes = find_special_ids(configs, text.trial, vocab_size)
+        return Checkpoint(
+            path=path,
+            config=found.read.config,
+            notes=(*found.notes, *text_notes, *end_notes),
+            tensors=found.tensors,
+            tokenizer_files=text.paths,
+            tokenizer_name=text.model_name,
+            bos_id=bos_id,
+            eos_ids=eos_ids,
+            _files=stack.pop_all(),
+            formats=found.formats,
+            made_text=found.text_folder,
         )
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 
 from pi_cluster.cluster.errors import CheckpointError
+from pi_cluster.shard_tool.gguf.model_files import SUFFIX as GGUF_SUFFIX
+from pi_cluster.shard_tool.gguf.model_files import find_first
 from pi_cluster.shard_tool.sources import consolidated, hugging_face
 from pi_cluster.shard_tool.sources.no_weights import ADAPTER_CONFIG_NAME, why_no_weights
 from pi_cluster.transformer.checkpoint_file import is_pointer
@@ -25,6 +27,24 @@ class Form:
     weights: ModuleType
     config_path: Path
     notes: tuple[str, ...]
+
+
+def find_gguf(path: Path) -> Path | None:
+    """The GGUF that ``path`` is, or that a folder without safetensors holds; None for a checkpoint.
+
+    Raises ``CheckpointError`` if nothing is there, or several models are.
+    """
+    if path.is_dir():
+        others = hugging_face.weight_files(path) or consolidated.weight_files(path)
+        return None if others else find_first(path)
+    if path.suffix == ".safetensors":
+        raise CheckpointError(f"{path} is one file of a checkpoint: name its folder, {path.parent}")
+    if not path.exists():
+        what = "file" if path.suffix == GGUF_SUFFIX else "checkpoint folder"
+        raise CheckpointError(f"there is no {what} {path}")
+    if not path.is_file():
+        raise CheckpointError(f"{path} is neither a file nor a folder")
+    return path
 
 
 def choose_form(folder: Path) -> Form:

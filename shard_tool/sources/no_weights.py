@@ -23,8 +23,6 @@ def why_no_weights(folder: Path, indexed: list[Path]) -> str:
             "fetch the checkpoint as safetensors, or load it with transformers and save it with "
             "save_pretrained"
         )
-    if any(folder.glob("*.gguf")):
-        return f"{folder} is in GGUF form; fetch the checkpoint as safetensors"
     if indexed:
         return (
             f"{folder} has an index but none of the files that it names: fetch {indexed[0].name}"
@@ -50,7 +48,7 @@ def why_no_weights(folder: Path, indexed: list[Path]) -> str:
         )
     return (
         f"{folder} is no checkpoint: neither config.json with model.safetensors (or its index) "
-        "nor params.json with consolidated.safetensors is there"
+        "nor params.json with consolidated.safetensors is there, nor a GGUF"
     )
 
 

@@ -75,10 +75,14 @@ def try_text(files: TextFiles, folder: Path) -> TextTrial:
     except PromptError as error:
         notes.append(
             f"{files.template_name}: {error}. `prompt` and `chat` will not work, "
-            f"`prompt --raw` and `--ids` will. Put a sound {TEMPLATE} into {folder} and shard it "
-            "again"
+            f"`prompt --raw` and `--ids` will. {next_step_for_template(folder)}"
         )
     return TextTrial(tokenizer, ends, tuple(notes))
+
+
+def next_step_for_template(folder: Path) -> str:
+    """What to do about a template at fault in a checkpoint that is a folder."""
+    return f"Put a sound {TEMPLATE} into {folder} and shard it again"
 
 
 def _of_useless_tokens(files: TextFiles) -> list[str]:

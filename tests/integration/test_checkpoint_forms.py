@@ -183,7 +183,7 @@ WITHOUT_WEIGHTS = {
         {"params__json": "{}", "consolidated__00__pth": ""},
         ["consolidated.00.pth", "pickle"],
     ),
-    "GGUF": ({"mistral__gguf": ""}, ["GGUF"]),
+    "GGUF": ({"mistral__gguf": ""}, ["mistral.gguf is empty"]),
     "GPTQ under its own name": (
         {
             "config__json": "{}",

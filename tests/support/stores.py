@@ -25,7 +25,8 @@ def shard(
 
 def beside_text(notes: Iterable[str]) -> list[str]:
     """Notes without that on the tokenizer, which most checkpoints of tests do without."""
-    return [note for note in notes if "has no tokenizer.model" not in note]
+    lacking = ("has no tokenizer.model", "has no tokenizer inside")
+    return [note for note in notes if not any(words in note for words in lacking)]
 
 
 def notes_of(checkpoint: Path, out: Path) -> list[str]:

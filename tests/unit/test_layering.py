@@ -57,7 +57,7 @@ ROOMS = {
         "discovery": {"wire"},
     },
     "transformer": {"families": set(), "text": set()},
-    "shard_tool": {"sources": set()},
+    "shard_tool": {"gguf": set(), "sources": {"gguf"}},
     "worker": {
         "machine": set(),
         "shards": {"machine"},

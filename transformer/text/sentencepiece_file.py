@@ -23,7 +23,7 @@ def with_pieces_unused(model: bytes, ids: Collection[int]) -> bytes:
         if tag == _PIECES_TAG:
             if piece_id in ids:
                 piece = model[body:end] + _TYPE_IS_UNUSED
-                parts.append(bytes([tag]) + _varint(len(piece)) + piece)
+                parts.append(bytes([tag]) + varint(len(piece)) + piece)
                 start = end
             piece_id += 1
         parts.append(model[start:end])
@@ -64,7 +64,8 @@ def _read_varint(message: bytes, at: int) -> tuple[int, int]:
     raise ValueError(f"no number ends at byte {at}")
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """A whole number as the format writes it."""
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
