@@ -93,9 +93,9 @@ class TextModel:
             )
         if self._files.tokenizer is None:
             raise PromptError(
-                "this model's store has no tokenizer that can be read (tokenizer.model, tekken.json "
-                "or tokenizer.json), so it cannot read text: add its tokenizer to the checkpoint and "
-                "shard it again, or give token ids with --ids"
+                "this model's store has no tokenizer that can be read (tokenizer.model, "
+                "tekken.json or tokenizer.json), so it cannot read text: add its tokenizer to the "
+                "checkpoint and shard it again, or give token ids with --ids"
             )
         return self._files.tokenizer
 
