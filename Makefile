@@ -33,7 +33,7 @@ fuzz: .venv/developing ## send 10 000 random messages to every method of a worke
 test-avx2: .venv/developing ## run the tests of the arithmetic on an emulated x86 without AVX-512: needs qemu-user, ten minutes
 	qemu-x86_64 -cpu Haswell,-pcid,-x2apic,-tsc-deadline,-hle,-invpcid,-rtm $(BIN)/python -m pytest --timeout 600 \
 		--deselect tests/unit/kernels/test_kernels_attention.py::test_memory_is_provided_as_texts_grow_and_taken_back_when_they_are_shortened \
-		tests/unit/kernels $(addprefix tests/unit/transformer/test_,arithmetic.py attention.py kernel_arithmetic.py rope.py stage.py) \
+		tests/unit/kernels $(addprefix tests/unit/transformer/test_,arithmetic.py attention.py kernel_arithmetic.py mixed_layers.py rope.py stage.py) \
 		tests/unit/worker/test_loading.py tests/parity
 
 test-arm: .venv/developing ## cross-compile the kernels and compare their bits on an emulated Pi 4 and Pi 5

@@ -35,6 +35,7 @@ from pi_cluster.cluster.store.manifest import (
 from pi_cluster.cluster.store.store import MANIFEST_NAME
 from pi_cluster.cluster.store.tensor_writing import TensorSource, write_tensor_file
 from pi_cluster.coordinator.planning.objective import Objective
+from pi_cluster.transformer.config_form import plain_config
 from pi_cluster.transformer.formats import WeightFormats, stored_as, tensor_format
 from pi_cluster.transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
 from pi_cluster.worker.command_line import WorkerCommand
@@ -47,7 +48,7 @@ _MAX_OFF = 0.15
 _SCALE = 0.004
 _BLOCK_BYTES, _SCALE_BYTES = {"q4": 288, "q8": 544}, 32
 
-_CONFIG = replace(MISTRAL, n_layers=8, vocab_size=8_192, max_positions=1_024)
+_CONFIG = replace(MISTRAL, layers=MISTRAL.layers[:8], vocab_size=8_192, max_positions=1_024)
 
 
 @click.command()
@@ -157,14 +158,16 @@ def _write_store(folder: Path) -> None:
     layers = [layer_file_name(layer) for layer in range(_CONFIG.n_layers)]
     files = [_write_file(folder / EMBEDDING_NAME, embedding_shapes(_CONFIG), formats.outer, 0)]
     files += [
-        _write_file(folder / name, layer_shapes(_CONFIG), formats.layers, seed)
+        _write_file(
+            folder / name, layer_shapes(_CONFIG.layers[0], _CONFIG.dim), formats.layers, seed
+        )
         for seed, name in enumerate(layers, 1)
     ]
     files.append(_write_file(folder / HEAD_NAME, head_shapes(_CONFIG), formats.outer, 99))
     manifest = Manifest(
         weights=formats.layers,
         outer_weights=formats.outer,
-        config=_CONFIG.to_dict(),
+        config=plain_config(_CONFIG),
         bos_id=1,
         eos_ids=(2,),
         files=tuple(files),

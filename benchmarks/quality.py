@@ -30,7 +30,7 @@ from pi_cluster.shard_tool.convert import shard
 from pi_cluster.storyteller import checkpoint_path
 from pi_cluster.storyteller.training.generate import Document, Generator
 from pi_cluster.transformer.arithmetic import Weight
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config_form import read_config
 from pi_cluster.transformer.formats import WeightFormats
 from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.numpy_arithmetic import StageWeights, numpy_stage
@@ -164,7 +164,7 @@ def reference_stage(manifest: Manifest, store: Path) -> Stage:
         with TensorFile(store / file.name) as tensors:
             return {name: tensors.map(name) for name in tensors.names}
 
-    config = ModelConfig.from_dict(manifest.config)
+    config = read_config(manifest.config)
     layers = range(config.n_layers)
     weights = StageWeights(
         layers=[tensors_of(manifest.layer_file(layer)) for layer in layers],

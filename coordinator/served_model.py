@@ -13,7 +13,8 @@ class ServedModel:
     """The bounds of ids and texts, and what ends a text."""
 
     vocab_size: int
-    bos_id: int
+    bos_id: int | None
+    """What begins a text; None if nothing does."""
     eos_ids: frozenset[int]
     context: int | None
     """Most positions of one text; None with a window, where texts grow without end."""

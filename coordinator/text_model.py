@@ -53,7 +53,8 @@ class TextModel:
     def raw_ids(self, text: str) -> list[int]:
         """Ids of a text that the model is to continue."""
         require_unicode(text)
-        return [self._bos_id, *self._tokenizer().encode(text)] if text else []
+        beginning = [] if self._bos_id is None else [self._bos_id]
+        return [*beginning, *self._tokenizer().encode(text)] if text else []
 
     def chat_ids(self, messages: Sequence[Message]) -> list[int]:
         """Ids of a conversation whose next turn is the model's."""

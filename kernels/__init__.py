@@ -8,14 +8,15 @@ batch; ``src/variant.h`` says how. One engine serves all stages of a process::
         y = engine.linear(x, weight)
 """
 
-from pi_cluster.kernels.cache import MAX_HEAD_DIM, KVCache, LayerShape
+from pi_cluster.kernels.cache import KVCache
 from pi_cluster.kernels.cores import usable_cores
 from pi_cluster.kernels.engine import MAX_ROWS, Engine, rows_of, unpack, variants
 from pi_cluster.kernels.errors import KernelsError, ShapeError
 from pi_cluster.kernels.library import compiled, is_installed
 from pi_cluster.kernels.matrix import BLOCK_COLUMNS, FORMATS, GROUP_ROWS, Matrix, packed_bytes
 from pi_cluster.kernels.packing import NumpyPacker, Packer, packer
-from pi_cluster.kernels.stage import Layers, LayerWeights, Part
+from pi_cluster.kernels.shape import MAX_HEAD_DIM, LayerShape, usual_query_scale
+from pi_cluster.kernels.stage import Angles, Layers, LayerWeights, Part
 from pi_cluster.kernels.tiles import KEY_TILE, whole_tiles
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "KEY_TILE",
     "MAX_HEAD_DIM",
     "MAX_ROWS",
+    "Angles",
     "Engine",
     "KVCache",
     "KernelsError",
@@ -43,6 +45,7 @@ __all__ = [
     "rows_of",
     "unpack",
     "usable_cores",
+    "usual_query_scale",
     "variants",
     "whole_tiles",
 ]

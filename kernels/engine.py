@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from pi_cluster.kernels.cache import KVCache
 from pi_cluster.kernels.cores import usable_cores
 from pi_cluster.kernels.errors import KernelsError, ShapeError
-from pi_cluster.kernels.library import SpanStruct, compiled
+from pi_cluster.kernels.library import RotationStruct, SpanStruct, compiled
 from pi_cluster.kernels.matrix import BLOCK_COLUMNS, Matrix, packable, packed_bytes
+from pi_cluster.kernels.shape import LayerShape
 
 Array = NDArray[np.float32]
 
@@ -143,18 +144,22 @@ class Engine:
         return out
 
     def rope(self, x: Array, cos: Array, sin: Array) -> Array:
-        """As ``transformer.rope.rope_interleaved``. Shapes: ``x (rows, heads, head_dim)``."""
-        if x.ndim != 3 or x.dtype != np.float32 or x.shape[2] % 2 or 0 in x.shape:
+        """As ``transformer.rope.rope_interleaved``.
+
+        Shapes: ``x (rows, heads, head_dim)``, ``cos``, ``sin`` ``(rows, pairs)``, as many pairs as
+        half a head or fewer.
+        """
+        if x.ndim != 3 or x.dtype != np.float32 or 0 in x.shape:
             raise ShapeError(f"x is {x.dtype} {x.shape}, not float32 (rows, heads, head_dim)")
         rows, heads, head_dim = x.shape
-        cos, sin = as_rows("cos", cos, head_dim // 2), as_rows("sin", sin, head_dim // 2)
-        if not len(cos) == len(sin) == rows:
-            raise ShapeError(f"angles for {len(cos)} and {len(sin)} rows; there are {rows}")
+        cos, sin = as_rows("cos", cos), as_rows("sin", sin)
+        if cos.shape != sin.shape or 2 * cos.shape[1] > head_dim:
+            raise ShapeError(f"angles cos {cos.shape} and sin {sin.shape} for heads of {head_dim}")
+        if len(cos) != rows:
+            raise ShapeError(f"angles for {len(cos)} rows; there are {rows}")
         out = np.array(x, order="C")
-        self._library.kernels_rope(
-            *(out.ctypes.data, cos.ctypes.data, sin.ctypes.data),
-            *(rows, heads, head_dim),
-        )
+        rotation = RotationStruct(cos.ctypes.data, sin.ctypes.data, cos.shape[1])
+        self._library.kernels_rope(out.ctypes.data, ctypes.byref(rotation), rows, heads, head_dim)
         return out
 
     def swiglu(self, gate: Array, up: Array) -> Array:
@@ -171,15 +176,13 @@ class Engine:
 
         Shapes: both ``(rows, n_kv_heads * head_dim)``.
         """
-        shape = cache.shape
-        keys = as_rows("keys", keys, shape.n_kv_heads * shape.head_dim)
-        values = as_rows("values", values, shape.n_kv_heads * shape.head_dim)
-        if len(keys) != len(values):
-            raise ShapeError(f"{len(keys)} keys and {len(values)} values")
-        with _reading(cache, layer, len(keys)) as (shape_struct, span):
+        with _reading(cache, layer, len(keys)) as (shape, heads, span):
+            keys = as_rows("keys", keys, shape.n_kv_heads * shape.head_dim)
+            values = as_rows("values", values, shape.n_kv_heads * shape.head_dim)
+            if len(keys) != len(values):
+                raise ShapeError(f"{len(keys)} keys and {len(values)} values")
             self._library.kernels_store(
-                *(self.handle, shape_struct, layer, span),
-                *(keys.ctypes.data, values.ctypes.data),
+                self.handle, heads, span, keys.ctypes.data, values.ctypes.data
             )
 
     def attend(self, cache: KVCache, layer: int, queries: Array) -> Array:
@@ -187,21 +190,20 @@ class Engine:
 
         Shapes: ``queries (rows, n_heads * head_dim)`` -> as ``queries``.
         """
-        shape = cache.shape
-        out = as_rows("queries", queries, shape.n_heads * shape.head_dim).copy()
-        with _reading(cache, layer, len(out)) as (shape_struct, span):
-            self._library.kernels_attend(self.handle, shape_struct, layer, span, out.ctypes.data)
+        with _reading(cache, layer, len(queries)) as (shape, heads, span):
+            out = as_rows("queries", queries, shape.n_heads * shape.head_dim).copy()
+            self._library.kernels_attend(self.handle, heads, span, out.ctypes.data)
         return out
 
 
 @contextlib.contextmanager
-def _reading(cache: KVCache, layer: int, rows: int) -> Iterator[tuple[Any, Any]]:
-    if not 0 <= layer < cache.layers:
-        raise ShapeError(f"layer {layer} of a cache with {cache.layers}")
+def _reading(cache: KVCache, layer: int, rows: int) -> Iterator[tuple[LayerShape, Any, Any]]:
+    if not 0 <= layer < len(cache.shapes):
+        raise ShapeError(f"layer {layer} of a cache with {len(cache.shapes)}")
     cache.check_room(rows)
-    shape = cache.shape.struct()
+    heads = cache.heads(layer)
     span = SpanStruct(cache=cache.address, position=cache.length, start_row=0, stop_row=rows)
-    yield ctypes.byref(shape), ctypes.byref(span)
+    yield cache.shapes[layer], ctypes.byref(heads), ctypes.byref(span)
 
 
 def rows_of(weight: Matrix, indices: NDArray[np.integer]) -> Array:

@@ -27,24 +27,47 @@ class ShapeStruct(ctypes.Structure):
     """``struct shape`` of src/kernels.h."""
 
     _fields_ = (
-        ("window", c_int64),
-        ("capacity", c_int64),
         ("dim", c_int32),
-        ("hidden_dim", c_int32),
-        ("n_heads", c_int32),
-        ("n_kv_heads", c_int32),
-        ("head_dim", c_int32),
+        ("most_queries", c_int32),
+        ("most_keys", c_int32),
+        ("most_hidden", c_int32),
         ("norm_eps", c_float),
     )
 
 
-class LayerStruct(ctypes.Structure):
-    """``struct layer`` of src/kernels.h."""
+class HeadsStruct(ctypes.Structure):
+    """``struct heads`` of src/kernels.h."""
 
     _fields_ = (
-        ("attention_norm", c_void_p),
-        ("ffn_norm", c_void_p),
+        ("window", c_int64),
+        ("capacity", c_int64),
+        ("cache_offset", c_int64),
+        ("n_heads", c_int32),
+        ("n_kv_heads", c_int32),
+        ("head_dim", c_int32),
+        ("query_scale", c_float),
+    )
+
+
+class LayerStruct(ctypes.Structure):
+    """``struct layer`` of src/kernels.h; what is not set is NULL, and not executed."""
+
+    _fields_ = (
+        ("heads", HeadsStruct),
+        *((name, c_void_p) for name in ("attention_norm", "ffn_norm")),
         *((name, MatrixStruct) for name in ("wq", "wk", "wv", "wo", "w1", "w2", "w3")),
+        *((name, c_void_p) for name in ("bq", "bk", "bv", "bo", "q_norm", "k_norm")),
+        ("rotation", c_int32),
+    )
+
+
+class RotationStruct(ctypes.Structure):
+    """``struct rotation`` of src/kernels.h."""
+
+    _fields_ = (
+        ("cos", c_void_p),
+        ("sin", c_void_p),
+        ("pairs", c_int32),
     )
 
 
@@ -64,8 +87,7 @@ class StepStruct(ctypes.Structure):
 
     _fields_ = (
         ("hidden", c_void_p),
-        ("cos", c_void_p),
-        ("sin", c_void_p),
+        ("rotations", POINTER(RotationStruct)),
         ("spans", POINTER(SpanStruct)),
         ("scratch", c_void_p),
         ("rows", c_int32),
@@ -74,6 +96,7 @@ class StepStruct(ctypes.Structure):
 
 
 _MATRIX, _SHAPE, _SPAN = POINTER(MatrixStruct), POINTER(ShapeStruct), POINTER(SpanStruct)
+_HEADS, _ROTATION = POINTER(HeadsStruct), POINTER(RotationStruct)
 _ENGINE = c_void_p
 _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "kernels_variant": (c_char_p, c_int),
@@ -85,11 +108,11 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "kernels_quantise": (None, _ENGINE, c_void_p, c_int, c_int, c_void_p),
     "kernels_linear": (None, _ENGINE, _MATRIX, c_void_p, c_int, c_void_p, c_void_p),
     "kernels_rms_norm": (None, _ENGINE, c_void_p, c_void_p, c_int, c_int, c_float, c_void_p),
-    "kernels_rope": (None, c_void_p, c_void_p, c_void_p, c_int, c_int, c_int),
+    "kernels_rope": (None, c_void_p, _ROTATION, c_int, c_int, c_int),
     "kernels_swiglu": (None, _ENGINE, c_void_p, c_void_p, c_int64),
-    "kernels_cache_bytes": (c_int64, _SHAPE, c_int),
-    "kernels_store": (None, _ENGINE, _SHAPE, c_int, _SPAN, c_void_p, c_void_p),
-    "kernels_attend": (None, _ENGINE, _SHAPE, c_int, _SPAN, c_void_p),
+    "kernels_cache_bytes": (c_int64, _HEADS),
+    "kernels_store": (None, _ENGINE, _HEADS, _SPAN, c_void_p, c_void_p),
+    "kernels_attend": (None, _ENGINE, _HEADS, _SPAN, c_void_p),
     "kernels_scratch_bytes": (c_int64, _ENGINE, _SHAPE, c_int),
     "kernels_stage": (None, _ENGINE, _SHAPE, POINTER(LayerStruct), c_int, POINTER(StepStruct)),
 }

@@ -3,33 +3,31 @@
 import ctypes
 import mmap
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from pi_cluster.kernels.cache import KVCache, LayerShape
+from pi_cluster.kernels.cache import KVCache
 from pi_cluster.kernels.engine import MAX_ROWS, Array, Engine, as_rows, as_vector
 from pi_cluster.kernels.errors import ShapeError
-from pi_cluster.kernels.library import LayerStruct, SpanStruct, StepStruct, compiled
+from pi_cluster.kernels.library import (
+    LayerStruct,
+    RotationStruct,
+    ShapeStruct,
+    SpanStruct,
+    StepStruct,
+    compiled,
+)
 from pi_cluster.kernels.matrix import Matrix
+from pi_cluster.kernels.shape import LayerShape
 
-_MATRICES = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")
+LayerWeights = Mapping[str, Matrix | Array]
+"""A layer's weights by the names of ``LayerShape.weights``."""
 
-
-@dataclass(frozen=True, slots=True)
-class LayerWeights:
-    """The weights of one layer, by Mistral's names; wq and wk in interleaved rotary order."""
-
-    attention_norm: Array
-    wq: Matrix
-    wk: Matrix
-    wv: Matrix
-    wo: Matrix
-    ffn_norm: Array
-    w1: Matrix
-    w2: Matrix
-    w3: Matrix
+Angles = Mapping[int, tuple[Array, Array]]
+"""Cosines and sines of a step's rows by rope table, each ``(rows, rotary_dim / 2)``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +41,38 @@ class Part:
 class Layers:
     """The layers of a stage, ready to run.
 
-    Raises ``ShapeError`` for a weight that does not have the shape its place asks for. Memory
-    beyond the weights is ``scratch_bytes``, most of it touched only by steps of many rows.
+    Raises ``ShapeError`` for a weight that its layer's shape does not have, or has otherwise.
+    Memory beyond the weights is ``scratch_bytes``, most of it touched only by steps of many rows.
     """
 
     def __init__(
-        self, engine: Engine, shape: LayerShape, layers: Sequence[LayerWeights], max_rows: int
+        self,
+        engine: Engine,
+        shapes: Sequence[LayerShape],
+        weights: Sequence[LayerWeights],
+        max_rows: int,
     ) -> None:
         if not 0 < max_rows <= MAX_ROWS:
             raise ShapeError(f"steps of {max_rows} rows; there can be 1 to {MAX_ROWS}")
+        if len(shapes) != len(weights) or not shapes:
+            raise ShapeError(f"{len(shapes)} shapes and the weights of {len(weights)} layers")
         self.engine = engine
-        self.shape = shape
+        self.shapes = tuple(shapes)
         self.max_rows = max_rows
         self._library = compiled()
-        self._layers = [_checked(shape, index, layer) for index, layer in enumerate(layers)]
-        self._structs = (LayerStruct * len(layers))(*map(_struct, self._layers))
-        self._shape_struct = shape.struct()
+        self._shape_struct = _shape_struct(shapes)
+        self._rotary_pairs = _rotary_pairs(shapes)
+        self._weights = [
+            _checked(shape, index, layer)
+            for index, (shape, layer) in enumerate(zip(shapes, weights, strict=True))
+        ]
+        layout = self.new_cache()
+        self._structs = (LayerStruct * len(shapes))(
+            *(
+                _struct(layout, index, layer, shape)
+                for index, (shape, layer) in enumerate(zip(shapes, self._weights, strict=True))
+            )
+        )
         self.scratch_bytes: int = self._library.kernels_scratch_bytes(
             engine.handle, ctypes.byref(self._shape_struct), max_rows
         )
@@ -68,28 +82,26 @@ class Layers:
 
     def new_cache(self) -> KVCache:
         """The empty cache of one sequence at these layers."""
-        return KVCache(self.shape, len(self._layers))
+        return KVCache(self.shapes)
 
-    def forward(self, hidden: Array, cos: Array, sin: Array, parts: Sequence[Part]) -> Array:
+    def forward(self, hidden: Array, angles: Angles, parts: Sequence[Part]) -> Array:
         """Run the layers on a step and extend each part's cache.
 
-        Shapes: ``hidden (rows, dim)``, the parts' rows one after another, ``cos``, ``sin`` of
-        their positions ``(rows, head_dim / 2)`` -> ``(rows, dim)``. Raises ``ShapeError``.
+        Shapes: ``hidden (rows, dim)``, the parts' rows one after another, ``angles`` of their
+        positions for each rope table that a layer names -> ``(rows, dim)``. Raises ``ShapeError``.
         """
-        hidden = as_rows("hidden", hidden, self.shape.dim).copy()
-        rows, half = len(hidden), self.shape.head_dim // 2
-        cos, sin = as_rows("cos", cos, half), as_rows("sin", sin, half)
-        if rows > self.max_rows or not len(cos) == len(sin) == rows:
-            raise ShapeError(
-                f"{rows} rows with {len(cos)} cosines and {len(sin)} sines; "
-                f"a step takes up to {self.max_rows}"
-            )
-        spans = self._spans(parts, rows)
+        hidden = as_rows("hidden", hidden, self._shape_struct.dim).copy()
+        rows = len(hidden)
+        if rows > self.max_rows:
+            raise ShapeError(f"{rows} rows; a step takes up to {self.max_rows}")
+        kept = self._checked_angles(angles, rows)  # alive until C is back
+        rotations = (RotationStruct * (max(kept, default=0) + 1))()
+        for table, (cos, sin) in kept.items():
+            rotations[table] = RotationStruct(cos.ctypes.data, sin.ctypes.data, cos.shape[1])
         step = StepStruct(
             hidden=hidden.ctypes.data,
-            cos=cos.ctypes.data,
-            sin=sin.ctypes.data,
-            spans=spans,
+            rotations=rotations,
+            spans=self._spans(parts, rows),
             scratch=self._scratch.ctypes.data,
             rows=rows,
             n_spans=len(parts),
@@ -97,11 +109,22 @@ class Layers:
         with self._lock:
             self._library.kernels_stage(
                 *(self.engine.handle, ctypes.byref(self._shape_struct)),
-                *(self._structs, len(self._layers), ctypes.byref(step)),
+                *(self._structs, len(self.shapes), ctypes.byref(step)),
             )
         for part in parts:
             part.cache.advance(part.rows)
         return hidden
+
+    def _checked_angles(self, angles: Angles, rows: int) -> dict[int, tuple[Array, Array]]:
+        checked = {}
+        for table, pairs in self._rotary_pairs.items():
+            if table not in angles:
+                raise ShapeError(f"a step without the angles of rope table {table}")
+            cos, sin = (as_rows("angles", part, pairs) for part in angles[table])
+            if not len(cos) == len(sin) == rows:
+                raise ShapeError(f"{rows} rows with {len(cos)} cosines and {len(sin)} sines")
+            checked[table] = cos, sin
+        return checked
 
     def _spans(self, parts: Sequence[Part], rows: int) -> "ctypes.Array[SpanStruct]":
         if sum(part.rows for part in parts) != rows or any(part.rows < 1 for part in parts):
@@ -111,7 +134,7 @@ class Layers:
         spans, row = (SpanStruct * len(parts))(), 0
         for span, part in zip(spans, parts, strict=True):
             cache = part.cache
-            if cache.shape != self.shape or cache.layers != len(self._layers):
+            if cache.shapes != self.shapes:
                 raise ShapeError("a cache of other layers")
             cache.check_room(part.rows)
             span.cache, span.position = cache.address, cache.length
@@ -120,34 +143,57 @@ class Layers:
         return spans
 
 
-def _checked(shape: LayerShape, index: int, layer: LayerWeights) -> LayerWeights:
-    query, key = shape.n_heads * shape.head_dim, shape.n_kv_heads * shape.head_dim
-    wanted = {
-        "wq": (query, shape.dim),
-        "wk": (key, shape.dim),
-        "wv": (key, shape.dim),
-        "wo": (shape.dim, query),
-        "w1": (shape.hidden_dim, shape.dim),
-        "w2": (shape.dim, shape.hidden_dim),
-        "w3": (shape.hidden_dim, shape.dim),
-    }
-    for name, (rows, columns) in wanted.items():
-        matrix: Matrix = getattr(layer, name)
-        if (matrix.rows, matrix.columns) != (rows, columns):
-            raise ShapeError(
-                f"{name} of layer {index} is {matrix.rows} x {matrix.columns}, "
-                f"not {rows} x {columns}"
-            )
-    return replace(
-        layer,
-        attention_norm=as_vector(f"attention_norm of {index}", layer.attention_norm, shape.dim),
-        ffn_norm=as_vector(f"ffn_norm of {index}", layer.ffn_norm, shape.dim),
+def _shape_struct(shapes: Sequence[LayerShape]) -> ShapeStruct:
+    """What all layers share, and room for the widest of each kind."""
+    if len({(shape.dim, shape.norm_eps) for shape in shapes}) > 1:
+        raise ShapeError("layers of one stage differ in dim or norm_eps")
+    return ShapeStruct(
+        dim=shapes[0].dim,
+        most_queries=max(shape.n_heads * shape.head_dim for shape in shapes),
+        most_keys=max(shape.n_kv_heads * shape.head_dim for shape in shapes),
+        most_hidden=max(shape.hidden_dim for shape in shapes),
+        norm_eps=shapes[0].norm_eps,
     )
 
 
-def _struct(layer: LayerWeights) -> LayerStruct:
+def _rotary_pairs(shapes: Sequence[LayerShape]) -> dict[int, int]:
+    """How wide each rope table is."""
+    pairs: dict[int, int] = {}
+    for shape in shapes:
+        if shape.rope_table is None:
+            continue
+        if pairs.setdefault(shape.rope_table, shape.rotary_pairs) != shape.rotary_pairs:
+            raise ShapeError(f"layers read rope table {shape.rope_table} at different widths")
+    return pairs
+
+
+def _checked(shape: LayerShape, index: int, layer: LayerWeights) -> dict[str, Matrix | Array]:
+    wanted = shape.weights()
+    checked: dict[str, Matrix | Array] = {}
+    for name in sorted(wanted.keys() ^ layer.keys()):
+        lacks = "lacks" if name in wanted else "does not have"
+        raise ShapeError(f"layer {index} {lacks} {name}")
+    for name, sides in wanted.items():
+        weight: Any = layer[name]
+        if len(sides) == 1:
+            checked[name] = as_vector(f"{name} of layer {index}", weight, *sides)
+            continue
+        rows, columns = sides
+        if (weight.rows, weight.columns) != (rows, columns):
+            raise ShapeError(
+                f"{name} of layer {index} is {weight.rows} x {weight.columns}, "
+                f"not {rows} x {columns}"
+            )
+        checked[name] = weight
+    return checked
+
+
+def _struct(layout: KVCache, index: int, layer: LayerWeights, shape: LayerShape) -> LayerStruct:
     return LayerStruct(
-        attention_norm=layer.attention_norm.ctypes.data,
-        ffn_norm=layer.ffn_norm.ctypes.data,
-        **{name: getattr(layer, name).struct() for name in _MATRICES},
+        heads=layout.heads(index),
+        rotation=-1 if shape.rope_table is None else shape.rope_table,
+        **{
+            name: weight.struct() if isinstance(weight, Matrix) else weight.ctypes.data
+            for name, weight in layer.items()
+        },
     )

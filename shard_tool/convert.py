@@ -29,6 +29,7 @@ from pi_cluster.shard_tool.journal import (
 )
 from pi_cluster.shard_tool.shards import ShardWriter
 from pi_cluster.shard_tool.sources.checkpoint import open_checkpoint
+from pi_cluster.transformer.config_form import plain_config
 from pi_cluster.transformer.formats import WeightFormats
 
 OnNote = Callable[[str], None]
@@ -77,11 +78,12 @@ def shard(
         manifest = Manifest(
             weights=formats.layers,
             outer_weights=formats.outer,
-            config=checkpoint.config.to_dict(),
+            config=plain_config(checkpoint.config),
             bos_id=checkpoint.bos_id,
             eos_ids=checkpoint.eos_ids,
             files=tuple(done[name] for name in sizes),
             tokenizer_name=checkpoint.tokenizer_name,
+            formats=writer.store_formats(),
         )
         _finish(out, source, manifest)
         return manifest

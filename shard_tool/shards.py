@@ -11,13 +11,19 @@ from numpy.typing import NDArray
 from pi_cluster.cluster.atomic_file import AtomicFile
 from pi_cluster.cluster.errors import CheckpointError
 from pi_cluster.cluster.store.manifest import EMBEDDING_NAME, HEAD_NAME, ShardFile, layer_file_name
+from pi_cluster.cluster.store.tensor_formats import StoreFormats, TensorFormats
 from pi_cluster.cluster.store.tensor_writing import TensorSource, file_size_bytes, write_tensor_file
 from pi_cluster.kernels import Packer, ShapeError
 from pi_cluster.shard_tool.sources.checkpoint import Checkpoint
-from pi_cluster.shard_tool.sources.names import layer_tensor, short_name
+from pi_cluster.shard_tool.sources.names import layer_tensor
 from pi_cluster.shard_tool.sources.source_files import SourceTensor
-from pi_cluster.transformer.formats import WeightFormats, stored_as, tensor_format
-from pi_cluster.transformer.shapes import embedding_shapes, head_shapes, layer_shapes
+from pi_cluster.transformer.formats import (
+    WeightFormats,
+    embedding_formats,
+    head_formats,
+    layer_formats,
+    stored_as,
+)
 
 _FLOAT16_LIMIT = 65_520.0  # from here on, rounding to nearest gives infinity
 
@@ -38,9 +44,18 @@ class ShardWriter:
         """Bytes of every file of the store to be, in the order in which they are written."""
         files = self.checkpoint.tokenizer_files
         sizes = {name: path.stat().st_size for name, path in files.items()}
-        for file_name in self._tensors_of_files():
+        for file_name in self._files():
             sizes[file_name] = file_size_bytes(self._sources(file_name, _ignore))
         return sizes
+
+    def store_formats(self) -> StoreFormats:
+        """The format of every tensor of the store to be."""
+        config, wanted = self.checkpoint.config, self.formats
+        return StoreFormats(
+            embedding=embedding_formats(config, wanted),
+            layers=tuple(layer_formats(layer, config.dim, wanted) for layer in config.layers),
+            head=head_formats(config, wanted),
+        )
 
     def write(self, file_name: str, on_bytes: OnBytes) -> ShardFile:
         """Write one file of the store.
@@ -54,28 +69,27 @@ class ShardWriter:
         written = write_tensor_file(path, self._sources(file_name, on_bytes))
         return ShardFile(file_name, written.size_bytes, written.sha256)
 
-    def _tensors_of_files(self) -> dict[str, list[str]]:
-        config = self.checkpoint.config
+    def _files(self) -> dict[str, dict[str, tuple[SourceTensor, str]]]:
+        """Of each file the tensors by their names in there: where it comes from, its format."""
+        formats, tensors = self.store_formats(), self.checkpoint.tensors
+
+        def outer(of_file: TensorFormats) -> dict[str, tuple[SourceTensor, str]]:
+            return {name: (tensors[name], form) for name, form in of_file.items()}
+
         layers = {
-            layer_file_name(layer): [layer_tensor(layer, short) for short in layer_shapes(config)]
-            for layer in range(config.n_layers)
+            layer_file_name(index): {
+                name: (tensors[layer_tensor(index, name)], form) for name, form in of_layer.items()
+            }
+            for index, of_layer in enumerate(formats.layers)
         }
-        return {
-            EMBEDDING_NAME: list(embedding_shapes(config)),
-            **layers,
-            HEAD_NAME: list(head_shapes(config)),
-        }
+        return {EMBEDDING_NAME: outer(formats.embedding), **layers, HEAD_NAME: outer(formats.head)}
 
     def _sources(self, file_name: str, on_bytes: OnBytes) -> list[TensorSource]:
-        is_outer = file_name in (EMBEDDING_NAME, HEAD_NAME)
-        weights = self.formats.outer if is_outer else self.formats.layers
         sources = []
-        for name in self._tensors_of_files()[file_name]:
-            tensor = self.checkpoint.tensors[name]
-            form = tensor_format(tensor.shape, weights)
+        for name, (tensor, form) in self._files()[file_name].items():
             dtype, shape = stored_as(tensor.shape, form)
             blocks = self._converted(tensor, form, on_bytes)
-            sources.append(TensorSource(short_name(name), dtype, shape, blocks))
+            sources.append(TensorSource(name, dtype, shape, blocks))
         return sources
 
     def _converted(

@@ -11,10 +11,10 @@ Weight = NDArray[Any]  # float32, or float16 that is widened where it is used
 _BLOCK_BYTES = 1 << 19  # a block of weights stays in a core's own cache while every row visits it
 
 
-def linear(x: Array, weight: Weight) -> Array:
-    """Multiply each row of ``x`` by ``weight``.
+def linear(x: Array, weight: Weight, bias: Array | None = None) -> Array:
+    """Multiply each row of ``x`` by ``weight``, then add ``bias`` to the finished product.
 
-    Shapes: ``x (rows, n_in)``, ``weight (n_out, n_in)`` -> ``(rows, n_out)``.
+    Shapes: ``x (rows, n_in)``, ``weight (n_out, n_in)``, ``bias (n_out,)`` -> ``(rows, n_out)``.
 
     Each row is a matrix-vector product of its own. One matrix-matrix product would be faster, but
     BLAS chooses its order of summation by the shape, so a row's last bits would depend on how many
@@ -26,13 +26,13 @@ def linear(x: Array, weight: Weight) -> Array:
     for start in range(0, n_out, block_rows):
         block = weight[start : start + block_rows].astype(np.float32, copy=False)
         out[:, start : start + block_rows] = np.matmul(x[:, None, :], block.T)[:, 0]
-    return out
+    return out if bias is None else out + bias
 
 
 def rms_norm(x: Array, gain: Array, eps: float) -> Array:
     """Scale each row of ``x`` to unit root-mean-square, then by ``gain``.
 
-    Shapes: ``x (rows, dim)``, ``gain (dim,)`` -> ``(rows, dim)``. Source: arXiv:1910.07467, eq. 4.
+    Shapes: ``x (..., dim)``, ``gain (dim,)`` -> as ``x``. Source: arXiv:1910.07467, eq. 4.
     """
     mean_square = np.mean(x * x, axis=-1, keepdims=True)
     normed: Array = x / np.sqrt(mean_square + np.float32(eps)) * gain

@@ -6,6 +6,7 @@ Sources: arXiv:2305.13245 (grouped-query attention), arXiv:2310.06825 (sliding w
 import numpy as np
 from numpy.typing import NDArray
 
+from pi_cluster.kernels import usual_query_scale
 from pi_cluster.transformer.arithmetic import Array
 from pi_cluster.transformer.cache import RollingKVCache
 
@@ -24,12 +25,20 @@ def visible(
     return seen if window is None else seen & (distance < window)
 
 
-def attend(queries: Array, cache: RollingKVCache, start: int, window: int | None) -> Array:
+def attend(
+    queries: Array,
+    cache: RollingKVCache,
+    start: int,
+    window: int | None,
+    query_scale: float | None = None,
+) -> Array:
     """Attention of consecutive positions over a cache that already holds their own keys.
 
     Shapes: ``queries (rows, n_heads, head_dim)``, the first of them at position ``start`` ->
-    ``(rows, n_heads * head_dim)``.
+    ``(rows, n_heads * head_dim)``. Queries are multiplied by ``query_scale`` first, which is
+    ``head_dim ** -0.5`` unless given.
     """
+    queries = queries * np.float32(query_scale or usual_query_scale(queries.shape[-1]))
     blocks = [
         _attend_block(queries[i : i + _QUERY_BLOCK], cache, start + i, window)
         for i in range(0, len(queries), _QUERY_BLOCK)
@@ -38,15 +47,14 @@ def attend(queries: Array, cache: RollingKVCache, start: int, window: int | None
 
 
 def _attend_block(queries: Array, cache: RollingKVCache, start: int, window: int | None) -> Array:
-    """As :func:`attend`, a tile of keys at a time, oldest first.
+    """Attention of scaled queries, a tile of keys at a time, oldest first.
 
     A tile that a row does not see adds exact zeros to it, so it does not matter which other rows
     made it be read; sums within a tile have a fixed length and tiles are added in order.
     """
     rows, n_heads, head_dim = queries.shape
     n_kv_heads = cache.tile(0)[0].shape[0]
-    scaled = queries * np.float32(head_dim**-0.5)
-    grouped = scaled.reshape(rows, n_kv_heads, n_heads // n_kv_heads, head_dim)
+    grouped = queries.reshape(rows, n_kv_heads, n_heads // n_kv_heads, head_dim)
     positions = np.arange(start, start + rows)
     oldest = 0 if window is None else max(0, start - window + 1)
     tiles = range(oldest // cache.tile_size, (start + rows - 1) // cache.tile_size + 1)

@@ -4,12 +4,15 @@ Source: arXiv:2310.06825, section 2 ("Rolling buffer cache"), with room for a wh
 """
 
 import copy
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
 from pi_cluster.kernels import KEY_TILE, whole_tiles
 from pi_cluster.transformer.arithmetic import Array
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.limits import Limits
 
 
 def cache_capacity(window: int | None, context: int, max_step_rows: int) -> int:
@@ -20,6 +23,38 @@ def cache_capacity(window: int | None, context: int, max_step_rows: int) -> int:
     """
     slots = context if window is None else window + max_step_rows
     return whole_tiles(slots)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRoom:
+    """The slots of a sequence at one layer, and how many positions a query sees there."""
+
+    window: int | None
+    capacity: int
+
+
+def cache_rooms(config: ModelConfig, limits: Limits) -> tuple[CacheRoom, ...]:
+    """The room of each layer.
+
+    If one layer sees every position, texts end with the context. No layer then needs more slots
+    than the context has, and a window as wide as the context hides nothing.
+    """
+    rows, windows = limits.max_step_rows, [layer.window for layer in config.layers]
+    rooms = [CacheRoom(w, cache_capacity(w, limits.context, rows)) for w in windows]
+    if config.widest_window is not None:
+        return tuple(rooms)
+    most = cache_capacity(None, limits.context, rows)
+    return tuple(
+        CacheRoom(None, most)
+        if room.window is None or room.window >= limits.context
+        else CacheRoom(room.window, min(room.capacity, most))
+        for room in rooms
+    )
+
+
+def largest_capacity(config: ModelConfig, limits: Limits) -> int:
+    """Slots of a sequence at the layer that has the most: what a text is counted by."""
+    return cache_capacity(config.widest_window, limits.context, limits.max_step_rows)
 
 
 def reached_slots(length: int, capacity: int) -> int:

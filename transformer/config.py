@@ -1,136 +1,157 @@
-"""The shape of a model: what the arithmetic needs to know and nothing else."""
+"""The shape of a model: what the arithmetic needs to know, layer by layer, and nothing else.
 
-import json
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+Families of models differ in these values only (`families/`); numpy and the kernels know no family.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from pi_cluster.kernels import MAX_HEAD_DIM
+from pi_cluster.transformer.config_faults import find_fault
 from pi_cluster.transformer.errors import UnsupportedModel
 
-# Well above every published dense model; what they prevent is a forged manifest that makes a Pi
-# allocate until it dies.
-MAX_SIZES = {
-    "dim": 65_536,
-    "n_layers": 1_024,
-    "n_heads": 1_024,
-    "n_kv_heads": 1_024,
-    "head_dim": MAX_HEAD_DIM,
-    "hidden_dim": 524_288,
-    "vocab_size": 1_048_576,
-    "max_positions": 16_777_216,
-    "window": 16_777_216,
-}
-REAL_BOUNDS = {"norm_eps": (0.0, 0.1), "rope_theta": (1.0, 1e12)}
-"""Each must lie above the first and at most at the second."""
-
 MAX_WEIGHTS = 150_000_000_000
-_LONGEST_SHOWN = 120
+_MAX_ROPE_TABLES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class ModelConfig:
-    """One dense Mistral-style decoder.
+class RopeTable:
+    """How far each pair of a head is turned.
 
-    ``window`` counts the positions a query sees, itself included; None means all of them.
-    ``max_positions`` is the longest text the model was made for. Raises ``UnsupportedModel``,
-    naming the field and the value, if they do not describe a model that can be computed here.
+    Pair ``i`` at position ``p`` turns by ``p * theta ** (-2 i / rotary_dim) / factors[i]``, where
+    all factors are 1 if there are none. The first ``rotary_dim`` entries of a head are turned.
     """
 
-    dim: int
-    n_layers: int
+    theta: float
+    rotary_dim: int
+    factors: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _refuse_fault(asdict(self))
+        if self.factors is not None and len(self.factors) != self.rotary_dim // 2:
+            raise UnsupportedModel(
+                f"{len(self.factors)} rope factors for {self.rotary_dim // 2} pairs of a head"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class LayerConfig:
+    """One layer: attention with grouped queries, then a SwiGLU feed-forward block.
+
+    ``window`` counts the positions a query sees, itself included; None means all of them.
+    ``rope_table`` is an index into the model's, or None where nothing is turned. ``query_scale``
+    multiplies the scores; None means ``head_dim ** -0.5``. ``qk_norm``: an RMSNorm over each head
+    of queries and keys, before they are turned.
+    """
+
     n_heads: int
     n_kv_heads: int
     head_dim: int
     hidden_dim: int
-    vocab_size: int
-    norm_eps: float
-    rope_theta: float
-    window: int | None
-    max_positions: int
+    window: int | None = None
+    rope_table: int | None = 0
+    query_scale: float | None = None
+    qkv_bias: bool = False
+    o_bias: bool = False
+    qk_norm: bool = False
 
     def __post_init__(self) -> None:
-        if fault := find_fault(self.to_dict()):
-            raise UnsupportedModel(fault)
+        _refuse_fault(asdict(self))
+
+    @property
+    def query_dim(self) -> int:
+        """Outputs of wq."""
+        return self.n_heads * self.head_dim
+
+    @property
+    def key_dim(self) -> int:
+        """Outputs of wk and of wv."""
+        return self.n_kv_heads * self.head_dim
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """One dense decoder, its layers from the first to the last.
+
+    ``max_positions`` is the longest text the model was made for. Raises ``UnsupportedModel``,
+    naming the field and the value, if the fields do not describe a model that can be computed here.
+    """
+
+    dim: int
+    vocab_size: int
+    norm_eps: float
+    max_positions: int
+    rope_tables: tuple[RopeTable, ...]
+    layers: tuple[LayerConfig, ...]
+
+    def __post_init__(self) -> None:
+        names = ("dim", "vocab_size", "norm_eps", "max_positions")
+        _refuse_fault({name: getattr(self, name) for name in names} | {"n_layers": self.n_layers})
+        if len(self.rope_tables) > _MAX_ROPE_TABLES:
+            raise UnsupportedModel(f"{len(self.rope_tables)} rope tables; {_MAX_ROPE_TABLES} fit")
+        for layer in set(self.layers):
+            self._check_rope(layer)
+        if self.n_weights > MAX_WEIGHTS:
+            raise UnsupportedModel(
+                f"these sizes make a model of {self.n_weights / 1e9:.0f} billion weights; "
+                f"at most {MAX_WEIGHTS / 1e9:.0f} billion are supported"
+            )
+
+    @classmethod
+    def uniform(
+        cls,
+        *,
+        dim: int,
+        n_layers: int,
+        vocab_size: int,
+        norm_eps: float,
+        rope_theta: float,
+        max_positions: int,
+        **of_layer: Any,
+    ) -> Self:
+        """A model of equal layers, turned as a whole; ``of_layer`` are ``LayerConfig``'s fields."""
+        _refuse_fault({"n_layers": n_layers, "rope_theta": rope_theta})
+        layer = LayerConfig(**of_layer)
+        table = RopeTable(rope_theta, layer.head_dim)
+        return cls(dim, vocab_size, norm_eps, max_positions, (table,), (layer,) * n_layers)
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers."""
+        return len(self.layers)
+
+    @property
+    def widest_window(self) -> int | None:
+        """Positions that the farthest-seeing layer sees; None if one sees them all."""
+        windows = [layer.window for layer in self.layers]
+        return None if None in windows else max(filter(None, windows))
 
     @property
     def n_weights(self) -> int:
         """Number of weights, with embedding and head counted separately."""
-        return _count_weights(self.to_dict())
+        of_layers = sum(self._layer_weights(layer) for layer in self.layers)
+        return of_layers + 2 * self.vocab_size * self.dim + self.dim
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as a plain mapping, as a store's manifest keeps them."""
-        return asdict(self)
+    def _layer_weights(self, layer: LayerConfig) -> int:
+        attention = 2 * self.dim * (layer.query_dim + layer.key_dim)
+        biases = layer.qkv_bias * (layer.query_dim + 2 * layer.key_dim) + layer.o_bias * self.dim
+        gains = 2 * self.dim + layer.qk_norm * 2 * layer.head_dim
+        return attention + 3 * self.dim * layer.hidden_dim + biases + gains
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Rebuild what ``to_dict`` returned.
-
-        Raises ``UnsupportedModel`` for a key that is missing, not known or of the wrong type.
-        """
-        names = {field.name for field in fields(cls)}
-        for name in sorted(names - values.keys()):
-            raise UnsupportedModel(f"the model configuration lacks {name}")
-        for name in sorted(values.keys() - names, key=str):
-            raise UnsupportedModel(f"the model configuration names {name!r}, which is not known")
-        reals = {name: finite(values[name]) for name in REAL_BOUNDS}
-        for name in (name for name, real in reals.items() if real is None):
-            raise UnsupportedModel(f"{name} is {as_json(values[name])}; it must be a finite number")
-        return cls(**{**values, **reals})
-
-
-def find_fault(
-    values: Mapping[str, Any], key_of: Callable[[str], str] = lambda field: field
-) -> str | None:
-    """Say what about the fields of a ``ModelConfig`` cannot be computed here; None if nothing.
-
-    ``key_of`` gives the name that a field has for whoever reads the message.
-    """
-    for name, limit in MAX_SIZES.items():
-        value = values[name]
-        if name == "window" and value is None:
-            continue
-        if type(value) is not int or not 1 <= value <= limit:
-            return f"{key_of(name)} is {as_json(value)}; it must be from 1 to {limit}"
-    for name, (low, high) in REAL_BOUNDS.items():
-        value = values[name]
-        if type(value) is not float or not low < value <= high:
-            return (
-                f"{key_of(name)} is {as_json(value)}; it must be above {low:g} and at most {high:g}"
+    def _check_rope(self, layer: LayerConfig) -> None:
+        if layer.rope_table is None:
+            return
+        if not 0 <= layer.rope_table < len(self.rope_tables):
+            raise UnsupportedModel(
+                f"rope_table is {layer.rope_table}; the model has {len(self.rope_tables)}"
             )
-    heads, kv_heads = values["n_heads"], values["n_kv_heads"]
-    if heads % kv_heads:
-        return f"{key_of('n_kv_heads')} is {kv_heads}; it must divide {key_of('n_heads')}, {heads}"
-    if values["head_dim"] % 2:
-        return f"{key_of('head_dim')} is {values['head_dim']}; it must be even to be rotated"
-    if (n_weights := _count_weights(values)) > MAX_WEIGHTS:
-        return (
-            f"these sizes make a model of {n_weights / 1e9:.0f} billion weights; "
-            f"at most {MAX_WEIGHTS / 1e9:.0f} billion are supported"
-        )
-    return None
+        rotary_dim = self.rope_tables[layer.rope_table].rotary_dim
+        if rotary_dim > layer.head_dim:
+            raise UnsupportedModel(
+                f"rotary_dim is {rotary_dim}; it must be at most head_dim, {layer.head_dim}"
+            )
 
 
-def as_json(value: Any) -> str:
-    """A value as the file has it, short enough for a message."""
-    try:
-        text = json.dumps(value, default=repr)
-    except (ValueError, RecursionError):
-        return "a value too large to show"
-    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
-
-
-def finite(value: Any) -> float | None:
-    """A number of a JSON file as a float; None if it is no finite number."""
-    # Compared before converted: float() of a long integer from JSON would raise OverflowError.
-    if type(value) not in (int, float) or abs(value) > 1e300 or math.isnan(value):
-        return None
-    return float(value)
-
-
-def _count_weights(values: Mapping[str, Any]) -> int:
-    dim, hidden_dim, vocab_size = values["dim"], values["hidden_dim"], values["vocab_size"]
-    attention = 2 * dim * values["head_dim"] * (values["n_heads"] + values["n_kv_heads"])
-    layer = attention + 3 * dim * hidden_dim + 2 * dim
-    return int(values["n_layers"] * layer + 2 * vocab_size * dim + dim)
+def _refuse_fault(values: Mapping[str, Any]) -> None:
+    if fault := find_fault(values):
+        raise UnsupportedModel(fault)

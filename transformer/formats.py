@@ -1,6 +1,6 @@
 """In which format each tensor of a store is kept, and what of it a file holds.
 
-Norm gains are float32 everywhere. Matrices are in the format that the store names, except where
+Gains and biases are float32 everywhere. Matrices are in the format that was asked for, except where
 its blocks do not fit: a matrix whose columns are not a multiple of 32 is kept in float16.
 """
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Self
 
 from pi_cluster.kernels import BLOCK_COLUMNS, FORMATS, packed_bytes
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config import LayerConfig, ModelConfig
 from pi_cluster.transformer.errors import UnsupportedModel
-from pi_cluster.transformer.shapes import embedding_shapes, head_shapes, layer_shapes
+from pi_cluster.transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
 
 _SAFETENSORS_DTYPES = {"f32": "F32", "f16": "F16"}
 _USUAL_OUTER = {"f32": "f32", "f16": "f16", "q8": "q8", "q4": "q8"}
@@ -51,13 +51,20 @@ def stored_as(shape: tuple[int, ...], form: str) -> tuple[str, tuple[int, ...]]:
     return "U8", (packed_bytes(form, *shape),)
 
 
-def kept_in_f16(config: ModelConfig, formats: WeightFormats) -> list[str]:
-    """Names of the matrices whose columns the store's blocks do not fit."""
-    outer = embedding_shapes(config) | head_shapes(config)
-    wanted = [(layer_shapes(config), formats.layers), (outer, formats.outer)]
-    return [
-        name
-        for shapes, named in wanted
-        for name, shape in shapes.items()
-        if named != "f16" and tensor_format(shape, named) == "f16"
-    ]
+def embedding_formats(config: ModelConfig, formats: WeightFormats) -> dict[str, str]:
+    """The formats of the first shard's tensors."""
+    return _all_in(embedding_shapes(config), formats.outer)
+
+
+def layer_formats(layer: LayerConfig, dim: int, formats: WeightFormats) -> dict[str, str]:
+    """The formats of one layer's tensors."""
+    return _all_in(layer_shapes(layer, dim), formats.layers)
+
+
+def head_formats(config: ModelConfig, formats: WeightFormats) -> dict[str, str]:
+    """The formats of the last shard's tensors."""
+    return _all_in(head_shapes(config), formats.outer)
+
+
+def _all_in(shapes: Shapes, weights: str) -> dict[str, str]:
+    return {name: tensor_format(shape, weights) for name, shape in shapes.items()}

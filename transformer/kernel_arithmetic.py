@@ -17,10 +17,11 @@ from pi_cluster.kernels import (
     rows_of,
 )
 from pi_cluster.transformer.arithmetic import Array
-from pi_cluster.transformer.cache import cache_capacity
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.cache import CacheRoom, cache_rooms
+from pi_cluster.transformer.config import LayerConfig, ModelConfig
 from pi_cluster.transformer.layer import Span
 from pi_cluster.transformer.limits import Limits
+from pi_cluster.transformer.rope import Angles
 
 Tensors = Mapping[str, Matrix | Array]
 
@@ -34,30 +35,67 @@ class StageTensors:
     head: Tensors | None = None
 
 
-def layer_shape(config: ModelConfig, limits: Limits) -> LayerShape:
-    """What the kernels must know of a model's layers and of their caches."""
+def kernel_shapes(config: ModelConfig, limits: Limits) -> tuple[LayerShape, ...]:
+    """What the kernels must know of each of a model's layers and of their caches."""
+    return tuple(
+        _kernel_shape(config, layer, room)
+        for layer, room in zip(config.layers, cache_rooms(config, limits), strict=True)
+    )
+
+
+def most_cache_bytes(config: ModelConfig, limits: Limits) -> tuple[int, ...]:
+    """Bytes that the caches of all sequences hold at each layer, at most.
+
+    Texts are counted by the layer with the largest capacity; one of smaller capacity never holds
+    more than that of as many sequences as there may be.
+    """
+    return tuple(
+        shape.cache_bytes_per_layer
+        // shape.capacity
+        * min(limits.cache_positions, limits.max_sequences * shape.capacity)
+        for shape in kernel_shapes(config, limits)
+    )
+
+
+def _kernel_shape(config: ModelConfig, layer: LayerConfig, room: CacheRoom) -> LayerShape:
+    table = layer.rope_table
     return LayerShape(
         dim=config.dim,
-        hidden_dim=config.hidden_dim,
-        n_heads=config.n_heads,
-        n_kv_heads=config.n_kv_heads,
-        head_dim=config.head_dim,
+        hidden_dim=layer.hidden_dim,
+        n_heads=layer.n_heads,
+        n_kv_heads=layer.n_kv_heads,
+        head_dim=layer.head_dim,
         norm_eps=config.norm_eps,
-        window=config.window,
-        capacity=cache_capacity(config.window, limits.context, limits.max_step_rows),
+        window=room.window,
+        capacity=room.capacity,
+        rope_table=table,
+        rotary_dim=None if table is None else config.rope_tables[table].rotary_dim,
+        query_scale=layer.query_scale,
+        qkv_bias=layer.qkv_bias,
+        o_bias=layer.o_bias,
+        qk_norm=layer.qk_norm,
     )
 
 
 class KernelArithmetic:
-    """``transformer.stage.Arithmetic`` by compiled kernels: the same bits on every machine."""
+    """``transformer.stage.Arithmetic`` by compiled kernels, for some layers of a model.
+
+    The same bits on every machine.
+    """
 
     def __init__(
-        self, config: ModelConfig, tensors: StageTensors, limits: Limits, engine: Engine
+        self,
+        config: ModelConfig,
+        layers: range,
+        tensors: StageTensors,
+        limits: Limits,
+        engine: Engine,
     ) -> None:
         self._config = config
         self._engine = engine
-        layers = [_layer_weights(layer) for layer in tensors.layers]
-        self._layers = Layers(engine, layer_shape(config, limits), layers, limits.max_step_rows)
+        shapes = kernel_shapes(config, limits)[layers.start : layers.stop]
+        weights = [_layer_weights(layer) for layer in tensors.layers]
+        self._layers = Layers(engine, shapes, weights, limits.max_step_rows)
         self._embedding = tensors.embedding and _matrix(tensors.embedding, "tok_embeddings.weight")
         self._norm = tensors.head and _gain(tensors.head, "norm.weight")
         self._output = tensors.head and _matrix(tensors.head, "output.weight")
@@ -74,7 +112,7 @@ class KernelArithmetic:
     def forward(
         self,
         hidden: Array,
-        angles: tuple[Array, Array],
+        angles: Angles,
         spans: Sequence[Span],
         caches: Sequence[KVCache],
     ) -> Array:
@@ -83,7 +121,7 @@ class KernelArithmetic:
             Part(cache, span.stop_row - span.start_row)
             for span, cache in zip(spans, caches, strict=True)
         ]
-        return self._layers.forward(hidden, *angles, parts)
+        return self._layers.forward(hidden, angles, parts)
 
     def logits(self, hidden: Array) -> Array:
         """Final norm and head."""
@@ -93,18 +131,27 @@ class KernelArithmetic:
         return self._engine.linear(normed, self._output)
 
 
+_KERNELS_NAMES = {
+    "attention_norm.weight": "attention_norm",
+    "attention.wq.weight": "wq",
+    "attention.wk.weight": "wk",
+    "attention.wv.weight": "wv",
+    "attention.wo.weight": "wo",
+    "attention.wq.bias": "bq",
+    "attention.wk.bias": "bk",
+    "attention.wv.bias": "bv",
+    "attention.wo.bias": "bo",
+    "attention.q_norm.weight": "q_norm",
+    "attention.k_norm.weight": "k_norm",
+    "ffn_norm.weight": "ffn_norm",
+    "feed_forward.w1.weight": "w1",
+    "feed_forward.w2.weight": "w2",
+    "feed_forward.w3.weight": "w3",
+}
+
+
 def _layer_weights(tensors: Tensors) -> LayerWeights:
-    return LayerWeights(
-        attention_norm=_gain(tensors, "attention_norm.weight"),
-        wq=_matrix(tensors, "attention.wq.weight"),
-        wk=_matrix(tensors, "attention.wk.weight"),
-        wv=_matrix(tensors, "attention.wv.weight"),
-        wo=_matrix(tensors, "attention.wo.weight"),
-        ffn_norm=_gain(tensors, "ffn_norm.weight"),
-        w1=_matrix(tensors, "feed_forward.w1.weight"),
-        w2=_matrix(tensors, "feed_forward.w2.weight"),
-        w3=_matrix(tensors, "feed_forward.w3.weight"),
-    )
+    return {_KERNELS_NAMES[name]: tensor for name, tensor in tensors.items()}
 
 
 def _matrix(tensors: Tensors, name: str) -> Matrix:

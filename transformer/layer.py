@@ -8,9 +8,8 @@ import numpy as np
 from pi_cluster.transformer.arithmetic import Array, Weight, linear, rms_norm, swiglu
 from pi_cluster.transformer.attention import attend
 from pi_cluster.transformer.cache import RollingKVCache
-from pi_cluster.transformer.config import ModelConfig
-from pi_cluster.transformer.rope import rope_interleaved
-from pi_cluster.transformer.shapes import layer_shapes
+from pi_cluster.transformer.config import LayerConfig
+from pi_cluster.transformer.rope import Angles, rope_interleaved
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,60 +25,66 @@ class Span:
 class Layer:
     """The weights of one layer and how they are applied.
 
-    Shapes: ``wq (n_heads * head_dim, dim)``, ``wk``, ``wv`` ``(n_kv_heads * head_dim, dim)``,
-    ``wo (dim, n_heads * head_dim)``, ``w1``, ``w3`` ``(hidden_dim, dim)``,
-    ``w2 (dim, hidden_dim)``; rows of ``wq`` and ``wk`` in interleaved rotary order.
+    ``tensors`` are those that ``shapes.layer_shapes`` lists; rows of ``wq`` and ``wk``, with their
+    biases and gains, in interleaved rotary order. A bias is added to the finished product. Heads of
+    queries and keys are normalised, then turned.
     """
 
-    def __init__(self, config: ModelConfig, tensors: Mapping[str, Weight]) -> None:
+    def __init__(self, config: LayerConfig, norm_eps: float, tensors: Mapping[str, Weight]) -> None:
         self._config = config
-        (
-            self._attention_norm,
-            self._wq,
-            self._wk,
-            self._wv,
-            self._wo,
-            self._ffn_norm,
-            self._w1,
-            self._w2,
-            self._w3,
-        ) = (tensors[name] for name in layer_shapes(config))
+        self._norm_eps = norm_eps
+        self._tensors = tensors
 
     def forward(
         self,
         hidden: Array,
-        angles: tuple[Array, Array],
+        angles: Angles,
         spans: Sequence[Span],
         caches: Sequence[RollingKVCache],
     ) -> Array:
         """Run the layer on a step and store the step's keys and values.
 
-        Shapes: ``hidden (rows, dim)``, ``angles`` two of ``(rows, head_dim // 2)``, one cache a
-        span -> ``(rows, dim)``.
+        Shapes: ``hidden (rows, dim)``, one cache a span -> ``(rows, dim)``.
         """
-        eps = self._config.norm_eps
-        normed = rms_norm(hidden, self._attention_norm, eps)
-        hidden = hidden + linear(self._attention(normed, angles, spans, caches), self._wo)
-        normed = rms_norm(hidden, self._ffn_norm, eps)
-        return hidden + swiglu(normed, self._w1, self._w2, self._w3)
+        normed = self._norm(hidden, "attention_norm")
+        mixed = self._attention(normed, angles, spans, caches)
+        hidden = hidden + self._linear(mixed, "attention.wo")
+        normed = self._norm(hidden, "ffn_norm")
+        return hidden + swiglu(
+            normed, *(self._tensors[f"feed_forward.{name}.weight"] for name in ("w1", "w2", "w3"))
+        )
 
     def _attention(
         self,
         normed: Array,
-        angles: tuple[Array, Array],
+        angles: Angles,
         spans: Sequence[Span],
         caches: Sequence[RollingKVCache],
     ) -> Array:
-        config, rows = self._config, len(normed)
-        queries = linear(normed, self._wq).reshape(rows, config.n_heads, config.head_dim)
-        keys = linear(normed, self._wk).reshape(rows, config.n_kv_heads, config.head_dim)
-        values = linear(normed, self._wv).reshape(rows, config.n_kv_heads, config.head_dim)
-        queries, keys = rope_interleaved(queries, *angles), rope_interleaved(keys, *angles)
+        config = self._config
+        queries, keys, values = (
+            self._linear(normed, f"attention.{name}").reshape(len(normed), -1, config.head_dim)
+            for name in ("wq", "wk", "wv")
+        )
+        if config.qk_norm:
+            queries = self._norm(queries, "attention.q_norm")
+            keys = self._norm(keys, "attention.k_norm")
+        if config.rope_table is not None:
+            cos, sin = angles[config.rope_table]
+            queries, keys = rope_interleaved(queries, cos, sin), rope_interleaved(keys, cos, sin)
 
-        mixed = np.empty((rows, config.n_heads * config.head_dim), np.float32)
+        mixed = np.empty((len(normed), config.query_dim), np.float32)
         for span, cache in zip(spans, caches, strict=True):
             part = slice(span.start_row, span.stop_row)
             # Store first: a query sees its own key and those of the rows before it.
             cache.append(keys[part], values[part])
-            mixed[part] = attend(queries[part], cache, span.position, config.window)
+            mixed[part] = attend(
+                queries[part], cache, span.position, config.window, config.query_scale
+            )
         return mixed
+
+    def _linear(self, x: Array, name: str) -> Array:
+        return linear(x, self._tensors[f"{name}.weight"], self._tensors.get(f"{name}.bias"))
+
+    def _norm(self, x: Array, name: str) -> Array:
+        return rms_norm(x, self._tensors[f"{name}.weight"], self._norm_eps)

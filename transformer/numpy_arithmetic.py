@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi_cluster.transformer.arithmetic import Array, Weight, linear, rms_norm
-from pi_cluster.transformer.cache import RollingKVCache, cache_capacity
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.cache import RollingKVCache, cache_rooms
+from pi_cluster.transformer.config import LayerConfig, ModelConfig
 from pi_cluster.transformer.layer import Layer, Span
 from pi_cluster.transformer.limits import Limits
+from pi_cluster.transformer.rope import Angles
+from pi_cluster.transformer.shapes import layer_shapes
 from pi_cluster.transformer.stage import Stage
 
 
@@ -46,12 +48,18 @@ class LayerCaches(list[RollingKVCache]):
 
 
 class NumpyArithmetic:
-    """``transformer.stage.Arithmetic`` in numpy."""
+    """``transformer.stage.Arithmetic`` in numpy, for some layers of a model."""
 
-    def __init__(self, config: ModelConfig, weights: StageWeights, limits: Limits) -> None:
+    def __init__(
+        self, config: ModelConfig, layers: range, weights: StageWeights, limits: Limits
+    ) -> None:
         self._config = config
-        self._capacity = cache_capacity(config.window, limits.context, limits.max_step_rows)
-        self._layers = [Layer(config, tensors) for tensors in weights.layers]
+        self._shapes = [config.layers[index] for index in layers]
+        self._rooms = [cache_rooms(config, limits)[index] for index in layers]
+        self._layers = [
+            _layer(config, shape, tensors)
+            for shape, tensors in zip(self._shapes, weights.layers, strict=True)
+        ]
         self._embedding = weights.embedding["tok_embeddings.weight"] if weights.embedding else None
         self._norm = weights.head["norm.weight"] if weights.head else None
         self._output = weights.head["output.weight"] if weights.head else None
@@ -64,16 +72,15 @@ class NumpyArithmetic:
 
     def new_cache(self) -> LayerCaches:
         """Empty rolling caches."""
-        config = self._config
         return LayerCaches(
-            RollingKVCache(config.n_kv_heads, config.head_dim, self._capacity, window=config.window)
-            for _ in self._layers
+            RollingKVCache(shape.n_kv_heads, shape.head_dim, room.capacity, window=room.window)
+            for shape, room in zip(self._shapes, self._rooms, strict=True)
         )
 
     def forward(
         self,
         hidden: Array,
-        angles: tuple[Array, Array],
+        angles: Angles,
         spans: Sequence[Span],
         caches: Sequence[LayerCaches],
     ) -> Array:
@@ -90,5 +97,9 @@ class NumpyArithmetic:
 
 def numpy_stage(config: ModelConfig, layers: range, weights: StageWeights, limits: Limits) -> Stage:
     """A stage that computes in numpy."""
-    assert len(weights.layers) == len(layers), "one set of tensors a layer"
-    return Stage(config, layers, NumpyArithmetic(config, weights, limits), limits)
+    return Stage(config, layers, NumpyArithmetic(config, layers, weights, limits), limits)
+
+
+def _layer(config: ModelConfig, layer: LayerConfig, tensors: Mapping[str, Weight]) -> Layer:
+    assert tensors.keys() == layer_shapes(layer, config.dim).keys(), "the tensors of such a layer"
+    return Layer(layer, config.norm_eps, tensors)

@@ -1,12 +1,14 @@
 """Rotary position embedding (arXiv:2104.09864), in the two row orders that checkpoints use.
 
-A head of width ``d`` is ``d / 2`` pairs; pair ``i`` at position ``p`` is turned by
-``p * theta ** (-2 i / d)``. *Interleaved* rows (Mistral) pair entries ``2i`` and ``2i + 1``;
+The first ``d`` entries of a head, mostly all of them, are ``d / 2`` pairs; pair ``i`` at position
+``p`` is turned by ``p * theta ** (-2 i / d) / factors[i]``. Factors stretch a model to longer texts
+(arXiv:2309.00071). *Interleaved* rows (Mistral) pair entries ``2i`` and ``2i + 1``;
 *half-split* rows (Hugging Face) pair ``i`` and ``i + d / 2``. Both compute the same scores when
 the rows of wq and wk are in the matching order; stores hold interleaved rows.
 """
 
 import math
+from collections.abc import Mapping
 from decimal import Decimal, localcontext
 from functools import lru_cache
 
@@ -15,19 +17,27 @@ from numpy.typing import NDArray
 
 from pi_cluster.transformer.arithmetic import Array
 
+Angles = Mapping[int, tuple[Array, Array]]
+"""Cosines and sines of a step's rows by the index of their rope table."""
+
 _TWO_PI = Decimal("6.283185307179586476925286766559005768394")
 _TERMS = 16
 
 
-def rope_angles(positions: NDArray[np.int64], head_dim: int, theta: float) -> tuple[Array, Array]:
+def rope_angles(
+    positions: NDArray[np.int64],
+    rotary_dim: int,
+    theta: float,
+    factors: tuple[float, ...] | None = None,
+) -> tuple[Array, Array]:
     """Cosine and sine of every pair's angle, the same bits on every machine.
 
-    Shapes: ``positions (rows,)`` -> two arrays ``(rows, head_dim // 2)``. Angles are float64: in
+    Shapes: ``positions (rows,)`` -> two arrays ``(rows, rotary_dim // 2)``. Angles are float64: in
     float32 they would lose a digit for every tenfold of the position. Only sums, products and
     roundings to whole numbers are used, which IEEE 754 leaves no choice about; the cosine of a
     machine's own library may differ in its last bit.
     """
-    turns = positions[:, None].astype(np.float64) * _turns_per_position(head_dim, theta)
+    turns = positions[:, None].astype(np.float64) * _turns_per_position(rotary_dim, theta, factors)
     angle = (turns - np.rint(turns)) * (2 * np.pi)
     square = angle * angle
     cos = _power_series(square, first=0)
@@ -36,13 +46,18 @@ def rope_angles(positions: NDArray[np.int64], head_dim: int, theta: float) -> tu
 
 
 @lru_cache(maxsize=8)
-def _turns_per_position(head_dim: int, theta: float) -> NDArray[np.float64]:
+def _turns_per_position(
+    rotary_dim: int, theta: float, factors: tuple[float, ...] | None
+) -> NDArray[np.float64]:
     """Each pair's frequency over 2 pi, in decimal arithmetic: no machine's power function."""
+    factors = factors or (1.0,) * (rotary_dim // 2)
     with localcontext(prec=40):
-        base, width = Decimal(theta), Decimal(head_dim)
-        return np.array(
-            [float(base ** (-Decimal(i) / width) / _TWO_PI) for i in range(0, head_dim, 2)]
+        base, width = Decimal(theta), Decimal(rotary_dim)
+        frequencies = (
+            base ** (-Decimal(2 * pair) / width) / Decimal(factor)
+            for pair, factor in zip(range(rotary_dim // 2), factors, strict=True)
         )
+        return np.array([float(frequency / _TWO_PI) for frequency in frequencies])
 
 
 def _power_series(square: NDArray[np.float64], first: int) -> NDArray[np.float64]:
@@ -59,11 +74,12 @@ def _power_series(square: NDArray[np.float64], first: int) -> NDArray[np.float64
 def rope_interleaved(x: Array, cos: Array, sin: Array) -> Array:
     """Turn heads whose pairs are neighbours (Mistral's row order).
 
-    Shapes: ``x (rows, heads, head_dim)``, ``cos``, ``sin`` ``(rows, head_dim // 2)`` -> as ``x``.
+    Shapes: ``x (rows, heads, head_dim)``, ``cos``, ``sin`` ``(rows, pairs)`` -> as ``x``. Entries
+    of a head beyond its first ``2 * pairs`` stay as they are.
     """
-    turned = np.empty_like(x)
-    even, odd = x[..., 0::2], x[..., 1::2]
+    turned, stop = x.copy(), 2 * cos.shape[-1]
+    even, odd = x[..., 0:stop:2], x[..., 1:stop:2]
     cos, sin = cos[:, None, :], sin[:, None, :]
-    turned[..., 0::2] = even * cos - odd * sin
-    turned[..., 1::2] = even * sin + odd * cos
+    turned[..., 0:stop:2] = even * cos - odd * sin
+    turned[..., 1:stop:2] = even * sin + odd * cos
     return turned

@@ -1,6 +1,6 @@
 """The tensors of a model: Mistral's names within each shard file, and their shapes."""
 
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config import LayerConfig, ModelConfig
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -10,20 +10,28 @@ def embedding_shapes(config: ModelConfig) -> Shapes:
     return {"tok_embeddings.weight": (config.vocab_size, config.dim)}
 
 
-def layer_shapes(config: ModelConfig) -> Shapes:
-    """Tensors of one layer, in the order they are used."""
-    query_rows = config.n_heads * config.head_dim
-    key_rows = config.n_kv_heads * config.head_dim
-    return {
-        "attention_norm.weight": (config.dim,),
-        "attention.wq.weight": (query_rows, config.dim),
-        "attention.wk.weight": (key_rows, config.dim),
-        "attention.wv.weight": (key_rows, config.dim),
-        "attention.wo.weight": (config.dim, query_rows),
-        "ffn_norm.weight": (config.dim,),
-        "feed_forward.w1.weight": (config.hidden_dim, config.dim),
-        "feed_forward.w2.weight": (config.dim, config.hidden_dim),
-        "feed_forward.w3.weight": (config.hidden_dim, config.dim),
+def layer_shapes(layer: LayerConfig, dim: int) -> Shapes:
+    """Tensors of one layer, in the order they are used; vectors are gains and biases."""
+    shapes: Shapes = {
+        "attention_norm.weight": (dim,),
+        "attention.wq.weight": (layer.query_dim, dim),
+        "attention.wk.weight": (layer.key_dim, dim),
+        "attention.wv.weight": (layer.key_dim, dim),
+    }
+    if layer.qkv_bias:
+        shapes["attention.wq.bias"] = (layer.query_dim,)
+        shapes["attention.wk.bias"] = shapes["attention.wv.bias"] = (layer.key_dim,)
+    if layer.qk_norm:
+        shapes["attention.q_norm.weight"] = (layer.head_dim,)
+        shapes["attention.k_norm.weight"] = (layer.head_dim,)
+    shapes["attention.wo.weight"] = (dim, layer.query_dim)
+    if layer.o_bias:
+        shapes["attention.wo.bias"] = (dim,)
+    return shapes | {
+        "ffn_norm.weight": (dim,),
+        "feed_forward.w1.weight": (layer.hidden_dim, dim),
+        "feed_forward.w2.weight": (dim, layer.hidden_dim),
+        "feed_forward.w3.weight": (layer.hidden_dim, dim),
     }
 
 

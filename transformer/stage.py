@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi_cluster.transformer.arithmetic import Array
-from pi_cluster.transformer.cache import cache_capacity, reached_slots
+from pi_cluster.transformer.cache import largest_capacity, reached_slots
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.errors import StepError
 from pi_cluster.transformer.layer import Span
 from pi_cluster.transformer.limits import Limits
-from pi_cluster.transformer.rope import rope_angles
+from pi_cluster.transformer.rope import Angles, rope_angles
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +67,13 @@ class Arithmetic(Protocol):
     def forward(
         self,
         hidden: Array,
-        angles: tuple[Array, Array],
+        angles: Angles,
         spans: Sequence[Span],
         caches: Sequence[Any],
     ) -> Array:
         """Run all layers on a step, extending one cache a span.
 
-        Shapes: ``hidden (rows, dim)``, ``angles`` two of ``(rows, head_dim // 2)`` ->
+        Shapes: ``hidden (rows, dim)``, ``angles`` of each rope table that a layer names ->
         ``(rows, dim)``.
         """
         ...
@@ -93,7 +93,8 @@ class Stage:
     """Layers ``layers.start`` up to ``layers.stop`` of a model.
 
     The stage with the first layer also embeds token ids; the one with the last also computes
-    logits. Memory beyond the weights is at most ``cache_positions`` a layer and one step.
+    logits. Memory beyond the weights is at most ``cache_positions`` a layer and one step. A text
+    counts by the layer that holds most of it; a layer of smaller capacity holds less.
     """
 
     def __init__(
@@ -103,7 +104,11 @@ class Stage:
         self.layers = layers
         self.limits = limits
         self._arithmetic = arithmetic
-        self._capacity = cache_capacity(config.window, limits.context, limits.max_step_rows)
+        self._capacity = largest_capacity(config, limits)
+        named = {config.layers[index].rope_table for index in layers}
+        self._rope_tables = {
+            index: table for index, table in enumerate(config.rope_tables) if index in named
+        }
         self._sequences: dict[int, _Sequence] = {}
 
     @property
@@ -154,7 +159,10 @@ class Stage:
         sequences = [self._open(chunk) for chunk in chunks]
         spans = _spans(chunks)
         positions = np.concatenate([np.arange(c.start, c.start + c.rows) for c in chunks])
-        angles = rope_angles(positions, self.config.head_dim, self.config.rope_theta)
+        angles = {
+            index: rope_angles(positions, table.rotary_dim, table.theta, table.factors)
+            for index, table in self._rope_tables.items()
+        }
         caches = [sequence.cache for sequence in sequences]
         hidden = self._arithmetic.forward(hidden, angles, spans, caches)
         for chunk, sequence in zip(chunks, sequences, strict=True):
@@ -185,7 +193,7 @@ class Stage:
             raise StepError("a sequence may be in a step only once")
         for chunk in chunks:
             self._check_start(chunk)
-            if self.config.window is None and chunk.start + chunk.rows > self.limits.context:
+            if self.config.widest_window is None and chunk.start + chunk.rows > self.limits.context:
                 raise StepError(
                     f"sequence {chunk.sequence} would reach {chunk.start + chunk.rows} positions; "
                     f"the context is {self.limits.context}"

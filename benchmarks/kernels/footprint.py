@@ -28,7 +28,7 @@ from pi_cluster.coordinator.pipeline.rollout import Rollout, load_stage
 from pi_cluster.coordinator.planning.footprint import choose_limits
 from pi_cluster.coordinator.session import Session
 from pi_cluster.coordinator.steps import StepChunk
-from pi_cluster.transformer.kernel_arithmetic import layer_shape
+from pi_cluster.transformer.kernel_arithmetic import kernel_shapes
 
 _RANGES = (
     LayerRange(0, MIDDLE.start),
@@ -56,7 +56,8 @@ def measure(layers_folder: Path) -> dict[str, float]:
         record = bring_up(planned, layers_folder)
         load_s = statistics.median(_timed_load(planned, record.epoch) for _ in range(_LOADS))
         process_id = workers[_MEASURED].process_id
-        cache_bytes = len(MIDDLE) * layer_shape(CONFIG, _LIMITS).cache_bytes_per_layer
+        shapes = kernel_shapes(CONFIG, _LIMITS)[MIDDLE.start : MIDDLE.stop]
+        cache_bytes = sum(shape.cache_bytes_per_layer for shape in shapes)
         loaded = memory_of(process_id, cache_bytes)
         with Session(record.addresses, record.epoch, CONFIG.vocab_size, PLAIN) as session:
             ids = [i % CONFIG.vocab_size for i in range(_LIMITS.max_step_rows)]

@@ -20,6 +20,7 @@ from pi_cluster.cluster.store.manifest import (
 )
 from pi_cluster.cluster.store.store import MANIFEST_NAME, Store
 from pi_cluster.cluster.store.tensor_writing import TensorSource, write_tensor_file
+from pi_cluster.transformer.config_form import plain_config
 from pi_cluster.transformer.formats import stored_as, tensor_format
 from pi_cluster.transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
 
@@ -29,9 +30,8 @@ MIDDLE = range(1, 1 + files.N_LAYERS)
 
 CONFIG = replace(
     MISTRAL,
-    n_layers=files.N_LAYERS + 2,
+    layers=(replace(MISTRAL.layers[0], window=WINDOW),) * (files.N_LAYERS + 2),
     vocab_size=1024,  # embedding and head are at the ends, which are not measured
-    window=WINDOW,
 )
 
 
@@ -56,8 +56,8 @@ def write_store(folder: Path, layers_folder: Path, layers: Sequence[int] = _AS_M
         else:
             twins[layer] = _write(folder / name, _layer(layers_folder, layer))
             written.append(twins[layer])
-    config = replace(CONFIG, n_layers=len(layers))
-    manifest = Manifest(WEIGHTS, WEIGHTS, config.to_dict(), 1, (2,), tuple(written))
+    config = replace(CONFIG, layers=CONFIG.layers[:1] * len(layers))
+    manifest = Manifest(WEIGHTS, WEIGHTS, plain_config(config), 1, (2,), tuple(written))
     write_bytes(folder / MANIFEST_NAME, manifest.to_json().encode())
     return Store(folder)
 
@@ -69,7 +69,7 @@ def _write(path: Path, tensors: Iterator[TensorSource]) -> ShardFile:
 
 def _layer(folder: Path, layer: int) -> Iterator[TensorSource]:
     mapped = files.map_layer(folder, layer)
-    for name, shape in layer_shapes(CONFIG).items():
+    for name, shape in layer_shapes(CONFIG.layers[0], CONFIG.dim).items():
         yield _source(name, shape, mapped.get(name.split(".")[-2]))
 
 

@@ -29,18 +29,18 @@ SHAPE = LayerShape(
 def open_stage(engine: Engine, folder: Path) -> Layers:
     """Map the files and make them a stage, as a worker does: nothing is read yet."""
     ones = np.ones(files.DIM, np.float32)
-    weights = [
-        LayerWeights(
-            attention_norm=ones,
-            ffn_norm=ones,
+    weights: list[LayerWeights] = [
+        {
+            "attention_norm": ones,
+            "ffn_norm": ones,
             **{
                 name: Matrix("q4", *files.MATRICES[name], data)
                 for name, data in files.map_layer(folder, layer).items()
             },
-        )
+        }
         for layer in range(files.N_LAYERS)
     ]
-    return Layers(engine, SHAPE, weights, max_rows=LARGEST_STEP)
+    return Layers(engine, [SHAPE] * files.N_LAYERS, weights, max_rows=LARGEST_STEP)
 
 
 def random_rows(rows: int) -> Array:
@@ -64,7 +64,7 @@ class Text:
         positions = np.arange(position, position + rows)
         start = time.perf_counter()
         angles = rope_angles(positions, files.HEAD_DIM, files.ROPE_THETA)
-        out = self._stage.forward(hidden, *angles, [Part(self.cache, rows)])
+        out = self._stage.forward(hidden, {0: angles}, [Part(self.cache, rows)])
         return time.perf_counter() - start, out
 
     def _fill(self, length: int) -> None:

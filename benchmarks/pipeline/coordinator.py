@@ -24,7 +24,7 @@ from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler
 from pi_cluster.coordinator.scheduling.sent_steps import StepRecord
 from pi_cluster.coordinator.session import Session
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config_form import read_config
 from pi_cluster.transformer.sampling import SamplingSettings
 
 _GREEDY = SamplingSettings(temperature=0)
@@ -43,7 +43,7 @@ class Work:
     ) -> dict[str, Any]:
         """Bring up a pipeline of workers whose layers are cut at ``bounds``, and take it."""
         opened = Store(Path(store))
-        limits = choose_limits(ModelConfig.from_dict(opened.manifest.config), None, texts=8)
+        limits = choose_limits(read_config(opened.manifest.config), None, texts=8)
         ranges = [LayerRange(*pair) for pair in pairwise(bounds)]
         record = bring_up(rollout(opened, limits, addresses, ranges), Path())
         self._held[name] = self._stack.enter_context(_Held(record))

@@ -32,8 +32,8 @@ from pi_cluster.cluster import settings
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
 from pi_cluster.coordinator.session import Session
-from pi_cluster.transformer.config import ModelConfig
-from pi_cluster.transformer.kernel_arithmetic import layer_shape
+from pi_cluster.transformer.config_form import read_config
+from pi_cluster.transformer.kernel_arithmetic import kernel_shapes, most_cache_bytes
 from pi_cluster.worker.presence import find_presence
 
 _CLUSTER = "soak"
@@ -44,7 +44,7 @@ def main() -> None:
     """Soak, print, and end with 1 if anything was wrong."""
     options = _options()
     with tempfile.TemporaryDirectory() as folder, _pipeline(Path(folder), options) as record:
-        asked = questions(record.model.vocab_size, record.model.bos_id, options.seed)
+        asked = questions(record.model.vocab_size, record.model.bos_id or 0, options.seed)
         print(f"{len(asked)} questions, one by one ...", file=sys.stderr, flush=True)
         with _scheduler(record, SchedulerSettings(reuse_prefixes=False)) as scheduler:
             asked = answered_alone(scheduler, asked)
@@ -106,15 +106,16 @@ def _scheduler(
 
 
 def _watched(record: PipelineRecord) -> list[Watched]:
-    config = ModelConfig.from_dict(record.manifest.config)
-    shape = layer_shape(config, record.limits)
+    config = read_config(record.manifest.config)
+    full = [shape.cache_bytes_per_layer for shape in kernel_shapes(config, record.limits)]
+    most = most_cache_bytes(config, record.limits)
     found = [Watched("coordinator", os.getpid())]
     for number, stage in enumerate(record.addresses, 1):
         presence = find_presence(settings.local_worker_data(_CLUSTER, number))
         assert presence is not None, "a worker has ended"
-        cache_bytes = len(stage.layers) * shape.cache_bytes_per_layer
-        most = cache_bytes // shape.capacity * record.limits.cache_positions
-        found.append(Watched(f"worker {number}", presence.process_id, cache_bytes, most))
+        layers = slice(stage.layers.start, stage.layers.stop)
+        bytes_of = sum(full[layers]), sum(most[layers])
+        found.append(Watched(f"worker {number}", presence.process_id, *bytes_of))
     return found
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks.virtual.measure import Job, Request, Speed
 from benchmarks.virtual.mistral import CONFIG
 from benchmarks.virtual.pis import BOARDS, Board
+from pi_cluster.transformer.config_form import plain_config
 from tests.testbed.network.network import Network
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +46,9 @@ def run(experiment: Experiment, stopping: threading.Event) -> Speed:
         workers = [_worker(network, host, BOARDS[experiment.board], scripts) for host in hosts]
         addresses = tuple(map(ready_address, workers))
         split = split_layers(CONFIG.n_layers, experiment.nodes)
-        request.write_text(Request(experiment.job, CONFIG.to_dict(), addresses, split).to_json())
+        request.write_text(
+            Request(experiment.job, plain_config(CONFIG), addresses, split).to_json()
+        )
         command = [sys.executable, "-m", "benchmarks.virtual.measure", str(request)]
         coordinator = network.popen(0, command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         while True:

@@ -25,8 +25,8 @@ from pi_cluster.cluster.wire.load_request import load_request
 from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.stage_address import StageAddress
-from pi_cluster.transformer.cache import cache_capacity
 from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config_form import read_config
 from pi_cluster.transformer.limits import Limits
 
 EPOCH = 1
@@ -94,7 +94,7 @@ def main() -> None:
         StageAddress(address, address, address, LayerRange(*layers))
         for address, layers in zip(request.addresses, request.layers, strict=True)
     ]
-    config = ModelConfig.from_dict(request.config)
+    config = read_config(request.config)
     load_stages(stages, manifest_of(config))
     speed, said = measure(stages, config, request.job)
     if said != request.job.answers:
@@ -139,13 +139,7 @@ def measure(
 
 
 def _cache_limits(config: ModelConfig) -> CacheLimits:
-    return CacheLimits(
-        max_sequences=LIMITS.max_sequences,
-        cache_positions=LIMITS.cache_positions,
-        capacity=cache_capacity(config.window, LIMITS.context, LIMITS.max_step_rows),
-        window=config.window,
-        max_step_rows=LIMITS.max_step_rows,
-    )
+    return CacheLimits.of(config, LIMITS)
 
 
 def _take(tokens: Iterable[int]) -> tuple[list[float], tuple[int, ...]]:

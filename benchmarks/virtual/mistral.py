@@ -13,12 +13,13 @@ from pi_cluster.cluster.store.manifest import (
 )
 from pi_cluster.kernels import packed_bytes
 from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config_form import plain_config
 from pi_cluster.transformer.formats import WeightFormats, tensor_format
 from pi_cluster.transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
 
 BOS_ID, EOS_ID = 1, 2
 
-CONFIG = ModelConfig(
+CONFIG = ModelConfig.uniform(
     dim=files.DIM,
     n_layers=32,
     n_heads=files.N_HEADS,
@@ -41,14 +42,14 @@ def manifest_of(config: ModelConfig) -> Manifest:
         _file(EMBEDDING_NAME, embedding_shapes(config), formats.outer),
         _file(HEAD_NAME, head_shapes(config), formats.outer),
         *(
-            _file(layer_file_name(layer), layer_shapes(config), formats.layers)
-            for layer in range(config.n_layers)
+            _file(layer_file_name(index), layer_shapes(layer, config.dim), formats.layers)
+            for index, layer in enumerate(config.layers)
         ),
     ]
     return Manifest(
         weights=formats.layers,
         outer_weights=formats.outer,
-        config=config.to_dict(),
+        config=plain_config(config),
         bos_id=BOS_ID,
         eos_ids=(EOS_ID,),
         files=tuple(listed),

@@ -11,16 +11,18 @@ tokens/s, one Pi 4B 0.76. Llama 3.1 8B by Ollama (ai-benchmarks, issue 7): one P
 5 then reads 11.4 GB/s of 17 in theory, a Pi 4 3.3 of 12.8.
 """
 
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.manifest import Manifest
-from pi_cluster.transformer.config import ModelConfig
-from pi_cluster.transformer.kernel_arithmetic import layer_shape
+from pi_cluster.transformer.config_form import read_config
+from pi_cluster.transformer.kernel_arithmetic import kernel_shapes
 from pi_cluster.transformer.layer import Span
 from pi_cluster.transformer.limits import Limits
-from pi_cluster.transformer.shapes import head_shapes, layer_shapes
+from pi_cluster.transformer.shapes import Shapes, head_shapes, layer_shapes
 
 SIMULATED = "SIMULATED: virtual Pis that wait as long as a Pi would compute; no Pi was measured"
 
@@ -47,6 +49,25 @@ BOARDS = {
 
 
 @dataclass(frozen=True, slots=True)
+class AttentionWork:
+    """What attention asks for at one layer, whatever the text."""
+
+    position_bytes: int
+    """Keys and values of one position."""
+    pair_macs: int
+    """Of a query with one key and its value."""
+    window: int | None
+
+    def seconds(self, board: Board, span: Span) -> float:
+        """For the rows of one sequence, over what it holds."""
+        rows, last = span.stop_row - span.start_row, span.position + span.stop_row - span.start_row
+        most = self.window or last
+        pairs = sum(min(seen, most) for seen in range(span.position + 1, last + 1))
+        held = min(last, most + rows - 1)
+        return board.seconds(held * self.position_bytes, pairs * self.pair_macs)
+
+
+@dataclass(frozen=True, slots=True)
 class StageWork:
     """What the layers of a stage ask of a board. Bytes and multiply-adds of one row."""
 
@@ -55,11 +76,8 @@ class StageWork:
     head_bytes: int
     head_macs: int
     """Of the output matrix; only rows that want logits are multiplied."""
-    position_bytes: int
-    """Keys and values of one position, at all layers."""
-    pair_macs: int
-    """Of a query with one key and its value, at all layers."""
-    window: int | None
+    attention: Mapping[AttentionWork, int]
+    """With the number of layers that ask for the same."""
 
     def layers_s(self, board: Board, rows: int) -> float:
         """Seconds of the layers without attention."""
@@ -72,31 +90,34 @@ class StageWork:
 
     def attention_s(self, board: Board, spans: Sequence[Span]) -> float:
         """Seconds of attention over what each span's sequence holds."""
-        return sum(self._span_s(board, span) for span in spans)
-
-    def _span_s(self, board: Board, span: Span) -> float:
-        rows, last = span.stop_row - span.start_row, span.position + span.stop_row - span.start_row
-        most = self.window or last
-        pairs = sum(min(seen, most) for seen in range(span.position + 1, last + 1))
-        held = min(last, most + rows - 1)
-        return board.seconds(held * self.position_bytes, pairs * self.pair_macs)
+        return sum(
+            layers * work.seconds(board, span)
+            for work, layers in self.attention.items()
+            for span in spans
+        )
 
 
 def stage_work(manifest: Manifest, layers: LayerRange, limits: Limits) -> StageWork:
     """The work of a stage with these layers of a store."""
-    config = ModelConfig.from_dict(manifest.config)
-    shape = layer_shape(config, limits)
+    config = read_config(manifest.config)
+    configs = config.layers[layers.start : layers.stop]
+    shapes = kernel_shapes(config, limits)[layers.start : layers.stop]
     return StageWork(
         layer_bytes=sum(manifest.layer_file(layer).size_bytes for layer in layers),
-        layer_macs=len(layers) * sum(map(_macs, layer_shapes(config).values())),
+        layer_macs=sum(_macs(layer_shapes(layer, config.dim)) for layer in configs),
         head_bytes=manifest.head_file.size_bytes,
-        head_macs=sum(map(_macs, head_shapes(config).values())),
-        position_bytes=len(layers) * shape.cache_bytes_per_layer // shape.capacity,
-        pair_macs=len(layers) * 2 * config.n_heads * config.head_dim,
-        window=config.window,
+        head_macs=_macs(head_shapes(config)),
+        attention=Counter(
+            AttentionWork(
+                position_bytes=shape.cache_bytes_per_layer // shape.capacity,
+                pair_macs=2 * layer.query_dim,
+                window=layer.window,
+            )
+            for layer, shape in zip(configs, shapes, strict=True)
+        ),
     )
 
 
-def _macs(shape: tuple[int, ...]) -> int:
-    """Multiply-adds of one row with a matrix; a gain's few are not counted."""
-    return shape[0] * shape[1] if len(shape) == 2 else 0
+def _macs(shapes: Shapes) -> int:
+    """Multiply-adds of one row with all matrices; the few of gains and biases are not counted."""
+    return sum(math.prod(shape) for shape in shapes.values() if len(shape) == 2)

@@ -12,8 +12,10 @@ from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.transformer.arithmetic import Array
 from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config_form import read_config
 from pi_cluster.transformer.layer import Span
 from pi_cluster.transformer.limits import Limits
+from pi_cluster.transformer.rope import Angles
 from pi_cluster.transformer.stage import Stage
 from pi_cluster.worker.stage.loading import LoadedStage
 
@@ -53,7 +55,7 @@ class VirtualArithmetic:
     def forward(
         self,
         hidden: Array,
-        angles: tuple[Array, Array],  # noqa: ARG002
+        angles: Angles,  # noqa: ARG002
         spans: Sequence[Span],
         caches: Sequence[PlayedSequence],
     ) -> Array:
@@ -91,7 +93,7 @@ class VirtualLoader:
 
     def __call__(self, manifest: Manifest, layers: LayerRange, limits: Limits) -> LoadedStage:
         """A stage that takes this board's time."""
-        config = ModelConfig.from_dict(manifest.config)
+        config = read_config(manifest.config)
         work = stage_work(manifest, layers, limits)
         arithmetic = VirtualArithmetic(config, work, self._board, self._scripts)
         stage = Stage(config, range(layers.start, layers.stop), arithmetic, limits)

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from pi_cluster.cluster.errors import StoreError, VersionError
+from pi_cluster.cluster.store.tensor_formats import StoreFormats
 
 STORE_FORMAT = "pi-cluster-store"
-STORE_VERSION = 1
+STORE_VERSION = 2
+_BEFORE_FORMATS = 1
 WEIGHTS = ("f32", "f16", "q8", "q4")
-"""Formats of the matrices; norm gains are float32 in all of them."""
+"""Formats that weights in floats can be kept in."""
 
 EMBEDDING_NAME = "embedding.safetensors"
 HEAD_NAME = "head.safetensors"
@@ -56,8 +58,10 @@ class ShardFile:
 class Manifest:
     """What a store holds, valid from birth (else ``StoreError``).
 
-    ``weights`` is the format of the layers' matrices, ``outer_weights`` that of the embedding and
-    the head. ``config`` is the model's shape as a plain mapping; this package passes it on unread.
+    ``weights`` is the format that was asked for the layers' matrices, ``outer_weights`` that for
+    the embedding and the head; ``formats`` says what each tensor is in. It is None in a store of
+    version 1, where one follows from the other. ``config`` is the model's shape as a plain
+    mapping; this package passes it on unread. ``bos_id`` is None if nothing begins a text.
     ``tokenizer_name`` is what the checkpoint called its SentencePiece file: Mistral's chat format
     depends on whether that was ``tokenizer.model.v1``, ``.v2`` or ``.v3``.
     """
@@ -65,16 +69,18 @@ class Manifest:
     weights: str
     outer_weights: str
     config: Mapping[str, Any]
-    bos_id: int
+    bos_id: int | None
     eos_ids: tuple[int, ...]
     files: tuple[ShardFile, ...]
     tokenizer_name: str | None = None
+    formats: StoreFormats | None = None
 
     def __post_init__(self) -> None:
         _check_weights(self.weights)
         _check_weights(self.outer_weights)
         _check_config(self.config)
-        _check_int("bos_id", self.bos_id, _MAX_TOKEN_ID)
+        if self.bos_id is not None:
+            _check_int("bos_id", self.bos_id, _MAX_TOKEN_ID)
         if len(self.eos_ids) > MAX_EOS_IDS:
             raise _torn(f"it has {len(self.eos_ids)} eos_ids; at most {MAX_EOS_IDS} make sense")
         for eos_id in self.eos_ids:
@@ -92,6 +98,8 @@ class Manifest:
         needed = [EMBEDDING_NAME, HEAD_NAME, *map(layer_file_name, range(max(self.n_layers, 1)))]
         for missing in (name for name in needed if name not in set(names)):
             raise _torn(f"it does not list {missing}")
+        if self.formats and len(self.formats.layers) != self.n_layers:
+            raise _torn(f"it has formats of {len(self.formats.layers)} layers of {self.n_layers}")
 
     @property
     def n_layers(self) -> int:
@@ -149,9 +157,10 @@ class Manifest:
         return json.dumps(self._to_dict(), indent=1) + "\n"
 
     def _to_dict(self) -> dict[str, Any]:
-        return {
+        formats = {"formats": self.formats.to_dict()} if self.formats else {}
+        return formats | {
             "format": STORE_FORMAT,
-            "version": STORE_VERSION,
+            "version": STORE_VERSION if self.formats else _BEFORE_FORMATS,
             "weights": self.weights,
             "outer_weights": self.outer_weights,
             "config": dict(self.config),
@@ -187,9 +196,16 @@ class Manifest:
         if len(files) > MAX_FILES:
             raise _torn(f"it lists {len(files)} files; at most {MAX_FILES} are possible")
         wanted = {"weights", "outer_weights", "config", "bos_id", "tokenizer_name"}
+        wanted |= {"formats"} if version > _BEFORE_FORMATS else set()
         if values.keys() != wanted:
             raise _torn(f"its keys do not match at {sorted(values.keys() ^ wanted)[:5]}")
-        return cls(**values, eos_ids=tuple(eos_ids), files=tuple(map(_shard_file, files)))
+        formats = values.pop("formats", None)
+        return cls(
+            **values,
+            eos_ids=tuple(eos_ids),
+            files=tuple(map(_shard_file, files)),
+            formats=_formats(formats) if version > _BEFORE_FORMATS else None,
+        )
 
 
 def layer_file_name(layer: int) -> str:
@@ -237,12 +253,19 @@ def _check_weights(weights: object) -> None:
         )
 
 
+def _formats(values: object) -> StoreFormats:
+    try:
+        return StoreFormats.from_dict(values)
+    except StoreError as error:
+        raise _torn(str(error)) from error
+
+
 def _check_config(config: object) -> None:
     if not isinstance(config, Mapping) or len(config) > MAX_CONFIG_KEYS:
         raise _torn(f"config is {_brief(config)}")
-    for name, value in config.items():
-        if not isinstance(name, str) or not isinstance(value, str | int | float | None):
-            raise _torn(f"config has {_brief(name)}: {_brief(value)}")
+    for name in config:
+        if not isinstance(name, str):
+            raise _torn(f"config has {_brief(name)}")
 
 
 def _check_int(name: str, value: object, limit: int) -> None:

@@ -189,7 +189,7 @@ def run_bench(
 
 def _prompt(model: ServedModel, test: BenchTest, draw: np.random.Generator) -> list[int]:
     length = test.depth + test.prompt_tokens
-    return [model.bos_id, *draw.integers(0, model.vocab_size, length - 1).tolist()]
+    return [model.bos_id or 0, *draw.integers(0, model.vocab_size, length - 1).tolist()]
 
 
 def _serve(

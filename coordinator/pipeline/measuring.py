@@ -13,9 +13,10 @@ from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.echo import measure_link
 from pi_cluster.coordinator.pipeline.nodes import Node
+from pi_cluster.coordinator.planning.costs import ModelFootprint
 from pi_cluster.coordinator.planning.making import make_plan
 from pi_cluster.coordinator.planning.objective import Objective
-from pi_cluster.coordinator.planning.plan import ModelFootprint, NodeCapacity, Plan
+from pi_cluster.coordinator.planning.plan import NodeCapacity, Plan
 from pi_cluster.coordinator.planning.prediction import Prediction, predict
 
 Measuring = Callable[[int], AbstractContextManager[object]]

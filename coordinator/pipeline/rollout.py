@@ -29,7 +29,7 @@ from pi_cluster.coordinator.records.up_call import UpCall
 from pi_cluster.coordinator.session import Session
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.coordinator.steps import StepChunk
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config_form import read_config
 from pi_cluster.transformer.limits import Limits
 
 
@@ -66,7 +66,7 @@ def make_rollout(
     keeps its plan: free memory moves a little all the time, and layers should not move with it.
     """
     manifest = store.manifest
-    config = ModelConfig.from_dict(manifest.config)
+    config = read_config(manifest.config)
     by_id = {node.about.node_id: node for node in nodes}
     if (
         previous
@@ -167,7 +167,7 @@ def try_pipeline(
             with Session(
                 *(record.addresses, record.epoch, record.model.vocab_size, dialer), on_notice
             ) as session:
-                session.submit([StepChunk(0, 0, [record.manifest.bos_id])])
+                session.submit([StepChunk(0, 0, [record.manifest.bos_id or 0])])
                 session.next_result()
             return
         except PipelineBusy as busy:

@@ -4,10 +4,10 @@ import math
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.store.manifest import Manifest
-from pi_cluster.coordinator.planning.plan import ModelFootprint
+from pi_cluster.coordinator.planning.costs import LayerCost, ModelFootprint
 from pi_cluster.transformer.cache import cache_capacity
 from pi_cluster.transformer.config import ModelConfig
-from pi_cluster.transformer.kernel_arithmetic import layer_shape
+from pi_cluster.transformer.kernel_arithmetic import most_cache_bytes
 from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.shapes import Shapes, head_shapes, layer_shapes
 
@@ -29,28 +29,38 @@ def choose_limits(
         max_step_rows=rows,
         max_sequences=settings.MAX_SEQUENCES,
         context=longest,
-        cache_positions=texts * cache_capacity(config.window, longest, rows),
+        cache_positions=texts * cache_capacity(config.widest_window, longest, rows),
     )
 
 
 def model_footprint(manifest: Manifest, config: ModelConfig, limits: Limits) -> ModelFootprint:
     """Bytes of weights, caches and activations, as the planner counts them."""
-    shape = layer_shape(config, limits)
-    cache = shape.cache_bytes_per_layer // shape.capacity * limits.cache_positions
-    # The widest moment of a layer: its input and norm, queries, keys and values, or the three
-    # arrays of SwiGLU; on the last stage the logits that are asked for come on top.
-    row = 4 * config.dim + 3 * max(config.hidden_dim, config.n_heads * config.head_dim)
+    caches = most_cache_bytes(config, limits)
+    layers = tuple(
+        LayerCost(
+            weight_bytes=manifest.layer_file(i).size_bytes,
+            cache_bytes=caches[i],
+            macs=_macs(layer_shapes(layer, config.dim)),
+        )
+        for i, layer in enumerate(config.layers)
+    )
     return ModelFootprint(
-        n_layers=config.n_layers,
-        layer_bytes=max(manifest.layer_file(i).size_bytes for i in range(config.n_layers)),
+        layers=layers,
         embedding_bytes=manifest.embedding_file.size_bytes,
         head_bytes=manifest.head_file.size_bytes,
-        cache_bytes_per_layer=cache,
-        step_bytes=_FLOAT_BYTES * (limits.max_step_rows * row + config.vocab_size),
-        layer_macs=_macs(layer_shapes(config)),
+        step_bytes=_step_bytes(config, limits),
         head_macs=_macs(head_shapes(config)),
         row_bytes=_FLOAT_BYTES * config.dim,
     )
+
+
+def _step_bytes(config: ModelConfig, limits: Limits) -> int:
+    """The widest moment of the widest layer: its input and norm, queries, keys and values, or the
+    three arrays of SwiGLU; on the last stage the logits that are asked for come on top.
+    """
+    widest = max(max(layer.hidden_dim, layer.query_dim) for layer in config.layers)
+    row = 4 * config.dim + 3 * widest
+    return _FLOAT_BYTES * (limits.max_step_rows * row + config.vocab_size)
 
 
 def _macs(shapes: Shapes) -> int:

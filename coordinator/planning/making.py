@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+from pi_cluster.coordinator.planning.costs import ModelFootprint
 from pi_cluster.coordinator.planning.latency_plan import plan_for_one_user
 from pi_cluster.coordinator.planning.objective import Objective
-from pi_cluster.coordinator.planning.plan import ModelFootprint, NodeCapacity, Plan, plan_layers
+from pi_cluster.coordinator.planning.plan import NodeCapacity, Plan
+from pi_cluster.coordinator.planning.throughput_plan import plan_layers
 
 
 def make_plan(

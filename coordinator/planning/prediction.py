@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pi_cluster.cluster.speed import STEP_COST_S, Link
-from pi_cluster.coordinator.planning.plan import ModelFootprint, NodeCapacity, Plan
+from pi_cluster.coordinator.planning.costs import ModelFootprint
+from pi_cluster.coordinator.planning.plan import NodeCapacity, Plan
 
 USERS = 4
 PROMPT_TOKENS = 512
@@ -70,13 +71,9 @@ class _Pipeline:
 
     def stages_s(self, rows: int, head_rows: int) -> list[float]:
         """Seconds of each stage on a step, nothing else running on its machine."""
-        last = len(self.nodes) - 1
         return [
-            STEP_COST_S
-            + self.footprint.compute_s(
-                node.speed, len(stage.layers), rows, head_rows if i == last else 0
-            )
-            for i, (node, stage) in enumerate(zip(self.nodes, self.plan.stages, strict=True))
+            self.footprint.stage_s(node.speed, stage.layers, rows, head_rows)
+            for node, stage in zip(self.nodes, self.plan.stages, strict=True)
         ]
 
     def links_s(self, rows: int) -> list[float]:
@@ -98,7 +95,7 @@ class _Pipeline:
         stages = self.stages_s(chunk_rows, 0)
         messages = self.links_s(chunk_rows)
         chunks = -(-tokens // chunk_rows)
-        head_s = self.footprint.compute_s(self.nodes[-1].speed, 0, 1, 1)
+        head_s = self.footprint.head_s(self.nodes[-1].speed, 1)
         through = STEP_COST_S + sum(stages) + sum(messages) + head_s
         return through + (chunks - 1) * self._cycle_s(stages, chunk_rows, 0)
 
@@ -109,10 +106,10 @@ class _Pipeline:
         transfers = [rows * self.footprint.row_bytes / link.bytes_ps for link in self.links[1:-1]]
         cores: dict[str, float] = collections.defaultdict(float)
         reading: dict[str, float] = collections.defaultdict(float)
-        last = len(self.nodes) - 1
         for i, (node, stage) in enumerate(zip(self.nodes, self.plan.stages, strict=True)):
             cores[node.machine_id] += stages[i] * node.speed.macs_ps / node.machine_speed.macs_ps
-            read_bytes = len(stage.layers) * self.footprint.layer_bytes
-            read_bytes += self.footprint.head_bytes if i == last and head_rows else 0
+            read_bytes = self.footprint.cost(stage.layers).weight_bytes
+            if head_rows and self.footprint.has_head(stage.layers):
+                read_bytes += self.footprint.head_bytes
             reading[node.machine_id] += read_bytes / node.machine_speed.read_bytes_ps
         return max(*stages, *transfers, *cores.values(), *reading.values())

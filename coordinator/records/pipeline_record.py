@@ -76,21 +76,21 @@ class PipelineRecord:
     def cache_limits(self) -> "CacheLimits":
         """What the caches have room for, as the scheduler counts it."""
         from pi_cluster.coordinator.scheduling.residents import CacheLimits
-        from pi_cluster.transformer.config import ModelConfig
+        from pi_cluster.transformer.config_form import read_config
 
-        return CacheLimits.of(ModelConfig.from_dict(self.manifest.config), self.limits)
+        return CacheLimits.of(read_config(self.manifest.config), self.limits)
 
     @property
     def model(self) -> ServedModel:
         """The bounds of the served model's ids and texts."""
-        from pi_cluster.transformer.config import ModelConfig
+        from pi_cluster.transformer.config_form import read_config
 
-        config = ModelConfig.from_dict(self.manifest.config)
+        config = read_config(self.manifest.config)
         return ServedModel(
             vocab_size=config.vocab_size,
             bos_id=self.manifest.bos_id,
             eos_ids=frozenset(self.manifest.eos_ids),
-            context=None if config.window else self.limits.context,
+            context=None if config.widest_window else self.limits.context,
             made_for=config.max_positions,
             cluster=self.folder.name,
         )

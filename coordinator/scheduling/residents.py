@@ -8,7 +8,12 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from pi_cluster.coordinator.scheduling.sequence import SequenceState
-from pi_cluster.transformer.cache import cache_capacity, reached_slots
+from pi_cluster.transformer.cache import (
+    CacheRoom,
+    cache_rooms,
+    largest_capacity,
+    reached_slots,
+)
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.errors import PromptError, StepError
 from pi_cluster.transformer.limits import Limits
@@ -18,23 +23,33 @@ LEAST_SHARED = 16  # positions: fewer are as soon computed again
 
 @dataclass(frozen=True, slots=True)
 class CacheLimits:
-    """What the caches of every stage have room for; see ``transformer.limits.Limits``."""
+    """What the caches of every stage have room for; see ``transformer.limits.Limits``.
+
+    ``capacity`` is that of the layer that has the most. ``rolling`` are the layers, those alike
+    once, whose caches texts wrap around.
+    """
 
     max_sequences: int
     cache_positions: int
     capacity: int
-    window: int | None
+    rolling: tuple[CacheRoom, ...]
     max_step_rows: int
 
     @classmethod
     def of(cls, config: ModelConfig, limits: Limits) -> Self:
         """Those of a pipeline that was loaded with ``limits``."""
-        capacity = cache_capacity(config.window, limits.context, limits.max_step_rows)
+        capacity = largest_capacity(config, limits)
+        # Without a window somewhere, no text is longer than that: what is as large never wraps.
+        never = config.widest_window is None
         return cls(
             limits.max_sequences,
             limits.cache_positions,
             capacity,
-            config.window,
+            tuple(
+                room
+                for room in dict.fromkeys(cache_rooms(config, limits))
+                if not (never and room.capacity == capacity)
+            ),
             limits.max_step_rows,
         )
 
@@ -44,13 +59,12 @@ class CacheLimits:
 
     def can_shorten(self, length: int, to: int) -> bool:
         """Whether a cache of ``length`` still holds all that position ``to`` will see."""
-        has_wrapped = self.window is not None and length > self.capacity
-        return not has_wrapped or length - to <= self.most_guesses
+        return all(length <= room.capacity or length - to <= _slack(room) for room in self.rolling)
 
     @property
     def most_guesses(self) -> int:
-        """Positions by which any cache can go back; without a window, as far as one likes."""
-        return self.capacity - (self.window or 0)
+        """Positions by which every cache can go back; if none wraps, as far as one likes."""
+        return min(map(_slack, self.rolling), default=self.capacity)
 
     def check_room(self, positions: int) -> None:
         """Raise ``PromptError`` for a text that could never be let in, however long it waits."""
@@ -60,6 +74,11 @@ class CacheLimits:
                 f"{self.cache_positions}: ask for fewer tokens, or bring the pipeline up "
                 "with a larger --texts"
             )
+
+
+def _slack(room: CacheRoom) -> int:
+    """Positions that a cache holds beyond those that its layer sees."""
+    return room.capacity - (room.window or 0)
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ from pi_cluster.deploy.commands.options import (
 from pi_cluster.deploy.membership.admission import admit_waiting
 from pi_cluster.deploy.screen import output
 from pi_cluster.deploy.screen.plan_table import context_note, expected, plan_table
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config_form import read_config
 
 
 @click.command()
@@ -66,7 +66,7 @@ def plan(
     admit_waiting(cluster, nodes, dialer)
     found, warnings = named_or_found(nodes, cluster, dialer)
     output.warn(warnings)
-    config = ModelConfig.from_dict(opened.manifest.config)
+    config = read_config(opened.manifest.config)
     limits = choose_limits(config, call.context, call.texts)
     plans = _different_plans(
         Planner(model_footprint(opened.manifest, config, limits), found, dialer, output.measuring)

@@ -6,12 +6,11 @@ import click
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import line
-from pi_cluster.cluster.store.manifest import WEIGHTS
+from pi_cluster.cluster.store.manifest import WEIGHTS, Manifest
 from pi_cluster.deploy.screen import output
 from pi_cluster.kernels import NumpyPacker, packer
 from pi_cluster.shard_tool.convert import shard as shard_checkpoint
-from pi_cluster.transformer.config import ModelConfig
-from pi_cluster.transformer.formats import WeightFormats, kept_in_f16
+from pi_cluster.transformer.formats import WeightFormats
 
 
 @click.command()
@@ -36,8 +35,7 @@ def shard(checkpoint: Path, out: Path, weights: str, outer_weights: str | None) 
             output.note("no compiled kernels here: packing takes some twenty times as long")
         bar = output.FileBar(progress)
         manifest = shard_checkpoint(checkpoint, out, formats, packing, bar, output.note)
-    kept = kept_in_f16(ModelConfig.from_dict(manifest.config), formats)
-    if kept:
+    if kept := _kept_in_f16(manifest):
         output.notes.print(
             f"kept in f16, their columns are not a multiple of 32: {', '.join(kept)}",
             soft_wrap=True,
@@ -47,3 +45,13 @@ def shard(checkpoint: Path, out: Path, weights: str, outer_weights: str | None) 
         f"{len(manifest.files)} files, {weights}. Next: {line('up', str(out))}",
         soft_wrap=True,
     )
+
+
+def _kept_in_f16(manifest: Manifest) -> list[str]:
+    """Names of the matrices whose columns do not fit the blocks that were asked for."""
+    formats = manifest.formats
+    assert formats is not None, "a store that was just written"
+    outer = {**formats.embedding, **formats.head}
+    asked = [(of, manifest.weights) for of in formats.layers] + [(outer, manifest.outer_weights)]
+    kept = [n for of, weights in asked for n, form in of.items() if form == "f16" != weights]
+    return list(dict.fromkeys(kept))

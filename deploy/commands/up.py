@@ -57,7 +57,7 @@ from pi_cluster.deploy.membership.admission import admit_waiting
 from pi_cluster.deploy.offered_nodes import named_nodes, nodes_as_before, with_announced
 from pi_cluster.deploy.screen import output
 from pi_cluster.deploy.screen.plan_table import context_note, expected, plan_table
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config_form import read_config
 from pi_cluster.worker.machine.able import check_able
 
 
@@ -166,7 +166,7 @@ class _Change:
 
 
 def _bring_up(change: _Change, store: Store, nodes: Sequence[Node], dialer: Dialer) -> None:
-    config = ModelConfig.from_dict(store.manifest.config)
+    config = read_config(store.manifest.config)
     call, previous = change.call, change.previous
     limits = choose_limits(config, call.context, call.texts)
     rollout = make_rollout(store, nodes, limits, previous, call.objective, dialer, output.measuring)

@@ -43,7 +43,7 @@ def expected(prediction: Prediction) -> str:
 
 def context_note(config: ModelConfig, limits: Limits) -> str:
     """What to know of the context where it is less than the model's, else nothing."""
-    if config.window is not None or limits.context == config.max_positions:
+    if config.widest_window is not None or limits.context == config.max_positions:
         return ""
     return (
         f"context {limits.context} of the model's {config.max_positions} tokens; "

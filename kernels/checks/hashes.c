@@ -87,47 +87,99 @@ static void check_elementwise(struct engine *engine) {
     print_hash("rms_norm", 0, out, MOST_ROWS * 100 * 4);
     kernels_swiglu(engine, x, gain, MOST_ROWS * 100);
     print_hash("swiglu", 0, x, MOST_ROWS * 100 * 4);
-    kernels_rope(x, gain, out, MOST_ROWS, 5, 20);
+    struct rotation rotation = {gain, out, 10};
+    kernels_rope(x, &rotation, MOST_ROWS, 5, 20);
     print_hash("rope", 0, x, MOST_ROWS * 100 * 4);
     free(x), free(gain), free(out);
 }
 
-/* Two sequences whose windows have moved on and whose caches have wrapped. */
-static void check_stage(struct engine *engine, int format) {
-    struct shape shape = {50, 128, DIM, HIDDEN, HEADS, KV_HEADS, HEAD_DIM, 1e-5f};
-    static const int sides[MATRICES][2] = {{HEADS * HEAD_DIM, DIM}, {KV_HEADS * HEAD_DIM, DIM},
-                                           {KV_HEADS * HEAD_DIM, DIM}, {DIM, HEADS * HEAD_DIM},
-                                           {HIDDEN, DIM}, {DIM, HIDDEN}, {HIDDEN, DIM}};
-    struct layer layers[LAYERS];
-    for (int i = 0; i < LAYERS; i++) {
-        struct matrix *matrices = &layers[i].wq;
-        layers[i].attention_norm = randoms(DIM, 1.0f);
-        layers[i].ffn_norm = randoms(DIM, 1.0f);
-        for (int m = 0; m < MATRICES; m++)
-            matrices[m] = random_matrix(engine, format, sides[m][0], sides[m][1]);
+/* What lies in the first `layers` of a cache. */
+static int64_t place_caches(struct layer *layers, int count) {
+    int64_t bytes = 0;
+    for (int i = 0; i < count; i++) {
+        layers[i].heads.cache_offset = bytes / (int64_t)sizeof(uint16_t);
+        bytes += kernels_cache_bytes(&layers[i].heads);
     }
-    uint16_t *caches[2];
-    for (int i = 0; i < 2; i++) caches[i] = allocate(kernels_cache_bytes(&shape, LAYERS));
-    static const int rows[][2] = {{60, 3}, {1, 60}, {70, 1}, {1, 1}, {30, 45}, {70, 50}};
-    int64_t positions[2] = {0, 0};
-    for (int i = 0; i < (int)(sizeof rows / sizeof *rows); i++) {
-        int all = rows[i][0] + rows[i][1];
-        struct span spans[] = {{caches[0], positions[0], 0, rows[i][0]},
-                               {caches[1], positions[1], rows[i][0], all}};
-        float *hidden = randoms(all * DIM, 1.0f), *angles = randoms(2 * all * HEAD_DIM / 2, 0.7f);
-        void *scratch = allocate(kernels_scratch_bytes(engine, &shape, all));
-        struct step step = {hidden, angles, angles + all * HEAD_DIM / 2, spans, scratch, all, 2};
-        kernels_stage(engine, &shape, layers, LAYERS, &step);
-        print_hash("stage", 10 * format + i, hidden, all * DIM * 4);
-        positions[0] += rows[i][0], positions[1] += rows[i][1];
-        free(hidden), free(angles), free(scratch);
-    }
-    for (int i = 0; i < LAYERS; i++) {
-        struct matrix *matrices = &layers[i].wq;
-        free((void *)layers[i].attention_norm), free((void *)layers[i].ffn_norm);
-        for (int m = 0; m < MATRICES; m++) free((void *)matrices[m].data);
+    return bytes;
+}
+
+enum { STEPS = 6, TEXTS = 2, TABLES = 2 };
+static const int step_rows[STEPS][TEXTS] = {{60, 3}, {1, 60}, {70, 1}, {1, 1}, {30, 45}, {70, 50}};
+
+/* Two sequences whose windows move on and whose caches wrap. */
+static void run_steps(struct engine *engine, const char *name, int variation,
+                      const struct shape *shape, struct layer *layers, const int pairs[TABLES]) {
+    uint16_t *caches[TEXTS];
+    for (int i = 0; i < TEXTS; i++) caches[i] = allocate(place_caches(layers, LAYERS));
+    int64_t positions[TEXTS] = {0, 0};
+    for (int i = 0; i < STEPS; i++) {
+        const int *rows = step_rows[i];
+        int all = rows[0] + rows[1];
+        struct span spans[] = {{caches[0], positions[0], 0, rows[0]},
+                               {caches[1], positions[1], rows[0], all}};
+        float *hidden = randoms(all * shape->dim, 1.0f), *angles[TABLES] = {NULL, NULL};
+        struct rotation rotations[TABLES];
+        for (int table = 0; table < TABLES; table++) {
+            int count = all * pairs[table];
+            angles[table] = randoms(2 * count, 0.7f);
+            rotations[table] = (struct rotation){angles[table], angles[table] + count, pairs[table]};
+        }
+        void *scratch = allocate(kernels_scratch_bytes(engine, shape, all));
+        struct step step = {hidden, rotations, spans, scratch, all, TEXTS};
+        kernels_stage(engine, shape, layers, LAYERS, &step);
+        print_hash(name, variation + i, hidden, all * shape->dim * 4);
+        positions[0] += rows[0], positions[1] += rows[1];
+        free(hidden), free(scratch);
+        for (int table = 0; table < TABLES; table++) free(angles[table]);
     }
     free(caches[0]), free(caches[1]);
+}
+
+static void fill_layer(struct engine *engine, struct layer *layer, int format, int hidden) {
+    int query = layer->heads.n_heads * layer->heads.head_dim;
+    int key = layer->heads.n_kv_heads * layer->heads.head_dim;
+    const int sides[MATRICES][2] = {{query, DIM}, {key, DIM},    {key, DIM},   {DIM, query},
+                                    {hidden, DIM}, {DIM, hidden}, {hidden, DIM}};
+    struct matrix *matrices = &layer->wq;
+    layer->attention_norm = randoms(DIM, 1.0f);
+    layer->ffn_norm = randoms(DIM, 1.0f);
+    for (int m = 0; m < MATRICES; m++)
+        matrices[m] = random_matrix(engine, format, sides[m][0], sides[m][1]);
+}
+
+static void free_layer(struct layer *layer) {
+    const float *vectors[] = {layer->attention_norm, layer->ffn_norm, layer->bq, layer->bk,
+                              layer->bv,             layer->bo,       layer->q_norm, layer->k_norm};
+    for (int i = 0; i < (int)(sizeof vectors / sizeof *vectors); i++) free((void *)vectors[i]);
+    for (int m = 0; m < MATRICES; m++) free((void *)(&layer->wq)[m].data);
+}
+
+static void check_stage(struct engine *engine, int format) {
+    struct shape shape = {DIM, HEADS * HEAD_DIM, KV_HEADS * HEAD_DIM, HIDDEN, 1e-5f};
+    struct layer layers[LAYERS];
+    for (int i = 0; i < LAYERS; i++) {
+        struct heads heads = {50, 128, 0, HEADS, KV_HEADS, HEAD_DIM, 1.0f / sqrtf(HEAD_DIM)};
+        layers[i] = (struct layer){.heads = heads};
+        fill_layer(engine, &layers[i], format, HIDDEN);
+    }
+    run_steps(engine, "stage", 10 * format, &shape, layers, (const int[]){HEAD_DIM / 2, 0});
+    for (int i = 0; i < LAYERS; i++) free_layer(&layers[i]);
+}
+
+/* Layers that differ in all that they may differ in. */
+static void check_other_layers(struct engine *engine, int format) {
+    struct shape shape = {DIM, HEADS * HEAD_DIM, 3 * 32, HIDDEN, 1e-6f};
+    struct layer layers[LAYERS] = {
+        {.heads = {0, 256, 0, 3, 3, 32, 0.3f}, .rotation = 1},
+        {.heads = {30, 128, 0, HEADS, KV_HEADS, HEAD_DIM, 0.2f}, .rotation = -1},
+    };
+    fill_layer(engine, &layers[0], format, HIDDEN);
+    layers[0].bq = randoms(96, 1.0f), layers[0].bk = randoms(96, 1.0f);
+    layers[0].bv = randoms(96, 1.0f), layers[0].bo = randoms(DIM, 1.0f);
+    fill_layer(engine, &layers[1], format, 96);
+    layers[1].q_norm = randoms(HEAD_DIM, 1.0f), layers[1].k_norm = randoms(HEAD_DIM, 1.0f);
+    run_steps(engine, "layers", 10 * format, &shape, layers, (const int[]){HEAD_DIM / 2, 12});
+    for (int i = 0; i < LAYERS; i++) free_layer(&layers[i]);
 }
 
 int main(int count, char **arguments) {
@@ -142,6 +194,7 @@ int main(int count, char **arguments) {
     for (int format = FORMAT_F32; format <= FORMAT_Q4; format++) check_linear(engine, format);
     check_elementwise(engine);
     for (int format = FORMAT_F32; format <= FORMAT_Q4; format++) check_stage(engine, format);
+    for (int format = FORMAT_F32; format <= FORMAT_Q4; format++) check_other_layers(engine, format);
     kernels_close(engine);
     return 0;
 }

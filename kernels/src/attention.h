@@ -12,7 +12,7 @@
 enum { QUERIES = 4, TILE_VECTORS = KEY_TILE / 16 };
 
 struct reading {
-    float query[QUERIES][MAX_HEAD_DIM]; /* already scaled by head_dim^-0.5 */
+    float query[QUERIES][MAX_HEAD_DIM]; /* already scaled */
     float mixed[QUERIES][MAX_HEAD_DIM];
     float weight[QUERIES][KEY_TILE];
     float peak[QUERIES];
@@ -111,11 +111,10 @@ INLINE void read_cache(const int queries, struct reading *s, const struct head_c
     }
 }
 
-static void attend_few(const struct head_cache *cache, float *queries, int count, int64_t position,
-                       int64_t oldest) {
+static void attend_few(const struct head_cache *cache, float *queries, int count, float scale,
+                       int64_t position, int64_t oldest) {
     struct reading s;
     int head_dim = cache->head_dim;
-    float scale = 1.0f / sqrtf((float)head_dim);
     for (int q = 0; q < count; q++) {
         for (int d = 0; d < head_dim; d++) s.query[q][d] = queries[q * head_dim + d] * scale;
         for (int d = 0; d < cache->value_stride; d++) s.mixed[q][d] = 0.0f;
@@ -132,12 +131,12 @@ static void attend_few(const struct head_cache *cache, float *queries, int count
         for (int d = 0; d < head_dim; d++) queries[q * head_dim + d] = s.mixed[q][d] / s.total[q];
 }
 
-static void attend(const struct head_cache *cache, float *queries, int count, int64_t position,
-                   int64_t window) {
+static void attend(const struct head_cache *cache, float *queries, int count, float scale,
+                   int64_t position, int64_t window) {
     int64_t oldest = window > 0 && position >= window ? position - window + 1 : 0;
     for (int q = 0; q < count; q += QUERIES) {
         int few = count - q < QUERIES ? count - q : QUERIES;
-        attend_few(cache, queries + q * cache->head_dim, few, position, oldest);
+        attend_few(cache, queries + q * cache->head_dim, few, scale, position, oldest);
     }
 }
 

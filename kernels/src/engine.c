@@ -57,7 +57,7 @@ void kernels_linear(struct engine *engine, const struct matrix *w, const float *
                     struct quantised_block *blocks, float *out) {
     if (is_quantised(w->format))
         quantise_rows(engine, x, rows, w->columns, blocks);
-    const struct linear product = {w, {x, blocks}, out, 0};
+    const struct linear product = {w, {x, blocks}, NULL, out, 0};
     linear_all(engine, &product, 1, rows);
 }
 
@@ -66,42 +66,41 @@ void kernels_rms_norm(struct engine *engine, const float *x, const float *gain, 
     norm_rows(engine, x, gain, rows, dim, eps, out, NULL);
 }
 
-void kernels_rope(float *x, const float *cos, const float *sin, int rows, int heads, int head_dim) {
-    int half = head_dim / 2;
-    for (int row = 0; row < rows; row++, cos += half, sin += half)
-        for (int head = 0; head < heads; head++, x += head_dim) rope(x, cos, sin, half);
+void kernels_rope(float *x, const struct rotation *rotation, int rows, int heads, int head_dim) {
+    for (int row = 0; row < rows; row++)
+        for (int head = 0; head < heads; head++, x += head_dim) rope(x, rotation, row);
 }
 
 void kernels_swiglu(struct engine *engine, float *gate, const float *up, int64_t count) {
     engine->variant->swiglu(gate, up, (int)count);
 }
 
-int64_t kernels_cache_bytes(const struct shape *shape, int layers) {
-    return layers * layer_halves(shape) * (int64_t)sizeof(uint16_t);
+int64_t kernels_cache_bytes(const struct heads *heads) {
+    int64_t slots = heads->n_kv_heads * heads->capacity;
+    return slots * (heads->head_dim + value_stride(heads)) * (int64_t)sizeof(uint16_t);
 }
 
 struct storing {
     const struct engine *engine;
-    const struct shape *shape;
+    const struct heads *heads;
     const struct span *span;
     const float *keys;
     const float *values;
-    int layer;
 };
 
 static void store_one(void *job, int head, int worker) {
     const struct storing *s = job;
-    store_head(s->engine->variant, s->shape, s->layer, head, s->span, s->keys, s->values);
+    store_head(s->engine->variant, s->heads, head, s->span, s->keys, s->values);
     (void)worker;
 }
 
-void kernels_store(struct engine *engine, const struct shape *shape, int layer,
-                   const struct span *span, const float *keys, const float *values) {
-    struct storing storing = {engine, shape, span, keys, values, layer};
-    pool_run(engine->pool, store_one, &storing, shape->n_kv_heads);
+void kernels_store(struct engine *engine, const struct heads *heads, const struct span *span,
+                   const float *keys, const float *values) {
+    struct storing storing = {engine, heads, span, keys, values};
+    pool_run(engine->pool, store_one, &storing, heads->n_kv_heads);
 }
 
-void kernels_attend(struct engine *engine, const struct shape *shape, int layer,
-                    const struct span *span, float *queries) {
-    attend_spans(engine, shape, layer, span, 1, queries);
+void kernels_attend(struct engine *engine, const struct heads *heads, const struct span *span,
+                    float *queries) {
+    attend_spans(engine, heads, span, 1, queries);
 }

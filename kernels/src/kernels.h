@@ -13,22 +13,43 @@
 
 struct engine; /* a variant and a pool of threads */
 
-/* The shape of a model's layers and of each sequence's cache (cache.h). */
+/* What the layers of a stage have in common, and the widest of what any of them computes. */
 struct shape {
-    int64_t window; /* 0: none */
-    int64_t capacity;
     int32_t dim;
-    int32_t hidden_dim;
-    int32_t n_heads;
-    int32_t n_kv_heads;
-    int32_t head_dim;
+    int32_t most_queries; /* n_heads * head_dim */
+    int32_t most_keys;    /* n_kv_heads * head_dim */
+    int32_t most_hidden;
     float norm_eps;
 };
 
+/* How one layer attends, and where it has its part of each sequence's cache (cache.h). */
+struct heads {
+    int64_t window; /* 0: none */
+    int64_t capacity;
+    int64_t cache_offset; /* of the layer's part, in numbers of 16 bits */
+    int32_t n_heads;
+    int32_t n_kv_heads;
+    int32_t head_dim;
+    float query_scale;
+};
+
+/* One layer. What is NULL or -1 is not executed. The order, as transformer/layer.py has it:
+ * a bias is added to the finished product, q and k are normalised head by head, then turned. */
 struct layer {
+    struct heads heads;
     const float *attention_norm;
     const float *ffn_norm;
     struct matrix wq, wk, wv, wo, w1, w2, w3;
+    const float *bq, *bk, *bv, *bo;
+    const float *q_norm, *k_norm; /* (head_dim) */
+    int32_t rotation;             /* which of the step's */
+};
+
+/* Angles of a step's rows, of which the first 2 * pairs entries of a head are turned. */
+struct rotation {
+    const float *cos; /* (rows, pairs) */
+    const float *sin;
+    int32_t pairs;
 };
 
 /* Rows start_row up to stop_row of a step: consecutive positions of one sequence. */
@@ -41,8 +62,7 @@ struct span {
 
 struct step {
     float *hidden; /* (rows, dim), replaced by the result */
-    const float *cos; /* (rows, head_dim / 2) */
-    const float *sin;
+    const struct rotation *rotations;
     const struct span *spans;
     void *scratch; /* kernels_scratch_bytes, aligned to 64 */
     int32_t rows;
@@ -66,14 +86,15 @@ EXPORT void kernels_linear(struct engine *engine, const struct matrix *w, const 
                            struct quantised_block *blocks, float *out);
 EXPORT void kernels_rms_norm(struct engine *engine, const float *x, const float *gain, int rows,
                              int dim, float eps, float *out);
-EXPORT void kernels_rope(float *x, const float *cos, const float *sin, int rows, int heads,
+EXPORT void kernels_rope(float *x, const struct rotation *rotation, int rows, int heads,
                          int head_dim);
 EXPORT void kernels_swiglu(struct engine *engine, float *gate, const float *up, int64_t count);
 
-EXPORT int64_t kernels_cache_bytes(const struct shape *shape, int layers);
-EXPORT void kernels_store(struct engine *engine, const struct shape *shape, int layer,
-                          const struct span *span, const float *keys, const float *values);
-EXPORT void kernels_attend(struct engine *engine, const struct shape *shape, int layer,
+/* Of one layer of one sequence. */
+EXPORT int64_t kernels_cache_bytes(const struct heads *heads);
+EXPORT void kernels_store(struct engine *engine, const struct heads *heads, const struct span *span,
+                          const float *keys, const float *values);
+EXPORT void kernels_attend(struct engine *engine, const struct heads *heads,
                            const struct span *span, float *queries);
 
 EXPORT int64_t kernels_scratch_bytes(const struct engine *engine, const struct shape *shape,

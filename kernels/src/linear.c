@@ -7,11 +7,16 @@ enum { STRIP_BYTES = 256 << 10, TASKS_PER_THREAD = 8, MAX_PRODUCTS = 3 };
 
 static int smaller(int a, int b) { return a < b ? a : b; }
 
-static void put(float *y, float value, int add) { *y = add ? *y + value : value; }
+/* The product of one row with row i of the weights becomes its output. */
+static void put(const struct linear *product, int i, float value, float *y) {
+    if (product->bias) value += product->bias[i];
+    *y = product->add ? *y + value : value;
+}
 
-static void quantised_strip(const struct variant *variant, const struct matrix *w,
-                            const struct quantised_block *x, int rows, int start, int stop,
-                            float *y, int64_t y_stride, int add) {
+static void quantised_strip(const struct variant *variant, const struct linear *product, int rows,
+                            int start, int stop, float *y, int64_t y_stride) {
+    const struct matrix *w = product->w;
+    const struct quantised_block *x = product->x.blocks;
     int blocks = w->columns / BLOCK_COLUMNS;
     const uint8_t *groups = (const uint8_t *)w->data + start / GROUP_ROWS * group_bytes(w);
     for (int row = 0; row < rows; row += variant->tile_rows) {
@@ -28,13 +33,15 @@ static void quantised_strip(const struct variant *variant, const struct matrix *
                 variant->q8_tile(group, blocks, few, count, out);
             for (int t = 0; t < count; t++)
                 for (int r = 0; r < smaller(stop - i, GROUP_ROWS); r++)
-                    put(y + (row + t) * y_stride + i - start + r, out[t][r], add);
+                    put(product, i + r, out[t][r], y + (row + t) * y_stride + i - start + r);
         }
     }
 }
 
-static void plain_strip(const struct variant *variant, const struct matrix *w, const float *x,
-                        int rows, int start, int stop, float *y, int64_t y_stride, int add) {
+static void plain_strip(const struct variant *variant, const struct linear *product, int rows,
+                        int start, int stop, float *y, int64_t y_stride) {
+    const struct matrix *w = product->w;
+    const float *x = product->x.plain;
     for (int row = 0; row < rows; row += variant->tile_rows) {
         const float *few[MAX_TILE_ROWS];
         float out[MAX_TILE_ROWS];
@@ -47,17 +54,18 @@ static void plain_strip(const struct variant *variant, const struct matrix *w, c
                 variant->f16_row((const uint16_t *)weights, w->columns, few, count, out);
             else
                 variant->f32_row((const float *)weights, w->columns, few, count, out);
-            for (int t = 0; t < count; t++) put(y + (row + t) * y_stride + i - start, out[t], add);
+            for (int t = 0; t < count; t++)
+                put(product, i, out[t], y + (row + t) * y_stride + i - start);
         }
     }
 }
 
-void linear_strip(const struct variant *variant, const struct matrix *w, struct operand x, int rows,
-                  int start, int stop, float *y, int64_t y_stride, int add) {
-    if (is_quantised(w->format))
-        quantised_strip(variant, w, x.blocks, rows, start, stop, y, y_stride, add);
+void linear_strip(const struct variant *variant, const struct linear *product, int rows, int start,
+                  int stop, float *y, int64_t y_stride) {
+    if (is_quantised(product->w->format))
+        quantised_strip(variant, product, rows, start, stop, y, y_stride);
     else
-        plain_strip(variant, w, x.plain, rows, start, stop, y, y_stride, add);
+        plain_strip(variant, product, rows, start, stop, y, y_stride);
 }
 
 struct region {
@@ -84,8 +92,8 @@ static void run_strip(void *job, int task, int worker) {
     const struct linear *product = &region->products[i];
     int start = (task - region->first_task[i]) * region->strip[i];
     int stop = smaller(start + region->strip[i], product->w->rows);
-    linear_strip(region->variant, product->w, product->x, region->rows, start, stop,
-                 product->y + start, product->w->rows, product->add);
+    linear_strip(region->variant, product, region->rows, start, stop, product->y + start,
+                 product->w->rows);
     (void)worker;
 }
 

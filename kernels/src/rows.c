@@ -43,7 +43,9 @@ void norm_rows(struct engine *engine, const float *x, const float *gain, int row
     pool_run(engine->pool, norm_row, &job, rows);
 }
 
-void rope(float *head, const float *cos, const float *sin, int pairs) {
+void rope(float *head, const struct rotation *rotation, int64_t row) {
+    int pairs = rotation->pairs;
+    const float *cos = rotation->cos + row * pairs, *sin = rotation->sin + row * pairs;
     for (int i = 0; i < pairs; i++) {
         float even = head[2 * i], odd = head[2 * i + 1];
         head[2 * i] = even * cos[i] - odd * sin[i];

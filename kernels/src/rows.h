@@ -11,7 +11,7 @@ void norm_rows(struct engine *engine, const float *x, const float *gain, int row
 void quantise_rows(struct engine *engine, const float *x, int rows, int columns,
                    struct quantised_block *out);
 
-/* Turn the neighbouring pairs of one head by their angles, in place. */
-void rope(float *head, const float *cos, const float *sin, int pairs);
+/* Turn the neighbouring pairs of one head by the angles of a row, in place. */
+void rope(float *head, const struct rotation *rotation, int64_t row);
 
 #endif

@@ -30,8 +30,7 @@ static void *carve(int64_t *used, void *base, int64_t bytes) {
 static int64_t divide(const struct engine *engine, const struct shape *shape, int64_t rows,
                       void *base, struct scratch *out) {
     const int64_t word = sizeof(float);
-    int64_t used = 0, query = shape->n_heads * (int64_t)shape->head_dim;
-    int64_t key = shape->n_kv_heads * (int64_t)shape->head_dim;
+    int64_t used = 0, query = shape->most_queries, key = shape->most_keys;
     int64_t widest = query > shape->dim ? query : shape->dim;
     const int64_t block = sizeof(struct quantised_block);
     out->blocks = carve(&used, base, rows * (widest / BLOCK_COLUMNS) * block);
@@ -43,8 +42,8 @@ static int64_t divide(const struct engine *engine, const struct shape *shape, in
     out->values = carve(&used, base, rows * key * word);
     int64_t attention = used;
     used = shared;
-    out->hidden_blocks = carve(&used, base, rows * (shape->hidden_dim / BLOCK_COLUMNS) * block);
-    out->hidden_plain = carve(&used, base, rows * shape->hidden_dim * word);
+    out->hidden_blocks = carve(&used, base, rows * (shape->most_hidden / BLOCK_COLUMNS) * block);
+    out->hidden_plain = carve(&used, base, rows * shape->most_hidden * word);
     if (used < attention) used = attention;
     return used;
 }
@@ -60,7 +59,6 @@ struct job {
     const struct layer *layer;
     const struct step *step;
     struct scratch scratch;
-    int index; /* of the layer in the stage */
 };
 
 /* The step's hidden states, normalised, in every form that one of the matrices multiplies. */
@@ -76,22 +74,32 @@ static struct operand normalised(struct job *job, const float *gain, const struc
     return (struct operand){plain, s->blocks};
 }
 
-/* RoPE and storing, one task a key/value head with the queries that share it. */
-static void turn_and_store(void *argument, int head, int worker) {
+/* Normalise and turn one head of a row, in place, where the layer does. */
+static void place_head(const struct job *job, const float *gain, int64_t row, float *head) {
+    const struct layer *layer = job->layer;
+    if (gain)
+        job->engine->variant->rms_norm(head, gain, layer->heads.head_dim, job->shape->norm_eps,
+                                       head);
+    if (layer->rotation >= 0)
+        rope(head, &job->step->rotations[layer->rotation], row);
+}
+
+/* One task a key/value head with the queries that share it. */
+static void place_and_store(void *argument, int head, int worker) {
     const struct job *job = argument;
-    const struct shape *shape = job->shape;
-    int shared = shape->n_heads / shape->n_kv_heads, half = shape->head_dim / 2;
+    const struct layer *layer = job->layer;
+    const struct heads *heads = &layer->heads;
+    int shared = heads->n_heads / heads->n_kv_heads, head_dim = heads->head_dim;
     for (int64_t row = 0; row < job->step->rows; row++) {
-        const float *cos = job->step->cos + row * half, *sin = job->step->sin + row * half;
-        int64_t query = (row * shape->n_heads + (int64_t)head * shared) * shape->head_dim;
-        int64_t key = (row * shape->n_kv_heads + head) * shape->head_dim;
+        int64_t query = (row * heads->n_heads + (int64_t)head * shared) * head_dim;
+        int64_t key = (row * heads->n_kv_heads + head) * head_dim;
         for (int q = 0; q < shared; q++)
-            rope(job->scratch.queries + query + q * shape->head_dim, cos, sin, half);
-        rope(job->scratch.keys + key, cos, sin, half);
+            place_head(job, layer->q_norm, row, job->scratch.queries + query + q * head_dim);
+        place_head(job, layer->k_norm, row, job->scratch.keys + key);
     }
     for (int i = 0; i < job->step->n_spans; i++)
-        store_head(job->engine->variant, shape, job->index, head, &job->step->spans[i],
-                   job->scratch.keys, job->scratch.values);
+        store_head(job->engine->variant, heads, head, &job->step->spans[i], job->scratch.keys,
+                   job->scratch.values);
     (void)worker;
 }
 
@@ -102,16 +110,18 @@ static void attention_block(struct job *job) {
     const struct matrix *readers[] = {&layer->wq, &layer->wk, &layer->wv};
     struct operand x = normalised(job, layer->attention_norm, readers, 3);
     const struct linear projections[] = {
-        {&layer->wq, x, s->queries, 0}, {&layer->wk, x, s->keys, 0}, {&layer->wv, x, s->values, 0}};
+        {&layer->wq, x, layer->bq, s->queries, 0},
+        {&layer->wk, x, layer->bk, s->keys, 0},
+        {&layer->wv, x, layer->bv, s->values, 0}};
     linear_all(job->engine, projections, 3, step->rows);
 
     /* Store first: a query sees its own key and those of the rows before it. */
-    pool_run(job->engine->pool, turn_and_store, job, job->shape->n_kv_heads);
-    attend_spans(job->engine, job->shape, job->index, step->spans, step->n_spans, s->queries);
+    pool_run(job->engine->pool, place_and_store, job, layer->heads.n_kv_heads);
+    attend_spans(job->engine, &layer->heads, step->spans, step->n_spans, s->queries);
 
     if (is_quantised(layer->wo.format))
         quantise_rows(job->engine, s->queries, step->rows, layer->wo.columns, s->blocks);
-    const struct linear output = {&layer->wo, {s->queries, s->blocks}, step->hidden, 1};
+    const struct linear output = {&layer->wo, {s->queries, s->blocks}, layer->bo, step->hidden, 1};
     linear_all(job->engine, &output, 1, step->rows);
 }
 
@@ -126,12 +136,13 @@ static void gate_strip(void *argument, int task, int worker) {
     const struct job *job = gating->job;
     const struct layer *layer = job->layer;
     const struct variant *variant = job->engine->variant;
-    int rows = job->step->rows, hidden = job->shape->hidden_dim;
+    int rows = job->step->rows, hidden = layer->w1.rows;
     int start = task * FFN_STRIP, stop = start + FFN_STRIP < hidden ? start + FFN_STRIP : hidden;
     float *gate = job->scratch.strips + (int64_t)worker * rows * 2 * FFN_STRIP;
     float *up = gate + (int64_t)rows * FFN_STRIP;
-    linear_strip(variant, &layer->w1, gating->x, rows, start, stop, gate, FFN_STRIP, 0);
-    linear_strip(variant, &layer->w3, gating->x, rows, start, stop, up, FFN_STRIP, 0);
+    const struct linear w1 = {.w = &layer->w1, .x = gating->x}, w3 = {.w = &layer->w3, .x = w1.x};
+    linear_strip(variant, &w1, rows, start, stop, gate, FFN_STRIP);
+    linear_strip(variant, &w3, rows, start, stop, up, FFN_STRIP);
     for (int64_t row = 0; row < rows; row++, gate += FFN_STRIP, up += FFN_STRIP) {
         int64_t at = row * hidden + start;
         variant->swiglu(gate, up, stop - start);
@@ -149,9 +160,9 @@ static void feed_forward_block(struct job *job) {
     const struct matrix *readers[] = {&layer->w1, &layer->w3};
     struct gating gating = {job, normalised(job, layer->ffn_norm, readers, 2)};
     pool_run(job->engine->pool, gate_strip, &gating,
-             (job->shape->hidden_dim + FFN_STRIP - 1) / FFN_STRIP);
+             (layer->w1.rows + FFN_STRIP - 1) / FFN_STRIP);
     const struct linear down = {
-        &layer->w2, {s->hidden_plain, s->hidden_blocks}, job->step->hidden, 1};
+        &layer->w2, {s->hidden_plain, s->hidden_blocks}, NULL, job->step->hidden, 1};
     linear_all(job->engine, &down, 1, job->step->rows);
 }
 
@@ -159,8 +170,7 @@ void kernels_stage(struct engine *engine, const struct shape *shape, const struc
                    int n_layers, const struct step *step) {
     struct job job = {.engine = engine, .shape = shape, .step = step};
     divide(engine, shape, step->rows, step->scratch, &job.scratch);
-    for (job.index = 0; job.index < n_layers; job.index++) {
-        job.layer = &layers[job.index];
+    for (job.layer = layers; job.layer < layers + n_layers; job.layer++) {
         attention_block(&job);
         feed_forward_block(&job);
     }

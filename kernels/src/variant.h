@@ -49,9 +49,10 @@ struct variant {
     void (*rms_norm)(const float *x, const float *gain, int dim, float eps, float *out);
     /* gate = silu(gate) * up */
     void (*swiglu)(float *gate, const float *up, int count);
-    /* The queries of one row that share a key/value head; each is replaced by its result. */
-    void (*attend)(const struct head_cache *cache, float *queries, int count, int64_t position,
-                   int64_t window);
+    /* The queries of one row that share a key/value head, times `scale`; each is replaced by its
+     * result. */
+    void (*attend)(const struct head_cache *cache, float *queries, int count, float scale,
+                   int64_t position, int64_t window);
     void (*to_half)(const float *x, int count, uint16_t *out);
 
     /* Sixteen rows of floats, `columns` apart, into one group; only rows < `rows` are read. */

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pi_cluster.cluster.errors import CheckpointError
 from pi_cluster.shard_tool.sources.forms import choose_form
 from pi_cluster.shard_tool.sources.source_files import SourceTensor, read_json
 from pi_cluster.shard_tool.sources.tensors import find_tensors
 from pi_cluster.shard_tool.sources.tokenizer_files import find_special_ids, find_tokenizer_files
-from pi_cluster.transformer.config import ModelConfig, as_json
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config_faults import as_json
+from pi_cluster.transformer.config_form import plain_config
 from pi_cluster.transformer.errors import UnsupportedModel
 from pi_cluster.transformer.families import config_json, params_json
 from pi_cluster.transformer.families.config_json import read_config_json
@@ -51,7 +53,7 @@ class Checkpoint:
         paths |= set(self.tokenizer_files.values())
         stats = [(path.name, path.stat()) for path in sorted(paths)]
         facts = {
-            "config": self.config.to_dict(),
+            "config": plain_config(self.config),
             "ids": [self.bos_id, *self.eos_ids],
             "tokenizer_name": self.tokenizer_name,
             "sources": {name: tensor.name for name, tensor in self.tensors.items()},
@@ -116,7 +118,7 @@ def _disagreements(used: Path, config: ModelConfig) -> list[str]:
         other = _READERS[name](read_json(used.with_name(name))).config
     except (CheckpointError, UnsupportedModel):
         return []
-    ours, theirs = config.to_dict(), other.to_dict()
+    ours, theirs = _fields(config), _fields(other)
     differing = [field for field in ours if ours[field] != theirs[field]]
     return [
         f"{used.name} is used, but {name} differs: by it, {_KEYS[name][field]} is "
@@ -124,3 +126,11 @@ def _disagreements(used: Path, config: ModelConfig) -> list[str]:
         for field in differing
         if field != "max_positions"  # a length of texts, which changes no arithmetic
     ]
+
+
+def _fields(config: ModelConfig) -> dict[str, Any]:
+    """What either family's configuration says, in one mapping; its layers are all alike."""
+    own = plain_config(config)
+    (table,), (layer,) = own.pop("rope_tables"), own.pop("layers")
+    n_layers, theta = layer.pop("count"), table["theta"]
+    return {"window": None, **own, **layer, "n_layers": n_layers, "rope_theta": theta}

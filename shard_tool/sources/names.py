@@ -31,8 +31,9 @@ def tensor_shapes(config: ModelConfig) -> Shapes:
     Matrices are ``(out features, in features)``, as both families keep them.
     """
     shapes = embedding_shapes(config)
-    for layer in range(config.n_layers):
-        shapes |= {layer_tensor(layer, short): s for short, s in layer_shapes(config).items()}
+    for index, layer in enumerate(config.layers):
+        of_layer = layer_shapes(layer, config.dim)
+        shapes |= {layer_tensor(index, short): shape for short, shape in of_layer.items()}
     return shapes | head_shapes(config)
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pi_cluster.shard_tool.sources.source_files import read_json
-from pi_cluster.transformer.config import as_json
+from pi_cluster.transformer.config_faults import as_json
 
 ADAPTER_CONFIG_NAME = "adapter_config.json"
 _ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin", "adapter_model.pt")

@@ -40,7 +40,7 @@ def find_tensors(
         if source not in where:
             raise CheckpointError(why_lacking(where, source, shape, config_name))
         is_split = naming.has_half_split_rows and short_name(name) in ROTATED
-        head_dim = read.config.head_dim if is_split else None
+        head_dim = read.config.layers[0].head_dim if is_split else None
         found[name] = _checked(SourceTensor(where[source], source, shape, head_dim))
     head = naming.name_of(_HEAD)
     known = {tensor.name for tensor in found.values()} | {head}

@@ -58,7 +58,7 @@ def line_of(tmp_path_factory):
         store = Store(folder / "store")
         served = pipeline(store, [0, 1, 2, 3], folder, limits)
         with_opened.append(served)
-        context = None if config.window else limits.context
+        context = None if config.widest_window else limits.context
         model = ServedModel(config.vocab_size, 1, frozenset(), context)
         whole = whole_model(store, limits)
         return Line(served.__enter__(), model, CacheLimits.of(config, limits), whole)

@@ -17,7 +17,7 @@ from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.records.pipeline_record import changing
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config_form import read_config
 from tests.support.checkpoints import write_hugging_face_checkpoint
 from tests.support.stores import shard
 from tests.support.worker_servers import PLAIN, serving
@@ -155,7 +155,7 @@ def test_a_node_that_leaves_between_plan_and_load_is_named(cluster, tmp_path):
     shard(tmp_path / "checkpoint", tmp_path / "store")
     store = Store(tmp_path / "store")
     nodes = ask_nodes([Peer(one), Peer(two)], cluster.name, PLAIN)
-    limits = choose_limits(ModelConfig.from_dict(store.manifest.config), None)
+    limits = choose_limits(read_config(store.manifest.config), None)
     rollout = make_rollout(store, nodes, limits, None, Objective.THROUGHPUT, PLAIN)
     leaving.stop()
     with pytest.raises(NodeLost, match=f"leaves .{two}. does not answer"):

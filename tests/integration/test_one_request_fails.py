@@ -9,6 +9,7 @@ from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.steps import StepChunk
+from pi_cluster.transformer.cache import CacheRoom
 from pi_cluster.transformer.errors import ModelError
 from pi_cluster.worker.stage.outlet import ResultSink
 from tests.support.serving import GREEDY, Line, answer, whole_model
@@ -22,7 +23,9 @@ OPTIONS = GenerationOptions(GREEDY, 40, draft=False)
 def line(random_store, tmp_path_factory):
     """Three stages on real sockets."""
     folder = tmp_path_factory.mktemp("stages")
-    limits = CacheLimits(LIMITS.max_sequences, LIMITS.cache_positions, 576, 32, 512)
+    limits = CacheLimits(
+        LIMITS.max_sequences, LIMITS.cache_positions, 576, (CacheRoom(32, 576),), 512
+    )
     with pipeline(random_store, [0, 2, 4, 6], folder) as stages:
         model = ServedModel(VOCAB, 1, frozenset(), None)
         yield Line(stages, model, limits, whole_model(random_store, LIMITS))

@@ -10,6 +10,7 @@ from pi_cluster.coordinator.generation import FinishReason, GenerationOptions
 from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
 from pi_cluster.coordinator.served_model import ServedModel
+from pi_cluster.transformer.cache import CacheRoom
 from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.sampling import SamplingSettings
 from tests.support.cluster_process import eventually
@@ -21,7 +22,7 @@ PENALISED = SamplingSettings(temperature=0.9, seed=5, repeat_penalty=1.3)
 VOCAB = 130
 MODEL = ServedModel(VOCAB, 1, frozenset(), None)
 WINDOW, STEP_ROWS = 32, 64
-LIMITS = CacheLimits(20, 20 * 128, 128, WINDOW, STEP_ROWS)
+LIMITS = CacheLimits(20, 20 * 128, 128, (CacheRoom(WINDOW, 128),), STEP_ROWS)
 OF_STAGES = Limits(STEP_ROWS, LIMITS.max_sequences, 1024, LIMITS.cache_positions)
 
 

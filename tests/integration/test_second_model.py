@@ -131,9 +131,9 @@ def test_another_context_is_not_taken_for_what_runs(cluster, damaged_store):
 
 def test_a_store_of_a_newer_format_names_the_side_to_update(cluster, damaged_store):
     path = damaged_store / "manifest.json"
-    path.write_text(path.read_text().replace('"version": 1', '"version": 2'))
+    path.write_text(path.read_text().replace('"version": 2', '"version": 3'))
     for words in (("verify", str(damaged_store)), ("up", str(damaged_store), "--local", "1")):
         outcome = cluster.run(*words)
         assert (outcome.code, outcome.out) == (1, "")
-        assert "manifest.json" in outcome.err and "version 2" in outcome.err
+        assert "manifest.json" in outcome.err and "version 3" in outcome.err
         assert "update pi-cluster" in outcome.err

@@ -18,7 +18,7 @@ from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.plan import Plan, PlannedStage
 from pi_cluster.coordinator.planning.prediction import Prediction
 from pi_cluster.deploy.screen.output import TransferBars, bars
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config_form import read_config
 from tests.support.authorities import live
 
 NOTHING_PREDICTED = Prediction(0.0, 0.0, 0.0, (), ())
@@ -46,7 +46,7 @@ def give(cluster, store, dialer, peers, ranges):
     ]
     rollout = Rollout(
         store,
-        choose_limits(ModelConfig.from_dict(store.manifest.config), None),
+        choose_limits(read_config(store.manifest.config), None),
         Objective.THROUGHPUT,
         Plan(tuple(sorted(stages, key=lambda stage: stage.layers.start))),
         NOTHING_PREDICTED,

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 from pi_cluster.cluster.errors import CheckpointError
 from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.store.tensor_file import TensorFile
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config_form import read_config
 from pi_cluster.transformer.errors import UnsupportedModel
 from tests.support.checkpoints import (
     random_weights,
@@ -62,7 +62,7 @@ def test_every_source_and_dtype_gives_the_same_store_and_the_checkpoints_weights
 
 
 def test_a_window_written_as_a_string_gives_the_store_of_that_number(tmp_path):
-    said = {"sliding_window": str(SMALL.window)}
+    said = {"sliding_window": str(SMALL.widest_window)}
     write_consolidated_checkpoint(tmp_path / "number")
     write_consolidated_checkpoint(tmp_path / "text", params_overrides=said)
     write_hugging_face_checkpoint(tmp_path / "theirs", config_overrides=said)
@@ -104,7 +104,7 @@ def test_the_manifest_carries_the_model_and_the_store_verifies(tmp_path):
     write_hugging_face_checkpoint(tmp_path / "c", config)
     assert shard(tmp_path / "c", tmp_path / "s") == Store(tmp_path / "s").manifest
     store = Store(tmp_path / "s")
-    assert ModelConfig.from_dict(store.manifest.config) == config
+    assert read_config(store.manifest.config) == config
     assert store.manifest.n_layers == 3
     assert store.verify() == []
 

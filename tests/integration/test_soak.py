@@ -10,13 +10,14 @@ from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.session import Session
+from pi_cluster.transformer.cache import CacheRoom
 from pi_cluster.transformer.limits import Limits
 from tests.support.worker_servers import EPOCH, PLAIN, pipeline
 
 VOCAB = 130
 MODEL = ServedModel(VOCAB, 1, frozenset(), None)
 # Room for fewer texts than users have, so that some wait and others are dropped.
-LIMITS = CacheLimits(12, 12 * 128, 128, 32, 64)
+LIMITS = CacheLimits(12, 12 * 128, 128, (CacheRoom(32, 128),), 64)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.session import Session
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config_form import read_config
 from pi_cluster.transformer.sampling import SamplingSettings
 from tests.support.raw_session import RawSession
 from tests.support.stores import shard
@@ -36,7 +36,7 @@ def generate(store, bounds, folder, prompt, sampling, chunk_size, max_tokens=8):
     vocab_size = store.manifest.config["vocab_size"]
     model = ServedModel(vocab_size, store.manifest.bos_id, frozenset(), None)
     options = GenerationOptions(sampling, max_tokens, chunk_size)
-    limits = CacheLimits.of(ModelConfig.from_dict(store.manifest.config), LIMITS)
+    limits = CacheLimits.of(read_config(store.manifest.config), LIMITS)
     with (
         pipeline(store, bounds, folder) as stages,
         Session(stages, EPOCH, vocab_size, PLAIN) as session,

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from benchmarks.transfer.proxy import Proxy
 from benchmarks.transfer.store import make_store
 from pi_cluster.cluster.errors import NodeError, NodeLost
 from pi_cluster.cluster.layer_range import LayerRange
-from pi_cluster.cluster.store.store import Store
+from pi_cluster.cluster.store.store import MANIFEST_NAME, Store
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.pipeline import receiver
@@ -29,8 +30,9 @@ from pi_cluster.coordinator.planning.prediction import Prediction
 from pi_cluster.deploy.screen import output
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config_form import read_config
 from pi_cluster.transformer.limits import Limits
+from tests.support.checkpoints import small_config
 from tests.support.cluster_process import eventually
 from tests.support.worker_servers import PLAIN, serving
 
@@ -109,10 +111,50 @@ def test_a_new_plan_moves_only_what_changed_and_from_the_node_that_has_it(cluste
         assert arrived.read_bytes() == store.path_of(file).read_bytes()
 
 
+def test_a_store_of_version_2_that_was_sharded_before_in_version_1_moves_nothing(
+    cluster, random_store, older_store
+):
+    one, two = (cluster.start_worker(name)[1] for name in ("one", "two"))
+    words = ("--nodes", f"{one},{two}")
+    first = cluster.up(str(older_store.path), *words)
+    assert "lacks shards of" in first.err
+    before = {name: files_of(cluster, name) for name in ("one", "two")}
+    ids = ("--ids", "1,5,9", "--max-tokens", "8", "--temperature", "0")
+    said = cluster.prompt(*ids)["ids"]
+
+    again = cluster.up(str(random_store.path), *words)
+    assert "lacks shards of" not in again.err
+    assert "ready: 2 stages" in again.err
+    assert {name: files_of(cluster, name) for name in ("one", "two")} == before
+    assert cluster.record().manifest == random_store.manifest
+    assert cluster.prompt(*ids)["ids"] == said
+
+
+@pytest.fixture
+def older_store(random_store, tmp_path):
+    """What a pi-cluster before version 2 made of the same checkpoint."""
+    layer = small_config(n_layers=6).layers[0]
+    values = random_store.manifest.config | {"n_layers": 6, "rope_theta": 10_000.0}
+    del values["layers"], values["rope_tables"]
+    sizes = ("n_heads", "n_kv_heads", "head_dim", "hidden_dim", "window")
+    values |= {name: getattr(layer, name) for name in sizes}
+    assert read_config(values) == read_config(random_store.manifest.config)
+    manifest = replace(random_store.manifest, config=values, formats=None)
+    for file in manifest.files:
+        (tmp_path / file.name).symlink_to(random_store.path_of(file))
+    (tmp_path / MANIFEST_NAME).write_text(manifest.to_json())
+    return Store(tmp_path)
+
+
+def files_of(cluster, name):
+    """The shards of a worker; one that came again would be another file of the same name."""
+    return {path.name: path.stat().st_ino for path in vault_of(cluster, name).iterdir()}
+
+
 def test_layers_that_moved_from_node_to_node_are_loaded(cluster, random_store):
     _, one = cluster.start_worker("one")
     _, two = cluster.start_worker("two")
-    limits = choose_limits(ModelConfig.from_dict(random_store.manifest.config), None)
+    limits = choose_limits(read_config(random_store.manifest.config), None)
     hand_out_shards(planned(cluster.name, random_store, {one: LayerRange(0, 6)}), Watched())
     ranges = {one: LayerRange(0, 3), two: LayerRange(3, 6)}
     rollout = planned(cluster.name, random_store, ranges, limits=limits)

@@ -6,8 +6,8 @@ import pytest
 
 from pi_cluster.cluster.who_am_i import who_am_i
 from pi_cluster.cluster.wire.client import NodeClient
-from pi_cluster.transformer.config import ModelConfig
-from pi_cluster.transformer.kernel_arithmetic import layer_shape
+from pi_cluster.transformer.config_form import read_config
+from pi_cluster.transformer.kernel_arithmetic import kernel_shapes
 from tests.support.cluster_process import describe_all, eventually
 from tests.support.terminal import Terminal
 from tests.support.worker_servers import PLAIN
@@ -117,8 +117,8 @@ def answer_of(chat, said, turn):
 
 def test_caches_stop_growing_once_they_are_full_however_long_the_text(story, endless):
     record = story.record()
-    config = ModelConfig.from_dict(record.manifest.config)
-    full = layer_shape(config, record.limits).cache_bytes_per_layer
+    config = read_config(record.manifest.config)
+    full = kernel_shapes(config, record.limits)[0].cache_bytes_per_layer
     expected = [len(stage.layers) * full for stage in record.addresses]
     ids = endless[1] + ",5" * 700
     running = story.start("prompt", "--ids", ids, *endless[2:], "--max-tokens", "1500")

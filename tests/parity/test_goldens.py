@@ -19,7 +19,7 @@ from pi_cluster import storyteller
 from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.cluster.store.tensor_file import TensorFile
 from pi_cluster.transformer.arithmetic import Array
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config_form import read_config
 from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.numpy_arithmetic import StageWeights, numpy_stage
 from pi_cluster.transformer.shapes import embedding_shapes, head_shapes, layer_shapes
@@ -46,10 +46,10 @@ def load_file(store: Path, name: str, shapes: Mapping[str, Any]) -> dict[str, Ar
 
 def load_stages(store: Path, manifest: Manifest, max_step_rows: int, size: int) -> list[Stage]:
     """The whole model as stages of ``size`` layers."""
-    config = ModelConfig.from_dict(manifest.config)
+    config = read_config(manifest.config)
     layers = [
-        load_file(store, f"layer-{number:02d}.safetensors", layer_shapes(config))
-        for number in range(config.n_layers)
+        load_file(store, f"layer-{number:02d}.safetensors", layer_shapes(layer, config.dim))
+        for number, layer in enumerate(config.layers)
     ]
     embedding = load_file(store, "embedding.safetensors", embedding_shapes(config))
     head = load_file(store, "head.safetensors", head_shapes(config))
@@ -105,7 +105,7 @@ class ShardedGolden:
         self.ids = self.reference["ids"]
         self.folder = folder / name
         self.manifest = shard(GOLDENS / name, self.folder, weights="f32")
-        self.n_layers: int = self.manifest.config["n_layers"]
+        self.n_layers: int = self.manifest.n_layers
 
     def model(self, max_step_rows: int) -> Stage:
         return load_stages(self.folder, self.manifest, max_step_rows, self.n_layers)[0]

@@ -1,6 +1,10 @@
-"""What nodes offer to a plan, most of it the same."""
+"""What nodes offer to a plan, most of it the same, and what models ask of them."""
 
+from hypothesis import strategies as st
+
+from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.speed import Link, Speed
+from pi_cluster.coordinator.planning.costs import LayerCost
 from pi_cluster.coordinator.planning.plan import NodeCapacity
 
 GIB = 2**30
@@ -29,3 +33,36 @@ def capacity(
         machine_speed=machine,
         reach=reach,
     )
+
+
+def alike_layers(most_layers: int, most_macs: int) -> st.SearchStrategy[tuple[LayerCost, ...]]:
+    """The layers of a model that are all alike."""
+    counts = st.integers(1, most_layers)
+    return st.builds(lambda one, count: (one,) * count, _one_layer(most_macs), counts)
+
+
+def layers_that_differ(
+    most_layers: int, most_macs: int
+) -> st.SearchStrategy[tuple[LayerCost, ...]]:
+    """The layers of a model, each as it likes."""
+    return st.lists(_one_layer(most_macs), min_size=1, max_size=most_layers).map(tuple)
+
+
+def _one_layer(most_macs: int) -> st.SearchStrategy[LayerCost]:
+    return st.builds(
+        LayerCost,
+        weight_bytes=st.integers(1, 30),
+        cache_bytes=st.integers(0, 10),
+        macs=st.integers(1, most_macs),
+    )
+
+
+def all_ranges(n_layers: int, n_nodes: int, start: int = 0) -> list[tuple[LayerRange, ...]]:
+    """Every way to give so many nodes in a row at least one layer each."""
+    if n_nodes == 1:
+        return [(LayerRange(start, n_layers),)] if start < n_layers else []
+    return [
+        (LayerRange(start, stop), *rest)
+        for stop in range(start + 1, n_layers)
+        for rest in all_ranges(n_layers, n_nodes - 1, stop)
+    ]

@@ -6,30 +6,29 @@ exactly: the same seed gives the same weights in every form and dtype.
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config import LayerConfig, ModelConfig
 
 Weights = dict[str, NDArray[np.float32]]
 
-_SMALL = ModelConfig(
-    dim=64,
-    n_layers=3,
-    n_heads=4,
-    n_kv_heads=2,
-    head_dim=16,
-    hidden_dim=96,
-    vocab_size=130,
-    norm_eps=1e-5,
-    rope_theta=10_000.0,
-    window=32,
-    max_positions=1_024,
-)
+_SMALL: dict[str, Any] = {
+    "dim": 64,
+    "n_layers": 3,
+    "n_heads": 4,
+    "n_kv_heads": 2,
+    "head_dim": 16,
+    "hidden_dim": 96,
+    "vocab_size": 130,
+    "norm_eps": 1e-5,
+    "rope_theta": 10_000.0,
+    "window": 32,
+    "max_positions": 1_024,
+}
 _CODES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
 _HUGGING_FACE_NAMES = {
     "tok_embeddings": "model.embed_tokens",
@@ -47,9 +46,18 @@ _HUGGING_FACE_NAMES = {
 }
 
 
+def only_layer(config: ModelConfig) -> LayerConfig:
+    """What all layers of a model are, which must be alike."""
+    (layer,) = set(config.layers)
+    return layer
+
+
 def small_config(**changes: Any) -> ModelConfig:
     """A model of three layers and some 100 000 weights."""
-    return replace(_SMALL, **changes)
+    return ModelConfig.uniform(**(_SMALL | changes))
+
+
+SMALL = small_config()
 
 
 def random_weights(config: ModelConfig, seed: int = 0, tied: bool = False) -> Weights:
@@ -62,7 +70,8 @@ def random_weights(config: ModelConfig, seed: int = 0, tied: bool = False) -> We
     def gain() -> NDArray[np.float32]:
         return (numbers.integers(896, 1152, config.dim) // 8 / 128).astype(np.float32)
 
-    queries, keys = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
+    shape = only_layer(config)
+    queries, keys = shape.query_dim, shape.key_dim
     weights = {"tok_embeddings.weight": matrix(config.vocab_size, config.dim)}
     for layer in range(config.n_layers):
         of_layer = {
@@ -72,9 +81,9 @@ def random_weights(config: ModelConfig, seed: int = 0, tied: bool = False) -> We
             "attention.wv": matrix(keys, config.dim),
             "attention.wo": matrix(config.dim, queries),
             "ffn_norm": gain(),
-            "feed_forward.w1": matrix(config.hidden_dim, config.dim),
-            "feed_forward.w2": matrix(config.dim, config.hidden_dim),
-            "feed_forward.w3": matrix(config.hidden_dim, config.dim),
+            "feed_forward.w1": matrix(shape.hidden_dim, config.dim),
+            "feed_forward.w2": matrix(config.dim, shape.hidden_dim),
+            "feed_forward.w3": matrix(shape.hidden_dim, config.dim),
         }
         weights |= {f"layers.{layer}.{name}.weight": w for name, w in of_layer.items()}
     weights["norm.weight"] = gain()
@@ -85,7 +94,7 @@ def random_weights(config: ModelConfig, seed: int = 0, tied: bool = False) -> We
 
 def write_hugging_face_checkpoint(
     folder: Path,
-    config: ModelConfig = _SMALL,
+    config: ModelConfig = SMALL,
     *,
     seed: int = 0,
     dtype: str = "bfloat16",
@@ -106,7 +115,9 @@ def write_hugging_face_checkpoint(
     values = {name: value for name, value in values.items() if value is not ...}
     (folder / "config.json").write_text(json.dumps(values))
     theirs = {
-        hugging_face_name(name): _half_split(w, config.head_dim) if _is_rotated(name) else w
+        hugging_face_name(name): _half_split(w, only_layer(config).head_dim)
+        if _is_rotated(name)
+        else w
         for name, w in weights.items()
     }
     if shards == 1:
@@ -126,7 +137,7 @@ def write_hugging_face_checkpoint(
 
 def write_consolidated_checkpoint(
     folder: Path,
-    config: ModelConfig = _SMALL,
+    config: ModelConfig = SMALL,
     *,
     seed: int = 0,
     dtype: str = "bfloat16",
@@ -136,9 +147,12 @@ def write_consolidated_checkpoint(
     """Write params.json and consolidated.safetensors; return the weights by Mistral's names."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = random_weights(config, seed) if weights is None else weights
-    same = ("dim", "n_layers", "n_heads", "n_kv_heads", "head_dim", "hidden_dim", "vocab_size")
-    values = {name: getattr(config, name) for name in (*same, "norm_eps", "rope_theta")}
-    values |= {"sliding_window": config.window, "max_seq_len": config.max_positions}
+    layer, (table,) = only_layer(config), config.rope_tables
+    same = ("dim", "n_layers", "vocab_size", "norm_eps")
+    values: dict[str, Any] = {name: getattr(config, name) for name in same}
+    of_layer = ("n_heads", "n_kv_heads", "head_dim", "hidden_dim")
+    values |= {name: getattr(layer, name) for name in of_layer} | {"rope_theta": table.theta}
+    values |= {"sliding_window": layer.window, "max_seq_len": config.max_positions}
     values |= dict(params_overrides or {})
     values = {name: value for name, value in values.items() if value is not ...}
     (folder / "params.json").write_text(json.dumps(values))
@@ -170,22 +184,23 @@ def hugging_face_name(name: str) -> str:
 def _hugging_face_values(
     config: ModelConfig, dtype: str, tied: bool, with_head_dim: bool
 ) -> dict[str, Any]:
+    layer, (table,) = only_layer(config), config.rope_tables
     return {
         "architectures": ["MistralForCausalLM"],
         "model_type": "mistral",
         "bos_token_id": 1,
         "eos_token_id": 2,
-        "head_dim": config.head_dim if with_head_dim else ...,
+        "head_dim": layer.head_dim if with_head_dim else ...,
         "hidden_act": "silu",
         "hidden_size": config.dim,
-        "intermediate_size": config.hidden_dim,
+        "intermediate_size": layer.hidden_dim,
         "max_position_embeddings": config.max_positions,
-        "num_attention_heads": config.n_heads,
+        "num_attention_heads": layer.n_heads,
         "num_hidden_layers": config.n_layers,
-        "num_key_value_heads": config.n_kv_heads,
+        "num_key_value_heads": layer.n_kv_heads,
         "rms_norm_eps": config.norm_eps,
-        "rope_theta": config.rope_theta,
-        "sliding_window": config.window,
+        "rope_theta": table.theta,
+        "sliding_window": layer.window,
         "tie_word_embeddings": tied,
         "torch_dtype": dtype,
         "vocab_size": config.vocab_size,

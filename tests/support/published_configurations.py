@@ -37,7 +37,7 @@ MISTRAL_V1: Values = {
     "use_cache": True,
     "vocab_size": 32000,
 }
-MISTRAL_7B = ModelConfig(
+MISTRAL_7B = ModelConfig.uniform(
     dim=4096,
     n_layers=32,
     n_heads=32,

@@ -120,7 +120,7 @@ IMPORTS_WITHIN_FUNCTIONS = {
         "coordinator/records/pipeline_record.py",
         "pi_cluster.coordinator.text_model.TextModel",
     ),
-    ("coordinator/records/pipeline_record.py", "pi_cluster.transformer.config.ModelConfig"),
+    ("coordinator/records/pipeline_record.py", "pi_cluster.transformer.config_form.read_config"),
 }
 FILES_THAT_READ_THE_ENVIRONMENT = {
     "cluster/settings.py",

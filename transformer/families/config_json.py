@@ -7,7 +7,7 @@ The reference is transformers 5.24: ``models/mistral``, ``models/llama`` and
 from collections.abc import Mapping
 from typing import Any
 
-from pi_cluster.transformer.config import MAX_SIZES, as_json
+from pi_cluster.transformer.config_faults import MAX_SIZES, as_json
 from pi_cluster.transformer.errors import UnsupportedModel
 from pi_cluster.transformer.families.config_json_keys import HARMLESS, HARMLESS_VALUES
 from pi_cluster.transformer.families.config_keys import ConfigKeys, ReadConfig

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
-from pi_cluster.transformer.config import MAX_SIZES, ModelConfig, as_json, find_fault, finite
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config_faults import MAX_SIZES, as_json, find_fault, finite
 from pi_cluster.transformer.errors import UnsupportedModel
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.-]{1,60}")
@@ -128,7 +129,10 @@ class ConfigKeys:
         """
         if fault := find_fault(fields, lambda field: keys[field]):
             raise UnsupportedModel(f"{self.file_name}: {fault}")
-        return ModelConfig(**fields)
+        try:
+            return ModelConfig.uniform(**fields)
+        except UnsupportedModel as error:
+            raise UnsupportedModel(f"{self.file_name}: {error}") from None
 
     def assume(self, key: str, value: Any, why: str) -> None:
         """Note that the file lacks a key, and what is taken instead."""

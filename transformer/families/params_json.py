@@ -7,7 +7,7 @@ Its readers are mistral-inference (``args.py``, ``transformer.py``), transformer
 from collections.abc import Mapping
 from typing import Any
 
-from pi_cluster.transformer.config import MAX_SIZES
+from pi_cluster.transformer.config_faults import MAX_SIZES
 from pi_cluster.transformer.errors import UnsupportedModel
 from pi_cluster.transformer.families.config_keys import ConfigKeys, ReadConfig
 

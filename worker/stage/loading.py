@@ -8,10 +8,18 @@ from pi_cluster.cluster.errors import StoreError
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.manifest import Manifest, ShardFile
 from pi_cluster.cluster.store.tensor_file import ALIGNMENT, TensorFile
+from pi_cluster.cluster.store.tensor_formats import StoreFormats, TensorFormats
 from pi_cluster.kernels import Engine, Matrix
 from pi_cluster.transformer.arithmetic import Array
 from pi_cluster.transformer.config import ModelConfig
-from pi_cluster.transformer.formats import stored_as, tensor_format
+from pi_cluster.transformer.config_form import read_config
+from pi_cluster.transformer.formats import (
+    WeightFormats,
+    embedding_formats,
+    head_formats,
+    layer_formats,
+    stored_as,
+)
 from pi_cluster.transformer.kernel_arithmetic import KernelArithmetic, StageTensors, Tensors
 from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
@@ -35,40 +43,49 @@ def load_stage(
     Raises ``StoreError`` naming the file when one is missing, torn, or does not hold the tensors
     that the manifest's configuration asks for.
     """
-    config = ModelConfig.from_dict(manifest.config)
+    config = read_config(manifest.config)
     if config.n_layers != manifest.n_layers or layers.stop > config.n_layers:
         raise StoreError(
             f"layers {layers} of a model of {config.n_layers} layers, in a store with "
             f"{manifest.n_layers} layer files"
         )
 
-    def mapped(file: ShardFile, shapes: Shapes, weights: str) -> Tensors:
+    def mapped(file: ShardFile, shapes: Shapes, forms: TensorFormats) -> Tensors:
+        if forms.keys() != shapes.keys():
+            odd = sorted(forms.keys() ^ shapes.keys())[0]
+            raise _unfit(file.name, f"one of its formats and its configuration has {odd} alone")
         with TensorFile(vault.path_of(file)) as tensors:
             return {
-                name: _tensor(file.name, tensors, name, shape, weights)
+                name: _tensor(file.name, tensors, name, shape, forms[name])
                 for name, shape in shapes.items()
             }
 
-    outer = manifest.outer_weights
+    def layer(index: int) -> Tensors:
+        shapes = layer_shapes(config.layers[index], config.dim)
+        return mapped(manifest.layer_file(index), shapes, formats.layers[index])
+
+    formats = manifest.formats or _formats_before_they_were_listed(manifest, config)
     is_first, is_last = layers.start == 0, layers.stop == config.n_layers
-    shapes = layer_shapes(config)
+    embedding, head = embedding_shapes(config), head_shapes(config)
     tensors = StageTensors(
-        layers=[mapped(manifest.layer_file(i), shapes, manifest.weights) for i in layers],
-        embedding=(
-            mapped(manifest.embedding_file, embedding_shapes(config), outer) if is_first else None
-        ),
-        head=mapped(manifest.head_file, head_shapes(config), outer) if is_last else None,
+        layers=[layer(index) for index in layers],
+        embedding=mapped(manifest.embedding_file, embedding, formats.embedding)
+        if is_first
+        else None,
+        head=mapped(manifest.head_file, head, formats.head) if is_last else None,
     )
-    arithmetic = KernelArithmetic(config, tensors, limits, engine)
+    stage_layers = range(layers.start, layers.stop)
+    arithmetic = KernelArithmetic(config, stage_layers, tensors, limits, engine)
     size = sum(file.size_bytes for file in manifest.stage_files(layers.start, layers.stop))
-    return LoadedStage(Stage(config, range(layers.start, layers.stop), arithmetic, limits), size)
+    return LoadedStage(Stage(config, stage_layers, arithmetic, limits), size)
 
 
 def _tensor(
-    file_name: str, tensors: TensorFile, name: str, shape: tuple[int, ...], weights: str
+    file_name: str, tensors: TensorFile, name: str, shape: tuple[int, ...], form: str
 ) -> Matrix | Array:
     """A matrix over the mapped bytes, or a gain; the sizes are checked before C sees them."""
-    form = tensor_format(shape, weights)
+    if len(shape) == 1 and form != "f32":
+        raise _unfit(file_name, f"{name} is a vector in the format {form}")
     dtype, stored_shape = stored_as(shape, form)
     if name not in tensors.names:
         raise _unfit(file_name, f"{name} is missing")
@@ -83,6 +100,15 @@ def _tensor(
         return array
     rows, columns = shape
     return Matrix(form, rows, columns, array.reshape(-1).view(np.uint8))
+
+
+def _formats_before_they_were_listed(manifest: Manifest, config: ModelConfig) -> StoreFormats:
+    wanted = WeightFormats(manifest.weights, manifest.outer_weights)
+    return StoreFormats(
+        embedding=embedding_formats(config, wanted),
+        layers=tuple(layer_formats(layer, config.dim, wanted) for layer in config.layers),
+        head=head_formats(config, wanted),
+    )
 
 
 def _unfit(file_name: str, problem: str) -> StoreError:

@@ -4,6 +4,7 @@ import itertools
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,6 +64,14 @@ def test_attention_costs_a_pass_over_the_cache_or_its_multiply_adds():
     board = Board("slow", bandwidth=1e15, rate=1.0)
     # Two rows that see 101 and 102 positions, by 32 heads of 128, keys and values.
     assert work.attention_s(board, [Span(0, 2, 100)]) == 8 * 2 * 32 * 128 * (101 + 102)
+
+
+def test_attention_costs_as_much_as_each_layer_sees():
+    near = replace(CONFIG.layers[0], window=16)
+    mixed = replace(CONFIG, layers=(near, *CONFIG.layers[1:]))
+    work = stage_work(manifest_of(mixed), LayerRange(0, 3), LIMITS)
+    board = Board("slow", bandwidth=1e15, rate=1.0)
+    assert work.attention_s(board, [Span(0, 1, 100)]) == 2 * 32 * 128 * (16 + 2 * 101)
 
 
 def test_a_sequence_that_follows_its_script_is_told_the_rest():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pi_cluster.cluster.errors import StoreError, VersionError
 from pi_cluster.cluster.store.manifest import Manifest, ShardFile, layer_file_name
 from pi_cluster.cluster.store.store import Store, hash_file
+from pi_cluster.cluster.store.tensor_formats import StoreFormats
 
 CONTENT = {
     "tokenizer.model": b"pieces",
@@ -21,7 +22,11 @@ CONTENT = {
 }
 
 
+OF_A_LAYER = {"attention_norm.weight": "f32", "attention.wq.weight": "q4"}
+
+
 def make_manifest(content=CONTENT):
+    n_layers = sum(name.startswith("layer-") for name in content)
     files = [ShardFile(name, len(data), sha256(data).hexdigest()) for name, data in content.items()]
     return Manifest(
         weights="q4",
@@ -31,6 +36,11 @@ def make_manifest(content=CONTENT):
         eos_ids=(2, 7),
         files=tuple(files),
         tokenizer_name="tokenizer.model.v3",
+        formats=StoreFormats(
+            embedding={"tok_embeddings.weight": "q8"},
+            layers=(OF_A_LAYER,) * n_layers,
+            head={"norm.weight": "f32", "output.weight": "q8"},
+        ),
     )
 
 
@@ -47,6 +57,49 @@ def test_a_manifest_survives_json_and_keeps_its_digest():
     again = Manifest.from_json(manifest.to_json())
     assert again == manifest
     assert again.digest == manifest.digest
+
+
+def test_equal_layers_are_one_entry_of_the_formats():
+    layers = (OF_A_LAYER, OF_A_LAYER, OF_A_LAYER | {"attention.wq.weight": "q4k"}, OF_A_LAYER)
+    formats = StoreFormats({"a": "f32"}, layers, {"b": "q4_1"})
+    values = formats.to_dict()
+    assert [entry["count"] for entry in values["layers"]] == [2, 1, 1]
+    assert StoreFormats.from_dict(json.loads(json.dumps(values))) == formats
+
+
+def test_a_manifest_of_version_1_keeps_its_text_and_digest():
+    older = replace(make_manifest(), formats=None)
+    assert json.loads(older.to_json())["version"] == 1
+    assert "formats" not in json.loads(older.to_json())
+    assert Manifest.from_json(older.to_json()) == older
+
+
+@pytest.mark.parametrize(
+    "formats",
+    [
+        None,
+        {},
+        {"embedding": {"a": "q4"}, "layers": [], "head": {"a": "q4"}},
+        {"embedding": {"a": "q4"}, "layers": [{"count": 10**9, "tensors": {}}], "head": {}},
+        {"embedding": {"a": "q4"}, "layers": [{"count": 2, "tensors": {}}], "head": {"a": "q4"}},
+        {"embedding": {"a": "q4"}, "layers": [{"count": 2}], "head": {"a": "q4"}},
+        {"embedding": {"a": "q4"}, "layers": 2, "head": {"a": "q4"}},
+        {"embedding": {"../a": "q4"}, "layers": [{"count": 2, "tensors": {"a": "q4"}}], "head": {}},
+        {"embedding": {"a": 4}, "layers": [{"count": 2, "tensors": {"a": "q4"}}], "head": {}},
+        {"embedding": [], "layers": [{"count": 2, "tensors": {"a": "q4"}}], "head": {}},
+    ],
+)
+def test_formats_that_make_no_sense_are_a_store_error_with_the_next_step(formats):
+    values = json.loads(make_manifest().to_json()) | {"formats": formats}
+    with pytest.raises(StoreError, match="pi-cluster shard"):
+        Manifest.from_json(json.dumps(values))
+
+
+def test_a_tensor_in_a_later_format_says_to_update():
+    values = json.loads(make_manifest().to_json())
+    values["formats"]["head"]["output.weight"] = "q3"
+    with pytest.raises(VersionError, match=r"output.weight.*q3.*update pi-cluster"):
+        Manifest.from_json(json.dumps(values))
 
 
 def test_the_digest_changes_with_any_file():
@@ -74,7 +127,7 @@ def test_layers_past_the_hundredth_have_three_digits():
 
 
 def test_a_newer_format_version_says_to_update():
-    values = json.loads(make_manifest().to_json()) | {"version": 2, "anything": "new"}
+    values = json.loads(make_manifest().to_json()) | {"version": 3, "anything": "new"}
     with pytest.raises(VersionError, match="update pi-cluster"):
         Manifest.from_json(json.dumps(values))
 
@@ -96,7 +149,6 @@ def test_weights_of_a_later_format_say_to_update(key):
         ("weights", 16),
         ("outer_weights", 16),
         ("config", []),
-        ("config", {"deep": {"er": 1}}),
         ("config", {str(n): n for n in range(100)}),
         ("bos_id", -1),
         ("bos_id", True),

@@ -22,7 +22,7 @@ from pi_cluster.transformer.errors import PromptError, SettingsError
 from tests.support.steps import ADDRESSES, step
 
 WITHOUT_WINDOW = ServedModel(130, 1, frozenset(), 1024)
-LIMITS = CacheLimits(8, 4 * 1024, 1024, None, 512)
+LIMITS = CacheLimits(8, 4 * 1024, 1024, (), 512)
 
 
 def test_percentiles_lie_between_the_values_in_any_order():

@@ -1,5 +1,6 @@
 """The plan for one user against brute force and figures made by hand."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -8,21 +9,19 @@ from hypothesis import strategies as st
 
 from pi_cluster.cluster.errors import PlanError
 from pi_cluster.cluster.speed import Link
+from pi_cluster.coordinator.planning.costs import LayerCost, ModelFootprint
 from pi_cluster.coordinator.planning.latency_plan import plan_for_one_user, token_time
 from pi_cluster.coordinator.planning.making import make_plan
 from pi_cluster.coordinator.planning.objective import Objective
-from pi_cluster.coordinator.planning.plan import ModelFootprint, NodeCapacity, Plan, stage_memory
-from tests.support.capacities import GIB, capacity
+from pi_cluster.coordinator.planning.plan import NodeCapacity, Plan
+from tests.support.capacities import GIB, alike_layers, all_ranges, capacity, layers_that_differ
 
 MIB = 1 << 20
 MODEL = ModelFootprint(
-    n_layers=32,
-    layer_bytes=100 * MIB,
+    layers=(LayerCost(weight_bytes=100 * MIB, cache_bytes=MIB, macs=1),) * 32,
     embedding_bytes=50 * MIB,
     head_bytes=50 * MIB,
-    cache_bytes_per_layer=MIB,
     step_bytes=MIB,
-    layer_macs=1,
     head_macs=1,
     row_bytes=16_384,
 )
@@ -35,34 +34,15 @@ def layers_of(plan: Plan) -> dict[str, int]:
 
 def time_of(footprint: ModelFootprint, nodes: list[NodeCapacity], plan: Plan) -> float:
     by_id = {node.node_id: node for node in nodes}
-    order = [by_id[stage.node_id] for stage in plan.stages]
-    return token_time(footprint, order, [len(stage.layers) for stage in plan.stages])
-
-
-def all_shares(total: int, nodes: int) -> list[list[int]]:
-    if nodes == 1:
-        return [[total]] if total else []
-    return [
-        [first, *rest] for first in range(1, total) for rest in all_shares(total - first, nodes - 1)
-    ]
-
-
-def fits(footprint: ModelFootprint, order: list[NodeCapacity], counts: list[int]) -> bool:
-    return all(
-        stage_memory(footprint, order, counts, i) <= node.usable_bytes
-        for i, node in enumerate(order)
-    )
+    return token_time(footprint, [(by_id[stage.node_id], stage.layers) for stage in plan.stages])
 
 
 footprints = st.builds(
     ModelFootprint,
-    n_layers=st.integers(1, 7),
-    layer_bytes=st.integers(1, 30),
+    layers=alike_layers(7, most_macs=20) | layers_that_differ(7, most_macs=20),
     embedding_bytes=st.integers(0, 40),
     head_bytes=st.integers(0, 40),
-    cache_bytes_per_layer=st.integers(0, 10),
     step_bytes=st.integers(0, 5),
-    layer_macs=st.integers(1, 20),
     head_macs=st.integers(1, 20),
     row_bytes=st.integers(1, 10),
 )
@@ -81,11 +61,12 @@ def clusters(draw: st.DrawFn) -> list[NodeCapacity]:
 @given(footprint=footprints, nodes=clusters())
 def test_no_other_pipeline_brings_a_token_clearly_sooner(footprint, nodes):
     times = [
-        token_time(footprint, order, counts)
+        token_time(footprint, placed)
         for n in range(1, len(nodes) + 1)
         for order in permutations(nodes, n)
-        for counts in all_shares(footprint.n_layers, n)
-        if fits(footprint, order, counts)
+        for ranges in all_ranges(footprint.n_layers, n)
+        for placed in [list(zip(order, ranges, strict=True))]
+        if all(footprint.memory_bytes(layers) <= node.usable_bytes for node, layers in placed)
     ]
     if not times:
         with pytest.raises(PlanError):
@@ -154,6 +135,40 @@ def test_a_fast_node_behind_a_bad_link_is_not_worth_it():
     assert layers_of(plan_for_one_user(MODEL, [near, far])) == {"near": 32}
     closer = capacity("far", 2 * GIB, FAST, reach=Link(0.005, 1e6))
     assert set(layers_of(plan_for_one_user(MODEL, [near, closer]))) == {"near", "far"}
+
+
+def test_what_a_node_between_others_can_take_depends_on_where_the_first_one_ends():
+    layers = tuple(LayerCost(size * MIB, cache_bytes=0, macs=1) for size in (300, 650, 300, 300))
+    model = ModelFootprint(layers, 0, 0, step_bytes=0, head_macs=0, row_bytes=1)
+    # 700 MiB less a tenth are room for two of the small layers: the wide one fits the slow node.
+    fast = [capacity(name, 700 * MIB, FAST) for name in ("pi5-a", "pi5-b")]
+    plan = plan_for_one_user(model, [*fast, capacity("pi4", GIB, SLOW)])
+    placed = {stage.node_id: str(stage.layers) for stage in plan.stages}
+    assert placed == {"pi5-a": "0:1", "pi4": "1:2", "pi5-b": "2:4"}
+
+
+def test_nodes_between_others_change_places_where_that_saves_time():
+    layers = tuple(LayerCost(size * MIB, cache_bytes=0, macs=1) for size in (200, 200, 900, 500))
+    model = ModelFootprint(layers, 700 * MIB, 0, step_bytes=0, head_macs=0, row_bytes=1)
+    nodes = [
+        capacity("slow-a", GIB, SLOW),
+        capacity("fast", GIB, FAST),
+        capacity("slow-b", 900 * MIB, SLOW),
+        capacity("slow-c", 900 * MIB, SLOW),
+    ]
+    plan = plan_for_one_user(model, nodes)
+    # Only the first has room for the embedding, and no node for more than a layer beside it. The
+    # fast one is worth most where the widest layer is.
+    assert [s.node_id for s in plan.stages] == ["slow-a", "slow-b", "fast", "slow-c"]
+
+
+def test_of_many_nodes_the_one_with_room_for_it_takes_the_embedding():
+    model = replace(MODEL, layers=MODEL.layers * 2, embedding_bytes=100 * MIB)
+    # 460 MiB have room for four layers, and for three beside the embedding.
+    fast = [capacity(f"id-{i}", GIB // 2, FAST) for i in range(10)]
+    plan = plan_for_one_user(model, [*fast[:5], capacity("slow", 4 * GIB, SLOW), *fast[5:]])
+    assert layers_of(plan) == {"slow": 24} | {node.name: 4 for node in fast}
+    assert [stage.node_id for stage in plan.stages] == ["slow", *(node.name for node in fast)]
 
 
 def test_what_fits_nowhere_is_refused_with_the_figures():

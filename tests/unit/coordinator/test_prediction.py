@@ -1,22 +1,23 @@
 """Predictions against figures made by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.speed import STEP_COST_S, Link, Speed
-from pi_cluster.coordinator.planning.plan import ModelFootprint, Plan, PlannedStage
+from pi_cluster.coordinator.planning.costs import LayerCost, ModelFootprint
+from pi_cluster.coordinator.planning.plan import Plan, PlannedStage
 from pi_cluster.coordinator.planning.prediction import predict
 from tests.support.capacities import NO_LINK, capacity
 
 # A layer takes 10 ms to read and, for each row, 1 ms to multiply; the head takes 20 ms to read.
+LAYER = LayerCost(weight_bytes=10_000_000, cache_bytes=0, macs=1_000_000)
 MODEL = ModelFootprint(
-    n_layers=8,
-    layer_bytes=10_000_000,
+    layers=(LAYER,) * 8,
     embedding_bytes=0,
     head_bytes=20_000_000,
-    cache_bytes_per_layer=0,
     step_bytes=0,
-    layer_macs=1_000_000,
     head_macs=1_000_000,
     row_bytes=16_000,
 )
@@ -32,11 +33,11 @@ def plan_of(**layers):
     return Plan(tuple(stages))
 
 
-def predicted(plan, links, **machine):
+def predicted(plan, links, model=MODEL, **machine):
     nodes = {
         stage.node_id: capacity(stage.node_id, 1, READ, MACS, **machine) for stage in plan.stages
     }
-    return predict(MODEL, plan, nodes, links)
+    return predict(model, plan, nodes, links)
 
 
 def test_one_user_waits_for_every_stage_and_every_link():
@@ -88,6 +89,18 @@ def test_stages_on_one_machine_share_its_cores_and_memory_when_busy_at_once_only
     one_memory = predicted(plan, links, **two_cores)
     assert one_memory.users_tps == pytest.approx(4 * 1000 / (2 * 100), rel=1e-2)
     assert one_memory.prefill_tps == apart.prefill_tps
+
+
+def test_layers_that_differ_take_the_time_of_each():
+    # The first two layers take 30 ms to read instead of 10, and 2 ms to multiply instead of 1.
+    wide = LayerCost(weight_bytes=30_000_000, cache_bytes=0, macs=2_000_000)
+    model = replace(MODEL, layers=(wide, wide, *MODEL.layers[2:]))
+    one = predicted(plan_of(a=2, b=6), [NO_LINK] * 3, model, machine_id="here")
+    assert one.stage_s == pytest.approx([0.060 + STEP_COST_S, 0.080 + STEP_COST_S])
+    assert one.slowest == 1
+    # On one core a chunk takes all of 64 * (2 * 2 + 6) ms, and then the next.
+    prompt_ms = 640 + 20 + 3 * STEP + 7 * (640 + 2 * STEP)
+    assert one.prefill_tps == pytest.approx(512_000 / prompt_ms)
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])

@@ -1,15 +1,23 @@
 """Room in the caches: who comes in, who is kept, and whose beginning is shared."""
 
+from dataclasses import replace
+
 import pytest
 
 from pi_cluster.coordinator.scheduling.residents import CacheLimits, Residents
+from pi_cluster.kernels import KVCache
+from pi_cluster.transformer.cache import CacheRoom
 from pi_cluster.transformer.errors import PromptError, StepError
+from pi_cluster.transformer.kernel_arithmetic import kernel_shapes
+from pi_cluster.transformer.limits import Limits
+from tests.support.checkpoints import small_config
 
 SYSTEM = list(range(1000, 1100))
 
 
 def residents(*, sequences=8, positions=64 * 20, capacity=640, window=None, reuse=True):
-    return Residents(CacheLimits(sequences, positions, capacity, window, 64), reuse=reuse)
+    rolling = (CacheRoom(window, capacity),) if window else ()
+    return Residents(CacheLimits(sequences, positions, capacity, rolling, 64), reuse=reuse)
 
 
 def run(state, generated=()):
@@ -193,7 +201,40 @@ def test_a_copy_takes_up_what_it_holds_itself_not_what_its_source_held():
 
 
 def test_a_text_that_no_amount_of_waiting_lets_in_is_refused():
-    limits = CacheLimits(8, 64 * 4, 640, None, 64)
+    limits = CacheLimits(8, 64 * 4, 640, (), 64)
     limits.check_room(64 * 4)
     with pytest.raises(PromptError, match=r"320 positions.*have 256.*--texts"):
         limits.check_room(64 * 4 + 1)
+
+
+MODELS = {
+    "two windows": (32, 90, 32),
+    "a layer sees all": (32, None, 90),
+    "a window as wide as the context": (400, None),
+    "a window that the context hardly passes": (300, None),
+    "no window": (None, None),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_where_windows_differ_texts_are_shortened_as_far_as_every_stages_cache_can_be(name):
+    config, limits = small_config(n_layers=len(MODELS[name])), Limits(128, 3, 320, 960)
+    layers = zip(config.layers, MODELS[name], strict=True)
+    config = replace(config, layers=tuple(replace(layer, window=w) for layer, w in layers))
+    ours = CacheLimits.of(config, limits)
+    shapes = kernel_shapes(config, limits)
+    assert ours.capacity == max(shape.capacity for shape in shapes)
+    longest = 320 if None in MODELS[name] else 600
+    cache, can_be_refused = KVCache(shapes), False
+    for length in range(1, longest + 1):
+        cache.advance(1)
+        for to in range(2, length, 7):
+            if ours.can_shorten(length, to):
+                assert cache.can_truncate(to), (length, to)
+            else:
+                # One position is given away, as the stages see it to be still there.
+                assert not cache.can_truncate(to - 1), (length, to)
+                can_be_refused = True
+        assert cache.can_truncate(max(0, length - ours.most_guesses))
+    assert can_be_refused == (name in ("two windows", "a layer sees all"))
+    assert (ours.most_guesses >= longest) == (not can_be_refused)

@@ -32,7 +32,7 @@ def texts(shape, positions, seed=0):
 
 
 def run(shape, text, chunks, variant="portable", threads=1, layers=1, layer=0):
-    cache, out, start = KVCache(shape, layers), [], 0
+    cache, out, start = KVCache([shape] * layers), [], 0
     for rows in chunks:
         queries, keys, values = (part[start : start + rows] for part in text)
         engine(variant, threads).store(cache, layer, keys, values)
@@ -100,7 +100,7 @@ def test_neither_chunks_nor_threads_change_a_row(variant, window):
 def test_layers_of_one_cache_do_not_touch_each_other(variant):
     shape = shape_of()
     text, other = texts(shape, 70), texts(shape, 70, seed=9)
-    cache = KVCache(shape, 3)
+    cache = KVCache([shape] * 3)
     for layer, (_, keys, values) in enumerate((other, text, other)):
         engine(variant).store(cache, layer, keys, values)
     assert_same_bits(engine(variant).attend(cache, 1, text[0]), run(shape, text, [70]))
@@ -134,7 +134,7 @@ def test_a_cache_shortened_after_wrong_guesses_goes_on_as_if_they_had_not_been()
     shape = shape_of(window=100, capacity=128)
     text = texts(shape, 150)
     expected = run(shape, text, [150 - 28, 28])
-    cache = KVCache(shape, 1)
+    cache = KVCache([shape])
     for start, stop, keep in ((0, 122, 122), (122, 150, 130), (130, 150, 150)):
         guessed = 1 if keep == stop else -1
         queries, keys, values = (part[start:stop] * np.float32(guessed) for part in text)
@@ -150,7 +150,7 @@ def test_a_cache_shortened_after_wrong_guesses_goes_on_as_if_they_had_not_been()
 
 
 def test_a_second_shortening_does_not_reach_what_was_overwritten_before_the_first():
-    cache = KVCache(shape_of(window=100, capacity=128), 1)
+    cache = KVCache([shape_of(window=100, capacity=128)])
     cache.advance(150)
     cache.truncate(130)
     assert not cache.can_truncate(120)
@@ -163,7 +163,7 @@ def test_a_second_shortening_does_not_reach_what_was_overwritten_before_the_firs
 
 @pytest.mark.parametrize("length", [-1, 11])
 def test_a_cache_is_not_shortened_to_more_than_it_holds(length):
-    cache = KVCache(shape_of(), 1)
+    cache = KVCache([shape_of()])
     cache.advance(10)
     for change in (cache.truncate, cache.fork):
         with pytest.raises(ShapeError, match="10 positions"):
@@ -178,7 +178,7 @@ def shared_memory_bytes():
 
 def test_memory_is_provided_as_texts_grow_and_taken_back_when_they_are_shortened():
     shape = shape_of(capacity=4096, head_dim=128, n_kv_heads=4)
-    cache, tile_bytes = KVCache(shape, 2), 2 * shape.cache_bytes_per_layer // 64
+    cache, tile_bytes = KVCache([shape] * 2), 2 * shape.cache_bytes_per_layer // 64
     text = texts(shape, 4096)[1:]
     empty = shared_memory_bytes()
     for layer in range(2):

@@ -75,10 +75,12 @@ def test_swiglu_takes_any_number_of_values(count):
         assert_same_bits(engine(variant).swiglu(gate, up), engine().swiglu(gate, up))
 
 
-@pytest.mark.parametrize("head_dim", [2, 8, 64, 128])
-def test_rope_is_that_of_numpy_to_the_bit(head_dim):
+@pytest.mark.parametrize(
+    ("head_dim", "rotary_dim"), [(2, 2), (8, 8), (64, 64), (128, 128), (128, 96), (96, 2)]
+)
+def test_rope_is_that_of_numpy_to_the_bit(head_dim, rotary_dim):
     x = random(8, 5, 3, head_dim)
-    angles = rope_angles(np.arange(40_000, 40_005), head_dim, 1e6)
+    angles = rope_angles(np.arange(40_000, 40_005), rotary_dim, 1e6)
     assert_same_bits(engine().rope(x, *angles), rope_interleaved(x, *angles))
 
 
@@ -90,5 +92,7 @@ def test_arrays_that_do_not_belong_together_are_refused():
         engine().swiglu(x, random(9, 2, 9))
     with pytest.raises(ShapeError, match="cos"):
         engine().rope(random(9, 2, 1, 8), random(9, 2, 3), random(9, 2, 4))
+    with pytest.raises(ShapeError, match="heads of 8"):
+        engine().rope(random(9, 2, 1, 8), random(9, 2, 5), random(9, 2, 5))
     with pytest.raises(ShapeError, match="angles"):
         engine().rope(random(9, 2, 1, 8), random(9, 1, 4), random(9, 2, 4))

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config_form import plain_config, read_config
 from pi_cluster.transformer.errors import UnsupportedModel
 from pi_cluster.transformer.families.config_json import read_config_json
 from tests.support.json_values import json_values
@@ -22,27 +22,27 @@ def without(values, *keys):
 def test_theta_is_found_in_rope_parameters_as_newer_files_have_it():
     values = without(MISTRAL_V1, "rope_theta")
     rope = {"rope_theta": 5e5, "rope_type": "default"}
-    assert config_of(values | {"rope_parameters": rope}).rope_theta == 5e5
-    assert config_of(values | {"rope_scaling": rope, "rope_theta": 5e5}).rope_theta == 5e5
-    assert config_of(values).rope_theta == 10_000.0
+    assert config_of(values | {"rope_parameters": rope}).rope_tables[0].theta == 5e5
+    assert config_of(values | {"rope_scaling": rope, "rope_theta": 5e5}).rope_tables[0].theta == 5e5
+    assert config_of(values).rope_tables[0].theta == 10_000.0
 
 
 @pytest.mark.parametrize(("head_dim", "expected"), [(None, 128), (64, 64)])
 def test_head_dim_may_be_null_or_differ_from_dim_over_heads(head_dim, expected):
-    assert config_of(MISTRAL_V1 | {"head_dim": head_dim}).head_dim == expected
+    assert config_of(MISTRAL_V1 | {"head_dim": head_dim}).layers[0].head_dim == expected
 
 
 def test_key_value_heads_that_are_null_mean_one_for_each_head_and_absent_ones_the_default():
-    assert config_of(MISTRAL_V1 | {"num_key_value_heads": None}).n_kv_heads == 32
-    assert config_of(without(LLAMA, "num_key_value_heads")).n_kv_heads == 32
+    assert config_of(MISTRAL_V1 | {"num_key_value_heads": None}).layers[0].n_kv_heads == 32
+    assert config_of(without(LLAMA, "num_key_value_heads")).layers[0].n_kv_heads == 32
     read = read_config_json(without(MISTRAL_V1, "num_key_value_heads"))
-    assert read.config.n_kv_heads == 8
+    assert read.config.layers[0].n_kv_heads == 8
     assert "config.json has no num_key_value_heads: 8 is taken" in read.notes[0]
 
 
 def test_llama_has_no_window_whatever_its_file_says_and_a_note_says_so():
     read = read_config_json(LLAMA | {"sliding_window": 4096})
-    assert read.config.window is None
+    assert read.config.layers[0].window is None
     assert "sliding_window 4096 is not used" in read.notes[0]
     assert read_config_json(LLAMA | {"sliding_window": None}).notes == ()
 
@@ -52,7 +52,7 @@ def test_model_type_stands_in_for_absent_architectures():
 
 
 def test_a_window_written_as_a_string_is_that_number():
-    assert config_of(MISTRAL_V1 | {"sliding_window": "32"}).window == 32
+    assert config_of(MISTRAL_V1 | {"sliding_window": "32"}).layers[0].window == 32
 
 
 def test_a_file_that_says_everything_gets_no_notes():
@@ -193,4 +193,4 @@ def test_no_config_json_raises_anything_but_a_refusal(changes):
         config = config_of(MISTRAL_V1 | changes)
     except UnsupportedModel:
         return
-    assert ModelConfig.from_dict(config.to_dict()) == config
+    assert read_config(plain_config(config)) == config

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pi_cluster.kernels import FORMATS
-from pi_cluster.transformer.kernel_arithmetic import KernelArithmetic, StageTensors, layer_shape
+from pi_cluster.transformer.kernel_arithmetic import KernelArithmetic, StageTensors, kernel_shapes
 from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.numpy_arithmetic import StageWeights, numpy_stage
 from pi_cluster.transformer.stage import Chunk, Stage
@@ -27,8 +27,9 @@ def kernel_stages(config, packed, sizes=(5,), variant=EVERY_VARIANT[0], threads=
     stages = []
     for start, stop in pairwise([0, *accumulate(sizes)]):
         tensors = StageTensors(**parts_of(config, packed, start, stop))
-        arithmetic = KernelArithmetic(config, tensors, LIMITS, engine(variant, threads))
-        stages.append(Stage(config, range(start, stop), arithmetic, LIMITS))
+        layers, kernels = range(start, stop), engine(variant, threads)
+        arithmetic = KernelArithmetic(config, layers, tensors, LIMITS, kernels)
+        stages.append(Stage(config, layers, arithmetic, LIMITS))
     return stages
 
 
@@ -126,10 +127,10 @@ def test_every_layer_and_both_ends_have_a_say():
 @pytest.mark.parametrize("config", [WINDOWED, UNBOUNDED], ids=["window", "no window"])
 def test_a_stage_holds_what_the_formula_says_once_its_text_has_filled_the_cache(config):
     (stage,) = kernel_stages(config, packed_weights(config, "q4"))
-    full = layer_shape(config, LIMITS).cache_bytes_per_layer
+    full = kernel_shapes(config, LIMITS)[0].cache_bytes_per_layer
     # Keys and values in half precision: 2 heads of 16 numbers, 192 or 256 slots.
-    assert full == 2 * 2 * 2 * 16 * (192 if config.window else 256)
-    length = 256 if config.window is None else 1000
+    assert full == 2 * 2 * 2 * 16 * (192 if config.widest_window else 256)
+    length = 256 if config.widest_window is None else 1000
     sizes = []
     for start in range(0, length, 128):
         rows = min(128, length - start)

@@ -2,9 +2,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config_form import plain_config, read_config
 from pi_cluster.transformer.errors import UnsupportedModel
 from pi_cluster.transformer.families.params_json import read_params_json
+from tests.support.checkpoints import only_layer
 from tests.support.json_values import json_values
 from tests.support.published_configurations import MISTRAL_V1_PARAMS, MISTRAL_V2_PARAMS
 
@@ -43,7 +44,7 @@ def test_without_theta_and_window_nothing_is_guessed(changes):
     ],
 )
 def test_one_window_for_all_layers_is_read_in_every_way_that_it_is_written(changes, window):
-    assert read_params_json(SAID | changes).config.window == window
+    assert only_layer(read_params_json(SAID | changes).config).window == window
 
 
 @pytest.mark.parametrize(
@@ -110,4 +111,4 @@ def test_no_params_json_raises_anything_but_a_refusal(changes):
         config = read_params_json(MISTRAL_V1_PARAMS | changes).config
     except UnsupportedModel:
         return
-    assert ModelConfig.from_dict(config.to_dict()) == config
+    assert read_config(plain_config(config)) == config

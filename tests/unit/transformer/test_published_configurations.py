@@ -3,6 +3,7 @@ import pytest
 from pi_cluster.transformer.errors import UnsupportedModel
 from pi_cluster.transformer.families.config_json import read_config_json
 from pi_cluster.transformer.families.params_json import read_params_json
+from tests.support.checkpoints import only_layer
 from tests.support.published_configurations import (
     LLAMA_2_7B,
     MISTRAL_7B,
@@ -26,13 +27,14 @@ def test_more_than_twenty_published_configurations_are_tried():
 def test_a_published_config_json_is_read_without_a_guess_but_the_theta_of_old_llamas(name):
     values = SHARDED_CONFIG_JSON[name]
     read = read_config_json(values)
-    said = [read.config.dim, read.config.hidden_dim, read.config.n_layers, read.config.vocab_size]
+    config, layer = read.config, only_layer(read.config)
+    said = [config.dim, layer.hidden_dim, config.n_layers, config.vocab_size]
     keys = ["hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size"]
     assert said == [values[key] for key in keys]
-    assert read.config.window == values.get("sliding_window")
+    assert layer.window == values.get("sliding_window")
     assert read.tied == values["tie_word_embeddings"]
     theta = values.get("rope_parameters", values).get("rope_theta", 10_000)
-    assert read.config.rope_theta == theta
+    assert read.config.rope_tables[0].theta == theta
     is_old_llama = name in NO_THETA and "rope_parameters" not in values
     assert len(read.notes) == is_old_llama
     assert not is_old_llama or "rope_theta: 10000" in read.notes[0]
@@ -50,8 +52,8 @@ def test_a_published_params_json_is_read(name):
     values = SHARDED_PARAMS_JSON[name]
     config = read_params_json(values).config
     assert (config.dim, config.n_layers) == (values["dim"], values["n_layers"])
-    assert config.window == values.get("sliding_window")
-    assert config.rope_theta == values.get("rope_theta", 10_000.0)
+    assert only_layer(config).window == values.get("sliding_window")
+    assert config.rope_tables[0].theta == values.get("rope_theta", 10_000.0)
 
 
 @pytest.mark.parametrize("name", REFUSED_PARAMS_JSON)
@@ -66,9 +68,10 @@ def test_mistral_7b_reads_the_same_from_both_families_of_files():
     assert read_params_json(MISTRAL_V1_PARAMS).config == MISTRAL_7B
     newer = read_config_json(SHARDED_CONFIG_JSON["Mistral-7B-Instruct-v0.2"]).config
     assert read_params_json(MISTRAL_V2_PARAMS).config == newer
-    assert (newer.rope_theta, newer.window) == (1e6, None)
+    assert (newer.rope_tables[0].theta, only_layer(newer).window) == (1e6, None)
 
 
 def test_a_llama_has_as_many_key_value_heads_as_heads_and_no_window():
     config = read_config_json(LLAMA_2_7B).config
-    assert (config.n_kv_heads, config.window, config.max_positions) == (32, None, 4096)
+    layer = only_layer(config)
+    assert (layer.n_kv_heads, layer.window, config.max_positions) == (32, None, 4096)

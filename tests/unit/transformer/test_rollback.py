@@ -1,12 +1,14 @@
 """Going back, beginning as another's prefix, and the room for it: in numpy and on the kernels."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
 from pi_cluster.transformer.cache import cache_capacity
+from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.errors import StepError
 from pi_cluster.transformer.kernel_arithmetic import KernelArithmetic, StageTensors
 from pi_cluster.transformer.limits import Limits
@@ -19,7 +21,20 @@ from tests.support.stages import run_prompt, run_step
 
 WINDOW = 32
 LIMITS = Limits(max_step_rows=128, max_sequences=3, context=320, cache_positions=640)
-CONFIGS = {"window": small_config(window=WINDOW), "no window": small_config(window=None)}
+
+
+def with_windows(*windows: int | None) -> ModelConfig:
+    config = small_config()
+    layers = zip(config.layers, windows, strict=True)
+    return replace(config, layers=tuple(replace(layer, window=w) for layer, w in layers))
+
+
+CONFIGS = {
+    "window": with_windows(WINDOW, WINDOW, WINDOW),
+    "no window": with_windows(None, None, None),
+    "two windows": with_windows(WINDOW, WINDOW, 90),
+    "a layer sees all": with_windows(WINDOW, WINDOW, None),
+}
 CAPACITY = cache_capacity(WINDOW, LIMITS.context, LIMITS.max_step_rows)
 FARTHEST = CAPACITY - WINDOW + 1  # a rollback from a text that has wrapped around
 
@@ -44,9 +59,9 @@ def config(request):
 
 
 # Indirect: else pytest takes it for another `config`, and keeps `expected` beyond a change of it.
-WITH_WINDOW = pytest.mark.parametrize(
-    "config", [CONFIGS["window"]], ids=["window"], scope="module", indirect=True
-)
+def only(*names):
+    chosen = [CONFIGS[name] for name in names]
+    return pytest.mark.parametrize("config", chosen, ids=names, scope="module", indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +84,7 @@ def stage_of(arithmetic, config, packed, cut, limits) -> Stage:
         weights = StageWeights(**parts_of(config, unpacked(packed), *cut))
         return numpy_stage(config, range(*cut), weights, limits)
     tensors = StageTensors(**parts_of(config, packed, *cut))
-    kernels = KernelArithmetic(config, tensors, limits, engine(EVERY_VARIANT[0]))
+    kernels = KernelArithmetic(config, range(*cut), tensors, limits, engine(EVERY_VARIANT[0]))
     return Stage(config, range(*cut), kernels, limits)
 
 
@@ -110,9 +125,12 @@ def test_a_text_may_begin_anew_in_its_place(make_stages, expected):
     assert np.array_equal(extend(stages, TEXT, 0), expected)
 
 
-@WITH_WINDOW
+@only("window", "two windows", "a layer sees all")
 class TestWrapped:
-    """With a window, old positions are overwritten, and there is a farthest way back."""
+    """With a window, old positions are overwritten, and there is a farthest way back.
+
+    It is that of the layer with the least to spare.
+    """
 
     LENGTH = 300
     LEAST = LENGTH - FARTHEST
@@ -144,7 +162,7 @@ class TestWrapped:
         assert np.array_equal(extend(stages, TEXT, self.LEAST), expected[self.LEAST :])
 
     def test_a_fork_reaches_as_far_back_as_its_source_and_no_farther(self, make_stages, expected):
-        stages = make_stages()
+        stages = make_stages(Limits(128, 3, 320, 3 * 320))
         extend(stages, mixed(self.LEAST, self.LENGTH), 0)
         with pytest.raises(StepError, match="sequence 2 cannot go on at position"):
             extend(stages, TEXT, self.LEAST - 1, sequence=2, prefix_of=1)
@@ -237,7 +255,7 @@ def test_room_is_counted_in_tiles_and_comes_back_when_a_text_is_shortened_or_end
     stage.forward([Chunk(3, 0, 128)], zeros(128))
 
 
-@WITH_WINDOW
+@only("window")
 def test_a_text_that_wraps_around_takes_its_capacity_and_no_more(make_stages):
     stage = make_stages(Limits(128, 3, 320, cache_positions=CAPACITY + 64))[0]
     for start in range(0, 1280, 128):

@@ -97,3 +97,33 @@ def test_angles_at_large_positions_are_as_accurate_as_float32_can_hold(theta):
         # Half a unit in the last place of float32, and what float64 loses at an angle of 1e5.
         assert abs(cos[0, pair] - math.cos(angle)) <= 6.1e-8
         assert abs(sin[0, pair] - math.sin(angle)) <= 6.1e-8
+
+
+def test_factors_divide_how_fast_each_pair_turns():
+    factors = (1.0, 1.0, 1.5, 8.0)
+    positions = np.array([0, 1, 1_000, 100_000])
+    cos, sin = rope_angles(positions, 8, 500_000.0, factors)
+    for pair, factor in enumerate(factors):
+        for row, position in enumerate(positions):
+            angle = int(position) * 500_000.0 ** (-2 * pair / 8) / factor
+            assert abs(cos[row, pair] - math.cos(angle)) <= 6.1e-8
+            assert abs(sin[row, pair] - math.sin(angle)) <= 6.1e-8
+    plain = rope_angles(positions, 8, 500_000.0)
+    assert np.array_equal(cos[:, :2], plain[0][:, :2])
+    assert not np.array_equal(cos[:, 2:], plain[0][:, 2:])
+
+
+def test_factors_of_one_change_no_bit():
+    positions = np.arange(0, 100_000, 37)
+    plain, stretched = (rope_angles(positions, 64, THETA, f) for f in (None, (1.0,) * 32))
+    assert np.array_equal(plain, stretched)
+
+
+def test_only_the_first_entries_of_a_head_are_turned_where_there_are_fewer_angles():
+    heads = random_heads(5, 4, 3, 16)
+    angles = rope_angles(np.arange(7, 11), 6, THETA)
+    turned = rope_interleaved(heads, *angles)
+    assert np.array_equal(turned[..., 6:], heads[..., 6:])
+    short = np.ascontiguousarray(heads[..., :6])
+    assert np.array_equal(turned[..., :6], rope_interleaved(short, *angles))
+    assert not np.array_equal(turned[..., :6], short)

@@ -111,7 +111,7 @@ def test_the_window_hides_what_lies_before_it(weights):
         for number, ids in enumerate((PROMPT, other))
     ]
     same = (hidden[0] == hidden[1]).all(axis=1)
-    assert np.flatnonzero(~same).tolist() == list(range(CONFIG.window))
+    assert np.flatnonzero(~same).tolist() == list(range(CONFIG.widest_window))
 
 
 def test_sequences_in_one_step_equal_each_alone_to_the_bit(weights):
@@ -230,9 +230,9 @@ def test_a_sequence_that_ended_begins_again_as_if_new(weights, whole):
 def test_caches_stay_within_the_formula_however_long_the_text(weights):
     limits = Limits(max_step_rows=64, max_sequences=2, context=1, cache_positions=128)
     stage = make_stage(CONFIG, weights, 1, 3, limits)
-    capacity = cache_capacity(CONFIG.window, limits.context, limits.max_step_rows)
+    capacity = cache_capacity(CONFIG.widest_window, limits.context, limits.max_step_rows)
     # Two layers, keys and values, four bytes a number.
-    most = 2 * 2 * 4 * capacity * CONFIG.n_kv_heads * CONFIG.head_dim
+    most = 2 * 2 * 4 * capacity * CONFIG.layers[0].key_dim
     hidden = np.random.default_rng(24).standard_normal((64, CONFIG.dim)).astype(np.float32)
     sizes = []
     for start in range(0, 3_000, 60):

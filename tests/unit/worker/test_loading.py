@@ -10,7 +10,8 @@ import pytest
 
 from pi_cluster.cluster.errors import StoreError
 from pi_cluster.cluster.layer_range import LayerRange
-from pi_cluster.cluster.store.manifest import ShardFile
+from pi_cluster.cluster.store.manifest import Manifest, ShardFile
+from pi_cluster.cluster.store.tensor_formats import StoreFormats
 from pi_cluster.kernels import Matrix
 from pi_cluster.transformer.limits import Limits
 from pi_cluster.worker.shards.vault import ShardVault
@@ -41,6 +42,16 @@ def read(path):
         name: (e["dtype"], e["shape"], data[start + e["data_offsets"][0] :][: _length(e)])
         for name, e in entries.items()
     }
+
+
+def with_outer_format(manifest, name, form):
+    """The manifest, which says that a tensor of embedding or head is in another format."""
+    formats = manifest.formats
+    changed = [
+        {n: form if n == name else f for n, f in of_file.items()}
+        for of_file in (formats.embedding, formats.head)
+    ]
+    return replace(manifest, formats=StoreFormats(changed[0], formats.layers, changed[1]))
 
 
 def _length(entry):
@@ -138,7 +149,7 @@ def test_embedding_and_head_are_held_to_the_outer_format(
 ):
     folder, manifest = store
     with pytest.raises(StoreError, match=f"{file_name} .*{name}"):
-        load(folder, replace(manifest, outer_weights="q4"), tmp_path, layers=layers)
+        load(folder, with_outer_format(manifest, name, "q4"), tmp_path, layers=layers)
     tensors = read(folder / file_name)
     dtype, (length,), data = tensors[name]
     tensors[name] = dtype, [length - 544], data[:-544]
@@ -155,7 +166,11 @@ def test_files_of_a_smaller_model_than_the_manifest_describes_are_refused(
     store, tmp_path, no_kernels, changes
 ):
     folder, manifest = store
-    larger = replace(manifest, config=dict(manifest.config) | changes)
+    config = dict(manifest.config)
+    (layer,) = config["layers"]
+    of_layer = {key: value for key, value in changes.items() if key in layer}
+    config |= {"layers": [layer | of_layer]} if of_layer else changes
+    larger = replace(manifest, config=config)
     with pytest.raises(StoreError, match="does not fit its manifest"):
         load(folder, larger, tmp_path)
 
@@ -180,9 +195,9 @@ def test_weights_are_views_of_the_mapped_files_and_not_copies(store, tmp_path, m
     seen = []
     whole = loading.KernelArithmetic
 
-    def note(config, tensors, *rest):
+    def note(config, layers, tensors, *rest):
         seen.extend([*tensors.layers, tensors.embedding, tensors.head])
-        return whole(config, tensors, *rest)
+        return whole(config, layers, tensors, *rest)
 
     monkeypatch.setattr(loading, "KernelArithmetic", note)
     loaded = load(folder, manifest, tmp_path)
@@ -195,3 +210,28 @@ def test_weights_are_views_of_the_mapped_files_and_not_copies(store, tmp_path, m
         place = array.ctypes.data
         assert any(first <= place and place + array.nbytes <= last for first, last in areas)
     assert loaded.weight_bytes == sum(file.size_bytes for file in manifest.files)
+
+
+def test_a_store_of_version_1_is_loaded_whose_formats_follow_from_two_names(store, tmp_path):
+    folder, manifest = store
+    older = Manifest.from_json(as_version_1(manifest))
+    assert older.formats is None
+    assert older.digest != manifest.digest
+    loaded = load(
+        folder,
+        older,
+        tmp_path,
+        "layer-01.safetensors",
+        (folder / "layer-01.safetensors").read_bytes(),
+    )
+    assert loaded.stage.embed(np.array([5, 129])).shape == (2, 64)
+
+
+def as_version_1(manifest):
+    """The text of the manifest that an older pi-cluster wrote of the same files."""
+    values = json.loads(manifest.to_json()) | {"version": 1}
+    del values["formats"]
+    config = values["config"]
+    (layer,), (table,) = config.pop("layers"), config.pop("rope_tables")
+    config |= {"n_layers": layer.pop("count"), "rope_theta": table["theta"], **layer}
+    return json.dumps(values)
