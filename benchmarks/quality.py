@@ -35,7 +35,7 @@ from pi_cluster.transformer.formats import WeightFormats
 from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.numpy_arithmetic import StageWeights, numpy_stage
 from pi_cluster.transformer.stage import Chunk, Stage
-from pi_cluster.transformer.text.tokenizer import Tokenizer
+from pi_cluster.transformer.text.sentencepiece_tokenizer import SentencePieceTokenizer
 from pi_cluster.worker.shards.vault import ShardVault
 from pi_cluster.worker.stage.loading import load_stage
 
@@ -98,7 +98,7 @@ class Result:
         )
 
 
-def held_out_samples(tokenizer: Tokenizer, count: int) -> list[Sample]:
+def held_out_samples(tokenizer: SentencePieceTokenizer, count: int) -> list[Sample]:
     """The first ``count`` documents of the seed."""
     generator = Generator(SEED)
     samples = []
@@ -113,7 +113,7 @@ def held_out_samples(tokenizer: Tokenizer, count: int) -> list[Sample]:
 
 
 def encode(
-    tokenizer: Tokenizer, document: Document, spacing: float
+    tokenizer: SentencePieceTokenizer, document: Document, spacing: float
 ) -> tuple[list[int], list[bool]]:
     """Ids of a document and which of them the model says, as `training/data.py` has them.
 
@@ -122,7 +122,7 @@ def encode(
     begin, end = tokenizer.control_ids["[INST]"], tokenizer.control_ids["[/INST]"]
     space = tokenizer.piece_to_id("▁")
     assert space is not None, "the storyteller's tokenizer has a space"
-    ids, said = [tokenizer.bos_id], [False]
+    ids, said = [tokenizer.tokens["<s>"].id], [False]
     for role, text in document:
         pieces = tokenizer.encode(text)
         if role == "user":
@@ -130,7 +130,7 @@ def encode(
             after = [space] if spacing > 0.5 else []
             turn = [begin, *before, *pieces, *after, end]
         else:
-            turn = [*pieces, tokenizer.eos_id]
+            turn = [*pieces, tokenizer.tokens["</s>"].id]
         ids += turn
         said += [role != "user"] * len(turn)
     return ids, said
@@ -233,7 +233,9 @@ def main() -> None:
     count = parser.parse_args().documents
     if not 1 <= count <= MOST_DOCUMENTS:
         parser.error(f"--documents must be from 1 to {MOST_DOCUMENTS}")
-    samples = held_out_samples(Tokenizer.from_file(checkpoint_path() / "tokenizer.model"), count)
+    samples = held_out_samples(
+        SentencePieceTokenizer.from_file(checkpoint_path() / "tokenizer.model"), count
+    )
     tokens = sum(int(sample.is_said.sum()) for sample in samples)
     print(f"{count} documents, {tokens} tokens that the model says; loss in nats per token\n")
     print(

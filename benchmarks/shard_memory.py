@@ -29,8 +29,9 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.store.manifest import WEIGHTS
 from pi_cluster.kernels import Engine
 from pi_cluster.shard_tool.convert import shard
-from pi_cluster.shard_tool.sources.names import hugging_face_name, tensor_shapes
+from pi_cluster.shard_tool.sources.names import tensor_shapes
 from pi_cluster.transformer.families.config_json import read_config_json
+from pi_cluster.transformer.families.tensor_forms import HUGGING_FACE
 from pi_cluster.transformer.formats import WeightFormats
 
 N_LAYERS = 32
@@ -63,7 +64,7 @@ def write_checkpoint(folder: Path, values: dict[str, object], is_random: bool) -
     header, end = {}, 0
     for name, shape in tensor_shapes(read_config_json(values).config).items():
         size_bytes = 2 * math.prod(shape)
-        header[hugging_face_name(name)] = {
+        header[HUGGING_FACE.name_of(name)] = {
             "dtype": "BF16",
             "shape": shape,
             "data_offsets": [end, end + size_bytes],

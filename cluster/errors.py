@@ -16,6 +16,8 @@
   + PipelineClosed     this program let go meanwhile       connect anew
   + AccessError        a certificate is not good enough  the message names the way in
   + HostError          a host cannot be set up by SSH    the message carries the cause
+  + HubError           a model cannot be fetched         the message names the way
+    + HubUnreachable   the hub does not answer           try again; what has come is kept
   + SystemFailure      the system refused (disk, file)  the message names it and what to do there
   + VersionError       two sides speak different versions  update the older side
   + StateError         no pipeline, or its record is torn  `up`
@@ -94,6 +96,14 @@ class AccessError(ClusterError):
 
 class HostError(ClusterError):
     """A host cannot be reached by SSH, or is not fit for what it should do."""
+
+
+class HubError(ClusterError):
+    """A hub of models does not give what was asked of it."""
+
+
+class HubUnreachable(HubError):
+    """There is no way to the hub now, or it broke off."""
 
 
 class SystemFailure(ClusterError):

@@ -104,13 +104,15 @@ class PipelineClient:
         prompt: Prompt,
         *,
         raw: bool = False,
+        think: bool | None = None,
         stop: str | Sequence[str] = (),
         **keywords: Unpack[GenerationKeywords],
     ) -> Question:
         """Encode what is to be asked, which `ask` would do first; raises as it does."""
         stops = (stop,) if isinstance(stop, str) else stop
         options = generation_options(**keywords)
-        return make_question(self._model, prompt, options, stops, self._notices.tell, raw=raw)
+        tell = self._notices.tell
+        return make_question(self._model, prompt, options, stops, tell, raw=raw, think=think)
 
     def pose(self, question: Question, *, is_shown: bool = True) -> AnswerStream:
         """Ask what was encoded.

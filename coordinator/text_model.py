@@ -8,12 +8,15 @@ from pi_cluster.coordinator.answer_text import AnswerText
 from pi_cluster.transformer.errors import ModelError, PromptError
 from pi_cluster.transformer.text.chat_template import ChatTemplate
 from pi_cluster.transformer.text.detokenizer import IncrementalDetokenizer
-from pi_cluster.transformer.text.text_files import MODEL, TextFiles
+from pi_cluster.transformer.text.text_files import TOKENIZERS, TextFiles
+from pi_cluster.transformer.text.thoughts import begins_in_thought
 from pi_cluster.transformer.text.tokenizer import Tokenizer
 from pi_cluster.transformer.text.unicode_text import require_unicode
 
 Message = Mapping[str, str]
 """``{"role": "user" | "assistant" | "system", "content": ...}``"""
+
+_ENOUGH_IDS = 12  # of a prompt's end, for a tag that is spelt in pieces
 
 
 class TextModel:
@@ -28,7 +31,7 @@ class TextModel:
         """Nothing is read yet; the files lie in ``folder`` under their names in the store."""
         paths = {file.name: folder / file.name for file in manifest.tokenizer_files}
         self._bos_id = manifest.bos_id
-        self._lists_tokenizer = MODEL in paths
+        self._lists_tokenizer = not paths.keys().isdisjoint(TOKENIZERS)
         self._files = TextFiles(paths, int(manifest.config["vocab_size"]), manifest.tokenizer_name)
 
     @property
@@ -53,13 +56,28 @@ class TextModel:
     def raw_ids(self, text: str) -> list[int]:
         """Ids of a text that the model is to continue."""
         require_unicode(text)
-        beginning = [] if self._bos_id is None else [self._bos_id]
-        return [*beginning, *self._tokenizer().encode(text)] if text else []
+        if not text:
+            return []
+        opening = self._tokenizer().opening_ids
+        if opening is None:
+            opening = () if self._bos_id is None else (self._bos_id,)
+        return [*opening, *self._tokenizer().encode(text)]
 
-    def chat_ids(self, messages: Sequence[Message]) -> list[int]:
-        """Ids of a conversation whose next turn is the model's."""
+    def chat_ids(self, messages: Sequence[Message], think: bool | None = None) -> list[int]:
+        """Ids of a conversation whose next turn is the model's.
+
+        ``think`` has it think before that or not; None leaves it to the template.
+        """
         self._tokenizer()
-        return self._template().encode(messages)
+        return self._template().encode(messages, think=think)
+
+    def begins_in_thought(self, prompt_ids: Sequence[int]) -> bool:
+        """Whether an answer to this prompt goes on with a thought that the prompt begins."""
+        if not self.has_tokenizer:
+            return False
+        detokenizer = IncrementalDetokenizer(self._tokenizer(), continuation=True)
+        end = prompt_ids[-_ENOUGH_IDS:]
+        return begins_in_thought("".join([*map(detokenizer.push, end), detokenizer.finish()]))
 
     def answer(self, stops: Sequence[str], *, raw: bool) -> AnswerText | None:
         """Takes an answer's ids; None when the model has no text at all."""
@@ -75,8 +93,8 @@ class TextModel:
             )
         if self._files.tokenizer is None:
             raise PromptError(
-                "this model's store has no SentencePiece file (tokenizer.model), so it cannot "
-                "read text: give token ids with --ids"
+                "this model's store has no tokenizer that can be read, so it cannot read text: "
+                "give token ids with --ids"
             )
         return self._files.tokenizer
 

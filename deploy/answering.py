@@ -9,6 +9,7 @@ from pi_cluster.coordinator.client import PipelineClient
 from pi_cluster.coordinator.patience import END_OR_WAIT_LONGER
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.deploy.calling import dialer_to_ask
+from pi_cluster.deploy.screen.dimming import Thought
 from pi_cluster.deploy.screen.output import end_line, notes, notice
 from pi_cluster.transformer.errors import ModelError
 
@@ -20,27 +21,30 @@ def client_to_ask(cluster: str, record: PipelineRecord, wait_s: float) -> Pipeli
 
 
 def answer(
-    client: PipelineClient, question: Question, show: Callable[[str], None] | None = None
+    client: PipelineClient, question: Question, show: Callable[[str, bool], None] | None = None
 ) -> Answer:
     """Ask, showing text as it comes, until it ends or Ctrl-C.
 
+    ``show`` is told of each part whether the model thinks it or says it.
     An answer that breaks off ends its line. Ctrl-C while the question waits its turn is raised.
     """
-    shown = 0
+    shown, thought = 0, Thought(begun=question.begins_in_thought)
     with client.pose(question, is_shown=show is not None) as stream:
         try:
             for piece in stream:
                 shown += len(piece)
                 if show:
-                    show(piece)
+                    for part in thought.push(piece):
+                        show(*part)
         except KeyboardInterrupt:
             if not stream.is_asked:
                 raise
         except (ClusterError, ModelError):
             end_line()
             raise
-    if show and (held_back := (stream.answer.text or "")[shown:]):
-        show(held_back)
+    if show:
+        for part in (*thought.push((stream.answer.text or "")[shown:]), thought.finish()):
+            show(*part)
     return stream.answer
 
 

@@ -6,6 +6,7 @@ from pi_cluster.cluster.store.store import Store
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, has_record, load_record
 from pi_cluster.coordinator.records.up_call import UpCall
 from pi_cluster.deploy.embedded import embedded_store
+from pi_cluster.deploy.models.model_source import find_recorded
 from pi_cluster.deploy.screen import output
 
 
@@ -21,17 +22,20 @@ def what_is_up(cluster: str) -> PipelineRecord | None:
 
 
 def open_store(call: UpCall, before: UpCall | None, cluster: str) -> Store:
-    """The store of a call, which may be that of the model that is up.
+    """The store of a call, which may be that of the model that is up; made, if need be.
 
-    Raises ``StoreError`` where it is not there, ``VersionError`` where it is too new.
+    Raises ``StoreError`` where it is not there, ``VersionError`` where it is too new, and what
+    sharding raises.
     """
+    if not call.model:
+        return Store(embedded_store())
     try:
-        return Store(call.store or embedded_store())
+        return find_recorded(call.model).store()
     except StoreError as error:
-        if not call.store or before is None or call.store != before.store:
+        if before is None or call.model != before.model:
             raise
         raise StoreError(
-            f"the model that is up came from {call.store}. {error}\n"
-            f"If it lies elsewhere now, name it: {command(cluster, 'up', 'STORE')}. To begin anew "
+            f"the model that is up came from {call.model}. {error}\n"
+            f"If it lies elsewhere now, name it: {command(cluster, 'up', 'MODEL')}. To begin anew "
             f"with the embedded one: {command(cluster, 'down')}, then {command(cluster, 'up')}"
         ) from None

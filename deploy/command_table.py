@@ -27,6 +27,24 @@ def _authority() -> None:
 
 
 @click.group(
+    "models",
+    cls=LazyGroup,
+    default="list",
+    places={
+        "list": _place(
+            "models:list_models", "Show the models that were pulled: size, format and state."
+        ),
+        "rm": _place("models:rm", "Remove a pulled model from this machine's disk."),
+    },
+)
+def _models() -> None:
+    """Show the models that were pulled, and remove one.
+
+    Without a command, it is `list`.
+    """
+
+
+@click.group(
     "node",
     cls=LazyGroup,
     places={
@@ -111,6 +129,7 @@ COMMANDS: dict[str, Place | LazyGroup] = {
         "leave:leave",
         "Take back what `join` did on this Pi.",
     ),
+    "models": _models,
     "node": _node,
     "node-certificate": _node_certificate,
     "plan": _place(
@@ -118,6 +137,7 @@ COMMANDS: dict[str, Place | LazyGroup] = {
         "Show the plans for both objectives, and their rates.",
     ),
     "prompt": _place("prompt:prompt", "Ask the model."),
+    "pull": _place("pull:pull", "Fetch a model by its name, and cut it into a store."),
     "shard": _place("shard:shard", "Cut a checkpoint into a store: one file per layer."),
     "status": _place("status:status", "Show the pipeline and how its nodes are."),
     "token": _token,

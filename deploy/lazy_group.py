@@ -49,10 +49,25 @@ class LazyGroup(click.Group):
     """
 
     def __init__(
-        self, name: str, places: Mapping[str, "Place | LazyGroup"], **settings: Any
+        self,
+        name: str,
+        places: Mapping[str, "Place | LazyGroup"],
+        default: str | None = None,
+        **settings: Any,
     ) -> None:
+        """``default``: the command that runs where none is named."""
         super().__init__(name, commands=_Found(places), **settings)
-        self.places = places
+        self.places, self.default = places, default
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does it, with the default command put in."""
+        if (
+            self.default
+            and args[:1] not in [[name] for name in ctx.help_option_names]
+            and (not args or args[0].startswith("-"))
+        ):
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import the command."""

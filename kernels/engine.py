@@ -23,7 +23,9 @@ MAX_ROWS = 4096
 """Most rows in a call."""
 
 _MAX_THREADS = 256
-_BLOCK = np.dtype([("scale", "<f4"), ("bias", "<i4"), ("quant", "i1", BLOCK_COLUMNS)])
+_BLOCK = np.dtype(
+    [("scale", "<f4"), ("sum", "<f4"), ("bias", "<i4"), ("quant", "i1", BLOCK_COLUMNS)]
+)
 
 
 def as_rows(name: str, x: NDArray[Any], columns: int | None = None) -> Array:

@@ -11,11 +11,14 @@ from pi_cluster.kernels.library import MatrixStruct
 
 GROUP_ROWS = 16
 BLOCK_COLUMNS = 32
-_GROUP_BLOCK_BYTES = {"q8": 544, "q4": 288}
+_BLOCKS = {"q8": (32, 544), "q4": (32, 288), "q4_1": (32, 320), "q4k": (256, 2304)}
+"""Columns of a block, and its bytes for a group of rows."""
 _PLAIN_BYTES = {"f32": 4, "f16": 2}
 _LARGEST_WEIGHT = {"q4": 65504.0 * 7, "q8": 65504.0 * 127}
-FORMATS = ("f32", "f16", "q8", "q4")
+FORMATS = ("f32", "f16", "q8", "q4", "q4_1", "q4k")
 """In the order of ``enum format``."""
+PACKABLE_FORMATS = ("f32", "f16", "q8", "q4")
+"""Those that floats can be packed to; the others are made of ggml's blocks (``ggml_blocks``)."""
 
 _MAX_SIDE = 2**28  # sizes are 32-bit numbers in C, with room for rounding up
 
@@ -28,12 +31,13 @@ def packed_bytes(format: str, rows: int, columns: int) -> int:
         raise ShapeError(f"a matrix of {rows} x {columns} is not possible")
     if format in _PLAIN_BYTES:
         return rows * columns * _PLAIN_BYTES[format]
-    if columns % BLOCK_COLUMNS:
+    block_columns, block_bytes = _BLOCKS[format]
+    if columns % block_columns:
         raise ShapeError(
-            f"{format} holds blocks of {BLOCK_COLUMNS} columns, and {columns} is not a multiple"
+            f"{format} holds blocks of {block_columns} columns, and {columns} is not a multiple"
         )
     groups = -(-rows // GROUP_ROWS)
-    return groups * (columns // BLOCK_COLUMNS) * _GROUP_BLOCK_BYTES[format]
+    return groups * (columns // block_columns) * block_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,11 @@ def packable(weights: NDArray[Any], format: str) -> Matrix | NDArray[np.float32]
         raise ShapeError(f"weights are {weights.shape}, not (rows, columns)")
     rows, columns = weights.shape
     packed_bytes(format, rows, columns)
+    if format not in PACKABLE_FORMATS:
+        raise ShapeError(
+            f"{format} is made of ggml's blocks alone; floats are packed to "
+            f"{', '.join(PACKABLE_FORMATS)}"
+        )
     if format == "f16":
         return Matrix.plain(np.ascontiguousarray(weights, np.float16))
     source = np.ascontiguousarray(weights, np.float32)

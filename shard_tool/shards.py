@@ -16,7 +16,7 @@ from pi_cluster.cluster.store.tensor_writing import TensorSource, file_size_byte
 from pi_cluster.kernels import Packer, ShapeError
 from pi_cluster.shard_tool.sources.checkpoint import Checkpoint
 from pi_cluster.shard_tool.sources.names import layer_tensor
-from pi_cluster.shard_tool.sources.source_files import SourceTensor
+from pi_cluster.shard_tool.sources.source_tensor import SourceTensor
 from pi_cluster.transformer.formats import (
     WeightFormats,
     embedding_formats,

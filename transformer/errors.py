@@ -1,10 +1,11 @@
 """What can be wrong with a model or with what is asked of it.
 
 * ModelError
-  + UnsupportedModel   the configuration names something this project does not compute
-  + SettingsError      a sampling setting lies outside what has a meaning
-  + PromptError        the text or the ids cannot be given to this model
-  + StepError          a step does not continue what a stage holds, or passes its limits
+  + UnsupportedModel      the configuration names something this project does not compute
+  + UnsupportedTokenizer  its tokenizer is of a kind that is not read; ids still work
+  + SettingsError         a sampling setting lies outside what has a meaning
+  + PromptError           the text or the ids cannot be given to this model
+  + StepError             a step does not continue what a stage holds, or passes its limits
 
 Every message names the thing and the next step; it is shown to people as it stands.
 """
@@ -16,6 +17,10 @@ class ModelError(Exception):
 
 class UnsupportedModel(ModelError):
     """The configuration names an architecture or a shape that is not computed here."""
+
+
+class UnsupportedTokenizer(ModelError):
+    """A tokenizer file that is whole, and of a kind that is not read here."""
 
 
 class SettingsError(ModelError):

@@ -7,7 +7,7 @@ its blocks do not fit: a matrix whose columns are not a multiple of 32 is kept i
 from dataclasses import dataclass
 from typing import Self
 
-from pi_cluster.kernels import BLOCK_COLUMNS, FORMATS, packed_bytes
+from pi_cluster.kernels import BLOCK_COLUMNS, PACKABLE_FORMATS, packed_bytes
 from pi_cluster.transformer.config import LayerConfig, ModelConfig
 from pi_cluster.transformer.errors import UnsupportedModel
 from pi_cluster.transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
@@ -18,7 +18,7 @@ _USUAL_OUTER = {"f32": "f32", "f16": "f16", "q8": "q8", "q4": "q8"}
 
 @dataclass(frozen=True, slots=True)
 class WeightFormats:
-    """The formats of a store's matrices, each one of ``kernels.FORMATS``."""
+    """The formats of a store's matrices, each one of ``kernels.PACKABLE_FORMATS``."""
 
     layers: str
     outer: str
@@ -28,15 +28,15 @@ class WeightFormats:
     def choose(cls, layers: str, outer: str | None = None) -> Self:
         """Formats by name. Raises ``UnsupportedModel`` for one that does not exist."""
         for name in (layers, outer or layers):
-            if name not in FORMATS:
+            if name not in PACKABLE_FORMATS:
                 raise UnsupportedModel(
-                    f"weights {name!r} are not known; known are {', '.join(FORMATS)}"
+                    f"weights {name!r} are not known; known are {', '.join(PACKABLE_FORMATS)}"
                 )
         return cls(layers, outer or _USUAL_OUTER[layers])
 
 
 def tensor_format(shape: tuple[int, ...], weights: str) -> str:
-    """The format of one tensor in a store of ``weights``, one of ``kernels.FORMATS``."""
+    """The format of one tensor in a store of ``weights``, one of ``kernels.PACKABLE_FORMATS``."""
     if len(shape) == 1:
         return "f32"
     if weights in ("q8", "q4") and shape[1] % BLOCK_COLUMNS:

@@ -17,7 +17,7 @@ from itertools import chain
 from pathlib import Path
 
 from benchmarks.arm_model import ggml, inner_loops
-from benchmarks.arm_model.assembly import BLOCK_BYTES, BLOCK_MACS
+from benchmarks.arm_model.assembly import BLOCK_MACS
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     for core in inner_loops.CORES:
         theirs = ggml.modelled(sources, core.name) if sources else ()
         for figure in chain(inner_loops.modelled(core), theirs):
-            gbps = core.ghz * BLOCK_BYTES / figure.cycles
+            gbps = core.ghz * figure.block_bytes / figure.cycles
             gmacs = core.ghz * figure.rows * BLOCK_MACS / figure.cycles
             print(
                 f"{core.board} ({core.name}, {core.ghz} GHz), {figure.whose}, {figure.rows} rows: "

@@ -21,6 +21,7 @@ class Figure:
     whose: str
     rows: int
     cycles: float
+    block_bytes: int = BLOCK_BYTES
 
 
 def compiled(source: Path, flags: Sequence[str]) -> str:

@@ -10,6 +10,8 @@ from benchmarks.arm_model.assembly import Figure, compiled, cycles, function, in
 SOURCES = Path(__file__).parents[2] / "kernels" / "src"
 _SLICES = 4  # of a block
 _SHIFTS_PER_SLICE = 4  # one for each vector of nibbles
+_WITH_OFFSETS = {"q4_1": 320, "q4k": 288}  # bytes of 16 rows of 32 columns
+_BLOCKS_OF_Q4K = 8  # that one opening of a slice serves
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ CORES = (
 
 
 def modelled(core: Core) -> Iterator[Figure]:
-    """A figure for each number of rows that a tile takes in one pass."""
+    """A figure for each format and each number of rows that a tile takes in one pass."""
     flags = ("-ffp-contract=off", "-fno-math-errno", *core.flags)
     assembly = compiled(SOURCES / core.source, flags)
     loops = {}
@@ -56,3 +58,26 @@ def modelled(core: Core) -> Iterator[Figure]:
             loops[rows] = (slices / _SLICES, body)
     for rows, (share, body) in sorted(loops.items()):
         yield Figure("ours", rows, cycles(body, core.name) / share)
+    for form, block_bytes in _WITH_OFFSETS.items():
+        loops_of_form = _with_offsets(function(assembly, f"{form}_tile"), core, form == "q4k")
+        for rows, needed in sorted(loops_of_form.items()):
+            yield Figure(f"ours {form}", rows, needed, block_bytes)
+
+
+def _with_offsets(code: str, core: Core, has_levels: bool) -> dict[int, float]:
+    """Cycles by rows: of the loop over blocks, and of a share in what is unpacked before it.
+
+    Nothing where the unpacking is no loop of its own, so that it cannot be counted.
+    """
+    found: dict[int, float] = {}
+    opening = 0.0
+    for body in innermost_loops(code):
+        slices = len(re.findall(r"\tushr\tv", body)) // _SHIFTS_PER_SLICE
+        products = len(re.findall(r"\tfmla\t", body))  # two a row: by the scale and by the offset
+        if products:
+            found[products // (2 * slices)] = cycles(body, core.name) * _SLICES / slices
+        elif re.search(r"\tucvtf\t", body):
+            opening = cycles(body, core.name) * _SLICES / _BLOCKS_OF_Q4K
+    if has_levels and not opening:
+        return {}
+    return {rows: needed + opening for rows, needed in found.items()}

@@ -3,7 +3,7 @@
     python -m benchmarks.kernels [--peer-python PYTHON] [--core N] [--rounds N] [--folder DIR]
 
 One thread, pinned to one core, on random weights; ratios within one run, medians. Nothing else
-should be running. Takes about six minutes and 4 GB in DIR. Prints a table and, last, JSON.
+should be running. Takes about seven minutes and 4 GB in DIR. Prints a table and, last, JSON.
 
 The peer is llama.cpp, in a Python that has the dependency group ``bench``; without it its rows are
 not measured. Build it for the machine, or the comparison flatters us::
@@ -23,7 +23,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.kernels import footprint, machine, report
+from benchmarks.kernels import footprint, formats, machine, report
 from benchmarks.kernels.layer_files import write_layers
 from benchmarks.kernels.peer_process import PeerError, PeerProcess
 from benchmarks.kernels.products import FEW_ROWS, Times, measure_few_rows
@@ -42,6 +42,8 @@ def main() -> None:
     _print_products(times, names)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         rows = report.product_rows(times, names[0])
+        print("the other formats of 4 bits ...", file=sys.stderr)
+        rows += formats.rows_of_report(formats.measure(engines, options.rounds))
         rows += _measure_rest(engines[0], Path(folder), options)
     print(report.table(rows))
     print(json.dumps({"machine": machine.describe(options.core), **report.as_json(rows)}))

@@ -25,6 +25,7 @@ TOKENIZER_NAMES = (
     "added_tokens.json",
     "special_tokens_map.json",
     "tokenizer.json",
+    "tekken.json",
 )
 
 MAX_MANIFEST_BYTES = 2_000_000

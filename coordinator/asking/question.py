@@ -27,6 +27,8 @@ class Question:
     options: GenerationOptions
     new_text: Callable[[], AnswerText | None]
     """Makes what turns the answer into text; it gives None for a model that has none."""
+    begins_in_thought: bool = False
+    """Whether the prompt ends within a thought, which the answer goes on with."""
 
 
 class GenerationKeywords(TypedDict, total=False):
@@ -53,6 +55,8 @@ class AskKeywords(GenerationKeywords, total=False):
 
     raw: bool
     """Continue the text itself, without a chat template."""
+    think: bool | None
+    """Whether to think before the answer, where the chat template has a switch for that."""
     stop: str | Sequence[str]
     """End the text before any of these."""
 
@@ -87,6 +91,7 @@ def make_question(
     on_notice: Callable[[str], None],
     *,
     raw: bool = False,
+    think: bool | None = None,
 ) -> Question:
     """Encode what is asked.
 
@@ -94,14 +99,18 @@ def make_question(
     ``on_notice`` is told. Raises ``PromptError`` for what this model cannot be asked, and
     ``SettingsError`` for a stop string that it cannot have.
     """
-    prompt_ids, continues = _encode(model, prompt, raw, on_notice)
+    prompt_ids, continues = _encode(model, prompt, raw, think, on_notice)
     new_text = partial(model.answer, tuple(stops), raw=continues)
     new_text()  # what is wrong with a stop string is said before anything is asked
-    return Question(prompt_ids, options, new_text)
+    return Question(prompt_ids, options, new_text, model.begins_in_thought(prompt_ids))
 
 
 def _encode(
-    model: TextModel, prompt: Prompt, raw: bool, on_notice: Callable[[str], None]
+    model: TextModel,
+    prompt: Prompt,
+    raw: bool,
+    think: bool | None,
+    on_notice: Callable[[str], None],
 ) -> tuple[list[int], bool]:
     """Ids of a prompt, and whether its answer continues the text rather than replies to it."""
     if isinstance(prompt, str):
@@ -111,17 +120,24 @@ def _encode(
             on_notice("this model has no chat template: continuing the text as it is")
             raw = True
         if raw:
+            _refuse_to_switch(think)
             return model.raw_ids(prompt), True
-        return model.chat_ids([{"role": "user", "content": prompt}]), False
+        return model.chat_ids([{"role": "user", "content": prompt}], think), False
     turns = [one for one in prompt if isinstance(one, Mapping)]
     if not turns:
+        _refuse_to_switch(think)
         return _checked_ids(prompt), True
     if raw or len(turns) < len(prompt):
         raise PromptError("turns of a chat stand alone: neither with ids nor with `raw`")
     for turn in turns:
         if not all(isinstance(turn.get(key), str) for key in ("role", "content")):
             raise PromptError(f"a turn has a role and a content, which are texts; not {turn!r}")
-    return model.chat_ids(turns), False
+    return model.chat_ids(turns, think), False
+
+
+def _refuse_to_switch(think: bool | None) -> None:
+    if think is not None:
+        raise PromptError("only a chat template switches thinking: leave --think out")
 
 
 def _checked_ids(prompt: Sequence[object]) -> list[int]:

@@ -211,7 +211,7 @@ def forget_record(folder: Path) -> None:
 def _file(folder: Path, cluster: str) -> JsonFile:
     return JsonFile(
         folder / RECORD_NAME,
-        "bring the pipeline up again, with the STORE and the options that you gave then: "
+        "bring the pipeline up again, with the MODEL and the options that you gave then: "
         f"{command(cluster, 'up')} ...",
         RECORD_VERSION,
         most_bytes=MAX_MANIFEST_BYTES,

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Self
 
 from pi_cluster.cluster import settings
@@ -16,8 +15,8 @@ _OF_A_MODEL = ("context", "texts", "objective")
 class UpCall:
     """The model, the nodes and the limits that were asked for."""
 
-    store: Path | None = None
-    """None is the embedded model's."""
+    model: str = ""
+    """An absolute path, or the name of a pulled model; the embedded one has none."""
     local: int = 0
     """Workers on this machine."""
     nodes: str = ""
@@ -29,7 +28,7 @@ class UpCall:
     @property
     def words(self) -> list[str]:
         """The command line that says all of it."""
-        words = ["up", *([str(self.store)] if self.store else [])]
+        words = ["up", *([self.model] if self.model else [])]
         words += ["--local", str(self.local)] if self.local else []
         words += ["--nodes", self.nodes] if self.nodes else []
         words += ["--context", str(self.context)] if self.context else []
@@ -42,7 +41,7 @@ class UpCall:
         if before is None:
             return self
         kept = {name: getattr(before, name) for name in _OF_A_MODEL if name in left_out}
-        return replace(self, store=before.store, **kept)
+        return replace(self, model=before.model, **kept)
 
     def on_nodes_of(self, before: "UpCall | None") -> "UpCall":
         """This call for the nodes of an earlier one."""
@@ -51,7 +50,7 @@ class UpCall:
     def to_json(self) -> dict[str, Any]:
         """Values for ``json``."""
         return {
-            "store": str(self.store) if self.store else None,
+            "store": self.model or None,
             "local": self.local,
             "nodes": self.nodes,
             "context": self.context,
@@ -66,7 +65,7 @@ class UpCall:
         if not 0 <= local <= _MOST_LOCAL:
             raise ValueError(f"{local} local workers")
         return cls(
-            store=Path(values["store"]) if values["store"] else None,
+            model=str(values["store"] or ""),
             local=local,
             nodes=str(values["nodes"]),
             context=None if context is None else int(context),

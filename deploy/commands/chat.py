@@ -12,12 +12,17 @@ from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
 from pi_cluster.coordinator.text_model import Message
 from pi_cluster.deploy.answering import answer, client_to_ask, print_timings
-from pi_cluster.deploy.commands.generation_options import generation_options, stop_option
+from pi_cluster.deploy.commands.generation_options import (
+    generation_options,
+    stop_option,
+    think_option,
+)
 from pi_cluster.deploy.commands.options import cluster_option, wait_option
 from pi_cluster.deploy.failure import with_notes
 from pi_cluster.deploy.leading_out import add_way_out, leading_out
 from pi_cluster.deploy.screen.output import notes, notice, stream
 from pi_cluster.transformer.errors import ModelError
+from pi_cluster.transformer.text.thoughts import OPENING
 
 _HELP = """\
 /help    show this
@@ -29,6 +34,7 @@ Ctrl-C   interrupt an answer"""
 @click.command()
 @generation_options
 @stop_option
+@think_option
 @click.option("--system", help="Instructions that come before the conversation.")
 @click.option("--verbose", is_flag=True, help="Show durations and rates after each answer.")
 @wait_option
@@ -37,6 +43,7 @@ Ctrl-C   interrupt an answer"""
 def chat(
     options: GenerationOptions,
     stop: tuple[str, ...],
+    think: bool | None,
     system: str | None,
     verbose: bool,
     wait_s: float,
@@ -45,7 +52,7 @@ def chat(
     """Talk with the model; it remembers what was said."""
     record = load_record(cluster)
     with client_to_ask(cluster, record, wait_s) as client:
-        _talk(_Conversation(client, record, cluster, options, stop, system, verbose))
+        _talk(_Conversation(client, record, cluster, options, stop, think, system, verbose))
 
 
 def _talk(conversation: "_Conversation") -> None:
@@ -92,6 +99,7 @@ class _Conversation:
         cluster: str,
         options: GenerationOptions,
         stops: tuple[str, ...],
+        think: bool | None,
         system: str | None,
         verbose: bool,
     ) -> None:
@@ -99,6 +107,7 @@ class _Conversation:
         self._cluster = cluster
         self._options = options
         self._stops = stops
+        self._think = think
         self._verbose = verbose
         self._opening: list[Message] = [{"role": "system", "content": system}] if system else []
         self._turns: list[Message] = []
@@ -112,7 +121,8 @@ class _Conversation:
     def say(self, said: str) -> None:
         """Answer one turn. A turn that fails is not remembered, and the others are not lost."""
         try:
-            answered = answer(self._client, self._question(said), stream)
+            question = self._question(said)
+            answered = answer(self._client, question, stream)
         except (ClusterError, ModelError) as error:
             add_way_out(error, self._cluster)
             notes.print(f"error: {with_notes(error)}", markup=False, soft_wrap=True)
@@ -126,11 +136,14 @@ class _Conversation:
         if self._verbose:
             print_timings(answered)
         # What was shown is what was said, whether it was interrupted or not.
-        self._turns += [_user(said), {"role": "assistant", "content": answered.text or ""}]
+        heard = (OPENING if question.begins_in_thought else "") + (answered.text or "")
+        self._turns += [_user(said), {"role": "assistant", "content": heard}]
 
     def _question(self, said: str) -> Question:
         turns = [*self._opening, *self._turns, _user(said)]
-        return make_question(self._model, turns, self._options, self._stops, notice)
+        return make_question(
+            self._model, turns, self._options, self._stops, notice, think=self._think
+        )
 
 
 def _user(said: str) -> Message:

@@ -25,6 +25,13 @@ stop_option = click.option(
     "--stop", multiple=True, help="End before this text; may be given several times."
 )
 
+think_option = click.option(
+    "--think",
+    type=click.Choice(["on", "off"]),
+    callback=lambda _context, _option, chosen: None if chosen is None else chosen == "on",
+    help="Think before answering, where the model can be told.",
+)
+
 _GENERATION = (
     click.option("--max-tokens", type=int, default=512, show_default=True),
     click.option(

@@ -7,7 +7,11 @@ import click
 from click.core import ParameterSource
 
 from pi_cluster.cluster import settings
+from pi_cluster.cluster.store.manifest import WEIGHTS
 from pi_cluster.coordinator.patience import DEFAULT_WAIT_S
+
+model_argument = click.argument("model", required=False)
+"""A store, a checkpoint or a pulled model, as ``deploy/models/model_source.py`` finds it."""
 
 cluster_option = click.option(
     "--cluster", default=settings.DEFAULT_CLUSTER, show_default=True, help="Name of the cluster."
@@ -60,6 +64,17 @@ texts_option = click.option(
     default=settings.DEFAULT_TEXTS,
     show_default=True,
     help="Full-length texts that the caches have room for.",
+)
+
+weights_option = click.option(
+    "--weights", type=click.Choice(WEIGHTS), default="q4", show_default=True
+)
+
+outer_weights_option = click.option(
+    "--outer-weights",
+    type=click.Choice(WEIGHTS),
+    metavar="FORMAT",
+    help="One of these for embedding and head.  [default: q8 with q4, else as the layers]",
 )
 
 

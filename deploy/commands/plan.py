@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -20,17 +19,19 @@ from pi_cluster.deploy.commands.options import (
     context_option,
     insecure_option,
     left_out,
+    model_argument,
     nodes_option,
     texts_option,
 )
 from pi_cluster.deploy.membership.admission import admit_waiting
+from pi_cluster.deploy.models.model_source import find_source
 from pi_cluster.deploy.screen import output
 from pi_cluster.deploy.screen.plan_table import context_note, expected, plan_table
 from pi_cluster.transformer.config_form import read_config
 
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path), required=False)
+@model_argument
 @nodes_option
 @insecure_option
 @context_option
@@ -40,7 +41,7 @@ from pi_cluster.transformer.config_form import read_config
 @click.pass_context
 def plan(
     click_context: click.Context,
-    store: Path | None,
+    model: str | None,
     nodes: str | None,
     insecure: bool,
     context: int | None,
@@ -52,15 +53,16 @@ def plan(
 
     The rates are the tokens per second to expect.
 
-    Without STORE it is the model that is up, at first the embedded storyteller; without --nodes,
-    mDNS finds them. Nodes that wait to join are admitted, and those never measured are; beside that
-    nothing changes on them.
+    MODEL is a store, a checkpoint, a GGUF file or a pulled name, as for `up`; without it, it
+    is the model that is up, at first the embedded storyteller. Without --nodes, mDNS finds them.
+    Nodes that wait to join are admitted, and those never measured are; beside that nothing changes
+    on them.
     """
     settings.check_cluster_name(cluster)
     previous = what_is_up(cluster)
     before = previous.call if previous else None
-    call = UpCall(store.absolute() if store else None, context=context, texts=texts)
-    call = call if store else call.for_model_of(before, left_out(click_context))
+    call = UpCall(find_source(model).said if model else "", context=context, texts=texts)
+    call = call if model else call.for_model_of(before, left_out(click_context))
     opened = open_store(call, before, cluster)
     dialer = dialer_for(cluster, insecure)
     admit_waiting(cluster, nodes, dialer)

@@ -12,7 +12,11 @@ from pi_cluster.coordinator.asking.question import Prompt, make_question
 from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.records.pipeline_record import load_record
 from pi_cluster.deploy.answering import answer, client_to_ask, print_timings
-from pi_cluster.deploy.commands.generation_options import generation_options, stop_option
+from pi_cluster.deploy.commands.generation_options import (
+    generation_options,
+    stop_option,
+    think_option,
+)
 from pi_cluster.deploy.commands.options import cluster_option, wait_option
 from pi_cluster.deploy.leading_out import leading_out
 from pi_cluster.deploy.screen.output import INTERRUPTED, note, notice, stream
@@ -25,6 +29,7 @@ _MAX_PROMPT_BYTES = 16 << 20
 @click.argument("text", required=False)
 @generation_options
 @stop_option
+@think_option
 @click.option("--raw", is_flag=True, help="Continue the text itself, without a chat template.")
 @click.option("--ids", metavar="1,5,7", help="Token ids instead of text.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
@@ -38,6 +43,7 @@ def prompt(
     text: str | None,
     options: GenerationOptions,
     stop: tuple[str, ...],
+    think: bool | None,
     raw: bool,
     ids: str | None,
     as_json: bool,
@@ -61,7 +67,7 @@ def prompt(
             note(f"{model.fault}; the answer comes as ids")
     else:
         asked = _read_standard_input() if text == "-" else text or ""
-    question = make_question(model, asked, options, stop, notice, raw=raw)
+    question = make_question(model, asked, options, stop, notice, raw=raw, think=think)
     with client_to_ask(cluster, record, wait_s) as client:
         answered = answer(client, question, None if as_json else stream)
     if as_json:

@@ -1,4 +1,4 @@
-"""``pi-cluster up``: from a store to a pipeline that is ready."""
+"""``pi-cluster up``: from a model to a pipeline that is ready."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from pi_cluster.cluster.advice import command
-from pi_cluster.cluster.errors import ClusterError, NodeError, PipelineBusy, StaleEpoch
+from pi_cluster.cluster.advice import command, line
+from pi_cluster.cluster.errors import ClusterError, NodeError, PipelineBusy, StaleEpoch, StoreError
 from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.pipeline.nodes import Node
@@ -44,6 +44,7 @@ from pi_cluster.deploy.commands.options import (
     hosts_option,
     insecure_option,
     left_out,
+    model_argument,
     nodes_option,
     sudo_password_option,
     texts_option,
@@ -54,6 +55,7 @@ from pi_cluster.deploy.hosts.fleet import SetupOptions, bring_grants, set_up_hos
 from pi_cluster.deploy.hosts.host_list import read_hosts
 from pi_cluster.deploy.leading_out import after_a_try
 from pi_cluster.deploy.membership.admission import admit_waiting
+from pi_cluster.deploy.models.model_source import find_source
 from pi_cluster.deploy.offered_nodes import named_nodes, nodes_as_before, with_announced
 from pi_cluster.deploy.screen import output
 from pi_cluster.deploy.screen.plan_table import context_note, expected, plan_table
@@ -62,7 +64,7 @@ from pi_cluster.worker.machine.able import check_able
 
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path), required=False)
+@model_argument
 @click.option("--local", type=click.IntRange(1, 64), help="Start this many workers here first.")
 @nodes_option
 @hosts_option
@@ -83,7 +85,7 @@ from pi_cluster.worker.machine.able import check_able
 @click.pass_context
 def up(
     click_context: click.Context,
-    store: Path | None,
+    model: str | None,
     local: int | None,
     nodes: str | None,
     hosts: str | None,
@@ -99,11 +101,14 @@ def up(
 
     Its layers are planned over the nodes, shards handed out and loaded, and a token goes round.
 
-    Without STORE it is the model that is up, with its --context, --texts and --objective; at first,
-    and after `down`, the embedded storyteller. With --hosts the hosts are set up by SSH first,
-    which is remembered. Without --local, --nodes or --hosts the nodes are the hosts that are
-    remembered and those that mDNS finds, or else those of --local or --nodes when the model that is
-    up was brought up; with these options, they are only those.
+    MODEL is a store, a checkpoint's folder, a GGUF file, or the name of a model that was pulled;
+    what is no store yet becomes one first. Without MODEL it is the model that is up, with its
+    --context, --texts and --objective; at first, and after `down`, the embedded storyteller.
+
+    With --hosts the hosts are set up by SSH first, which is remembered. Without --local, --nodes or
+    --hosts the nodes are the hosts that are remembered and those that mDNS finds, or else those of
+    --local or --nodes when the model that is up was brought up; with these options, they are only
+    those.
     """
     if hosts and (local or nodes):
         raise click.UsageError("--hosts names the nodes itself: leave out --local and --nodes")
@@ -113,9 +118,9 @@ def up(
     with changing(cluster) as folder:
         previous = what_is_up(cluster)
         before = previous.call if previous else None
-        given = store.absolute() if store else None
+        given = find_source(model).said if model else ""
         call = UpCall(given, local or 0, nodes or "", context, texts, Objective(objective))
-        call = call if store else call.for_model_of(before, left_out(click_context))
+        call = call if model else call.for_model_of(before, left_out(click_context))
         opened = open_store(call, before, cluster)
         dialer = dialer_for(cluster, insecure)
         results: list[Result] = []
@@ -142,6 +147,10 @@ def up(
         change = _Change(cluster, folder, previous, call, insecure)
         try:
             _bring_up(change, opened, found, dialer)
+        except StoreError as error:
+            if call.model and not Path(call.model).is_absolute():
+                error.add_note(f"it was pulled: `{line('pull', call.model)}` mends it")
+            raise
         finally:
             tell_failures(results)
         coordinators = [one.host for one in results if not one.failure and not one.peer]

@@ -1,22 +1,21 @@
 """``pi-cluster verify``: whether a store, or what nodes hold of one, is as it was written."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import click
 from rich.progress import Progress
 
-from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.advice import command, line
 from pi_cluster.cluster.errors import StoreError
-from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.pipeline.nodes import named_or_found
 from pi_cluster.coordinator.pipeline.verifying import OnProgress, Verified, verify_nodes
 from pi_cluster.coordinator.records.pipeline_record import has_record, load_record
 from pi_cluster.deploy.calling import dialer_for
-from pi_cluster.deploy.commands.options import cluster_option, insecure_option
+from pi_cluster.deploy.commands.options import cluster_option, insecure_option, model_argument
 from pi_cluster.deploy.doctor.examining import was_insecure
+from pi_cluster.deploy.models.model_source import ModelSource, find_source
 from pi_cluster.deploy.screen import output
 from pi_cluster.protos import pi_cluster_pb2 as pb
 
@@ -24,7 +23,7 @@ _ALL = "all"
 
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path), required=False)
+@model_argument
 @click.option(
     "--nodes",
     is_flag=False,
@@ -34,17 +33,18 @@ _ALL = "all"
 )
 @insecure_option
 @cluster_option
-def verify(store: Path | None, nodes: str | None, insecure: bool, cluster: str) -> None:
+def verify(model: str | None, nodes: str | None, insecure: bool, cluster: str) -> None:
     """Find what is damaged in a store, or on nodes.
 
-    Every file is compared with the store's manifest. With --nodes, each node reads all of its
-    shards again. One that is damaged is set aside, and nothing computes on it any more; `pi-cluster
-    up` sends it again.
+    MODEL is a store, or what has become one: a pulled model's name, a checkpoint. Every file is
+    compared with the store's manifest. With --nodes, each node reads all of its shards again. One
+    that is damaged is set aside, and nothing computes on it any more; `pi-cluster up` sends it
+    again.
     """
-    if (store is None) == (nodes is None):
-        raise click.UsageError("name a STORE, or give --nodes to verify what the nodes hold")
-    if store is not None:
-        _verify_store(store)
+    if (model is None) == (nodes is None):
+        raise click.UsageError("name a MODEL, or give --nodes to verify what the nodes hold")
+    if model is not None:
+        _verify_store(find_source(model))
         return
     dialer = dialer_for(cluster, insecure or was_insecure(cluster))
     peers = _peers(None if nodes == _ALL else nodes, cluster, dialer)
@@ -66,13 +66,20 @@ def node_bars(progress: Progress) -> OnProgress:
     return show
 
 
-def _verify_store(path: Path) -> None:
+def _verify_store(source: ModelSource) -> None:
+    opened = source.made_store()
     with output.bars() as progress:
-        opened = Store(path)
         damage = opened.verify(output.FileBar(progress))
-    if damage:
-        raise StoreError("\n".join([f"{path} is damaged:", *(f"  {one}" for one in damage)]))
-    output.notes.print(f"{path}: all {len(opened.manifest.files)} files are as written")
+    if not damage:
+        output.notes.print(f"{opened.path}: all {len(opened.manifest.files)} files are as written")
+        return
+    lines = [f"{opened.path} is damaged:"]
+    if source.pulled:
+        lines += [f"  {one.file_name} {one.problem}" for one in damage]
+        lines.append(f"`{line('pull', source.said)}` mends it")
+    else:
+        lines += [f"  {one}" for one in damage]
+    raise StoreError("\n".join(lines))
 
 
 def _peers(named: str | None, cluster: str, dialer: Dialer) -> list[Peer]:

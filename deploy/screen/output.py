@@ -40,9 +40,9 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the signal's number, as shells have it."""
 
 
-def stream(piece: str) -> None:
-    """Show a piece of an answer at once."""
-    _answer.write(piece)
+def stream(piece: str, is_thought: bool = False) -> None:
+    """Show a piece of an answer at once, or of what the model thinks before."""
+    _answer.write(piece, is_thought=is_thought)
 
 
 def end_line() -> None:

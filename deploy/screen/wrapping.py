@@ -45,6 +45,10 @@ class WordWrap:
         """What is to be written now that this has come as well; a line break writes all."""
         return "".join([*map(self._take, piece), self._begun_word()])
 
+    def end_word(self) -> str:
+        """What is held of the word that goes on, to be written before something else is."""
+        return self._end_word()
+
     def _begin_line(self) -> None:
         self._beginning = ""  # of the line, enough to know code by
         self._column = 0  # where what is written ends, without the word that goes on

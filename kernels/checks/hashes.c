@@ -48,12 +48,24 @@ static int64_t bytes_of(const struct matrix *w) {
     return w->rows * row_bytes(w);
 }
 
+/* Formats that nothing is packed to: any bytes, and halves of which none is large. */
+static void random_blocks(const struct matrix *w, uint8_t *data) {
+    int block = w->format == FORMAT_Q4K ? Q4K_BYTES : (int)block_bytes(w->format);
+    for (int64_t at = 0; at < bytes_of(w); at += block) {
+        for (int i = 0; i < block; i++) data[at + i] = (uint8_t)(int)(next_random() * 0x1p15f);
+        for (int i = 1; i < 2 * SCALES_BYTES; i += 2)
+            data[at + i] = (data[at + i] & 0x83) | (w->format == FORMAT_Q4K ? 0x08 : 0x20);
+    }
+}
+
 static struct matrix random_matrix(struct engine *engine, int format, int rows, int columns) {
     float *dense = randoms((int64_t)rows * columns, 0.2f);
     struct matrix w = {NULL, format, rows, columns};
     uint8_t *data = allocate(bytes_of(&w));
     w.data = data;
-    if (is_quantised(format))
+    if (format >= FORMAT_Q4_1)
+        random_blocks(&w, data);
+    else if (is_quantised(format))
         kernels_pack(engine, dense, &w);
     else if (format == FORMAT_F32)
         memcpy(data, dense, (size_t)bytes_of(&w));
@@ -64,11 +76,12 @@ static struct matrix random_matrix(struct engine *engine, int format, int rows, 
     return w;
 }
 
-static void check_linear(struct engine *engine, int format) {
-    static const char *names[] = {"f32", "f16", "q8", "q4"};
-    struct matrix w = random_matrix(engine, format, 37, 160);
-    float *x = randoms(MOST_ROWS * 160, 3.0f), *y = allocate(MOST_ROWS * 37 * 4);
-    void *blocks = allocate(MOST_ROWS * 160 / BLOCK_COLUMNS * (int64_t)sizeof(struct quantised_block));
+static void check_linear(struct engine *engine, int format, int columns) {
+    static const char *names[] = {"f32", "f16", "q8", "q4", "q4_1", "q4k"};
+    struct matrix w = random_matrix(engine, format, 37, columns);
+    float *x = randoms(MOST_ROWS * columns, 3.0f), *y = allocate(MOST_ROWS * 37 * 4);
+    int64_t block = sizeof(struct quantised_block);
+    void *blocks = allocate(MOST_ROWS * columns / BLOCK_COLUMNS * block);
     x[5] = 1e-42f;
     x[200] = 3e38f;
     print_hash("pack", format, w.data, bytes_of(&w));
@@ -191,10 +204,14 @@ int main(int count, char **arguments) {
     if (!engine)
         return 1;
     state = 0x9e3779b97f4a7c15u;
-    for (int format = FORMAT_F32; format <= FORMAT_Q4; format++) check_linear(engine, format);
+    for (int format = FORMAT_F32; format <= FORMAT_Q4; format++) check_linear(engine, format, 160);
     check_elementwise(engine);
     for (int format = FORMAT_F32; format <= FORMAT_Q4; format++) check_stage(engine, format);
     for (int format = FORMAT_F32; format <= FORMAT_Q4; format++) check_other_layers(engine, format);
+    /* Later checks follow, so that the numbers of earlier ones stay theirs. */
+    check_linear(engine, FORMAT_Q4_1, 352);
+    check_linear(engine, FORMAT_Q4K, 512);
+    check_stage(engine, FORMAT_Q4_1);
     kernels_close(engine);
     return 0;
 }

@@ -30,9 +30,9 @@ INLINE __m256i load_quad(const uint8_t *quants, int quad) {
 }
 
 /* Dot products of eight rows, in 32 bits. Sums of pairs stay in 16 bits for the whole block: eight
- * of them reach 8 * 2 * 15 * 127 = 30480. Nibbles are unsigned; what zero adds is taken off. */
-INLINE void q4_dots(const int rows, const uint8_t *quants, const struct quantised_block *const x[],
-                    int block, __m256i dot[]) {
+ * of them reach 8 * 2 * 15 * 127 = 30480. */
+INLINE void nibble_dots(const int rows, const uint8_t *quants,
+                        const struct quantised_block *const x[], int block, __m256i dot[]) {
     const __m256i low = _mm256_set1_epi8(15), one = _mm256_set1_epi16(1);
     __m256i weight[QUADS];
     for (int j = 0; j < QUADS / 2; j++) {
@@ -45,9 +45,16 @@ INLINE void q4_dots(const int rows, const uint8_t *quants, const struct quantise
         __m256i pairs = _mm256_maddubs_epi16(weight[0], quad_of(of_x, 0));
         for (int j = 1; j < QUADS; j++)
             pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(weight[j], quad_of(of_x, j)));
-        dot[t] = _mm256_add_epi32(_mm256_madd_epi16(pairs, one),
-                                  _mm256_set1_epi32(x[t][block].bias));
+        dot[t] = _mm256_madd_epi16(pairs, one);
     }
+}
+
+/* Nibbles are unsigned; what zero adds is taken off. */
+INLINE void q4_dots(const int rows, const uint8_t *quants, const struct quantised_block *const x[],
+                    int block, __m256i dot[]) {
+    nibble_dots(rows, quants, x, block, dot);
+    for (int t = 0; t < rows; t++)
+        dot[t] = _mm256_add_epi32(dot[t], _mm256_set1_epi32(x[t][block].bias));
 }
 
 /* Signed weights: their sign moves to the activations, and a pair reaches 2 * 128 * 127 = 32512. */
@@ -68,6 +75,14 @@ INLINE void q8_dots(const int rows, const uint8_t *quants, const struct quantise
         }
     }
 }
+
+#define WITH_CONSTANT_ROWS(function, rows, ...)                                                    \
+    switch (rows) {                                                                                \
+    case 1: function(1, __VA_ARGS__); break;                                                       \
+    case 2: function(2, __VA_ARGS__); break;                                                       \
+    case 3: function(3, __VA_ARGS__); break;                                                       \
+    default: function(4, __VA_ARGS__); break;                                                      \
+    }
 
 #define DEFINE_TILE(name, block_bytes, dots)                                                       \
     INLINE void name##_of(const int rows, const uint8_t *group, int blocks,                        \
@@ -91,16 +106,31 @@ INLINE void q8_dots(const int rows, const uint8_t *quants, const struct quantise
     }                                                                                              \
     static void name(const uint8_t *group, int blocks, const struct quantised_block *const x[],    \
                      int rows, float out[][GROUP_ROWS]) {                                          \
-        switch (rows) {                                                                            \
-        case 1: name##_of(1, group, blocks, x, out); break;                                        \
-        case 2: name##_of(2, group, blocks, x, out); break;                                        \
-        case 3: name##_of(3, group, blocks, x, out); break;                                        \
-        default: name##_of(4, group, blocks, x, out); break;                                       \
-        }                                                                                          \
+        WITH_CONSTANT_ROWS(name##_of, rows, group, blocks, x, out)                                 \
     }
 
 DEFINE_TILE(q4_tile, Q4_BLOCK_BYTES, q4_dots)
 DEFINE_TILE(q8_tile, Q8_BLOCK_BYTES, q8_dots)
+
+INLINE __m256 add_products(__m256 total, __m256 scales, __m256 offsets, __m256i dot,
+                           const struct quantised_block *x) {
+    __m256 scale = _mm256_mul_ps(scales, _mm256_set1_ps(x->scale));
+    total = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(dot), total);
+    return _mm256_fmadd_ps(offsets, _mm256_set1_ps(x->sum), total);
+}
+
+INLINE void add_block(const int rows, const uint8_t *quants, lanes scales, lanes offsets,
+                      const struct quantised_block *const x[], int b, lanes total[]) {
+    __m256i dot[4];
+    nibble_dots(rows, quants, x, b, dot);
+    for (int t = 0; t < rows; t++)
+        total[t].low = add_products(total[t].low, scales.low, offsets.low, dot[t], &x[t][b]);
+    nibble_dots(rows, quants + QUADS_BYTES / HALVES, x, b, dot);
+    for (int t = 0; t < rows; t++)
+        total[t].high = add_products(total[t].high, scales.high, offsets.high, dot[t], &x[t][b]);
+}
+
+#include "offset_tiles.h"
 
 const struct variant avx2_variant = {
     .name = "avx2",

@@ -41,12 +41,40 @@ INLINE struct two_quads load_q8(const uint8_t *quants, int j) {
         _mm512_xor_si512(_mm512_loadu_si512(second), raise)};
 }
 
-/* What raising the weights by `zero` adds is taken off at the start. The rows take turns within a
- * quad, so that many sums are under way and none waits for its last product; few rows have two. */
+/* Dot products of a block, on top of what `dot` begins with. The rows take turns within a quad, so
+ * that many sums are under way and none waits for its last product; few rows have two. */
+#define ADD_DOTS(rows, chains, load, quants, x, b, dot)                                            \
+    for (int j = 0; j < QUADS / 2; j++) {                                                          \
+        struct two_quads w = load(quants, j);                                                      \
+        for (int t = 0; t < rows; t++)                                                             \
+            dot[t][0] = _mm512_dpbusd_epi32(dot[t][0], w.first, quad_of(&x[t][b], j));             \
+        for (int t = 0; t < rows; t++)                                                             \
+            dot[t][chains - 1] = _mm512_dpbusd_epi32(dot[t][chains - 1], w.second,                 \
+                                                     quad_of(&x[t][b], j + QUADS / 2));            \
+    }                                                                                              \
+    for (int t = 0; t < rows; t++)                                                                 \
+        if (chains == 2)                                                                           \
+            dot[t][0] = _mm512_add_epi32(dot[t][0], dot[t][1])
+
+INLINE int chains_for(const int rows) { return rows <= 2 ? 2 : 1; }
+
+#define WITH_CONSTANT_ROWS(function, rows, ...)                                                    \
+    switch (rows) {                                                                                \
+    case 1: function(1, __VA_ARGS__); break;                                                       \
+    case 2: function(2, __VA_ARGS__); break;                                                       \
+    case 3: function(3, __VA_ARGS__); break;                                                       \
+    case 4: function(4, __VA_ARGS__); break;                                                       \
+    case 5: function(5, __VA_ARGS__); break;                                                       \
+    case 6: function(6, __VA_ARGS__); break;                                                       \
+    case 7: function(7, __VA_ARGS__); break;                                                       \
+    default: function(8, __VA_ARGS__); break;                                                      \
+    }
+
+/* What raising the weights by `zero` adds is taken off at the start. */
 #define DEFINE_TILE(name, block_bytes, load, zero)                                                 \
     INLINE void name##_of(const int rows, const uint8_t *group, int blocks,                        \
                           const struct quantised_block *const x[], float out[][GROUP_ROWS]) {      \
-        const int chains = rows <= 2 ? 2 : 1;                                                      \
+        const int chains = chains_for(rows);                                                       \
         lanes total[MAX_TILE_ROWS];                                                                \
         __m512i dot[MAX_TILE_ROWS][2];                                                             \
         for (int t = 0; t < rows; t++) total[t] = lanes_set(0.0f);                                 \
@@ -57,38 +85,36 @@ INLINE struct two_quads load_q8(const uint8_t *quants, int j) {
                 dot[t][1] = _mm512_setzero_si512();                                                \
                 dot[t][0] = _mm512_set1_epi32(x[t][b].bias * ((zero) / Q4_ZERO));                  \
             }                                                                                      \
-            for (int j = 0; j < QUADS / 2; j++) {                                                  \
-                struct two_quads w = load(group + SCALES_BYTES, j);                                \
-                for (int t = 0; t < rows; t++)                                                     \
-                    dot[t][0] = _mm512_dpbusd_epi32(dot[t][0], w.first, quad_of(&x[t][b], j));     \
-                for (int t = 0; t < rows; t++)                                                     \
-                    dot[t][chains - 1] = _mm512_dpbusd_epi32(                                      \
-                        dot[t][chains - 1], w.second, quad_of(&x[t][b], j + QUADS / 2));           \
-            }                                                                                      \
+            ADD_DOTS(rows, chains, load, group + SCALES_BYTES, x, b, dot);                         \
             for (int t = 0; t < rows; t++) {                                                       \
-                __m512i sum = chains == 2 ? _mm512_add_epi32(dot[t][0], dot[t][1]) : dot[t][0];    \
                 lanes scale = lanes_mul(scales, lanes_set(x[t][b].scale));                         \
-                total[t] = lanes_fma(scale, _mm512_cvtepi32_ps(sum), total[t]);                    \
+                total[t] = lanes_fma(scale, _mm512_cvtepi32_ps(dot[t][0]), total[t]);              \
             }                                                                                      \
         }                                                                                          \
         for (int t = 0; t < rows; t++) lanes_store(out[t], total[t]);                              \
     }                                                                                              \
     static void name(const uint8_t *group, int blocks, const struct quantised_block *const x[],    \
                      int rows, float out[][GROUP_ROWS]) {                                          \
-        switch (rows) {                                                                            \
-        case 1: name##_of(1, group, blocks, x, out); break;                                        \
-        case 2: name##_of(2, group, blocks, x, out); break;                                        \
-        case 3: name##_of(3, group, blocks, x, out); break;                                        \
-        case 4: name##_of(4, group, blocks, x, out); break;                                        \
-        case 5: name##_of(5, group, blocks, x, out); break;                                        \
-        case 6: name##_of(6, group, blocks, x, out); break;                                        \
-        case 7: name##_of(7, group, blocks, x, out); break;                                        \
-        default: name##_of(8, group, blocks, x, out); break;                                       \
-        }                                                                                          \
+        WITH_CONSTANT_ROWS(name##_of, rows, group, blocks, x, out)                                 \
     }
 
 DEFINE_TILE(q4_tile, Q4_BLOCK_BYTES, load_q4, Q4_ZERO)
 DEFINE_TILE(q8_tile, Q8_BLOCK_BYTES, load_q8, 128)
+
+INLINE void add_block(const int rows, const uint8_t *quants, lanes scales, lanes offsets,
+                      const struct quantised_block *const x[], int b, lanes total[]) {
+    const int chains = chains_for(rows);
+    __m512i dot[MAX_TILE_ROWS][2];
+    for (int t = 0; t < rows; t++) dot[t][0] = dot[t][1] = _mm512_setzero_si512();
+    ADD_DOTS(rows, chains, load_q4, quants, x, b, dot);
+    for (int t = 0; t < rows; t++) {
+        lanes scale = lanes_mul(scales, lanes_set(x[t][b].scale));
+        total[t] = lanes_fma(scale, _mm512_cvtepi32_ps(dot[t][0]), total[t]);
+        total[t] = lanes_fma(offsets, lanes_set(x[t][b].sum), total[t]);
+    }
+}
+
+#include "offset_tiles.h"
 
 const struct variant avx512_variant = {
     .name = "avx512",

@@ -93,6 +93,7 @@ static void quantise(const float *x, int blocks, struct quantised_block *out) {
                 out->quant[i] = (int8_t)quant;
                 sum += quant;
             }
+            out->sum = out->scale * (float)sum;
             out->bias = -Q4_ZERO * sum;
         }
     }

@@ -1,7 +1,7 @@
 /* How weights and activations lie in memory. Everything is little-endian.
  *
  * A matrix has `rows` outputs and `columns` inputs. Formats F32 and F16 are plain: row after row.
- * Q8 and Q4 cut each row into blocks of 32 columns, w = scale * q with a half-precision scale, and
+ * The others cut each row into blocks of 32 columns, w = scale * q with a half-precision scale, and
  * interleave 16 rows, so that one vector holds four neighbouring columns of each of 16 rows (or of
  * 8, or of 4) and every lane accumulates its own row. Rows are padded with zeros to 16.
  *
@@ -12,7 +12,16 @@
  *     Q4 (288 B)  quant[j][r][c] for j = 0..3: low nibble of row r, column 4 j + c,
  *                 high nibble of row r, column 16 + 4 j + c; a nibble n stands for n - 8
  *
- * The values are those of ggml's Q8_0 and Q4_0; only their order differs.
+ *   Q4_1 adds a minimum to each block, w = scale * n + minimum, and takes no zero off its nibbles:
+ *     (320 B)     16 scales, 16 minima (f16), then nibbles as those of Q4
+ *   Q4K joins 8 blocks that share two halves a row, w = (d * s) * n - (dmin * m), 0 <= s, m < 64:
+ *     (2304 B)    16 d, 16 dmin (f16), packed[i][r] for i = 0..11, then the nibbles of 8 blocks
+ *     The twelve bytes of a row hold s and m of its blocks k = 0..7:
+ *       k < 4     s: low 6 bits of byte k;                m: low 6 bits of byte 4 + k
+ *       k >= 4    s: low nibble of byte 4 + k, above it   m: high nibble of byte 4 + k, above it
+ *                    the top 2 bits of byte k - 4            the top 2 bits of byte k
+ *
+ * The values are those of ggml's Q8_0, Q4_0, Q4_1 and Q4_K; only their order differs.
  */
 #ifndef FORMATS_H
 #define FORMATS_H
@@ -25,8 +34,21 @@ enum { QUADS_BYTES = GROUP_ROWS * QUAD }; /* one quad of columns of all 16 rows:
 enum { Q8_BLOCK_BYTES = SCALES_BYTES + GROUP_ROWS * BLOCK_COLUMNS };
 enum { Q4_BLOCK_BYTES = SCALES_BYTES + GROUP_ROWS * BLOCK_COLUMNS / 2 };
 enum { Q4_ZERO = 8 };
+enum { NIBBLES_BYTES = GROUP_ROWS * BLOCK_COLUMNS / 2 };
+enum { Q4_1_HEADER_BYTES = 2 * SCALES_BYTES };
+enum { Q4_1_BLOCK_BYTES = Q4_1_HEADER_BYTES + NIBBLES_BYTES };
+enum { Q4K_BLOCKS = 8, Q4K_PLANE_BYTES = 4 * GROUP_ROWS };
+enum { Q4K_HEADER_BYTES = 2 * SCALES_BYTES + 3 * Q4K_PLANE_BYTES };
+enum { Q4K_BYTES = Q4K_HEADER_BYTES + Q4K_BLOCKS * NIBBLES_BYTES };
 
-enum format { FORMAT_F32 = 0, FORMAT_F16 = 1, FORMAT_Q8 = 2, FORMAT_Q4 = 3 };
+enum format {
+    FORMAT_F32 = 0,
+    FORMAT_F16 = 1,
+    FORMAT_Q8 = 2,
+    FORMAT_Q4 = 3,
+    FORMAT_Q4_1 = 4,
+    FORMAT_Q4K = 5
+};
 
 struct matrix {
     const void *data;
@@ -38,21 +60,28 @@ struct matrix {
 /* 32 neighbouring activations of one row: x = scale * quant, -127 <= quant <= 127. */
 struct quantised_block {
     float scale;
+    float sum;    /* scale times the sum of the quants: what the minimum of a block multiplies */
     int32_t bias; /* -Q4_ZERO times the sum of the quants: takes off what unsigned nibbles add */
     int8_t quant[BLOCK_COLUMNS];
 };
 
 /* Rows of activations in the forms that the formats multiply: plain for F32 and F16, blocks for
- * Q8 and Q4. A form that no matrix asks for may be NULL. Rows follow each other without gaps. */
+ * the others. A form that no matrix asks for may be NULL. Rows follow each other without gaps. */
 struct operand {
     const float *plain;
     const struct quantised_block *blocks;
 };
 
-static inline int is_quantised(int format) { return format == FORMAT_Q8 || format == FORMAT_Q4; }
+static inline int is_quantised(int format) { return format >= FORMAT_Q8; }
 
+/* Of 32 columns; of Q4K an eighth of what its 8 blocks take together. */
 static inline int64_t block_bytes(int format) {
-    return format == FORMAT_Q4 ? Q4_BLOCK_BYTES : Q8_BLOCK_BYTES;
+    switch (format) {
+    case FORMAT_Q8: return Q8_BLOCK_BYTES;
+    case FORMAT_Q4: return Q4_BLOCK_BYTES;
+    case FORMAT_Q4_1: return Q4_1_BLOCK_BYTES;
+    default: return Q4K_BYTES / Q4K_BLOCKS;
+    }
 }
 
 static inline int64_t row_bytes(const struct matrix *w) {

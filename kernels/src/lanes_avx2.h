@@ -22,6 +22,12 @@ static inline lanes lanes_load_half(const uint16_t *p) {
     return (lanes){_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)),
                    _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p + 8)))};
 }
+static inline __m256 load_bytes(const uint8_t *p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+}
+static inline lanes lanes_load_bytes(const uint8_t *p) {
+    return (lanes){load_bytes(p), load_bytes(p + 8)};
+}
 static inline lanes lanes_add(lanes a, lanes b) { return BOTH(_mm256_add_ps); }
 static inline lanes lanes_sub(lanes a, lanes b) { return BOTH(_mm256_sub_ps); }
 static inline lanes lanes_mul(lanes a, lanes b) { return BOTH(_mm256_mul_ps); }

@@ -29,6 +29,13 @@ static inline float32x4_t load_half(const uint16_t *p) {
 static inline lanes lanes_load_half(const uint16_t *p) {
     return (lanes){load_half(p), load_half(p + 4), load_half(p + 8), load_half(p + 12)};
 }
+static inline lanes lanes_load_bytes(const uint8_t *p) {
+    uint16x8_t low = vmovl_u8(vld1_u8(p)), high = vmovl_u8(vld1_u8(p + 8));
+    return (lanes){vcvtq_f32_u32(vmovl_u16(vget_low_u16(low))),
+                   vcvtq_f32_u32(vmovl_high_u16(low)),
+                   vcvtq_f32_u32(vmovl_u16(vget_low_u16(high))),
+                   vcvtq_f32_u32(vmovl_high_u16(high))};
+}
 static inline lanes lanes_add(lanes x, lanes y) { return ALL2(vaddq_f32, x, y); }
 static inline lanes lanes_sub(lanes x, lanes y) { return ALL2(vsubq_f32, x, y); }
 static inline lanes lanes_mul(lanes x, lanes y) { return ALL2(vmulq_f32, x, y); }

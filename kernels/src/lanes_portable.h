@@ -20,6 +20,7 @@ typedef struct {
 static inline lanes lanes_set(float x) { EACH_LANE(x); }
 static inline lanes lanes_load(const float *p) { EACH_LANE(p[i]); }
 static inline lanes lanes_load_half(const uint16_t *p) { EACH_LANE(float_from_half(p[i])); }
+static inline lanes lanes_load_bytes(const uint8_t *p) { EACH_LANE((float)p[i]); }
 static inline lanes lanes_add(lanes a, lanes b) { EACH_LANE(a.lane[i] + b.lane[i]); }
 static inline lanes lanes_sub(lanes a, lanes b) { EACH_LANE(a.lane[i] - b.lane[i]); }
 static inline lanes lanes_mul(lanes a, lanes b) { EACH_LANE(a.lane[i] * b.lane[i]); }

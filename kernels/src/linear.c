@@ -13,11 +13,21 @@ static void put(const struct linear *product, int i, float value, float *y) {
     *y = product->add ? *y + value : value;
 }
 
+static quantised_tile *tile_of(const struct variant *variant, int format) {
+    switch (format) {
+    case FORMAT_Q8: return variant->q8_tile;
+    case FORMAT_Q4: return variant->q4_tile;
+    case FORMAT_Q4_1: return variant->q4_1_tile;
+    default: return variant->q4k_tile;
+    }
+}
+
 static void quantised_strip(const struct variant *variant, const struct linear *product, int rows,
                             int start, int stop, float *y, int64_t y_stride) {
     const struct matrix *w = product->w;
     const struct quantised_block *x = product->x.blocks;
     int blocks = w->columns / BLOCK_COLUMNS;
+    quantised_tile *tile = tile_of(variant, w->format);
     const uint8_t *groups = (const uint8_t *)w->data + start / GROUP_ROWS * group_bytes(w);
     for (int row = 0; row < rows; row += variant->tile_rows) {
         const struct quantised_block *few[MAX_TILE_ROWS];
@@ -27,10 +37,7 @@ static void quantised_strip(const struct variant *variant, const struct linear *
 
         const uint8_t *group = groups;
         for (int i = start; i < stop; i += GROUP_ROWS, group += group_bytes(w)) {
-            if (w->format == FORMAT_Q4)
-                variant->q4_tile(group, blocks, few, count, out);
-            else
-                variant->q8_tile(group, blocks, few, count, out);
+            tile(group, blocks, few, count, out);
             for (int t = 0; t < count; t++)
                 for (int r = 0; r < smaller(stop - i, GROUP_ROWS); r++)
                     put(product, i + r, out[t][r], y + (row + t) * y_stride + i - start + r);

@@ -17,8 +17,8 @@ INLINE int8x16_t quad_of(const struct quantised_block *x, int quad) {
     return vreinterpretq_s8_s32(vdupq_n_s32(four));
 }
 
-/* Nibbles as they are, 0..15, and their zero taken off at the end; or bytes as they are. */
-INLINE void load_q4(const uint8_t *quants, int8x16_t weight[QUADS]) {
+/* Nibbles as they are, 0..15; or bytes as they are. */
+INLINE void load_nibbles(const uint8_t *quants, int8x16_t weight[QUADS]) {
     for (int j = 0; j < QUADS / 2; j++) {
         uint8x16_t both = vld1q_u8(quants + j * QUADS_BYTES);
         weight[j] = vreinterpretq_s8_u8(vandq_u8(both, vdupq_n_u8(15)));
@@ -31,7 +31,7 @@ INLINE void load_q8(const uint8_t *quants, int8x16_t weight[QUADS]) {
 }
 
 /* Four rows; a 16-bit lane takes 8 products of at most 15 * 127, in all 15240. */
-INLINE int32x4_t q4_dot(const int8x16_t weight[QUADS], const struct quantised_block *x) {
+INLINE int32x4_t nibble_dot(const int8x16_t weight[QUADS], const struct quantised_block *x) {
     int8x16_t quad = quad_of(x, 0);
     int16x8_t low = vmull_s8(vget_low_s8(weight[0]), vget_low_s8(quad));
     int16x8_t high = vmull_high_s8(weight[0], quad);
@@ -40,8 +40,12 @@ INLINE int32x4_t q4_dot(const int8x16_t weight[QUADS], const struct quantised_bl
         low = vmlal_s8(low, vget_low_s8(weight[j]), vget_low_s8(quad));
         high = vmlal_high_s8(high, weight[j], quad);
     }
-    int32x4_t dot = vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high));
-    return vaddq_s32(dot, vdupq_n_s32(x->bias));
+    return vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high));
+}
+
+/* The nibbles' zero is taken off at the end. */
+INLINE int32x4_t q4_dot(const int8x16_t weight[QUADS], const struct quantised_block *x) {
+    return vaddq_s32(nibble_dot(weight, x), vdupq_n_s32(x->bias));
 }
 
 /* Four rows; a 16-bit lane takes two products of at most 128 * 127 before it moves to 32 bits. */
@@ -57,8 +61,21 @@ INLINE int32x4_t q8_dot(const int8x16_t weight[QUADS], const struct quantised_bl
     return vpaddq_s32(low, high);
 }
 
-/* Some slices of four rows: all four at once read memory in one go; one at a time has the
- * registers for three and four rows of activations, with the group then coming from the cache. */
+/* All four slices at once read memory in one go; one at a time has the registers for three and four
+ * rows of activations, with the weights then coming from the cache. */
+#define WITH_CONSTANT_ROWS(function, rows, ...)                                                    \
+    switch (rows) {                                                                                \
+    case 1: function(1, SLICES, 0, __VA_ARGS__); return;                                           \
+    case 2: function(2, SLICES, 0, __VA_ARGS__); return;                                           \
+    }                                                                                              \
+    for (int slice = 0; slice < SLICES; slice++) {                                                 \
+        if (rows == 3)                                                                             \
+            function(3, 1, slice, __VA_ARGS__);                                                    \
+        else                                                                                       \
+            function(4, 1, slice, __VA_ARGS__);                                                    \
+    }
+
+/* Some slices of four rows. */
 #define DEFINE_TILE(name, block_bytes, load, dot)                                                  \
     INLINE void name##_of(const int rows, const int slices, int slice, const uint8_t *group,       \
                           int blocks, const struct quantised_block *const x[],                     \
@@ -87,20 +104,36 @@ INLINE int32x4_t q8_dot(const int8x16_t weight[QUADS], const struct quantised_bl
     }                                                                                              \
     static void name(const uint8_t *group, int blocks, const struct quantised_block *const x[],    \
                      int rows, float out[][GROUP_ROWS]) {                                          \
-        switch (rows) {                                                                            \
-        case 1: name##_of(1, SLICES, 0, group, blocks, x, out); return;                            \
-        case 2: name##_of(2, SLICES, 0, group, blocks, x, out); return;                            \
-        }                                                                                          \
-        for (int slice = 0; slice < SLICES; slice++) {                                             \
-            if (rows == 3)                                                                         \
-                name##_of(3, 1, slice, group, blocks, x, out);                                     \
-            else                                                                                   \
-                name##_of(4, 1, slice, group, blocks, x, out);                                     \
-        }                                                                                          \
+        WITH_CONSTANT_ROWS(name##_of, rows, group, blocks, x, out)                                 \
     }
 
-DEFINE_TILE(q4_tile, Q4_BLOCK_BYTES, load_q4, q4_dot)
+DEFINE_TILE(q4_tile, Q4_BLOCK_BYTES, load_nibbles, q4_dot)
 DEFINE_TILE(q8_tile, Q8_BLOCK_BYTES, load_q8, q8_dot)
+
+#include "offset_slices.h"
+
+INLINE void add_block(const int8x16_t weight[QUADS], float32x4_t scales, float32x4_t offsets,
+                      const struct quantised_block *const x[], const int rows, int b,
+                      float32x4_t total[]) {
+    for (int t = 0; t < rows; t++) {
+        float32x2_t of_x = scale_and_sum(&x[t][b]);
+        float32x4_t product = vcvtq_f32_s32(nibble_dot(weight, &x[t][b]));
+        total[t] = vfmaq_f32(total[t], vmulq_lane_f32(scales, of_x, 0), product);
+        total[t] = vfmaq_lane_f32(total[t], offsets, of_x, 1);
+    }
+}
+
+DEFINE_OFFSET_SLICES(q4_1_of, q4k_of, load_nibbles, add_block)
+
+static void q4_1_tile(const uint8_t *group, int blocks, const struct quantised_block *const x[],
+                      int rows, float out[][GROUP_ROWS]) {
+    WITH_CONSTANT_ROWS(q4_1_of, rows, group, blocks, x, out)
+}
+
+static void q4k_tile(const uint8_t *group, int blocks, const struct quantised_block *const x[],
+                     int rows, float out[][GROUP_ROWS]) {
+    WITH_CONSTANT_ROWS(q4k_of, rows, group, blocks, x, out)
+}
 
 const struct variant neon_variant = {
     .name = "neon",

@@ -15,16 +15,20 @@ INLINE uint8x16_t odd_rows(uint8x16_t quad, uint8x16_t next) {
 }
 
 /* Weights for add_pairs: vectors j and j + 1 are columns 4 j to 4 j + 7 of even and of odd rows. */
-INLINE void load_q4_pairs(const uint8_t *quants, int8x16_t weight[QUADS]) {
-    for (int j = 0; j < QUADS / 2; j += 2) {
-        uint8x16_t quad = load_quad(quants, j), next = load_quad(quants, j + 1);
-        struct nibbles even = split(even_rows(quad, next)), odd = split(odd_rows(quad, next));
-        weight[j] = even.low;
-        weight[j + 1] = odd.low;
-        weight[j + QUADS / 2] = even.high;
-        weight[j + QUADS / 2 + 1] = odd.high;
+#define DEFINE_LOAD_PAIRS(name, split)                                                             \
+    INLINE void name(const uint8_t *quants, int8x16_t weight[QUADS]) {                             \
+        for (int j = 0; j < QUADS / 2; j += 2) {                                                   \
+            uint8x16_t quad = load_quad(quants, j), next = load_quad(quants, j + 1);               \
+            struct nibbles even = split(even_rows(quad, next)), odd = split(odd_rows(quad, next)); \
+            weight[j] = even.low;                                                                  \
+            weight[j + 1] = odd.low;                                                               \
+            weight[j + QUADS / 2] = even.high;                                                     \
+            weight[j + QUADS / 2 + 1] = odd.high;                                                  \
+        }                                                                                          \
     }
-}
+
+DEFINE_LOAD_PAIRS(load_q4_pairs, split)
+DEFINE_LOAD_PAIRS(load_nibble_pairs, split_unsigned)
 
 INLINE void load_q8_pairs(const uint8_t *quants, int8x16_t weight[QUADS]) {
     for (int j = 0; j < QUADS; j += 2) {
@@ -46,9 +50,9 @@ INLINE void load_pair(const struct quantised_block *x, const struct quantised_bl
 }
 
 /* Four weight rows times block b of each row of activations; a last odd one is its own partner. */
-INLINE void add_pairs(const int8x16_t weight[QUADS], const int shift, float32x4_t scales,
-                      const struct quantised_block *const x[], const int rows, int b,
-                      float32x4_t total[]) {
+INLINE void add_pairs(const int8x16_t weight[QUADS], const enum kind kind, float32x4_t scales,
+                      float32x4_t offsets, const struct quantised_block *const x[], const int rows,
+                      int b, float32x4_t total[]) {
     for (int t = 0; t < rows; t += 2) {
         int partner = t + 1 < rows ? t + 1 : t;
         int8x16_t pair[QUADS / 2];
@@ -58,19 +62,24 @@ INLINE void add_pairs(const int8x16_t weight[QUADS], const int shift, float32x4_
             even = vmmlaq_s32(even, weight[2 * i], pair[i]);
             odd = vmmlaq_s32(odd, weight[2 * i + 1], pair[i]);
         }
-        total[t] = add_dot(vtrn1q_s32(even, odd), shift, scales, &x[t][b], total[t]);
+        total[t] = add_dot(vtrn1q_s32(even, odd), kind, scales, offsets, &x[t][b], total[t]);
         if (partner != t)
-            total[partner] =
-                add_dot(vtrn2q_s32(even, odd), shift, scales, &x[partner][b], total[partner]);
+            total[partner] = add_dot(vtrn2q_s32(even, odd), kind, scales, offsets, &x[partner][b],
+                                     total[partner]);
     }
 }
 
-DEFINE_SLICES(q4_pairs, Q4_BLOCK_BYTES, load_q4_pairs, add_pairs, 1)
-DEFINE_SLICES(q8_pairs, Q8_BLOCK_BYTES, load_q8_pairs, add_pairs, 0)
+DEFINE_SLICES(q4_pairs, Q4_BLOCK_BYTES, load_q4_pairs, add_pairs, SHIFTED)
+DEFINE_SLICES(q8_pairs, Q8_BLOCK_BYTES, load_q8_pairs, add_pairs, AS_IT_IS)
+
+#define ADD_PAIRS(weight, ...) add_pairs(weight, WITH_OFFSET, __VA_ARGS__)
+DEFINE_OFFSET_SLICES(q4_1_pairs, q4k_pairs, load_nibble_pairs, ADD_PAIRS)
 
 /* One row waits for memory, and has no partner. */
 DEFINE_TILE(q4_tile, q4_dots, q4_pairs)
 DEFINE_TILE(q8_tile, q8_dots, q8_pairs)
+DEFINE_TILE(q4_1_tile, q4_1_dots, q4_1_pairs)
+DEFINE_TILE(q4k_tile, q4k_dots, q4k_pairs)
 
 const struct variant neon_i8mm_variant = {
     .name = "neon-i8mm",

@@ -40,6 +40,30 @@ static int32_t q8_dot(const uint8_t *quants, int row, const struct quantised_blo
 DEFINE_TILE(q4_tile, Q4_BLOCK_BYTES, q4_dot)
 DEFINE_TILE(q8_tile, Q8_BLOCK_BYTES, q8_dot)
 
+static int32_t nibble_dot(const uint8_t *quants, int row, const struct quantised_block *x) {
+    int32_t dot = 0;
+    for (int i = 0; i < BLOCK_COLUMNS / 2; i++) {
+        int both = quants[i / QUAD * QUADS_BYTES + row * QUAD + i % QUAD];
+        dot += (both & 15) * x->quant[i] + (both >> 4) * x->quant[i + BLOCK_COLUMNS / 2];
+    }
+    return dot;
+}
+
+static void add_block(int rows, const uint8_t *quants, lanes scales, lanes offsets,
+                      const struct quantised_block *const x[], int b, lanes total[]) {
+    for (int t = 0; t < rows; t++)
+        for (int r = 0; r < GROUP_ROWS; r++) {
+            float *sum = &total[t].lane[r];
+            float dot = (float)nibble_dot(quants, r, &x[t][b]);
+            *sum = fmaf(scales.lane[r] * x[t][b].scale, dot, *sum);
+            *sum = fmaf(offsets.lane[r], x[t][b].sum, *sum);
+        }
+}
+
+#define prefetch(from, bytes)
+#define WITH_CONSTANT_ROWS(function, rows, ...) function(rows, __VA_ARGS__);
+#include "offset_tiles.h"
+
 const struct variant portable_variant = {
     .name = "portable",
     .tile_rows = 8,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "half.h"
+#include "q4k.h"
 
 struct rows {
     const struct variant *variant;
@@ -53,22 +54,63 @@ void rope(float *head, const struct rotation *rotation, int64_t row) {
     }
 }
 
-/* Row r of group: see formats.h. */
-static void unpack_row(const uint8_t *group, int format, int r, int columns, float *out) {
-    for (int b = 0; b < columns / BLOCK_COLUMNS; b++, out += BLOCK_COLUMNS) {
-        const uint8_t *block = group + b * block_bytes(format);
-        uint16_t half;
-        memcpy(&half, block + r * sizeof half, sizeof half);
-        float scale = float_from_half(half);
-        const uint8_t *quants = block + SCALES_BYTES + r * QUAD;
-        for (int i = 0; i < BLOCK_COLUMNS; i++) {
-            int j = format == FORMAT_Q4 ? i % (BLOCK_COLUMNS / 2) : i;
-            int stored = quants[j / QUAD * QUADS_BYTES + j % QUAD];
-            if (format == FORMAT_Q4)
-                out[i] = scale * (float)((i == j ? stored & 15 : stored >> 4) - Q4_ZERO);
-            else
-                out[i] = scale * (float)(int8_t)stored;
+static float half_at(const uint8_t *halves, int row) {
+    uint16_t half;
+    memcpy(&half, halves + row * sizeof half, sizeof half);
+    return float_from_half(half);
+}
+
+/* Entry i of a row's 32: what is stored of it, and a nibble's half of the byte. */
+static int byte_at(const uint8_t *quants, int row, int i) {
+    return quants[i / QUAD * QUADS_BYTES + row * QUAD + i % QUAD];
+}
+
+static int nibble_at(const uint8_t *quants, int row, int i) {
+    const int half = BLOCK_COLUMNS / 2;
+    return i < half ? byte_at(quants, row, i) & 15 : byte_at(quants, row, i - half) >> 4;
+}
+
+/* One row of a block of 32 columns, or of 256: see formats.h. */
+static void unpack_q8(const uint8_t *block, int row, float *out) {
+    float scale = half_at(block, row);
+    for (int i = 0; i < BLOCK_COLUMNS; i++)
+        out[i] = scale * (float)(int8_t)byte_at(block + SCALES_BYTES, row, i);
+}
+
+static void unpack_q4(const uint8_t *block, int row, float *out) {
+    float scale = half_at(block, row);
+    for (int i = 0; i < BLOCK_COLUMNS; i++)
+        out[i] = scale * (float)(nibble_at(block + SCALES_BYTES, row, i) - Q4_ZERO);
+}
+
+static void unpack_q4_1(const uint8_t *block, int row, float *out) {
+    float scale = half_at(block, row), minimum = half_at(block + SCALES_BYTES, row);
+    for (int i = 0; i < BLOCK_COLUMNS; i++)
+        out[i] = scale * (float)nibble_at(block + Q4_1_HEADER_BYTES, row, i) + minimum;
+}
+
+static void unpack_q4k(const uint8_t *block, int row, float *out) {
+    float d = half_at(block, row), dmin = half_at(block + SCALES_BYTES, row);
+    struct q4k_levels levels;
+    unpack_levels(block + 2 * SCALES_BYTES, &levels);
+    const uint8_t *quants = block + Q4K_HEADER_BYTES;
+    for (int b = 0; b < Q4K_BLOCKS; b++, quants += NIBBLES_BYTES, out += BLOCK_COLUMNS) {
+        float scale = d * (float)levels.scale[b][row], less = dmin * (float)levels.minimum[b][row];
+        for (int i = 0; i < BLOCK_COLUMNS; i++)
+            out[i] = scale * (float)nibble_at(quants, row, i) - less;
+    }
+}
+
+static void unpack_row(const uint8_t *group, int format, int row, int columns, float *out) {
+    int blocks = format == FORMAT_Q4K ? Q4K_BLOCKS : 1;
+    for (int i = 0; i < columns; i += blocks * BLOCK_COLUMNS) {
+        switch (format) {
+        case FORMAT_Q8: unpack_q8(group, row, out + i); break;
+        case FORMAT_Q4: unpack_q4(group, row, out + i); break;
+        case FORMAT_Q4_1: unpack_q4_1(group, row, out + i); break;
+        default: unpack_q4k(group, row, out + i); break;
         }
+        group += blocks * block_bytes(format);
     }
 }
 

@@ -4,7 +4,10 @@
  * tiles of each variant keep them:
  *
  * 1. Quantised products. A block's integer dot product is exact in any order; blocks are then
- *    added from left to right, total = fma(weight_scale * activation_scale, dot, total).
+ *    added from left to right, total = fma(weight_scale * activation_scale, dot, total). A block
+ *    with a minimum then adds it, total = fma(minimum, activation_scale * sum, total), where sum is
+ *    that of the activation's quants. Of Q4K, weight_scale is d * s and minimum is -(dmin * m),
+ *    both exact: 11 bits times 6.
  * 2. Sums of floats. A sum along a row runs in 16 lanes, lane i taking entries i, i + 16, ...
  *    from left to right by fma, the last 16 padded with zeros; lanes are then added in halves
  *    (i and i + 8, i and i + 4, ...). Attention sums along head_dim and along the keys one by one.
@@ -30,15 +33,16 @@ struct head_cache {
     int32_t value_stride;
 };
 
+/* A group of 16 weight rows times `rows` <= tile_rows rows of activations. */
+typedef void quantised_tile(const uint8_t *group, int blocks,
+                            const struct quantised_block *const x[], int rows,
+                            float out[][GROUP_ROWS]);
+
 struct variant {
     const char *name;
     int tile_rows; /* rows of activations that one pass over the weights serves */
 
-    /* A group of 16 weight rows times `rows` <= tile_rows rows of activations. */
-    void (*q4_tile)(const uint8_t *group, int blocks, const struct quantised_block *const x[],
-                    int rows, float out[][GROUP_ROWS]);
-    void (*q8_tile)(const uint8_t *group, int blocks, const struct quantised_block *const x[],
-                    int rows, float out[][GROUP_ROWS]);
+    quantised_tile *q4_tile, *q8_tile, *q4_1_tile, *q4k_tile;
     /* One weight row times `rows` <= tile_rows rows of activations. */
     void (*f16_row)(const uint16_t *weights, int columns, const float *const x[], int rows,
                     float out[]);

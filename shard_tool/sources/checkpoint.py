@@ -10,7 +10,8 @@ from typing import Any, Self
 
 from pi_cluster.cluster.errors import CheckpointError
 from pi_cluster.shard_tool.sources.forms import choose_form
-from pi_cluster.shard_tool.sources.source_files import SourceTensor, read_json
+from pi_cluster.shard_tool.sources.source_files import read_json
+from pi_cluster.shard_tool.sources.source_tensor import SourceTensor
 from pi_cluster.shard_tool.sources.tensors import find_tensors
 from pi_cluster.shard_tool.sources.tokenizer_files import find_special_ids, find_tokenizer_files
 from pi_cluster.transformer.config import ModelConfig
@@ -43,7 +44,7 @@ class Checkpoint:
     tensors: Mapping[str, SourceTensor]
     tokenizer_files: Mapping[str, Path]
     tokenizer_name: str | None
-    bos_id: int
+    bos_id: int | None
     eos_ids: tuple[int, ...]
     _files: ExitStack
 
@@ -86,7 +87,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
     notes = [*form.notes, *read.notes, *_disagreements(form.config_path, read.config)]
     with ExitStack() as stack:
         files = form.weights.open_files(path, stack)
-        tensors, more_notes = find_tensors(files, read, form.weights.NAMING, form.config_path.name)
+        tensor_form = form.weights.tensor_form(read.family)
+        tensors, more_notes = find_tensors(files, read, tensor_form, form.config_path.name)
         notes += more_notes
         vocab_size = read.config.vocab_size
         text = find_tokenizer_files(path, vocab_size)
@@ -109,7 +111,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 
 def _disagreements(used: Path, config: ModelConfig) -> list[str]:
-    """What the other family's configuration, if it is there too, says differently of the model.
+    """What the other form of configuration, if it is there too, says differently of the model.
 
     A file of that name that cannot be read is not this model's configuration, and is not used.
     """
@@ -124,13 +126,15 @@ def _disagreements(used: Path, config: ModelConfig) -> list[str]:
         f"{used.name} is used, but {name} differs: by it, {_KEYS[name][field]} is "
         f"{as_json(theirs[field])}, not {as_json(ours[field])}"
         for field in differing
-        if field != "max_positions"  # a length of texts, which changes no arithmetic
     ]
 
 
 def _fields(config: ModelConfig) -> dict[str, Any]:
-    """What either family's configuration says, in one mapping; its layers are all alike."""
-    own = plain_config(config)
-    (table,), (layer,) = own.pop("rope_tables"), own.pop("layers")
-    n_layers, theta = layer.pop("count"), table["theta"]
-    return {"window": None, **own, **layer, "n_layers": n_layers, "rope_theta": theta}
+    """What either form of configuration says, in one mapping; a list where layers differ."""
+    (table,) = config.rope_tables
+    own = {name: getattr(config, name) for name in ("dim", "n_layers", "vocab_size", "norm_eps")}
+    own |= {"rope_theta": table.theta, "rope_factors": table.factors}
+    for name in ("n_heads", "n_kv_heads", "head_dim", "hidden_dim", "window"):
+        values = [getattr(layer, name) for layer in config.layers]
+        own[name] = values[0] if len(set(values)) == 1 else values
+    return own

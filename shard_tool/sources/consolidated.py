@@ -6,11 +6,16 @@ from pathlib import Path
 from pi_cluster.cluster.errors import CheckpointError
 from pi_cluster.cluster.store.tensor_file import TensorFile
 from pi_cluster.shard_tool.sources.source_files import check_plain_names, open_weights
-from pi_cluster.shard_tool.sources.tensors import Naming
+from pi_cluster.transformer.families.family import Family
+from pi_cluster.transformer.families.tensor_forms import CONSOLIDATED, TensorForm
 
 SINGLE_NAME = "consolidated.safetensors"
 
-NAMING = Naming(lambda name: name, has_half_split_rows=False)
+
+def tensor_form(family: Family) -> TensorForm:
+    """Mistral's own, whatever the family."""
+    del family
+    return CONSOLIDATED
 
 
 def weight_files(folder: Path) -> list[Path]:

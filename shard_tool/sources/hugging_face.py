@@ -5,14 +5,17 @@ from pathlib import Path
 
 from pi_cluster.cluster.errors import CheckpointError
 from pi_cluster.cluster.store.tensor_file import TensorFile
-from pi_cluster.shard_tool.sources.names import hugging_face_name
 from pi_cluster.shard_tool.sources.source_files import check_plain_names, open_weights, read_json
-from pi_cluster.shard_tool.sources.tensors import Naming
+from pi_cluster.transformer.families.family import Family
+from pi_cluster.transformer.families.tensor_forms import TensorForm
 
 SINGLE_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
 
-NAMING = Naming(hugging_face_name, has_half_split_rows=True)
+
+def tensor_form(family: Family) -> TensorForm:
+    """What the tensors of a family are called, and the order of their rows."""
+    return family.hugging_face
 
 
 def weight_files(folder: Path) -> list[Path]:

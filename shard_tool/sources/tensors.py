@@ -1,52 +1,57 @@
 """The tensors of a checkpoint, found under its own names and compared with its configuration."""
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from pi_cluster.cluster.errors import CheckpointError
-from pi_cluster.cluster.store.tensor_file import TensorFile
-from pi_cluster.shard_tool.sources.names import IGNORED_SUFFIXES, ROTATED, short_name, tensor_shapes
-from pi_cluster.shard_tool.sources.source_files import SourceTensor
+from pi_cluster.shard_tool.sources.names import (
+    IGNORED_SUFFIXES,
+    layer_of,
+    short_name,
+    tensor_shapes,
+)
+from pi_cluster.shard_tool.sources.reader import WeightFile
+from pi_cluster.shard_tool.sources.source_tensor import HalfSplit, SourceTensor
 from pi_cluster.shard_tool.sources.unfit_names import refuse_other_weights, tie_key, why_lacking
-from pi_cluster.transformer.families.config_keys import ReadConfig
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.families.family import ReadConfig
+from pi_cluster.transformer.families.tensor_forms import ROTATED, RowOrder, TensorForm
 
-READABLE_DTYPES = ("BF16", "F16", "F32")
-_LAYER_NAME = re.compile(r"(?:model\.)?layers\.\d+\.")
+SAFETENSORS_DTYPES = ("BF16", "F16", "F32")
+_LAYER_NAME = re.compile(r"(?:model\.)?(?:layers|blk)\.\d+\.")
 _EMBEDDING, _HEAD = "tok_embeddings.weight", "output.weight"
 
 
-@dataclass(frozen=True, slots=True)
-class Naming:
-    """What a family calls each of Mistral's tensors, and in which order it has rotary rows."""
-
-    name_of: Callable[[str], str]
-    has_half_split_rows: bool
-
-
 def find_tensors(
-    where: Mapping[str, TensorFile], read: ReadConfig, naming: Naming, config_name: str
+    where: Mapping[str, WeightFile],
+    read: ReadConfig,
+    form: TensorForm,
+    config_name: str,
+    dtypes: Collection[str] = SAFETENSORS_DTYPES,
 ) -> tuple[dict[str, SourceTensor], list[str]]:
     """Find and check every tensor of the model; keys are Mistral's names. Return notes as well.
 
-    Raises ``CheckpointError`` for the first one that is missing, unfit or not computed here.
+    ``where`` has the file of each tensor by the name that it has there, and ``form`` says which
+    that is; ``dtypes`` are those that can be read. Raises ``CheckpointError`` for the first tensor
+    that is missing, unfit or not computed here.
     """
     refuse_other_weights(where)
     found = {}
     for name, shape in tensor_shapes(read.config).items():
-        source = naming.name_of(_kept_of_tied(name, where, naming) if read.tied else name)
+        source = form.name_of(_kept_of_tied(name, where, form) if read.tied else name)
         if source not in where:
             raise CheckpointError(why_lacking(where, source, shape, config_name))
-        is_split = naming.has_half_split_rows and short_name(name) in ROTATED
-        head_dim = read.config.layers[0].head_dim if is_split else None
-        found[name] = _checked(SourceTensor(where[source], source, shape, head_dim))
-    head = naming.name_of(_HEAD)
+        is_split = form.rows is RowOrder.HALF_SPLIT and short_name(name) in ROTATED
+        order = _half_split(read.config, name) if is_split else None
+        found[name] = _checked(SourceTensor(where[source], source, shape, order), dtypes)
+    head = form.name_of(_HEAD)
     known = {tensor.name for tensor in found.values()} | {head}
     left_out = _refuse_unknown(where, known)
     notes = []
-    if head in where and found[_HEAD].name != head and _differs(found[_HEAD], where[head], head):
+    is_other = head in where and found[_HEAD].name != head
+    if is_other and _differs(found[_HEAD], where[head], head, dtypes):
         notes.append(_two_heads(found[_HEAD].name, head, config_name))
     if left_out:
         more = f" and {len(left_out) - 1} more" if len(left_out) > 1 else ""
@@ -54,34 +59,45 @@ def find_tensors(
     return found, notes
 
 
-def _kept_of_tied(name: str, where: Mapping[str, TensorFile], naming: Naming) -> str:
+def _half_split(config: ModelConfig, name: str) -> HalfSplit:
+    """The heads of a rotated tensor. Where a layer turns none, any order is right for it."""
+    number = layer_of(name)
+    assert number is not None, name
+    layer = config.layers[number]
+    if layer.rope_table is None:
+        return HalfSplit(layer.head_dim, layer.head_dim)
+    return HalfSplit(layer.head_dim, config.rope_tables[layer.rope_table].rotary_dim)
+
+
+def _kept_of_tied(name: str, where: Mapping[str, WeightFile], form: TensorForm) -> str:
     """Of a tied pair one matrix is enough, and most files keep the embedding, some the head."""
     if name not in (_EMBEDDING, _HEAD):
         return name
-    has_head_alone = naming.name_of(_EMBEDDING) not in where and naming.name_of(_HEAD) in where
+    has_head_alone = form.name_of(_EMBEDDING) not in where and form.name_of(_HEAD) in where
     return _HEAD if has_head_alone else _EMBEDDING
 
 
-def _checked(tensor: SourceTensor) -> SourceTensor:
+def _checked(tensor: SourceTensor, dtypes: Collection[str]) -> SourceTensor:
     info = tensor.file.info(tensor.name)
     if info.shape != tensor.shape:
         raise CheckpointError(
             f"tensor {tensor.name!r} of {tensor.file.path} has shape {info.shape}; "
             f"by the configuration it must be {tensor.shape}"
         )
-    if info.dtype not in READABLE_DTYPES:
+    if info.dtype not in dtypes:
         raise CheckpointError(
             f"tensor {tensor.name!r} of {tensor.file.path} has dtype {info.dtype}; "
-            f"only {', '.join(READABLE_DTYPES)} are read: fetch the checkpoint in one of these"
+            f"only {', '.join(dtypes)} are read: fetch the checkpoint in one of these"
         )
     return tensor
 
 
-def _refuse_unknown(where: Mapping[str, TensorFile], known: set[str]) -> list[str]:
+def _refuse_unknown(where: Mapping[str, WeightFile], known: set[str]) -> list[str]:
     """Refuse tensors that would change the result if they were left out; return the others.
 
-    Those are biases, and whatever else a layer holds. Tables that follow from the configuration
-    are not worth a word, tensors outside the layers are none of this model's business.
+    Those are biases that the model does not have by its configuration, and whatever else a layer
+    holds. Tables that follow from the configuration are not worth a word, tensors outside the
+    layers are none of this model's business.
     """
     left_out = []
     for name in where:
@@ -89,7 +105,7 @@ def _refuse_unknown(where: Mapping[str, TensorFile], known: set[str]) -> list[st
             continue
         if name.endswith((".bias", "_bias")):
             raise CheckpointError(
-                f"tensor {name!r} is a bias; models with biases are not supported"
+                f"tensor {name!r} is a bias, but no model of this configuration has one there"
             )
         if _LAYER_NAME.match(name):
             raise CheckpointError(
@@ -99,10 +115,10 @@ def _refuse_unknown(where: Mapping[str, TensorFile], known: set[str]) -> list[st
     return left_out
 
 
-def _differs(embedding: SourceTensor, file: TensorFile, head: str) -> bool:
+def _differs(embedding: SourceTensor, file: WeightFile, head: str, dtypes: Collection[str]) -> bool:
     """Whether a head beside a tied embedding is another matrix; reads a few row blocks at once."""
     info = file.info(head)
-    if info.shape != embedding.shape or info.dtype not in READABLE_DTYPES:
+    if info.shape != embedding.shape or info.dtype not in dtypes:
         return True
     pairs = zip(
         embedding.row_blocks(), SourceTensor(file, head, info.shape).row_blocks(), strict=True

@@ -8,19 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pi_cluster.transformer.errors import PromptError
+from pi_cluster.transformer.errors import PromptError, UnsupportedTokenizer
 from pi_cluster.transformer.text.text_files import (
     CONFIG,
     MODEL,
     TEMPLATE,
     TOKENIZER_JSON,
+    TOKENIZERS,
     TextFiles,
 )
 from pi_cluster.transformer.text.tokenizer import Tokenizer
 
-_TEKKEN = "tekken.json"
 _QUESTION = {"role": "user", "content": "What is a fox?"}
 _MAX_NAMED = 3
+_LEAST_SHARE = 0.75  # of the model's ids; models pad their vocabularies by far less
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +39,34 @@ def try_text(files: TextFiles, folder: Path) -> TextTrial:
 
     Raises `ModelError`, naming the file, where the tokenizer cannot be used.
     """
-    tokenizer = files.tokenizer
+    try:
+        tokenizer = files.tokenizer
+    except UnsupportedTokenizer as error:
+        return TextTrial(
+            notes=(
+                f"{error}. `prompt --ids` works, text does not. If the model that this one was "
+                f"made from has a {MODEL}, copy it into {folder} and shard it again",
+            )
+        )
     if tokenizer is None:
-        return TextTrial(notes=(_why_no_text(files, folder),))
+        named = f"{', '.join(TOKENIZERS[:-1])} or {TOKENIZERS[-1]}"
+        return TextTrial(
+            notes=(
+                f"{folder} has no {named}. Without one `prompt --ids` works, text does not. Fetch "
+                "it, and shard the checkpoint again",
+            )
+        )
     ends = {}
     eos = tokenizer.tokens.get(files.special_tokens.get("eos_token", ""))
     if eos is not None:
         ends[eos.id] = f"{CONFIG} calls it the eos_token"
-    notes = [*_of_useless_tokens(files), *_of_other_vocabulary(files, tokenizer)]
+    notes = [
+        *([f"{files.passed_over}. {files.tokenizer_file} is read"] if files.passed_over else ()),
+        *_of_useless_tokens(files),
+        *_of_other_vocabulary(files, tokenizer),
+        *_of_a_small_vocabulary(files, tokenizer),
+    ]
+    tokenizer.encode(_QUESTION["content"])  # an error here is one of the tokenizer
     try:
         if template := files.template:
             template.encode([_QUESTION])
@@ -60,24 +81,6 @@ def try_text(files: TextFiles, folder: Path) -> TextTrial:
     return TextTrial(tokenizer, ends, tuple(notes))
 
 
-def _why_no_text(files: TextFiles, folder: Path) -> str:
-    works = "Without it `prompt --ids` works, text does not"
-    if (folder / TOKENIZER_JSON).is_file() and not files.is_byte_level:
-        return (
-            f"{folder} has {TOKENIZER_JSON} but no {MODEL}, the only kind of tokenizer that is "
-            f"read so far. {works}. Copy {MODEL} of the model that this one was made from (for a "
-            f"finetune of Mistral 7B v0.1, that of Mistral 7B v0.1) into {folder} and shard it "
-            "again"
-        )
-    for name in (_TEKKEN, TOKENIZER_JSON):
-        if (folder / name).is_file():
-            return (
-                f"{folder} has its tokenizer in {name}, which is a byte-level one. Such are not "
-                "read yet: `prompt --ids` works, text does not"
-            )
-    return f"{folder} has no {MODEL}. {works}. Fetch it, and shard the checkpoint again"
-
-
 def _of_useless_tokens(files: TextFiles) -> list[str]:
     useless = [repr(token.content) for token in files.added_tokens if token.id >= files.vocab_size]
     if not useless:
@@ -88,6 +91,8 @@ def _of_useless_tokens(files: TextFiles) -> list[str]:
 
 def _of_other_vocabulary(files: TextFiles, tokenizer: Tokenizer) -> list[str]:
     """Whether the checkpoint's tokenizer.json knows the pieces by other ids."""
+    if files.tokenizer_file != MODEL:
+        return []
     for piece, token_id in files.json_vocabulary.items():
         is_text = token_id in tokenizer and not tokenizer.is_control(token_id)
         if token_id not in tokenizer or (is_text and tokenizer.id_to_piece(token_id) != piece):
@@ -96,3 +101,14 @@ def _of_other_vocabulary(files: TextFiles, tokenizer: Tokenizer) -> list[str]:
                 f"instance: {MODEL} is taken. If it is another model's, text will make no sense"
             ]
     return []
+
+
+def _of_a_small_vocabulary(files: TextFiles, tokenizer: Tokenizer) -> list[str]:
+    """Whether the model has many more ids than a tokenizer of its own would leave without text."""
+    ids = max([tokenizer.vocab_size, *(token.id + 1 for token in tokenizer.tokens.values())])
+    if ids >= _LEAST_SHARE * files.vocab_size:
+        return []
+    return [
+        f"{files.tokenizer_file} has {ids} ids and the model {files.vocab_size}. If it is another "
+        "model's, text will make no sense"
+    ]

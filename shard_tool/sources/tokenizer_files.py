@@ -51,7 +51,8 @@ def find_tokenizer_files(folder: Path, vocab_size: int) -> TokenizerFiles:
         model_name = _model_name(paths.get(text_files.MODEL), versioned)
         text = TextFiles(paths, vocab_size, model_name)
         trial = try_text(text, folder)
-        used = {name: path for name, path in paths.items() if name in text.used_names}
+        names = text.used_names if trial.tokenizer else frozenset()
+        used = {name: path for name, path in paths.items() if name in names}
     except ModelError as error:
         raise CheckpointError(str(error)) from error
     return TokenizerFiles(used, model_name, trial)
@@ -69,15 +70,15 @@ def _model_name(model: Path | None, versioned: list[Path]) -> str | None:
 
 def find_special_ids(
     configs: Iterable[tuple[Path, Mapping[str, Any]]], trial: TextTrial, vocab_size: int
-) -> tuple[int, tuple[int, ...], tuple[str, ...]]:
+) -> tuple[int | None, tuple[int, ...], tuple[str, ...]]:
     """Return the id that begins a text, those that end one, and notes on the latter.
 
-    The first of ``configs``, each with its path, that has them wins, then the SentencePiece model,
-    then Mistral's ids 1 and 2. Where the text files say that an answer ends is added: vLLM ends it
-    there too, and else many a finetune would go on to ask itself the next question. Raises
-    ``CheckpointError`` for an id that is not in the vocabulary.
+    The first of ``configs``, each with its path, that has them wins, then the tokenizer, then
+    Mistral's ids 1 and 2 where there is none. Where the text files say that an answer ends is
+    added: vLLM ends it there too, and else many a finetune would go on to ask itself the next
+    question. Raises ``CheckpointError`` for an id that is not in the vocabulary.
     """
-    tokenizer, own = trial.tokenizer, "tokenizer.model" if trial.tokenizer else "Mistral"
+    tokenizer, own = trial.tokenizer, "the tokenizer" if trial.tokenizer else "Mistral"
     bos_id, bos_source = (tokenizer.bos_id if tokenizer else _DEFAULT_BOS_ID), own
     eos_id, eos_source = (tokenizer.eos_id if tokenizer else _DEFAULT_EOS_ID), own
     for path, config in reversed(list(configs)):
@@ -85,16 +86,23 @@ def find_special_ids(
             bos_id, bos_source = config["bos_token_id"], str(path)
         if config.get("eos_token_id") is not None:
             eos_id, eos_source = config["eos_token_id"], str(path)
-    eos_ids = tuple(eos_id) if isinstance(eos_id, list | tuple) else (eos_id,)
+    listed: Iterable[Any] = eos_id if isinstance(eos_id, list | tuple) else [eos_id]
+    eos_ids: tuple[int, ...] = () if eos_id is None else tuple(listed)
     if len(eos_ids) > MAX_EOS_IDS:
         raise CheckpointError(
             f"eos_token_id of {eos_source} lists {len(eos_ids)} ids; at most {MAX_EOS_IDS} fit"
         )
-    _check_id("bos_token_id", bos_id, bos_source, vocab_size)
+    if bos_id is not None:
+        _check_id("bos_token_id", bos_id, bos_source, vocab_size)
     for eos_id in eos_ids:
         _check_id("eos_token_id", eos_id, eos_source, vocab_size)
     more = [end for end in trial.ends if end not in eos_ids][: MAX_EOS_IDS - len(eos_ids)]
-    notes = [_of_another_end(end, trial, eos_ids, eos_source) for end in more]
+    notes = [_of_another_end(end, trial, eos_ids, eos_source) for end in more if eos_ids]
+    if not eos_ids and not more:
+        notes.append(
+            "no file names an id that ends an answer (eos_token_id of generation_config.json): "
+            "answers go on until --max-tokens"
+        )
     return bos_id, (*eos_ids, *more), tuple(notes)
 
 

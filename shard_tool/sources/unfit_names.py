@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 
 from pi_cluster.cluster.errors import CheckpointError
-from pi_cluster.cluster.store.tensor_file import TensorFile
+from pi_cluster.shard_tool.sources.reader import WeightFile
 from pi_cluster.transformer.families import params_json
 
 # GPTQ and AWQ; compressed-tensors, FP8 and Mistral's own; bitsandbytes; MLX (scales, biases).
@@ -48,7 +48,7 @@ def refuse_other_weights(names: Collection[str]) -> None:
 
 
 def why_lacking(
-    where: Mapping[str, TensorFile], name: str, shape: tuple[int, ...], config_name: str
+    where: Mapping[str, WeightFile], name: str, shape: tuple[int, ...], config_name: str
 ) -> str:
     """The sentence for a tensor that the checkpoint lacks: what that means, and what to do."""
     lack = f"the checkpoint lacks the tensor {name!r} of shape {shape}"

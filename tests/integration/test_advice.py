@@ -127,7 +127,7 @@ def test_a_store_that_is_gone_is_named_instead_of_being_replaced_by_the_storytel
     assert refused.code == 1 and "the model that is up came from" in refused.err
     assert answers(cluster)
     assert "already up" in cluster.up(str(elsewhere)).err
-    assert cluster.record().call.store == elsewhere
+    assert cluster.record().call.model == str(elsewhere)
 
 
 def test_where_no_worker_is_found_the_advice_makes_some(cluster):
@@ -152,7 +152,7 @@ def test_a_record_that_was_torn_is_told_of_and_the_named_model_comes_up(cluster,
     cluster.up(str(random_store.path), "--local", "1")
     (cluster.record().folder / "pipeline.json").write_text("{")
     asked = cluster.run(*ASK)
-    assert asked.code == 1 and "cannot be read" in asked.err and "STORE" in asked.err
+    assert asked.code == 1 and "cannot be read" in asked.err and "MODEL" in asked.err
     again = cluster.up(str(random_store.path), "--local", "1")
     assert "warning" in again.err and answers(cluster)
 
@@ -213,7 +213,7 @@ def test_a_larger_context_is_advised_as_far_as_the_model_has_it(cluster, tmp_pat
     refused = cluster.run(*long)
     assert refused.code == 1 and "the pipeline's context is 9" in refused.err
     assert follow(cluster, refused.err).code == 0
-    assert cluster.run(*long).code == 0 and cluster.record().call.store == tmp_path / "store"
+    assert cluster.run(*long).code == 0 and cluster.record().call.model == str(tmp_path / "store")
     cluster.up("--context", "999")
     too_long = cluster.run("prompt", "--ids", ",".join(["1"] * 30))
     assert too_long.code == 1 and "was made for" in too_long.err

@@ -88,9 +88,9 @@ def test_interrupted_in_any_file_the_next_run_keeps_what_is_done(
 KILL = """
 import os, signal, sys
 from pathlib import Path
-from pi_cluster.shard_tool.sources import source_files
+from pi_cluster.shard_tool.sources import source_tensor
 from tests.support.stores import shard
-source_files.BLOCK_BYTES = 4096
+source_tensor.BLOCK_BYTES = 4096
 seen = []
 def on_progress(done_bytes, total_bytes, name):
     seen.append(name)

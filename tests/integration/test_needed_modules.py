@@ -11,6 +11,7 @@ atexit.register(lambda: print("imported", *sys.modules, file=sys.stderr))
 """
 FOR_OTHERS = {
     *("cryptography", "zeroconf", "packaging", "safetensors"),
+    *("tokenizers", "tiktoken"),  # the storyteller has a SentencePiece file
     *("pi_cluster.shard_tool", "pi_cluster.deploy.hosts", "pi_cluster.worker.process"),
 }
 

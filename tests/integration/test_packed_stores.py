@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pi_cluster.cluster.store.tensor_file import TensorFile
-from pi_cluster.kernels import FORMATS, Matrix, packed_bytes, unpack
+from pi_cluster.kernels import PACKABLE_FORMATS, Matrix, packed_bytes, unpack
 from tests.support.checkpoints import (
     random_weights,
     small_config,
@@ -16,7 +16,7 @@ from tests.support.stores import shard
 # 130 rows of the vocabulary, 72 of keys and 36 of w1 and w3 are not whole groups of 16; 144 columns
 # of wo and 36 of w2 are not whole blocks of 32.
 CONFIG = small_config(n_layers=2, n_kv_heads=3, n_heads=6, head_dim=24, hidden_dim=36)
-PAIRS = [(form, form) for form in FORMATS]
+PAIRS = [(form, form) for form in PACKABLE_FORMATS]
 PAIRS += [("q4", "q8"), ("q4", "f16"), ("q8", "q4"), ("f32", "q8"), ("q8", "f32")]
 
 
@@ -107,7 +107,7 @@ def test_every_source_and_dtype_gives_the_same_packed_store(tmp_path, monkeypatc
             digests.add(shard(source, tmp_path / f"store-{source.name}", weights).digest)
     # Nor do the blocks in which a tensor is read: here a group of rows, or three, at a time.
     for block_bytes in (1, 3 * 16 * 4 * CONFIG.dim):
-        monkeypatch.setattr("pi_cluster.shard_tool.sources.source_files.BLOCK_BYTES", block_bytes)
+        monkeypatch.setattr("pi_cluster.shard_tool.sources.source_tensor.BLOCK_BYTES", block_bytes)
         digests.add(shard(one, tmp_path / f"blocks-{block_bytes}", weights).digest)
     assert len(digests) == 1
 

@@ -73,7 +73,7 @@ def test_a_window_written_as_a_string_gives_the_store_of_that_number(tmp_path):
 @pytest.mark.parametrize(
     ("form", "overrides", "said"),
     [
-        ("params", {"sliding_window": ..., "_sliding_window": [None, 32, 32]}, "_sliding_window"),
+        ("params", {"sliding_window": ..., "_sliding_window": [None, 32]}, "_sliding_window"),
         ("params", {"activation": "gelu"}, "activation"),
         ("config", {"layer_types": ["full_attention"] * 3}, "layer_types"),
     ],
@@ -121,7 +121,7 @@ def test_a_tied_head_is_a_copy_of_the_embedding(tmp_path, stray_head):
 def test_rows_wider_than_a_block_and_blocks_of_uneven_size_come_out_whole(tmp_path, monkeypatch):
     weights = write_hugging_face_checkpoint(tmp_path / "c", SMALL)
     for block_bytes in (1, 3 * 4 * SMALL.dim, 20 * 4 * SMALL.dim):
-        monkeypatch.setattr("pi_cluster.shard_tool.sources.source_files.BLOCK_BYTES", block_bytes)
+        monkeypatch.setattr("pi_cluster.shard_tool.sources.source_tensor.BLOCK_BYTES", block_bytes)
         out = tmp_path / f"s{block_bytes}"
         shard(tmp_path / "c", out)
         for name, tensor in stored_weights(out).items():

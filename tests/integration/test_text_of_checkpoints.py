@@ -1,16 +1,17 @@
 """What a checkpoint's text files say is tried by `shard` and done by `prompt`."""
 
 import json
+import re
 import shutil
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from pi_cluster.cluster.errors import CheckpointError
-from tests.support.checkpoints import random_weights, small_config, write_hugging_face_checkpoint
+from tests.support.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.support.stores import shard
+from tests.support.talking_models import talking_weights
 
 STORYTELLER = Path(__file__).parents[2] / "storyteller" / "checkpoint"
 CONFIG = small_config(vocab_size=2052)
@@ -22,6 +23,7 @@ CHATML = (
 FLAGS = {"special": False, "lstrip": False, "rstrip": False, "single_word": False}
 ADDED = {START: "<|im_start|>", END: "<|im_end|>", THINK: "<think>"}
 DECODER = {str(i): {"content": content, **FLAGS} for i, content in ADDED.items()}
+BYTE_LEVEL = {"type": "ByteLevel"}
 LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
 
@@ -83,18 +85,41 @@ def test_a_tokenizer_larger_than_the_model_is_refused_with_both_sizes(tmp_path):
         shard(tmp_path / "c", tmp_path / "s")
 
 
+NO_BYTES = {"model": {"type": "BPE", "vocab": {"<s>": 1}, "merges": []}, "decoder": BYTE_LEVEL}
+
+
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({}, "has no tokenizer.model"),
-        ({"tokenizer": {"model": {"type": "BPE"}}}, "Copy tokenizer.model of the model that this"),
-        ({"tokenizer": {"decoder": {"type": "ByteLevel"}}}, "a byte-level one"),
-        ({"tekken__json": {}}, "has its tokenizer in tekken.json"),
+        ({}, "has no tokenizer.model, tekken.json or tokenizer.json"),
+        ({"tokenizer": NO_BYTES}, "tokenizer.json has pieces neither for all bytes nor for what"),
+        ({"tokenizer": {"model": {"type": "Unigram"}}}, "'Unigram'; of such files only BPE"),
+        ({"tokenizer": NO_BYTES | {"decoder": None}}, "by a decoder (none) that is not read"),
     ],
 )
-def test_without_a_tokenizer_model_shard_says_what_works_and_what_to_fetch(tmp_path, files, said):
+def test_without_a_tokenizer_that_is_read_shard_says_what_works(tmp_path, files, said):
     told, _ = notes_of(write(tmp_path / "checkpoint", model=False, **files))
     assert said in told and "`prompt --ids` works, text does not" in told
+    assert not (tmp_path / "store" / "tokenizer.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("tokenizer", "{", "tokenizer.json is not JSON"),
+        ("tokenizer", LFS_POINTER, "only a Git LFS pointer"),
+        ("tokenizer", {"model": {"type": "BPE", "merges": []}}, "tokenizer.json has no vocabulary"),
+        ("tekken__json", {}, "tekken.json has no config"),
+        ("tekken__json", "[1]", "tekken.json holds no JSON object"),
+    ],
+)
+def test_a_torn_tokenizer_of_another_kind_ends_shard_and_nothing_is_written(
+    tmp_path, name, content, said
+):
+    folder = write(tmp_path / "checkpoint", model=False, **{name: content})
+    with pytest.raises(CheckpointError, match=re.escape(said)):
+        notes_of(folder)
+    assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize(
@@ -161,18 +186,6 @@ def test_a_tokenizer_model_of_another_model_is_noticed_beside_a_tokenizer_json(t
     assert "differ, at the id 1000" in told and "tokenizer.model is taken" in told
 
 
-def talking_weights(*said):
-    """Weights of a model that says ``said[1]`` behind ``said[0]``, and so on."""
-    weights = random_weights(CONFIG)
-    embedding, head = (np.zeros((CONFIG.vocab_size, CONFIG.dim), np.float32) for _ in range(2))
-    for place, (before, after) in enumerate(pairwise(said)):
-        embedding[before, place], head[after, place] = 1, 8
-    weights |= {"tok_embeddings.weight": embedding, "output.weight": head}
-    weights["norm.weight"] = np.ones(CONFIG.dim, np.float32)
-    silent = ("attention.wo.weight", "feed_forward.w2.weight")
-    return weights | {n: np.zeros_like(w) for n, w in weights.items() if n.endswith(silent)}
-
-
 @pytest.fixture(scope="module")
 def finetune(make_cluster):
     """A ChatML finetune whose tags lie in added_tokens.json, and whose eos was left at </s>.
@@ -187,7 +200,7 @@ def finetune(make_cluster):
             "tokenizer_config": {"chat_template": CHATML, "eos_token": "</s>"},
         }
         write(folder, **files)
-        weights = talking_weights(line, fox, THINK, the, END, START, line)
+        weights = talking_weights(CONFIG, pairwise((line, fox, THINK, the, END, START, line)))
         write_hugging_face_checkpoint(folder, CONFIG, weights=weights, dtype="float32")
         made = cluster.run("shard", str(folder), "--out", str(cluster.folder / "store"))
         assert made.code == 0 and "note: an answer ends at '<|im_end|>' (id 2049) too" in made.err

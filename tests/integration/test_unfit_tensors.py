@@ -161,7 +161,7 @@ def test_mistrals_form_with_two_heads_is_noted_by_its_own_names(tmp_path):
 def test_a_head_that_equals_its_tied_embedding_is_not_worth_a_note(
     tmp_path, monkeypatch, block_bytes
 ):
-    monkeypatch.setattr("pi_cluster.shard_tool.sources.source_files.BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("pi_cluster.shard_tool.sources.source_tensor.BLOCK_BYTES", block_bytes)
     weights = random_weights(SMALL)
     weights["output.weight"] = weights["tok_embeddings.weight"].copy()
     write_hugging_face_checkpoint(tmp_path / "c", tied=True, weights=weights)

@@ -131,7 +131,7 @@ def read_shape(folder: Path) -> Shape:
         head_dim=config.get("head_dim") or config["hidden_size"] // heads,
         norm_eps=config["rms_norm_eps"],
         rope_theta=config.get("rope_theta") or config["rope_parameters"]["rope_theta"],
-        window=config["sliding_window"],
+        windows=(config["sliding_window"],) * config["num_hidden_layers"],
     )
 
 
@@ -167,9 +167,9 @@ def check(name: str, folder: Path, golden: dict[str, np.ndarray], shape: Shape) 
             weights, dataclasses.replace(shape, rope_theta=shape.rope_theta * 2), interleaved
         ),
     }
-    for change in (-1, 1) if shape.window else ():
-        window = shape.window + change
-        wrong_shape = dataclasses.replace(shape, window=window)
+    for change in (-1, 1) if any(shape.windows) else ():
+        windows = tuple(window and window + change for window in shape.windows)
+        wrong_shape = dataclasses.replace(shape, windows=windows)
         faults[f"window{change:+d}"] = moved(weights, wrong_shape, interleaved)
     print(f"{name:16}", *(f"{k} {v:.1e}" for k, v in agreement.items()), end="  |")
     print("", *(f"{k} {v:.2f}" for k, v in faults.items()), f"| gap {golden['min_top2_gap']:.4f}")

@@ -1,4 +1,4 @@
-"""A Mistral forward pass in float64, as plainly as numpy allows: the second opinion on the goldens.
+"""Mistral and its relatives in float64, as plainly as numpy allows: the goldens' second opinion.
 
 It shares no code with the product and none with transformers, so that a golden both agree on is
 right about the arithmetic and not only about one library's reading of it. Everything is computed
@@ -16,7 +16,11 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The numbers of a model that its weights alone do not tell. ``window`` None: see all keys."""
+    """What the weights of a model alone do not tell; biases and norms of heads are in the weights.
+
+    ``windows`` has one for each layer, None where it sees all keys. ``unturned`` are the layers
+    without rotary positions. ``slowdown`` divides the frequency of each pair.
+    """
 
     n_layers: int
     n_heads: int
@@ -24,7 +28,9 @@ class Shape:
     head_dim: int
     norm_eps: float
     rope_theta: float
-    window: int | None
+    windows: tuple[int | None, ...]
+    unturned: frozenset[int] = frozenset()
+    slowdown: tuple[float, ...] | None = None
 
 
 def rms_norm(x: Array, gain: Array, eps: float) -> Array:
@@ -32,14 +38,40 @@ def rms_norm(x: Array, gain: Array, eps: float) -> Array:
     return x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + eps) * gain
 
 
-def rotate(x: Array, theta: float, interleaved: bool) -> Array:
+def llama3_slowdown(theta: float, head_dim: int, scaling: Mapping[str, float]) -> tuple[float, ...]:
+    """The factor of each pair, by the wavelengths of Llama 3.1's ``rope_scaling``."""
+    frequencies = theta ** (-np.arange(0, head_dim, 2) / head_dim)
+    wavelengths = 2 * np.pi / frequencies
+    original, factor = scaling["original_max_position_embeddings"], scaling["factor"]
+    longest, shortest = (
+        original / scaling["low_freq_factor"],
+        original / scaling["high_freq_factor"],
+    )
+    slowdown = []
+    for wavelength, frequency in zip(wavelengths, frequencies, strict=True):
+        if wavelength < shortest:
+            slowdown.append(1.0)
+        elif wavelength > longest:
+            slowdown.append(factor)
+        else:
+            share = (original / wavelength - scaling["low_freq_factor"]) / (
+                scaling["high_freq_factor"] - scaling["low_freq_factor"]
+            )
+            slowdown.append(frequency / ((1 - share) * frequency / factor + share * frequency))
+    return tuple(float(one) for one in slowdown)
+
+
+def rotate(x: Array, shape: Shape, interleaved: bool) -> Array:
     """Turn each pair of ``x (T, heads, head_dim)`` by its position's angle. arXiv:2104.09864.
 
     Pair ``i`` is rows ``2 i, 2 i + 1`` (interleaved, Mistral) or ``i, i + head_dim / 2``
     (half-split, Hugging Face).
     """
     head_dim = x.shape[-1]
-    angles = np.outer(np.arange(len(x)), theta ** (-np.arange(0, head_dim, 2) / head_dim))
+    frequencies = shape.rope_theta ** (-np.arange(0, head_dim, 2) / head_dim)
+    if shape.slowdown is not None:
+        frequencies /= np.array(shape.slowdown)
+    angles = np.outer(np.arange(len(x)), frequencies)
     cos, sin = np.cos(angles)[:, None], np.sin(angles)[:, None]
     half = head_dim // 2
     first, second = (
@@ -68,20 +100,27 @@ def attention(q: Array, k: Array, v: Array, window: int | None) -> Array:
     return np.einsum("hij,jhd->ihd", weights, v).reshape(len(q), -1)
 
 
-def layer(x: Array, weights: Mapping[str, Array], shape: Shape, interleaved: bool) -> Array:
+def layer(
+    x: Array, weights: Mapping[str, Array], shape: Shape, interleaved: bool, number: int
+) -> Array:
     """One transformer layer, ``(T, dim) -> (T, dim)``; ``weights`` under Mistral's names."""
 
     def project(rows: Array, name: str) -> Array:
-        return rows @ weights[f"{name}.weight"].T
+        return rows @ weights[f"{name}.weight"].T + weights.get(f"{name}.bias", 0.0)
 
     def heads(rows: Array) -> Array:
         return rows.reshape(len(x), -1, shape.head_dim)
 
+    def turned(rows: Array, norm: str) -> Array:
+        if norm in weights:
+            rows = rms_norm(rows, weights[norm], shape.norm_eps)
+        return rows if number in shape.unturned else rotate(rows, shape, interleaved)
+
     normed = rms_norm(x, weights["attention_norm.weight"], shape.norm_eps)
-    q = rotate(heads(project(normed, "attention.wq")), shape.rope_theta, interleaved)
-    k = rotate(heads(project(normed, "attention.wk")), shape.rope_theta, interleaved)
+    q = turned(heads(project(normed, "attention.wq")), "attention.q_norm.weight")
+    k = turned(heads(project(normed, "attention.wk")), "attention.k_norm.weight")
     v = heads(project(normed, "attention.wv"))
-    x = x + project(attention(q, k, v, shape.window), "attention.wo")
+    x = x + project(attention(q, k, v, shape.windows[number]), "attention.wo")
 
     normed = rms_norm(x, weights["ffn_norm.weight"], shape.norm_eps)
     gate = project(normed, "feed_forward.w1")
@@ -102,7 +141,7 @@ def forward(
     for number in range(shape.n_layers):
         prefix = f"layers.{number}."
         own = {k.removeprefix(prefix): w for k, w in weights.items() if k.startswith(prefix)}
-        x = layer(x, own, shape, interleaved)
+        x = layer(x, own, shape, interleaved, number)
         hidden.append(x)
     hidden[-1] = rms_norm(x, weights["norm.weight"], shape.norm_eps)
     output = weights.get("output.weight", weights["tok_embeddings.weight"])

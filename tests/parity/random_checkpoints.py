@@ -17,6 +17,8 @@ MISTRAL_NAMES = {
     "self_attn.k_proj": "attention.wk",
     "self_attn.v_proj": "attention.wv",
     "self_attn.o_proj": "attention.wo",
+    "self_attn.q_norm": "attention.q_norm",
+    "self_attn.k_norm": "attention.k_norm",
     "post_attention_layernorm": "ffn_norm",
     "mlp.gate_proj": "feed_forward.w1",
     "mlp.down_proj": "feed_forward.w2",
@@ -163,11 +165,11 @@ def interleave_rows(tensor: torch.Tensor, head_dim: int) -> torch.Tensor:
 
 def mistral_name(name: str) -> str:
     """Mistral's name of a tensor that Hugging Face calls ``name``."""
-    stem = name.removeprefix("model.").removesuffix(".weight")
+    stem, _, kind = name.removeprefix("model.").rpartition(".")
     if stem.startswith("layers."):
         _, number, part = stem.split(".", 2)
-        return f"layers.{number}.{MISTRAL_NAMES[part]}.weight"
-    return f"{MISTRAL_NAMES[stem]}.weight"
+        return f"layers.{number}.{MISTRAL_NAMES[part]}.{kind}"
+    return f"{MISTRAL_NAMES[stem]}.{kind}"
 
 
 def _write_tensors(path: Path, weights: Weights) -> None:

@@ -7,108 +7,30 @@ a rotary base twice too large, moves logits by a third of their largest value.
 """
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from pi_cluster import storyteller
 from pi_cluster.cluster.store.manifest import Manifest
-from pi_cluster.cluster.store.tensor_file import TensorFile
-from pi_cluster.transformer.arithmetic import Array
 from pi_cluster.transformer.config_form import read_config
-from pi_cluster.transformer.limits import Limits
-from pi_cluster.transformer.numpy_arithmetic import StageWeights, numpy_stage
-from pi_cluster.transformer.shapes import embedding_shapes, head_shapes, layer_shapes
-from pi_cluster.transformer.stage import Chunk, Stage
+from pi_cluster.transformer.stage import Stage
+from tests.support.goldens import (
+    CASES,
+    GOLDENS,
+    ShardedGolden,
+    assert_close,
+    greedy,
+    load_golden,
+    load_stages,
+    logits_in_chunks,
+    run_stages,
+)
 from tests.support.stores import shard
 
-GOLDENS = Path(__file__).parent / "goldens"
-CASES = sorted(path.parent.name for path in GOLDENS.glob("*/reference.npz"))
 STORIES = json.loads((GOLDENS / "storyteller.json").read_text(encoding="utf-8"))
-TOLERANCE = 2e-5
-
-Golden = Mapping[str, NDArray[Any]]
-
-
-def load_golden(path: Path) -> Golden:
-    with np.load(path) as arrays:
-        return dict(arrays)
-
-
-def load_file(store: Path, name: str, shapes: Mapping[str, Any]) -> dict[str, Array]:
-    with TensorFile(store / name) as file:
-        return {tensor: file.read_rows(tensor, 0, shape[0]) for tensor, shape in shapes.items()}
-
-
-def load_stages(store: Path, manifest: Manifest, max_step_rows: int, size: int) -> list[Stage]:
-    """The whole model as stages of ``size`` layers."""
-    config = read_config(manifest.config)
-    layers = [
-        load_file(store, f"layer-{number:02d}.safetensors", layer_shapes(layer, config.dim))
-        for number, layer in enumerate(config.layers)
-    ]
-    embedding = load_file(store, "embedding.safetensors", embedding_shapes(config))
-    head = load_file(store, "head.safetensors", head_shapes(config))
-    limits = Limits(max_step_rows=max_step_rows, max_sequences=1, context=512, cache_positions=1024)
-    return [
-        numpy_stage(
-            config,
-            range(start, start + size),
-            StageWeights(layers[start : start + size], embedding, head),
-            limits,
-        )
-        for start in range(0, config.n_layers, size)
-    ]
-
-
-def run_stages(stages: Sequence[Stage], ids: NDArray[Any], start: int = 0) -> list[Array]:
-    """Hidden states on entering each stage and on leaving the last one."""
-    hidden = [stages[0].embed(ids)]
-    for stage in stages:
-        hidden.append(stage.forward([Chunk(0, start, len(ids))], hidden[-1]))
-    return hidden
-
-
-def logits_in_chunks(model: Stage, ids: NDArray[Any], rows: int) -> Array:
-    chunks = [
-        model.logits(run_stages([model], ids[start : start + rows], start)[-1])
-        for start in range(0, len(ids), rows)
-    ]
-    return np.concatenate(chunks)
-
-
-def greedy(model: Stage, ids: NDArray[Any], count: int) -> list[int]:
-    """``count`` new ids, each the best one, from a prompt in chunks of 7."""
-    logits = logits_in_chunks(model, ids, 7)
-    chosen: list[int] = []
-    for position in range(len(ids), len(ids) + count):
-        chosen.append(int(logits[-1].argmax()))
-        logits = model.logits(run_stages([model], np.array(chosen[-1:]), position)[-1])
-    return chosen
-
-
-def assert_close(computed: Array, expected: NDArray[Any]) -> None:
-    assert computed.shape == expected.shape
-    error, largest = np.abs(computed - expected).max(), np.abs(expected).max()
-    assert error <= TOLERANCE * largest, f"off by {error:.1e} where values reach {largest:.1f}"
-
-
-class ShardedGolden:
-    """A golden checkpoint as a store of float32 weights."""
-
-    def __init__(self, name: str, folder: Path) -> None:
-        self.reference = load_golden(GOLDENS / name / "reference.npz")
-        self.ids = self.reference["ids"]
-        self.folder = folder / name
-        self.manifest = shard(GOLDENS / name, self.folder, weights="f32")
-        self.n_layers: int = self.manifest.n_layers
-
-    def model(self, max_step_rows: int) -> Stage:
-        return load_stages(self.folder, self.manifest, max_step_rows, self.n_layers)[0]
 
 
 @pytest.fixture(params=CASES)
@@ -120,7 +42,7 @@ def test_hidden_states_at_every_layer_boundary_are_those_of_transformers(
     golden: ShardedGolden,
 ) -> None:
     rows = len(golden.ids)
-    stages = load_stages(golden.folder, golden.manifest, rows, size=1)
+    stages = load_stages(golden.folder, golden.config, rows, size=1)
     hidden = run_stages(stages, golden.ids)
     for boundary in range(golden.n_layers):
         assert_close(hidden[boundary], golden.reference[f"hidden_{boundary}"])
@@ -165,11 +87,16 @@ def demo_store(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest
     return folder, shard(storyteller.checkpoint_path(), folder, weights="f32")
 
 
+def load_demo(store: tuple[Path, Manifest], max_step_rows: int, size: int) -> list[Stage]:
+    folder, manifest = store
+    return load_stages(folder, read_config(manifest.config), max_step_rows, size)
+
+
 @pytest.mark.parametrize("story", STORIES[2:4], ids=lambda story: story["prompt"])
 def test_storyteller_tells_the_story_that_transformers_tells(
     demo_store: tuple[Path, Manifest], story: dict[str, Any]
 ) -> None:
-    model = load_stages(*demo_store, max_step_rows=7, size=32)[0]
+    model = load_demo(demo_store, max_step_rows=7, size=32)[0]
     expected = story["greedy_ids"]
     assert len(expected) >= 200  # well past the window of 128
     assert greedy(model, np.array(story["prompt_ids"]), len(expected)) == expected
@@ -179,7 +106,7 @@ def test_storyteller_tells_the_story_that_transformers_tells(
 def test_storyteller_logits_after_the_prompt_are_those_of_transformers(
     demo_store: tuple[Path, Manifest], story: dict[str, Any]
 ) -> None:
-    model = load_stages(*demo_store, max_step_rows=32, size=32)[0]
+    model = load_demo(demo_store, max_step_rows=32, size=32)[0]
     last = logits_in_chunks(model, np.array(story["prompt_ids"]), 32)[-1]
     assert int(last.argmax()) == story["last_logits_argmax"]
     # Of the 32 layers, the one that does least still moves logits by 0.24; rounding by 2e-6.
@@ -190,7 +117,7 @@ def test_storyteller_hidden_states_at_every_eighth_layer_are_those_of_transforme
     demo_store: tuple[Path, Manifest],
 ) -> None:
     reference = load_golden(GOLDENS / "storyteller_hidden.npz")
-    stages = load_stages(*demo_store, max_step_rows=32, size=8)
+    stages = load_demo(demo_store, max_step_rows=32, size=8)
     hidden = run_stages(stages, reference["ids"])
     for boundary in range(4):
         assert_close(hidden[boundary], reference[f"hidden_{8 * boundary}"])

@@ -32,7 +32,16 @@ from tests.support.worker_servers import PLAIN
 
 COMMAND = Path(sys.executable).with_name("pi-cluster")
 
-_WITHOUT_CLUSTER = ("shard", "verify", "accept", "node-certificate", "--help", "--version")
+_WITHOUT_CLUSTER = (
+    "models",
+    "pull",
+    "shard",
+    "verify",
+    "accept",
+    "node-certificate",
+    "--help",
+    "--version",
+)
 _GROUPS = ("token", "node", "authority")
 _PATIENCE_S = 40.0
 _POLL_S = 0.02

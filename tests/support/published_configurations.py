@@ -378,26 +378,6 @@ REFUSED_CONFIG_JSON: dict[str, tuple[Values, str]] = {
         _changed(_MISTRAL | _WRITTEN_OUT, quantization={"group_size": 64, "bits": 4}),
         "quantization",
     ),
-    # meta-llama/Llama-3.2-1B, quoted in thunder_model_blocks.
-    "Llama-3.2-1B-Instruct": (
-        _changed(
-            _LLAMA_3,
-            head_dim=64,
-            hidden_size=2048,
-            intermediate_size=8192,
-            max_position_embeddings=131072,
-            num_hidden_layers=16,
-            rope_scaling={
-                "factor": 32.0,
-                "high_freq_factor": 4.0,
-                "low_freq_factor": 1.0,
-                "original_max_position_embeddings": 8192,
-                "rope_type": "llama3",
-            },
-            tie_word_embeddings=True,
-        ),
-        "rope_scaling",
-    ),
     # mlc-ai/mlc-llm, model_preset.py.
     "Mixtral-8x7B-v0.1": (
         _changed(
@@ -484,11 +464,6 @@ REFUSED_PARAMS_JSON: dict[str, tuple[Values, str]] = {
             vocab_size=131072,
         ),
         "multimodal",
-    ),
-    # Ministral 8B's windows, by transformers' converter of it.
-    "Ministral-8B-Instruct-2410": (
-        _changed(MISTRAL_V2_PARAMS, n_layers=36, _sliding_window=[None, 32768, 32768, 32768]),
-        "_sliding_window",
     ),
     # Meta's own file of CodeLlama, whose weights are pickles anyway.
     "CodeLlama-7b": (

@@ -76,9 +76,10 @@ ROOMS = {
         "screen": set(),
         "wheels": set(),
         "membership": {"screen"},
+        "models": {"screen"},
         "doctor": {"screen"},
         "hosts": {"doctor", "membership", "screen", "wheels"},
-        "commands": {"doctor", "hosts", "membership", "screen"},
+        "commands": {"doctor", "hosts", "membership", "models", "screen"},
     },
 }
 ROOMS_LISTED = {f"{package}/{room}" for package, rooms in ROOMS.items() for room in rooms}
@@ -97,6 +98,8 @@ IMPORTS_WITHIN_FUNCTIONS = {
     ("deploy/cli.py", "pi_cluster.deploy.screen.output.notes"),
     # Most errors are of other kinds, and few commands compute.
     ("deploy/failure.py", "pi_cluster.kernels.KernelsError"),
+    # An extra, which only `pull` takes.
+    ("deploy/models/pulling.py", "pi_cluster.deploy.models.hub.Hub"),
     # Nodes are looked for when one is lost.
     ("cluster/discovery/rediscovery.py", "pi_cluster.cluster.discovery.mdns"),
     # A cluster on one machine has no certificates, and most that have some have no key to sign.
@@ -111,6 +114,14 @@ IMPORTS_WITHIN_FUNCTIONS = {
         "pi_cluster.cluster.trust.authority.ClusterAuthority",
     ),
     ("coordinator/pipeline/asker.py", "pi_cluster.coordinator.pipeline.renewal.renew_due"),
+    # Each kind of tokenizer has a library of its own, and a model one kind.
+    *(
+        ("transformer/text/loading.py", f"pi_cluster.transformer.text.{name}")
+        for name in (
+            *("bpe_encoder.BpeEncoder", "bpe_file.BpeFile", "tekken_encoder.TekkenEncoder"),
+            "sentencepiece_tokenizer.SentencePieceTokenizer",
+        )
+    ),
     # Who looks at a pipeline asks it nothing, and needs neither its text nor its arithmetic.
     (
         "coordinator/records/pipeline_record.py",
@@ -302,8 +313,10 @@ def test_the_wheel_holds_every_package_of_the_program_and_no_other():
 
 def test_foreign_imports_are_declared_dependencies():
     values = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project = values["project"]
+    extras = [text for extra in project["optional-dependencies"].values() for text in extra]
     declared = {
-        text.partition(">")[0].replace("-", "_") for text in values["project"]["dependencies"]
+        text.partition(">")[0].replace("-", "_") for text in [*project["dependencies"], *extras]
     }
     distribution_of = {"grpc": "grpcio", "google": "protobuf"}
     imported = {name.split(".")[0] for file in INSTALLED for name in imports_of(file)}

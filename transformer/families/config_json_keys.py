@@ -71,5 +71,5 @@ HARMLESS_VALUES: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("activation", "activation_function", "hidden_activation"), ("silu", "swish")),
     "mlp_activation": ("silu", "swish"),
     **dict.fromkeys(("is_causal", "causal"), (True,)),
-    "output_router_logits": (False,),
+    **dict.fromkeys(("output_router_logits", "use_mrope"), (False,)),
 }

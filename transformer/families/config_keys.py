@@ -8,26 +8,13 @@ another one. ``null`` says that there is nothing, and is not refused whatever th
 
 import re
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
-from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.config import LayerConfig, ModelConfig
 from pi_cluster.transformer.config_faults import MAX_SIZES, as_json, find_fault, finite
 from pi_cluster.transformer.errors import UnsupportedModel
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.-]{1,60}")
-
-
-@dataclass(frozen=True, slots=True)
-class ReadConfig:
-    """What a file of configuration says of a model.
-
-    ``tied``: the head is the embedding. ``notes`` are sentences on what was assumed.
-    """
-
-    config: ModelConfig
-    tied: bool
-    notes: tuple[str, ...]
 
 
 class ConfigKeys:
@@ -71,22 +58,26 @@ class ConfigKeys:
             raise self.refusal(key, "it must be a finite number")
         return number
 
-    def flag(self, key: str) -> bool:
-        """True or false, which an absent key means; raises ``UnsupportedModel`` for others."""
+    def flag(self, key: str, default: bool = False) -> bool:
+        """True or false; raises ``UnsupportedModel`` for others."""
         value = self.ask(key)
         if value not in (None, False, True):
             raise self.refusal(key, "it must be true or false")
-        return bool(value)
+        return default if value is None else bool(value)
 
-    def window(self, key: str) -> Any:
-        """The window as the file has it, but a number where it is written as a string.
+    def window(self, key: str) -> int | None:
+        """A window; None where the key is absent, or null for no window.
 
         Some files of Mistral have ``"4096"``; transformers' converter reads that as a number too.
+        Raises ``UnsupportedModel`` if it is no number of positions.
         """
-        value = self.ask(key)
-        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
-            return int(value)
-        return value
+        value = as_number(self.ask(key))
+        if value is None or is_window(value):
+            return value
+        raise self.refusal(
+            key,
+            f"it must be one whole number from 1 to {MAX_SIZES['window']}, or null for no window",
+        )
 
     def refuse_quantised(self, key: str) -> None:
         """Raise ``UnsupportedModel`` if the key says how the weights were quantised."""
@@ -122,15 +113,37 @@ class ConfigKeys:
                     key, f"that is not computed here, only {shown} is: choose another checkpoint"
                 )
 
-    def build(self, fields: Mapping[str, Any], keys: Mapping[str, str]) -> ModelConfig:
-        """Make the configuration; ``keys`` has the file's own name for each of its fields.
+    def default(self, key: str, defaults: Mapping[str, Any], architecture: str) -> Any:
+        """What transformers takes for a key that has no value; noted if that is so."""
+        if self.ask(key) is None:
+            self.assume(key, defaults[key], f"as transformers does for {architecture}")
+        return defaults[key]
 
-        Raises ``UnsupportedModel``, in the file's names, if it cannot be computed here.
+    def check(self, fields: Mapping[str, Any], names: Mapping[str, str]) -> None:
+        """Raise ``UnsupportedModel`` if fields of a model cannot be computed here.
+
+        ``names`` has the file's own name for each.
         """
-        if fault := find_fault(fields, lambda field: keys[field]):
+        if fault := find_fault(fields, lambda field: names[field]):
             raise UnsupportedModel(f"{self.file_name}: {fault}")
+
+    def plain_layer(
+        self,
+        names: Mapping[str, str],
+        n_heads: int,
+        n_kv_heads: int,
+        head_dim: int,
+        hidden_dim: int,
+    ) -> LayerConfig:
+        """A layer of these sizes and nothing else; raises as ``check`` does."""
+        sizes = {"n_heads": n_heads, "n_kv_heads": n_kv_heads}
+        self.check({**sizes, "head_dim": head_dim, "hidden_dim": hidden_dim}, names)
+        return LayerConfig(n_heads, n_kv_heads, head_dim, hidden_dim)
+
+    def build(self, **fields: Any) -> ModelConfig:
+        """Make the configuration; raises ``UnsupportedModel`` if it cannot be computed here."""
         try:
-            return ModelConfig.uniform(**fields)
+            return ModelConfig(**fields)
         except UnsupportedModel as error:
             raise UnsupportedModel(f"{self.file_name}: {error}") from None
 
@@ -148,3 +161,15 @@ class ConfigKeys:
         return UnsupportedModel(
             f"{self.file_name}: {shown} is {as_json(self._values.get(key))}; {why}"
         )
+
+
+def as_number(window: Any) -> Any:
+    """A window as the file has it, but a number where it is written as a string of digits."""
+    if isinstance(window, str) and window.isascii() and window.isdigit() and len(window) < 10:
+        return int(window)
+    return window
+
+
+def is_window(value: Any) -> TypeGuard[int]:
+    """Whether it is a number of positions that a query can see."""
+    return type(value) is int and 1 <= value <= MAX_SIZES["window"]

@@ -5,11 +5,15 @@ Its readers are mistral-inference (``args.py``, ``transformer.py``), transformer
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from pi_cluster.transformer.config import RopeTable
 from pi_cluster.transformer.config_faults import MAX_SIZES
 from pi_cluster.transformer.errors import UnsupportedModel
-from pi_cluster.transformer.families.config_keys import ConfigKeys, ReadConfig
+from pi_cluster.transformer.families import mistral
+from pi_cluster.transformer.families.config_keys import ConfigKeys, as_number, is_window
+from pi_cluster.transformer.families.family import ReadConfig
 
 FILE_NAME = "params.json"
 
@@ -23,6 +27,7 @@ KEYS = {
     "vocab_size": "vocab_size",
     "norm_eps": "norm_eps",
     "rope_theta": "rope_theta",
+    "rope_factors": "rope_scaling",
     "window": "sliding_window",
     "max_positions": "max_position_embeddings",
 }
@@ -59,33 +64,35 @@ def read_params_json(values: Mapping[str, Any]) -> ReadConfig:
     keys = ConfigKeys(FILE_NAME, values)
     keys.refuse_quantised("quantization")
     n_heads = keys.size("n_heads", "n_heads")
-    n_layers = keys.size("n_layers", "n_layers")
-    window = _window(keys, n_layers)
-    fields = {
-        "dim": keys.size("dim", "dim"),
-        "n_layers": n_layers,
-        "n_heads": n_heads,
-        "n_kv_heads": keys.size("n_kv_heads", "n_kv_heads", n_heads),
-        "head_dim": keys.size("head_dim", "head_dim"),
-        "hidden_dim": keys.size("hidden_dim", "hidden_dim"),
-        "vocab_size": keys.size("vocab_size", "vocab_size"),
-        "norm_eps": keys.real("norm_eps"),
-        "rope_theta": _theta(keys, window),
-        "window": window,
-        "max_positions": _positions(keys),
-    }
+    windows = _windows(keys, keys.size("n_layers", "n_layers"))
+    plain = keys.plain_layer(
+        KEYS,
+        n_heads=n_heads,
+        n_kv_heads=keys.size("n_kv_heads", "n_kv_heads", n_heads),
+        head_dim=keys.size("head_dim", "head_dim"),
+        hidden_dim=keys.size("hidden_dim", "hidden_dim"),
+    )
+    norm_eps, theta = keys.real("norm_eps"), _theta(keys, any(windows))
+    keys.check({"norm_eps": norm_eps, "rope_theta": theta}, KEYS)
+    config = keys.build(
+        dim=keys.size("dim", "dim"),
+        vocab_size=keys.size("vocab_size", "vocab_size"),
+        norm_eps=norm_eps,
+        max_positions=_positions(keys),
+        rope_tables=(RopeTable(theta, plain.head_dim),),
+        layers=tuple(replace(plain, window=window) for window in windows),
+    )
     tied = keys.flag("tied_embeddings")
     keys.refuse_rest(_HARMLESS, _HARMLESS_VALUES)
-    return ReadConfig(keys.build(fields, KEYS), tied, tuple(keys.notes))
+    return ReadConfig(config, tied, mistral.FAMILY, tuple(keys.notes))
 
 
-def _window(keys: ConfigKeys, n_layers: int) -> int | None:
-    """The one window of all layers.
+def _windows(keys: ConfigKeys, n_layers: int) -> list[int | None]:
+    """The window of each layer; a list is a pattern that repeats over the layers.
 
-    A list is a pattern that repeats over the layers; it is read where all of it is the same.
     ``_sliding_window`` is what mistral-inference takes where ``sliding_window`` is null.
     """
-    found = {key: keys.window(key) for key in ("sliding_window", "_sliding_window")}
+    found = {key: as_number(keys.ask(key)) for key in ("sliding_window", "_sliding_window")}
     found = {key: window for key, window in found.items() if window is not None}
     if len(found) > 1:
         raise keys.refusal(
@@ -93,30 +100,24 @@ def _window(keys: ConfigKeys, n_layers: int) -> int | None:
         )
     for key, window in found.items():
         pattern = window if isinstance(window, list) else [window]
-        if not pattern or n_layers % len(pattern) or any(one != pattern[0] for one in pattern):
+        if not pattern or n_layers % len(pattern):
+            raise keys.refusal(key, f"its pattern must repeat whole over {n_layers} layers")
+        if any(one is not None and not is_window(one) for one in pattern):
             raise keys.refusal(
-                key,
-                "its layers have windows that differ, which is not computed here: choose "
-                "another checkpoint",
+                key, f"each must be a whole number from 1 to {MAX_SIZES['window']}, or null"
             )
-        if pattern[0] is None:
-            return None
-        if type(pattern[0]) is not int or not 1 <= pattern[0] <= MAX_SIZES["window"]:
-            raise keys.refusal(
-                key, f"it must be a whole number from 1 to {MAX_SIZES['window']}, or null"
-            )
-        return pattern[0]
-    return None
+        return pattern * (n_layers // len(pattern))
+    return [None] * n_layers
 
 
-def _theta(keys: ConfigKeys, window: int | None) -> float:
+def _theta(keys: ConfigKeys, has_window: bool) -> float:
     """The file's theta, or that of version 0.1, whose file has a window and no theta.
 
     With neither, readers differ: mistral-inference takes 1000000, transformers' converter 10000.
     """
     if keys.ask("rope_theta") is not None:
         return keys.real("rope_theta")
-    if window is None:
+    if not has_window:
         raise UnsupportedModel(
             f"{FILE_NAME} has neither rope_theta nor sliding_window, so that its rope_theta may "
             "be 10000 (transformers) or 1000000 (mistral-inference): add the right one to the "

@@ -1,18 +1,19 @@
-"""Tokens that a checkpoint adds to its SentencePiece vocabulary, or gives flags there.
+"""Tokens that a checkpoint adds to its vocabulary, or gives flags there.
 
 transformers writes them as ``added_tokens_decoder`` of ``tokenizer_config.json``. Where that is
 missing, it reads ``added_tokens.json`` (older finetunes) and then ``added_tokens`` of
-``tokenizer.json`` (what its version 5 writes), and so do we. Ids are taken as the files give them;
-transformers' Rust side counts anew where they have gaps.
+``tokenizer.json`` (what its version 5 writes), and so do we. Where ``tokenizer.json`` is the
+tokenizer itself, its ``added_tokens`` come first, and the configuration may give them other flags.
+Ids are taken as the files give them; transformers' Rust side counts anew where they have gaps.
 
-The flag ``normalized`` is not read: it means "match behind the dummy prefix", and transformers 5
-and its older Python side ignore it for SentencePiece, or ``<|im_start|>`` behind a line break would
-be no token.
+The flag ``normalized`` is not read: it means "match in the normalized text", behind the dummy
+prefix. transformers 5 and its older Python side ignore it for SentencePiece, or ``<|im_start|>``
+behind a line break would be no token; normalizers of byte-level files leave such spellings alone.
 """
 
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pi_cluster.transformer.errors import ModelError
@@ -84,10 +85,7 @@ def read_added_tokens(
     ``added`` is ``added_tokens.json``. Raises `ModelError`, naming the key, for entries that make
     no sense.
     """
-    listed = [
-        _content(t) for name in _LISTED for t in _list(config, name) + _list(special_map, name)
-    ]
-    special = {*special_tokens(config, special_map).values(), *filter(None, listed)}
+    special = _special(config, special_map)
     by_id: dict[int, AddedToken] = {}
     if CONFIG_KEY in config:
         for token_id, flags in _pairs(config[CONFIG_KEY], CONFIG_KEY):
@@ -104,9 +102,34 @@ def read_added_tokens(
     return list(by_id.values())
 
 
+def read_tokens_of_tokenizer_json(
+    config: Mapping[str, Any], special_map: Mapping[str, Any], tokenizer_json: Mapping[str, Any]
+) -> list[AddedToken]:
+    """The added tokens of a checkpoint whose tokenizer is ``tokenizer.json``.
+
+    Raises `ModelError`, naming the key, for entries that make no sense.
+    """
+    own = read_added_tokens({}, {}, {}, tokenizer_json)
+    flagged = read_added_tokens({CONFIG_KEY: config.get(CONFIG_KEY, {})}, {}, {}, {})
+    ids = {token.content: token.id for token in own}
+    by_content = {token.content: token for token in own}
+    for token in flagged:
+        by_content[token.content] = replace(token, id=ids.get(token.content, token.id))
+    special = _special(config, special_map)
+    return [replace(t, special=t.special or t.content in special) for t in by_content.values()]
+
+
 def _is_of_words(character: str) -> bool:
     is_letter = unicodedata.category(character)[0] in "LMN"  # with the marks on letters
     return is_letter or character.isspace() or character in _JOINERS
+
+
+def _special(config: Mapping[str, Any], special_map: Mapping[str, Any]) -> set[str]:
+    """The spellings that the files call special, whatever flags they have."""
+    listed = [
+        _content(t) for name in _LISTED for t in _list(config, name) + _list(special_map, name)
+    ]
+    return {*special_tokens(config, special_map).values(), *filter(None, listed)}
 
 
 def _token(token_id: int, flags: Any, special: Iterable[str], key: str) -> AddedToken:

@@ -6,26 +6,26 @@ template"). A template is a program from a stranger: it runs in Jinja's immutabl
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 from jinja2 import TemplateError, TemplateSyntaxError
+from jinja2.nodes import Name
 
 from pi_cluster.transformer.errors import PromptError
 from pi_cluster.transformer.text.added_tokens import AddedToken
 from pi_cluster.transformer.text.control_text import ControlText
+from pi_cluster.transformer.text.guarded_text import GuardedText
 from pi_cluster.transformer.text.template_environment import make_environment
+from pi_cluster.transformer.text.thoughts import CLOSING, OPENING, SWITCHES, without_thoughts
 from pi_cluster.transformer.text.tokenizer import Tokenizer
 
 _MAX_RENDERED_CHARS = 1_000_000  # several times the longest window; a template's loops may not end
 
-# v2 and v3 differ in how they write tool calls, which our templates leave out.
-_BUILTIN_FILES = {"v1": "mistral-v1.jinja", "v2": "mistral-v3.jinja", "v3": "mistral-v3.jinja"}
-
 # Names that templates compare and spell tags with, as in '<|' + message.role + '|>'.
 _ROLES = frozenset({"system", "user", "assistant", "tool"})
 _NO_ID = -1
-_SOME_ANSWER = "an answer"
+_SOME_THOUGHT, _SOME_ANSWER = "some thought", "an answer"
 
 
 class ChatTemplate:
@@ -45,32 +45,53 @@ class ChatTemplate:
         `PromptError` where the template is not valid.
         """
         self._tokenizer = tokenizer
-        ids = {"bos_token": tokenizer.bos_id, "eos_token": tokenizer.eos_id}
-        if tokenizer.unk_id >= 0:
-            ids["unk_token"] = tokenizer.unk_id
-        own = {name: tokenizer.id_to_piece(token_id) for name, token_id in ids.items()}
+        ids = {
+            "bos_token": tokenizer.bos_id,
+            "eos_token": tokenizer.eos_id,
+            "unk_token": tokenizer.unk_id,
+        }
+        own = {name: tokenizer.id_to_piece(i) for name, i in ids.items() if i is not None}
         self._variables = {**own, **(special or {})}
         named = (s for s in self._variables.values() if s not in tokenizer.tokens)
         tokens = [_named_token(spelling, tokenizer) for spelling in named]
         self._control_text = ControlText([*tokenizer.tokens.values(), *tokens])
         text = _default_source(source)
+        environment = make_environment()
         try:
-            self._template = make_environment().from_string(text)
+            parsed = environment.parse(text)
+            self._template = environment.from_string(parsed)
         # Compiling computes constants and may fail in any way a program can.
         except Exception as error:
             raise PromptError(f"the chat template is not valid Jinja: {_reason(error)}") from error
+        named_there = {name.name for name in parsed.find_all(Name)}
+        self._switches = [name for name in SWITCHES if name in named_there]
+        self._thinks = CLOSING in text or CLOSING in tokenizer.tokens
 
     def encode(
-        self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool = True,
+        think: bool | None = None,
     ) -> list[int]:
         """The ids of a chat, ``<s>`` included where the template writes it.
 
         ``messages`` are ``{"role": ..., "content": ...}``. Control spellings inside them stay plain
-        text. Raises `PromptError`, with the template's own words where it refuses the messages.
+        text, and what the model thought before its earlier answers is left out. ``think`` has it
+        think or not, where the template has a switch for that. Raises `PromptError`, with the
+        template's own words where it refuses the messages.
         """
         if not messages:
             raise PromptError("a chat needs at least one message")
-        parts = list(self._control_text.split(self._rendered(messages, add_generation_prompt)))
+        if think is not None and not self._switches:
+            raise PromptError(
+                "this model's chat template has no switch for thinking (enable_thinking): leave "
+                "--think out"
+            )
+        if self._thinks:
+            messages = [self._without_thoughts(message) for message in messages]
+        rendered = self._rendered(messages, add_generation_prompt, think)
+        parts = list(self._control_text.split(rendered))
         for _, token in parts:
             if token and token.id == _NO_ID:
                 raise PromptError(
@@ -93,9 +114,36 @@ class ChatTemplate:
                 return token.id if token.id != self._tokenizer.bos_id else None
         return None
 
-    def _rendered(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool) -> str:
+    @cached_property
+    def _keeps_thoughts(self) -> bool:
+        """Whether the template would write an earlier answer's thoughts into the history."""
+        thought = f"{OPENING}\n{_SOME_THOUGHT}\n{CLOSING}\n\n{_SOME_ANSWER}"
+        user = {"role": "user", "content": "?"}
+        with suppress(PromptError):
+            chat = [user, {"role": "assistant", "content": thought}, user]
+            return _SOME_THOUGHT in self._rendered(chat, add_generation_prompt=True)
+        return False
+
+    def _without_thoughts(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        content = message.get("content")
+        if message.get("role") != "assistant" or not isinstance(content, str):
+            return message
+        # A template that takes thoughts off has its own idea of the line breaks behind them.
+        if CLOSING in content and not self._keeps_thoughts:
+            return message
+        return {**message, "content": without_thoughts(content)}
+
+    def _rendered(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        add_generation_prompt: bool,
+        think: bool | None = None,
+    ) -> str:
         guarded = [self._guard_message(message) for message in messages]
-        return self._render(messages=guarded, add_generation_prompt=add_generation_prompt)
+        switches = {} if think is None else dict.fromkeys(self._switches, think)
+        return self._render(
+            messages=guarded, add_generation_prompt=add_generation_prompt, **switches
+        )
 
     def _guard_message(self, message: Mapping[str, Any]) -> dict[str, Any]:
         guarded = {key: self._guard(value) for key, value in message.items() if value is not None}
@@ -104,7 +152,7 @@ class ChatTemplate:
 
     def _guard(self, value: Any) -> Any:
         if isinstance(value, str):
-            return self._control_text.guard(value)
+            return GuardedText(value, self._control_text)
         if isinstance(value, Mapping):
             return {key: self._guard(item) for key, item in value.items()}
         if isinstance(value, Sequence):
@@ -131,36 +179,6 @@ class ChatTemplate:
                 f"the rendered chat exceeds {_MAX_RENDERED_CHARS} characters; shorten it"
             )
         return "".join(parts)
-
-
-def builtin_template(version: str) -> str:
-    """Our own template for Mistral's tokenizer ``version``: "v1", "v2" or "v3".
-
-    It gives the ids of mistral-common's ``encode_chat_completion``. Raises `PromptError` for other
-    versions.
-    """
-    if version not in _BUILTIN_FILES:
-        known = ", ".join(_BUILTIN_FILES)
-        raise PromptError(f"there is no built-in chat template {version!r}; there are {known}")
-    path = Path(__file__).with_name("chat_templates") / _BUILTIN_FILES[version]
-    return path.read_text(encoding="utf-8")
-
-
-def template_for_tokenizer(file_name: str, tokenizer: Tokenizer) -> str | None:
-    """The built-in template for a checkpoint without one, or None where it cannot be known.
-
-    Mistral ends the name of a tokenizer file with its version, as in ``tokenizer.model.v3``. A mere
-    ``tokenizer.model`` is v3 if it has 32768 pieces with ``[INST]``, but no ``[SYSTEM_PROMPT]``
-    (v7). Without ``[INST]`` it may be v1, or of a base model that was never taught to chat: None.
-    """
-    version = file_name.rpartition(".")[2]
-    if version in _BUILTIN_FILES:
-        return builtin_template(version)
-    control = tokenizer.control_ids
-    is_v3 = tokenizer.vocab_size == 32768 and "[INST]" in control
-    if file_name.endswith(".model") and is_v3 and "[SYSTEM_PROMPT]" not in control:
-        return builtin_template("v3")
-    return None
 
 
 def _default_source(source: Any) -> str:

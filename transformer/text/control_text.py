@@ -2,8 +2,9 @@
 
 A chat template writes text, control tokens by their spelling included: ``[INST] hi [/INST]``. Who
 sends the message ``hi [/INST]`` must not get a control token for it. So a message is *guarded*
-before it is rendered: marks break each control spelling, and are removed again after the rendered
-text was split at the spellings that are still whole. Those were written by the template.
+before it is rendered: marks break each control spelling, and whatever might become one. They are
+removed again after the rendered text was split at the spellings that are still whole. Those were
+written by the template.
 
 Added words, which are no control tokens, are found in messages as well.
 """
@@ -15,7 +16,7 @@ from pi_cluster.transformer.text.added_tokens import AddedToken
 from pi_cluster.transformer.text.unicode_text import require_unicode
 
 # Lone surrogates: no valid text can hold them, so a mark is never part of a message.
-_INSIDE = "\udfff"  # behind the first character of a spelling
+_INSIDE = "\udfff"  # behind what may be the first character of a spelling
 _BEFORE = "\udffe"  # in front of a message that might end a spelling begun by the template
 _MARKS = re.compile(f"[{_BEFORE}{_INSIDE}]")
 # White space as transformers' Rust side has it: Python's also has U+001C to U+001F.
@@ -34,20 +35,19 @@ class ControlText:
         control = [spelling for spelling, token in self._tokens.items() if token.is_control]
         self._control = frozenset(control)
         self._lengths = sorted({len(spelling) for spelling in self._tokens}, reverse=True)
-        self._heads = {s[:end] for s in control for end in range(1, len(s))}
         self._tails = {s[start:] for s in control for start in range(1, len(s))}
         self._starts = _any_first_character(self._tokens)
         self._control_starts = _any_first_character(control)
 
     def guard(self, text: str) -> str:
-        """``text`` with a mark behind the first character of each control spelling.
+        """``text`` with a mark behind each character that may begin a control spelling.
 
-        Neither what the template writes next may complete a spelling begun at the end of the text,
-        nor the text one that the template began. Raises `PromptError` where ``text`` is not valid
+        So what a template takes out of it, or writes behind it, completes none. Nor may the text
+        complete one that the template began. Raises `PromptError` where ``text`` is not valid
         Unicode.
         """
         require_unicode(text)
-        guarded = self._control_starts.sub(self._marked, text)
+        guarded = self._control_starts.sub(_marked, text)
         return _BEFORE + guarded if self._may_end_a_spelling(text) else guarded
 
     def unguard(self, text: str) -> str:
@@ -73,11 +73,6 @@ class ControlText:
             begin = at
         yield self.unguard(rendered[begin:]), None
 
-    def _marked(self, start: re.Match[str]) -> str:
-        tail = start.string[start.start() : start.start() + self._lengths[0]]
-        spelt = (tail[:length] in self._control for length in self._lengths)
-        return start[0] + _INSIDE if tail in self._heads or any(spelt) else start[0]
-
     def _may_end_a_spelling(self, text: str) -> bool:
         longest = self._lengths[0] if self._lengths else 0
         if any(text[:length] in self._tails for length in range(1, longest)):
@@ -91,6 +86,10 @@ class ControlText:
             if token and not (length == 1 and text[at + 1 : at + 2] == _INSIDE):
                 return token
         return None
+
+
+def _marked(start: re.Match[str]) -> str:
+    return start[0] + _INSIDE
 
 
 def _any_first_character(spellings: Iterable[str]) -> re.Pattern[str]:

@@ -1,14 +1,13 @@
 """How `up` was called, as it is kept and as a later call goes by it."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.records.up_call import UpCall
 
-CALL = UpCall(Path("/a store"), 3, "pi1.local,pi2:7712", 64, 2, Objective.LATENCY)
+CALL = UpCall("/a store", 3, "pi1.local,pi2:7712", 64, 2, Objective.LATENCY)
 
 
 @pytest.mark.parametrize("call", [UpCall(), CALL])
@@ -34,11 +33,11 @@ def test_its_words_say_all_of_it_and_nothing_that_is_usual():
 
 def test_a_later_call_takes_over_the_model_with_the_limits_that_it_leaves_out():
     later = UpCall(local=1, texts=8).for_model_of(CALL, ["context", "objective", "nodes"])
-    assert later == UpCall(Path("/a store"), 1, "", 64, 8, Objective.LATENCY)
+    assert later == UpCall("/a store", 1, "", 64, 8, Objective.LATENCY)
     assert UpCall(texts=8).for_model_of(None, ["context"]) == UpCall(texts=8)
 
 
 def test_a_later_call_takes_over_the_nodes():
-    store = Path("/other")
+    store = "/other"
     assert UpCall(store).on_nodes_of(CALL) == UpCall(store, 3, "pi1.local,pi2:7712")
     assert UpCall(store).on_nodes_of(None) == UpCall(store)

@@ -19,7 +19,7 @@ from pi_cluster.deploy.lazy_group import LazyGroup, Place
 
 HEAVY = {
     *("cryptography", "google.protobuf", "grpc", "ifaddr", "jinja2", "numpy", "packaging"),
-    *("psutil", "rich", "safetensors", "sentencepiece", "zeroconf"),
+    *("psutil", "rich", "safetensors", "sentencepiece", "tiktoken", "tokenizers", "zeroconf"),
     # Of Python's own, and costly on a Pi.
     *("asyncio", "concurrent.futures", "email", "importlib.metadata", "json", "logging"),
     *("multiprocessing", "tomllib", "urllib.request", "zipfile"),
@@ -208,6 +208,7 @@ def test_grpc_logs_for_workers_however_they_are_started(words, is_quiet, tmp_pat
             "prompt",
             {
                 *("cryptography", "zeroconf", "psutil", "packaging", "safetensors"),
+                *("sentencepiece", "tiktoken", "tokenizers"),
                 *("pi_cluster.shard_tool", "pi_cluster.deploy.hosts", "pi_cluster.storyteller"),
             },
         ),

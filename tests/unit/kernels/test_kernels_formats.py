@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from pi_cluster.kernels import FORMATS, Matrix, ShapeError, packed_bytes, rows_of, unpack
+from pi_cluster.kernels import (
+    FORMATS,
+    PACKABLE_FORMATS,
+    Matrix,
+    NumpyPacker,
+    ShapeError,
+    packed_bytes,
+    rows_of,
+    unpack,
+)
 from tests.support.kernel_engines import EVERY_VARIANT, assert_same_bits, engine, random
 
 HALF = np.float16
@@ -20,7 +29,7 @@ def squared_error(values, weights):
     return float(((values - weights) ** 2).sum())
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", PACKABLE_FORMATS)
 def test_a_matrix_has_the_bytes_that_its_shape_asks_for(format):
     matrix = engine().pack(random(0, 21, 64), format)
     per_group = {"f32": 21 * 64 * 4, "f16": 21 * 64 * 2, "q8": 2 * 2 * 544, "q4": 2 * 2 * 288}
@@ -89,7 +98,7 @@ def test_zeros_and_tiny_weights_become_zero(format):
     assert not unpack(engine().pack(weights, format)).any()
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", PACKABLE_FORMATS)
 def test_rows_are_looked_up_one_by_one(format):
     matrix = engine().pack(random(7, 37, 64), format)
     wanted = np.array([36, 0, 17, 17])
@@ -115,6 +124,8 @@ def test_every_half_is_widened_as_numpy_does():
     [
         ("q4", 16, 48, "48 is not a multiple"),
         ("q8", 16, 33, "33 is not a multiple"),
+        ("q4_1", 16, 48, "48 is not a multiple"),
+        ("q4k", 16, 576, "blocks of 256 columns, and 576 is not a multiple"),
         ("q5", 16, 32, "no weight format 'q5'"),
         ("q4", 0, 32, "0 x 32"),
         ("f32", 2**40, 32, "not possible"),
@@ -143,3 +154,10 @@ def test_a_weight_that_q4_cannot_hold_is_refused(bad):
     weights[3, 3] = bad
     with pytest.raises(ShapeError, match="cannot hold"):
         engine().pack(weights, "q4")
+
+
+@pytest.mark.parametrize("format", [name for name in FORMATS if name not in PACKABLE_FORMATS])
+def test_floats_are_not_packed_to_formats_that_ggml_s_blocks_alone_are_kept_in(format):
+    for packing in (engine(), NumpyPacker(1)):
+        with pytest.raises(ShapeError, match=f"{format} is made of ggml's blocks alone.*f32.*q4"):
+            packing.pack(random(10, 16, 256), format)

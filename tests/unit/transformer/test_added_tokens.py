@@ -12,10 +12,10 @@ from pi_cluster.transformer.errors import ModelError, PromptError
 from pi_cluster.transformer.text.added_tokens import AddedToken, read_added_tokens, special_tokens
 from pi_cluster.transformer.text.chat_template import ChatTemplate
 from pi_cluster.transformer.text.detokenizer import IncrementalDetokenizer
-from pi_cluster.transformer.text.tokenizer import Tokenizer
+from pi_cluster.transformer.text.sentencepiece_tokenizer import SentencePieceTokenizer
 
 MODEL = Path(__file__).parents[3] / "storyteller" / "checkpoint" / "tokenizer.model"
-PLAIN = Tokenizer.from_file(MODEL)
+PLAIN = SentencePieceTokenizer.from_file(MODEL)
 FOX, HEART = PLAIN.piece_to_id("▁fox"), PLAIN.encode("♥")
 
 
@@ -24,7 +24,7 @@ def user(content):
 
 
 def tokenizer_with(*tokens, legacy=False):
-    return Tokenizer.from_file(MODEL, tokens, legacy=legacy)
+    return SentencePieceTokenizer.from_file(MODEL, tokens, legacy=legacy)
 
 
 # Reading them
@@ -169,8 +169,8 @@ def test_a_piece_that_any_text_may_write_is_a_templates_alone_once_it_is_special
     data = Path(mistral_common.__file__).parent / "data"
     model = data / "mistral_instruct_tokenizer_240323.model.v3"
     spelling, i = "[REFERENCE_DOC_1]", 769  # "user-defined" there
-    assert i in Tokenizer.from_file(model).encode(f"see {spelling}")
-    tokenizer = Tokenizer.from_file(model, [AddedToken(i, spelling)])
+    assert i in SentencePieceTokenizer.from_file(model).encode(f"see {spelling}")
+    tokenizer = SentencePieceTokenizer.from_file(model, [AddedToken(i, spelling)])
     assert tokenizer.decode(tokenizer.encode(f"see {spelling}")) == f"see {spelling}"
     assert i not in tokenizer.encode(f"see {spelling}")
     assert ChatTemplate(spelling, tokenizer).encode([user("x")]) == [i]

@@ -10,16 +10,17 @@ from hypothesis import strategies as st
 
 from pi_cluster.transformer.errors import PromptError
 from pi_cluster.transformer.text.added_tokens import special_tokens
-from pi_cluster.transformer.text.chat_template import (
-    ChatTemplate,
+from pi_cluster.transformer.text.builtin_templates import (
     builtin_template,
+    template_for_tekken,
     template_for_tokenizer,
 )
-from pi_cluster.transformer.text.tokenizer import Tokenizer
+from pi_cluster.transformer.text.chat_template import ChatTemplate
+from pi_cluster.transformer.text.sentencepiece_tokenizer import SentencePieceTokenizer
 
 CHECKPOINT = Path(__file__).parents[3] / "storyteller" / "checkpoint"
 CONFIG = json.loads((CHECKPOINT / "tokenizer_config.json").read_text(encoding="utf-8"))
-TOKENIZER = Tokenizer.from_file(CHECKPOINT / "tokenizer.model")
+TOKENIZER = SentencePieceTokenizer.from_file(CHECKPOINT / "tokenizer.model")
 STORYTELLER = ChatTemplate(CONFIG["chat_template"], TOKENIZER, special_tokens(CONFIG, {}))
 CONTROL = set(TOKENIZER.control_ids.values())
 SPACE = TOKENIZER.piece_to_id("▁")
@@ -92,7 +93,7 @@ def test_control_tokens_are_what_the_template_writes():
 def test_legacy_checkpoints_get_a_dummy_prefix_after_control_tokens_too():
     source = "[INST]{{ messages[0].content }}"
     assert encode_with(source, "fox") == [3, *rest("fox")]
-    legacy = Tokenizer.from_file(CHECKPOINT / "tokenizer.model", legacy=True)
+    legacy = SentencePieceTokenizer.from_file(CHECKPOINT / "tokenizer.model", legacy=True)
     assert encode_with(source, "fox", tokenizer=legacy) == [3, *TOKENIZER.encode("fox")]
 
 
@@ -256,19 +257,22 @@ def test_built_in_templates_refuse_what_they_cannot_write(version):
 
 
 def test_only_known_versions_have_a_built_in_template():
-    with pytest.raises(PromptError, match="'v7'; there are v1, v2, v3"):
-        builtin_template("v7")
+    with pytest.raises(PromptError, match="'v9'; there are v1, v2, v3, v3-tekken, v7,"):
+        builtin_template("v9")
 
 
 def test_a_checkpoint_without_template_gets_the_one_its_tokenizer_proves():
     data = Path(mistral_common.__file__).parent / "data"
-    v1 = Tokenizer.from_file(data / "tokenizer.model.v1")
-    v3 = Tokenizer.from_file(data / "mistral_instruct_tokenizer_240323.model.v3")
-    v7 = Tokenizer.from_file(data / "mistral_instruct_tokenizer_241114.model.v7")
+    v1 = SentencePieceTokenizer.from_file(data / "tokenizer.model.v1")
+    v3 = SentencePieceTokenizer.from_file(data / "mistral_instruct_tokenizer_240323.model.v3")
+    v7 = SentencePieceTokenizer.from_file(data / "mistral_instruct_tokenizer_241114.model.v7")
     assert template_for_tokenizer("tokenizer.model.v1", v1) == builtin_template("v1")
     assert template_for_tokenizer("tokenizer.model.v2", v3) == builtin_template("v2")
     assert template_for_tokenizer("tokenizer.model", v3) == builtin_template("v3")
     assert template_for_tokenizer("tokenizer.model", v1) is None
     assert template_for_tokenizer("tokenizer.model", v7) is None
-    assert template_for_tokenizer("tokenizer.model.v7", v7) is None
+    assert template_for_tokenizer("tokenizer.model.v7", v7) == builtin_template("v7")
+    assert template_for_tokenizer("tokenizer.model.v9", v7) is None
     assert template_for_tokenizer("tokenizer.model", TOKENIZER) is None
+    assert template_for_tekken("v3") == builtin_template("v3-tekken")
+    assert template_for_tekken("v99") is None

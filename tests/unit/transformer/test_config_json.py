@@ -104,7 +104,7 @@ def test_keys_that_leave_the_arithmetic_alone_change_nothing(changes):
     ("changes", "said"),
     [
         ({"architectures": ["MixtralForCausalLM"]}, ["MixtralForCausalLM"]),
-        ({"architectures": None, "model_type": "qwen2"}, ["qwen2"]),
+        ({"architectures": None, "model_type": "qwen2_moe"}, ["qwen2_moe"]),
         ({"architectures": [["nested"]]}, ["nested"]),
         ({"model_type": "llama"}, ['model_type is "llama"', "MistralForCausalLM"]),
         ({"hidden_act": "gelu"}, ['hidden_act is "gelu"']),
@@ -149,7 +149,11 @@ def test_keys_that_leave_the_arithmetic_alone_change_nothing(changes):
         ({"use_sliding_window": False}, ["use_sliding_window is false", "4096"]),
         ({"max_window_layers": 16}, ["max_window_layers is 16"]),
         ({"layer_types": ["full_attention"] * 32}, ["layer_types", "4096"]),
-        ({"layer_types": ["full_attention", "sliding_attention"] * 16}, ["layer_types"]),
+        ({"layer_types": ["full_attention", "sliding_attention"] * 15}, ["layer_types"]),
+        (
+            {"sliding_window": None, "layer_types": ["sliding_attention"] * 32},
+            ["layer_types", "no sliding_window"],
+        ),
         ({"layer_types": "sliding_attention"}, ["layer_types"]),
         ({"tie_word_embeddings": "yes"}, ['tie_word_embeddings is "yes"']),
         ({"attn_logit_softcapping": 50.0}, ["attn_logit_softcapping is 50.0"]),

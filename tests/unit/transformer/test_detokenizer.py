@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pi_cluster.transformer.text.detokenizer import IncrementalDetokenizer
-from pi_cluster.transformer.text.tokenizer import Tokenizer
+from pi_cluster.transformer.text.sentencepiece_tokenizer import SentencePieceTokenizer
 
 PATH = Path(__file__).parents[3] / "storyteller" / "checkpoint" / "tokenizer.model"
-TOKENIZER = Tokenizer.from_file(PATH)
+TOKENIZER = SentencePieceTokenizer.from_file(PATH)
 FIRST_BYTE = TOKENIZER.piece_to_id("<0x00>")
 SPACE = TOKENIZER.piece_to_id("▁")
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pi_cluster.shard_tool.sources.source_files import interleave_rotary_rows
+from pi_cluster.shard_tool.sources.source_tensor import HalfSplit, interleave_rotary_rows
 from pi_cluster.transformer.rope import rope_angles, rope_interleaved
 
 THETA = 10_000.0
@@ -32,7 +32,9 @@ def interleaved_order(heads: np.ndarray) -> np.ndarray:
     """Permute entries as shard_tool permutes the rows of wq and wk that compute them."""
     rows, n_heads, head_dim = heads.shape
     as_weight_rows = heads.reshape(rows, -1).T
-    return interleave_rotary_rows(as_weight_rows, head_dim).T.reshape(rows, n_heads, head_dim)
+    return interleave_rotary_rows(as_weight_rows, HalfSplit(head_dim, head_dim)).T.reshape(
+        rows, n_heads, head_dim
+    )
 
 
 @pytest.mark.parametrize("head_dim", [2, 6, 64])
@@ -137,3 +139,10 @@ def test_only_the_first_entries_of_a_head_are_turned_where_there_are_fewer_angle
     short = np.ascontiguousarray(heads[..., :6])
     assert np.array_equal(turned[..., :6], rope_interleaved(short, *angles))
     assert not np.array_equal(turned[..., :6], short)
+
+
+def test_half_split_rows_become_neighbours_and_those_behind_the_rotary_part_stay_in_place():
+    order = [0, 2, 1, 3, 4, 5, 6, 8, 7, 9, 10, 11]
+    for rows in (np.arange(12), np.arange(24).reshape(12, 2)):
+        turned = interleave_rotary_rows(rows, HalfSplit(head_dim=6, rotary_dim=4))
+        np.testing.assert_array_equal(turned, rows[order])

@@ -10,6 +10,7 @@ from pi_cluster.transformer.errors import ModelError
 from pi_cluster.transformer.text import text_files
 from pi_cluster.transformer.text.added_tokens import AddedToken
 from pi_cluster.transformer.text.text_files import TextFiles
+from tests.support.small_tokenizers import PARITY, small_tekken
 
 MODEL = Path(__file__).parents[3] / "storyteller" / "checkpoint" / "tokenizer.model"
 X = {"id": 2048, "content": "<x>", "special": True}
@@ -34,6 +35,7 @@ def test_a_store_may_list_each_of_them():
         text_files.ADDED,
         text_files.SPECIAL_MAP,
         text_files.TOKENIZER_JSON,
+        text_files.TEKKEN,
     )
     assert own == TOKENIZER_NAMES
 
@@ -43,7 +45,7 @@ def test_only_those_that_say_something_are_of_use(tmp_path):
     listed = write(tmp_path, tokenizer_config={"added_tokens_decoder": {}}, **every)
     assert listed.used_names == {"tokenizer.model", "tokenizer_config.json"}
     unlisted = write(tmp_path, tokenizer_config={}, **every)
-    assert unlisted.used_names == set(TOKENIZER_NAMES) - {"chat_template.jinja"}
+    assert unlisted.used_names == set(TOKENIZER_NAMES) - {"chat_template.jinja", "tekken.json"}
 
 
 def test_an_added_token_that_the_model_has_no_id_for_is_left_out(tmp_path):
@@ -111,3 +113,52 @@ def test_a_file_that_went_away_is_named(tmp_path):
     files = TextFiles({"tokenizer.model": tmp_path / "tokenizer.model"}, 2048, None)
     with pytest.raises(ModelError, match=r"cannot read .*tokenizer\.model: No such file"):
         _ = files.tokenizer
+
+
+RANKS_OF_TIKTOKEN = "IQ== 0\nIg== 1\n"
+
+
+def beside(folder, model, tokenizer_json, vocab_size=2050):
+    """A ``tokenizer.model`` and a ``tokenizer.json`` that belongs to the model."""
+    paths = {"tokenizer.model": folder / "tokenizer.model", "tokenizer.json": tokenizer_json}
+    paths["tokenizer.model"].write_bytes(model)
+    return TextFiles(paths, vocab_size, None)
+
+
+LLAMA = PARITY / "tokenizers" / "llama-3.json"
+
+
+def test_the_first_file_that_belongs_to_the_model_is_its_tokenizer(tmp_path):
+    sound = beside(tmp_path, MODEL.read_bytes(), LLAMA)
+    assert (sound.tokenizer_file, sound.passed_over) == ("tokenizer.model", None)
+    # Llama 3's own download has ranks of tiktoken under that name.
+    ranks = beside(tmp_path, RANKS_OF_TIKTOKEN.encode(), LLAMA)
+    assert ranks.tokenizer_file == "tokenizer.json" and "tokenizer.model" not in ranks.used_names
+    assert "no SentencePiece model, but ranks of tiktoken" in ranks.passed_over
+    larger = beside(tmp_path, MODEL.read_bytes(), LLAMA, vocab_size=500)
+    assert larger.tokenizer_file == "tokenizer.json"
+    assert "2048 pieces and the model only 500" in larger.passed_over
+
+
+def test_a_torn_tokenizer_model_is_not_passed_over(tmp_path):
+    files = beside(tmp_path, MODEL.read_bytes()[:5_000], LLAMA)
+    with pytest.raises(ModelError, match=r"tokenizer\.model: this is no SentencePiece"):
+        _ = files.tokenizer
+
+
+def test_a_tekken_goes_before_a_tokenizer_json_and_brings_a_template_of_ours(tmp_path):
+    paths = {"tekken.json": tmp_path / "tekken.json", "tokenizer.json": LLAMA}
+    paths["tekken.json"].write_text(json.dumps(small_tekken(version="v7")))
+    files = TextFiles(paths, 1_100, None)
+    assert (files.tokenizer_file, files.used_names) == ("tekken.json", {"tekken.json"})
+    assert files.template.encode([{"role": "user", "content": ""}]) == [1, 3, 4]
+    paths["tekken.json"].write_text(json.dumps(small_tekken(version="v99")))
+    assert not TextFiles(paths, 1_100, None).has_template
+
+
+def test_the_added_tokens_of_a_tokenizer_json_are_read_from_it_and_named_by_it(tmp_path):
+    values = json.loads(LLAMA.read_text()) | {"added_tokens": [{"id": "x", "content": "<x>"}]}
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(values))
+    with pytest.raises(ModelError, match=rf"{path}: added_tokens .* has 'x'"):
+        _ = TextFiles({"tokenizer.json": path}, 500, None).tokenizer

@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pi_cluster.transformer.errors import ModelError, PromptError
-from pi_cluster.transformer.text.tokenizer import Tokenizer
+from pi_cluster.transformer.text.sentencepiece_tokenizer import SentencePieceTokenizer
 
 PATH = Path(__file__).parents[3] / "storyteller" / "checkpoint" / "tokenizer.model"
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
-    return Tokenizer.from_file(PATH)
+def tokenizer() -> SentencePieceTokenizer:
+    return SentencePieceTokenizer.from_file(PATH)
 
 
 def test_the_vocabulary_is_the_one_of_the_file(tokenizer):
@@ -54,11 +54,12 @@ def test_control_pieces_give_no_text(tokenizer):
     assert [i for i in range(10) if tokenizer.is_control(i)] == [1, 2, 3, 4]
 
 
-def test_byte_pieces_stand_for_their_bytes_and_others_for_none(tokenizer):
+def test_byte_pieces_stand_for_their_bytes_and_others_for_their_text(tokenizer):
     first = tokenizer.piece_to_id("<0x00>")
-    assert [tokenizer.byte_value(first + byte) for byte in range(256)] == list(range(256))
-    assert tokenizer.byte_value(tokenizer.bos_id) is None
-    assert tokenizer.byte_value(tokenizer.piece_to_id("▁")) is None
+    pieces = [tokenizer.piece_bytes(first + byte, continuation=True) for byte in range(256)]
+    assert pieces == [bytes([byte]) for byte in range(256)]
+    assert tokenizer.piece_bytes(tokenizer.bos_id, continuation=True) == b""
+    assert tokenizer.piece_bytes(tokenizer.piece_to_id("▁"), continuation=True) == b" "
 
 
 def test_an_unknown_piece_has_no_id(tokenizer):
@@ -82,7 +83,7 @@ def test_an_id_outside_the_vocabulary_is_refused(tokenizer, bad):
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ModelError, match=r"nowhere\.model: cannot read"):
-        Tokenizer.from_file(tmp_path / "nowhere.model")
+        SentencePieceTokenizer.from_file(tmp_path / "nowhere.model")
 
 
 @pytest.mark.parametrize("keep", [0, 1, 1000, -50])
@@ -90,12 +91,12 @@ def test_a_torn_file_is_named(tmp_path, keep):
     torn = tmp_path / "torn.model"
     torn.write_bytes(PATH.read_bytes()[:keep])
     with pytest.raises(ModelError, match=r"torn\.model: .* fetch it again"):
-        Tokenizer.from_file(torn)
+        SentencePieceTokenizer.from_file(torn)
 
 
 def test_bytes_and_file_give_the_same_tokenizer(tokenizer):
-    assert Tokenizer(PATH.read_bytes(), "tokenizer.model").encode("A fox.") == tokenizer.encode(
+    assert SentencePieceTokenizer(PATH.read_bytes(), "tokenizer.model").encode(
         "A fox."
-    )
+    ) == tokenizer.encode("A fox.")
     with pytest.raises(ModelError, match=r"^tokenizer\.model: this is no SentencePiece model"):
-        Tokenizer(b"junk", "tokenizer.model")
+        SentencePieceTokenizer(b"junk", "tokenizer.model")

@@ -1,0 +1,175 @@
+"""What people give as a model: a store, a checkpoint's folder, a GGUF file, or a pulled name.
+
+What lies on disk under that path comes first; a name is looked for among the pulled models. A
+checkpoint becomes a store in the user's cache on the way, in a folder that is named after what the
+checkpoint's files are: the next time it is there.
+"""
+
+import hashlib
+import json
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pi_cluster.cluster import settings
+from pi_cluster.cluster.advice import line
+from pi_cluster.cluster.errors import HubError, StoreError
+from pi_cluster.cluster.shown import shown_line
+from pi_cluster.cluster.store.manifest import STORE_VERSION
+from pi_cluster.cluster.store.store import JOURNAL_NAME, MANIFEST_NAME, Store
+from pi_cluster.deploy.models.model_name import ModelName
+from pi_cluster.deploy.models.pulled import PulledModel, changing, find_pulled, finished_store
+from pi_cluster.deploy.models.sharding import shard_with_a_bar
+from pi_cluster.deploy.screen import output
+from pi_cluster.shard_tool.sources.gguf_names import SUFFIX, GgufName, gguf_name
+from pi_cluster.transformer.formats import WeightFormats
+
+_FORMATS = WeightFormats.choose("q4")
+_GGUF_MAGIC = b"GGUF"
+_OF_CHECKPOINTS = ("config.json", "params.json", "adapter_config.json")
+_WEIGHTS = (".safetensors", ".bin", ".pth", ".pt")
+_READ = (".json", ".safetensors", ".model", ".jinja")
+_INNER_TEMPLATES = "additional_chat_templates/*"
+_PATH_BEGINNINGS = ("/", "./", "../", "~")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """A model that is there, in whatever form."""
+
+    said: str
+    """An absolute path, or the whole name of a pulled model: means the same in any folder."""
+    path: Path
+    is_store: bool
+    """Else it is a checkpoint: a folder, or a file in GGUF."""
+    pulled: PulledModel | None = None
+
+    @property
+    def store_path(self) -> Path:
+        """Where its store lies, or will."""
+        if self.pulled:
+            return self.pulled.store_path
+        return self.path if self.is_store else _cached(self.path)
+
+    def store(self) -> Store:
+        """Its store, made on the way if it was not there; raises what sharding does."""
+        if self.is_store:
+            return Store(self.path)
+        out = self.store_path
+        if finished_store(out) is None:
+            if self.pulled:
+                with changing(self.pulled.name):
+                    shard_with_a_bar(self.path, out, self.pulled.formats)
+            else:
+                shard_with_a_bar(self.path, out, _FORMATS)
+                output.note(f"{self.path} has become a store, in {out}")
+        return Store(out)
+
+    def made_store(self) -> Store:
+        """Its store, if that was made already; else raises ``StoreError``."""
+        if not self.is_store and finished_store(self.store_path) is None:
+            raise StoreError(
+                f"{self.said} has not become a store yet: `{line('up', self.said)}` makes one"
+            )
+        return Store(self.store_path)
+
+
+def find_source(text: str) -> ModelSource:
+    """The model that ``text`` names.
+
+    Raises ``StoreError`` if there is none, saying what there is instead or how it comes here, and
+    ``HubError`` if several pulled models may be meant.
+    """
+    path = Path(text).expanduser().absolute()
+    if path.exists():
+        return _at(path)
+    return find_recorded(text if not text.startswith(_PATH_BEGINNINGS) else str(path))
+
+
+def find_recorded(said: str) -> ModelSource:
+    """The model that was ``said``, as :class:`ModelSource` has it; raises as ``find_source``."""
+    path = Path(said)
+    if path.is_absolute() and path.exists():
+        return _at(path)
+    pulled = None if path.is_absolute() else find_pulled(said)
+    if pulled is None:
+        raise StoreError(_nowhere(said))
+    if (store := pulled.store()) is not None:
+        return ModelSource(str(pulled.name), store.path, True, pulled)
+    if not pulled.has_checkpoint:
+        raise StoreError(
+            f"{pulled.name} was not pulled to its end, {output.size(pulled.lacking_bytes)} lack: "
+            f"`{line('pull', str(pulled.name))}` goes on"
+        )
+    return ModelSource(str(pulled.name), pulled.source, False, pulled)
+
+
+def _at(path: Path) -> ModelSource:
+    if not path.is_dir():
+        if not _is_gguf(path):
+            raise StoreError(
+                f"{path} is neither a store nor a checkpoint: those are folders, or a file in GGUF"
+            )
+        return ModelSource(str(path), path, False)
+    if (path / MANIFEST_NAME).exists() or (path / JOURNAL_NAME).exists():
+        return ModelSource(str(path), path, True)
+    names = [one.name for one in path.iterdir()]
+    ggufs = sorted(name for name in names if (named := gguf_name(name)) and named.part == 1)
+    if any(name in _OF_CHECKPOINTS or name.endswith(_WEIGHTS) for name in names) and not (
+        ggufs and not any(name.endswith(_WEIGHTS) for name in names)
+    ):
+        return ModelSource(str(path), path, False)
+    if len(ggufs) == 1:
+        return ModelSource(str(path), path / ggufs[0], False)
+    if ggufs:
+        raise StoreError(
+            f"{path} has several models in GGUF: name one, as in {line('up', str(path / ggufs[0]))}"
+        )
+    return ModelSource(str(path), path, True)  # opening it says what is wrong
+
+
+def _nowhere(text: str) -> str:
+    if Path(text).is_absolute():
+        return (
+            f"there is no store at {text}, nor a checkpoint: make a store with "
+            f"`{line('shard', 'CHECKPOINT', '--out', text)}`"
+        )
+    with suppress(HubError):
+        name = ModelName.parse(text)
+        return (
+            f"there is no {shown_line(text)} here, and no model of that name was pulled: pull it "
+            f"first, `{line('pull', str(name))}`, or see what there is, `{line('models')}`"
+        )
+    return (
+        f"there is neither a store nor a checkpoint {shown_line(text)!r} here, and no model of "
+        f"that name was pulled: `{line('models')}` shows those that were"
+    )
+
+
+def _is_gguf(path: Path) -> bool:
+    """By its beginning: a blob of Ollama's has no suffix."""
+    with path.open("rb") as file:
+        return file.read(len(_GGUF_MAGIC)) == _GGUF_MAGIC or path.suffix.lower() == SUFFIX
+
+
+def _is_part(one: GgufName | None, of: GgufName | None) -> bool:
+    return (one and one.whole, one and one.parts) == (of and of.whole, of and of.parts)
+
+
+def _cached(checkpoint: Path) -> Path:
+    """The store of a checkpoint in the cache: its name changes when a file of that does."""
+    if checkpoint.is_dir():
+        there = [*checkpoint.iterdir(), *checkpoint.glob(_INNER_TEMPLATES)]
+        read = [one for one in there if one.suffix in _READ or ".model" in one.name]
+    else:
+        named = gguf_name(checkpoint.name)
+        beside = checkpoint.parent.iterdir() if named and named.parts > 1 else [checkpoint]
+        read = [one for one in beside if _is_part(gguf_name(one.name), named)]
+    stats = sorted(
+        (one.name, one.stat().st_size, one.stat().st_mtime_ns) for one in read if one.is_file()
+    )
+    facts = json.dumps([STORE_VERSION, str(_FORMATS), stats])
+    label = re.sub(r"[^A-Za-z0-9._-]", "_", checkpoint.name.removesuffix(SUFFIX))[:60]
+    digest = hashlib.sha256(facts.encode()).hexdigest()[:16]
+    return settings.folders().cache / "stores" / f"{label}-{digest}"

@@ -1,0 +1,61 @@
+"""What is known of a model before its weights are there: whether it is read, and its store's size.
+
+A checkpoint's configuration decides both. It is small, so it is fetched first.
+"""
+
+from math import prod
+from pathlib import Path
+
+from pi_cluster.cluster.store.tensor_file import NUMPY_DTYPES
+from pi_cluster.shard_tool.sources import hugging_face
+from pi_cluster.shard_tool.sources.source_files import read_json
+from pi_cluster.shard_tool.sources.unfit_names import refuse_other_weights
+from pi_cluster.transformer.config import ModelConfig
+from pi_cluster.transformer.families import config_json, params_json
+from pi_cluster.transformer.formats import WeightFormats, stored_as, tensor_format
+from pi_cluster.transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
+
+_READERS = {
+    config_json.FILE_NAME: config_json.read_config_json,
+    params_json.FILE_NAME: params_json.read_params_json,
+}
+_GGUF_GROWTH = 1.3  # six bits become eight, and a tied head is written twice
+
+
+def read_configuration(path: Path) -> ModelConfig:
+    """Read config.json or params.json as sharding will.
+
+    Raises ``UnsupportedModel`` for a model that is not computed here, ``CheckpointError`` for a
+    file that cannot be read.
+    """
+    return _READERS[path.name](read_json(path)).config
+
+
+def indexed_files(folder: Path) -> list[str]:
+    """The files of weights that the index in ``folder`` names.
+
+    Raises ``CheckpointError`` for an index that is torn, or of quantised weights or an adapter.
+    """
+    paths = hugging_face.weight_files(folder)
+    refuse_other_weights(read_json(folder / hugging_face.INDEX_NAME)["weight_map"])
+    return [path.name for path in paths]
+
+
+def store_bytes(config: ModelConfig, formats: WeightFormats) -> int:
+    """About how many bytes the store takes, beside its text."""
+    outer = embedding_shapes(config) | head_shapes(config)
+    layers = sum(_bytes(layer_shapes(layer, config.dim), formats.layers) for layer in config.layers)
+    return layers + _bytes(outer, formats.outer)
+
+
+def store_bytes_of_gguf(size_bytes: int) -> int:
+    """About how many bytes the store of a GGUF of that size takes."""
+    return int(size_bytes * _GGUF_GROWTH)
+
+
+def _bytes(shapes: Shapes, weights: str) -> int:
+    total = 0
+    for shape in shapes.values():
+        dtype, stored = stored_as(shape, tensor_format(shape, weights))
+        total += prod(stored) * NUMPY_DTYPES[dtype].itemsize
+    return total

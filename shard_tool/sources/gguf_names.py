@@ -1,0 +1,52 @@
+"""The names of GGUF files: how a model was quantised, and which part of it a file is.
+
+Nothing but custom has them so: ``...-Q4_K_M.gguf``, ``...Q8_0-00001-of-00003.gguf``.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+DEFAULT_QUANTISATION = "Q4_K_M"
+SUFFIX = ".gguf"
+
+_PART = re.compile(r"-(?P<number>\d{5})-of-(?P<count>\d{5})$")
+_QUANTISATION = re.compile(
+    r"(?:^|[-._])(?P<label>(?:UD-)?(?:I?Q\d(?:_[A-Z0-9]+)*|TQ\d(?:_\d)*|B?F16|F32|FP16|FP32|MXFP4"
+    r"(?:_MOE)?))$",
+    re.IGNORECASE,
+)
+# Three bits and fewer, codebooks, and those packed for one processor.
+_NOT_READ = re.compile(r"(?:UD-)?(?:I?Q[123](?:_.*)?|IQ\d.*|TQ.*|MXFP.*|Q4_0_\d.*)", re.IGNORECASE)
+_NO_MODELS = ("mmproj", "imatrix", "mtp-")  # towers of images, statistics, drafts
+
+
+@dataclass(frozen=True, slots=True)
+class GgufName:
+    """What a path says of a file."""
+
+    whole: str
+    """The path without part and suffix: the same for all parts of a model."""
+    quantisation: str
+    """As it stands there, in capitals; "" where nothing does."""
+    part: int
+    parts: int
+
+    @property
+    def is_read(self) -> bool:
+        """Whether such weights are read here, as far as a name tells."""
+        return not _NOT_READ.fullmatch(self.quantisation)
+
+
+def gguf_name(path: str) -> GgufName | None:
+    """What a path in a repository says; None if it is not that of a model in GGUF."""
+    pure = PurePosixPath(path)
+    if pure.suffix.lower() != SUFFIX or pure.name.lower().startswith(_NO_MODELS):
+        return None
+    stem = pure.name[: -len(SUFFIX)]
+    part = _PART.search(stem)
+    stem = stem[: part.start()] if part else stem
+    label = _QUANTISATION.search(stem)
+    number, count = (int(part["number"]), int(part["count"])) if part else (1, 1)
+    quantisation = label["label"].upper() if label else ""
+    return GgufName(str(pure.with_name(stem)), quantisation, number, count)
