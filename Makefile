@@ -7,7 +7,7 @@ PACKAGES := cluster coordinator deploy kernels protos shard_tool storyteller tra
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos docs bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality bench-transfer bench-startup test-sanitized wheels clean
+.PHONY: help demo demo-real test test-quick test-real fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos docs bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality bench-real bench-real-quality bench-transfer bench-startup test-sanitized wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -16,6 +16,15 @@ demo: .venv/installed ## set everything up, start three workers here, and let th
 	@$(BIN)/pi-cluster up --local 3 --cluster demo
 	@$(BIN)/pi-cluster prompt "$(STORY)" --seed 5 --verbose --cluster demo; \
 	status=$$?; $(BIN)/pi-cluster down --cluster demo; exit $$status
+
+REAL_MODEL := build/smollm2/store
+QUESTION ?= Why is the sky blue?
+
+demo-real: .venv/installed ## get a real model (93 MB, once), shard it, start three workers here, and ask it
+	@gguf=$$($(BIN)/python -m benchmarks.real_model.smollm2) && $(BIN)/pi-cluster shard "$$gguf" --out $(REAL_MODEL)
+	@$(BIN)/pi-cluster up $(REAL_MODEL) --local 3 --cluster demo-real
+	@$(BIN)/pi-cluster prompt "$(QUESTION)" --temperature 0 --verbose --cluster demo-real; \
+	status=$$?; $(BIN)/pi-cluster down --cluster demo-real; exit $$status
 
 # More at a time than there are cores, since the tests of integration wait most of the time.
 AT_ONCE ?= 4
@@ -26,6 +35,9 @@ test: .venv/developing ## run all tests: unit, parity and integration (real proc
 test-quick: .venv/developing ## run what a change breaks first: unit, parity and a prompt to three workers, a minute
 	$(BIN)/python -m pytest --numprocesses $(AT_ONCE) tests/integration/test_prompt.py tests/unit tests/parity
 
+test-real: .venv/developing ## ask a real model, SmolLM2 135M (93 MB, once), on one, two and three workers here, two minutes
+	$(BIN)/python -m pytest -m real tests/integration
+
 fuzz: .venv/developing ## send 10 000 random messages to every method of a worker, with and without certificates: ten minutes
 	$(BIN)/python -m pytest tests/integration/test_fuzz.py --fuzz-messages 10000
 
@@ -33,7 +45,7 @@ fuzz: .venv/developing ## send 10 000 random messages to every method of a worke
 test-avx2: .venv/developing ## run the tests of the arithmetic on an emulated x86 without AVX-512: needs qemu-user, ten minutes
 	qemu-x86_64 -cpu Haswell,-pcid,-x2apic,-tsc-deadline,-hle,-invpcid,-rtm $(BIN)/python -m pytest --timeout 600 \
 		--deselect tests/unit/kernels/test_kernels_attention.py::test_memory_is_provided_as_texts_grow_and_taken_back_when_they_are_shortened \
-		tests/unit/kernels $(addprefix tests/unit/transformer/test_,arithmetic.py attention.py kernel_arithmetic.py mixed_layers.py rope.py stage.py) \
+		tests/unit/kernels $(addprefix tests/unit/transformer/test_,arithmetic.py attention.py kernel_arithmetic.py rope.py stage.py) \
 		tests/unit/worker/test_loading.py tests/parity
 
 test-arm: .venv/developing ## cross-compile the kernels and compare their bits on an emulated Pi 4 and Pi 5
@@ -98,6 +110,14 @@ bench-virtual: .venv/installed ## simulate clusters of Pis on emulated networks:
 
 bench-quality: .venv/installed ## measure what quantisation costs the embedded model, about two minutes
 	@$(BIN)/python -m benchmarks.quality
+
+REFERENCE_PYTHON ?= $(BIN)/python
+PEER_AVX2_PYTHON ?=
+bench-real: .venv/installed ## measure a real model's tokens per second on one worker, with PEER_PYTHON against llama.cpp: five minutes
+	@$(BIN)/python -m benchmarks.real_model --peer-python $(PEER_PYTHON) $(addprefix --peer-avx2-python ,$(PEER_AVX2_PYTHON))
+
+bench-real-quality: .venv/installed ## compare a real model's logits with float32, which needs REFERENCE_PYTHON with torch and transformers: four minutes
+	@$(BIN)/python -m benchmarks.real_model.quality --reference-python $(REFERENCE_PYTHON) --peer-python $(PEER_PYTHON)
 
 bench-transfer: .venv/installed ## hand a gigabyte to each of three nodes on an emulated network: needs root and gcc, five minutes
 	@$(BIN)/python -m benchmarks.transfer

@@ -22,6 +22,7 @@ Angles = Mapping[int, tuple[Array, Array]]
 
 _TWO_PI = Decimal("6.283185307179586476925286766559005768394")
 _TERMS = 16
+_TILE = 64  # positions whose angles are made together
 
 
 def rope_angles(
@@ -37,6 +38,32 @@ def rope_angles(
     roundings to whole numbers are used, which IEEE 754 leaves no choice about; the cosine of a
     machine's own library may differ in its last bit.
     """
+    if len(positions) == 1:
+        # As for a user's next token: a hundred small calls of numpy would cost as much as a layer.
+        tile, row = divmod(int(positions[0]), _TILE)
+        cos, sin = _angles_of_tile(tile, rotary_dim, theta, factors)
+        return cos[row : row + 1], sin[row : row + 1]
+    return _computed_angles(positions, rotary_dim, theta, factors)
+
+
+@lru_cache(maxsize=32)
+def _angles_of_tile(
+    tile: int, rotary_dim: int, theta: float, factors: tuple[float, ...] | None
+) -> tuple[Array, Array]:
+    """Those of ``_TILE`` consecutive positions, for reading only."""
+    positions = np.arange(tile * _TILE, (tile + 1) * _TILE)
+    cos, sin = _computed_angles(positions, rotary_dim, theta, factors)
+    cos.setflags(write=False)
+    sin.setflags(write=False)
+    return cos, sin
+
+
+def _computed_angles(
+    positions: NDArray[np.int64],
+    rotary_dim: int,
+    theta: float,
+    factors: tuple[float, ...] | None,
+) -> tuple[Array, Array]:
     turns = positions[:, None].astype(np.float64) * _turns_per_position(rotary_dim, theta, factors)
     angle = (turns - np.rint(turns)) * (2 * np.pi)
     square = angle * angle

@@ -23,6 +23,7 @@ Logits = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
 _MAX = sys.float_info.max
+_COLUMN = 64  # of so many logits about one is looked at closely
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,10 @@ def top_candidates(logits: Logits, count: int) -> Candidates:
     Shapes: ``logits (vocab_size,)`` -> n = min(count, vocab_size). The order, and which of several
     equal logits come in last, are fixed: the lower ids.
     """
-    # NaN counts as the best, so that it reaches `sample`, however few candidates travel.
-    keys = np.where(np.isnan(logits), np.float32(np.inf), logits)
+    keys = logits
+    if np.isnan(logits.max(initial=-np.inf)):
+        # NaN counts as the best, so that it reaches `sample`, however few candidates travel.
+        keys = np.where(np.isnan(logits), np.float32(np.inf), logits)
     ids = _best(keys, count).astype(np.int32)
     return Candidates(ids, logits[ids].astype(np.float32, copy=False))
 
@@ -181,12 +184,31 @@ def _best(keys: npt.NDArray[np.floating], count: int) -> npt.NDArray[np.intp]:
     """Indices of the ``count`` largest keys (0: all), largest first, ties by rising index."""
     if not 0 < count < keys.size:
         return np.argsort(-keys, kind="stable")
-    boundary = np.partition(keys, keys.size - count)[keys.size - count]
+    if count == 1:
+        return np.array([keys.argmax()])  # the first of several
+    if keys.size < count * _COLUMN:
+        return _best_few(keys, count)
+    # The largest of each of many columns are keys too, so the `count`-th of those is no larger than
+    # the `count`-th of all. Of a vocabulary's logits few reach it.
+    columns = keys.size // _COLUMN
+    tops = keys[: columns * _COLUMN].reshape(_COLUMN, columns).max(axis=0)
+    among = np.flatnonzero(keys >= _nth_largest(tops, count))
+    return among[_best_few(keys[among], count)]
+
+
+def _best_few(keys: npt.NDArray[np.floating], count: int) -> npt.NDArray[np.intp]:
+    """What `_best` says, where most of the keys are among the largest."""
+    boundary = _nth_largest(keys, count)
     above = np.flatnonzero(keys > boundary)
     level = np.flatnonzero(keys == boundary)[: count - above.size]
     chosen: npt.NDArray[np.intp] = np.concatenate([above, level])
     order: npt.NDArray[np.intp] = np.lexsort((chosen, -keys[chosen]))
     return chosen[order]
+
+
+def _nth_largest(keys: npt.NDArray[np.floating], count: int) -> np.floating:
+    largest: np.floating = np.partition(keys, keys.size - count)[keys.size - count]
+    return largest
 
 
 def _is_real(value: object) -> bool:

@@ -1,6 +1,7 @@
 """The peer, llama.cpp, in a process of its own on the same core; it waits while we compute."""
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,23 @@ class PeerError(Exception):
 
 
 class PeerProcess(JsonProcess):
-    """The peer of a folder's layers. Raises ``PeerError`` unless ``python`` has llama.cpp."""
+    """The peer of a folder's layers, or of what a program's words name.
 
-    def __init__(self, python: str, folder: Path, core: int) -> None:
+    Raises ``PeerError`` unless ``python`` has llama.cpp.
+    """
+
+    def __init__(
+        self,
+        python: str,
+        folder: Path,
+        core: int,
+        program: str = "benchmarks.kernels.peer.serve",
+        words: Sequence[str] = (),
+    ) -> None:
         check = subprocess.run([python, "-c", "import gguf, llama_cpp"], capture_output=True)
         if check.returncode:
             raise PeerError("not measured: install the group bench")
-        command = [python, "-m", "benchmarks.kernels.peer.serve", str(folder), str(core)]
+        command = [python, "-m", program, str(folder), str(core), *words]
         super().__init__(command, folder / "peer.log")
 
     def ask(self, do: str, **values: object) -> dict[str, Any]:

@@ -47,6 +47,16 @@ def test_interleaved_equals_half_split_under_the_row_order_of_the_store_to_the_b
     assert (head_dim == 2) == np.array_equal(turned, rope_half_split(heads, *angles))
 
 
+@pytest.mark.parametrize("factors", [None, tuple(1 + pair / 8 for pair in range(32))])
+def test_a_position_alone_turns_as_it_does_among_others_to_the_bit(factors):
+    positions = np.array([0, 1, 63, 64, 127, 128, 4_095, 40_000, 1_000_000])
+    together = rope_angles(positions, 64, THETA, factors)
+    for index, position in enumerate(positions):
+        alone = rope_angles(np.array([position]), 64, THETA, factors)
+        for one, several in zip(alone, together, strict=True):
+            assert one.tobytes() == several[index : index + 1].tobytes()
+
+
 def test_a_quarter_turn_of_the_first_pair_by_hand():
     # The second pair has cosine 1 and sine 0 and stays.
     cos, sin = np.float32([[0, 1]]), np.float32([[1, 0]])

@@ -85,6 +85,17 @@ def test_top_candidates_are_the_first_of_a_full_sort_also_among_ties(logits, cou
     assert (found.ids.dtype, found.logits.dtype) == (np.int32, np.float32)
 
 
+@pytest.mark.parametrize("count", [1, 2, 40, 127, 128, 129])
+@pytest.mark.parametrize("steps", [1, 10, 10**6])
+def test_top_candidates_of_a_large_vocabulary_are_the_first_of_a_full_sort(count, steps):
+    numbers = np.random.default_rng(count + steps)
+    logits = (numbers.integers(0, steps, 64 * 128 + 7) / np.float32(steps)).astype(np.float32)
+    logits[-7:] = 2.0  # behind the last whole column
+    best = np.argsort(-logits, kind="stable")[:count]
+    found = top_candidates(logits, count)
+    assert np.array_equal(found.ids, best) and np.array_equal(found.logits, logits[best])
+
+
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(
     logits=tied_logits,
