@@ -67,6 +67,11 @@ class Matrix:
         if data.ctypes.data % alignment:
             raise ShapeError(f"a {self.format} matrix must begin at a multiple of {alignment}")
 
+    @property
+    def is_quantised(self) -> bool:
+        """Whether its products are those of rows rounded to int8."""
+        return self.format not in _PLAIN_BYTES
+
     @classmethod
     def plain(cls, weights: NDArray[Any]) -> "Matrix":
         """View a float32 or float16 array ``(rows, columns)`` as a matrix, without a copy."""

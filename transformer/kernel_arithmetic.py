@@ -124,11 +124,11 @@ class KernelArithmetic:
         return self._layers.forward(hidden, angles, parts)
 
     def logits(self, hidden: Array) -> Array:
-        """Final norm and head."""
+        """Final norm and head, whose rounding no later layer would smooth: it is done finely."""
         assert isinstance(self._output, Matrix), "only the last stage has a head"
         assert isinstance(self._norm, np.ndarray)
         normed = self._engine.rms_norm(hidden, self._norm, self._config.norm_eps)
-        return self._engine.linear(normed, self._output)
+        return self._engine.fine_linear(normed, self._output)
 
 
 _KERNELS_NAMES = {

@@ -35,6 +35,22 @@ def test_a_quantised_product_is_exactly_that_of_the_rounded_rows(format):
 
 
 @pytest.mark.parametrize("format", PACKABLE_FORMATS)
+@pytest.mark.parametrize("variant", EVERY_VARIANT)
+def test_a_fine_product_is_a_hundred_times_as_near_and_the_same_bits_everywhere(variant, format):
+    matrix, values = packed(12, 48, 256, format)
+    x = random(13, 9, 256)
+    x[8, 3] = np.nan
+    fine, coarse = engine().fine_linear(x, matrix), engine().linear(x, matrix)
+    for rows in (1, 4, 9):
+        assert_same_bits(engine(variant).fine_linear(x[:rows], matrix), fine[:rows])
+    assert np.isnan(fine[8]).all()
+    expected = exact(x[:8], values)
+    far, near = (np.abs(got[:8] - expected).max() for got in (coarse, fine))
+    assert near < max(far / 100, 4e-6)
+    assert matrix.is_quantised or np.array_equal(fine[:8], coarse[:8])
+
+
+@pytest.mark.parametrize("format", PACKABLE_FORMATS)
 @pytest.mark.parametrize("threads", [1, 2, 3, 4])
 @pytest.mark.parametrize("variant", EVERY_VARIANT)
 def test_neither_threads_nor_the_rest_of_the_batch_change_a_row(variant, threads, format):
