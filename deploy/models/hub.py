@@ -88,19 +88,23 @@ class Hub:
 
     @contextmanager
     def blocks(
-        self, name: ModelName, commit: str, file: ListedFile, start: int
+        self, name: ModelName, commit: str, file: ListedFile, start: int, stop: int | None = None
     ) -> Iterator[tuple[int, Iterator[bytes]]]:
         """Where a file's bytes begin, ``start`` or, if the hub knows no ranges, 0; and those.
 
-        The hub may break off, which raises ``HubUnreachable``, but never gives more than was
-        listed.
+        They go up to ``stop``, or, if the hub knows no ranges, to the end. The hub may break off,
+        which raises ``HubUnreachable``, but never gives more than was listed.
         """
         url = f"{self._at}/{name.repo_id}/resolve/{commit}/{quote(file.path)}"
-        headers = {"range": f"bytes={start}-"} if start else {}
+        last = file.size_bytes - 1 if stop is None else stop - 1
+        headers = {}
+        if start or stop is not None:
+            headers["range"] = f"bytes={start}-{'' if stop is None else last}"
         with self._opened(url, name, headers, file.path) as response:
-            begin = start if response.status_code == httpx2.codes.PARTIAL_CONTENT else 0
-            if begin and not _is_rest_of(response, begin, file.size_bytes):
+            is_part = response.status_code == httpx2.codes.PARTIAL_CONTENT
+            if is_part and not _is_part(response, start, last, file.size_bytes):
                 raise HubError(f"{self._at} sends another part of {file.path} than was asked for")
+            begin = start if is_part else 0
             yield begin, self._bounded(response, file, begin)
 
     def _similar(self, name: ModelName) -> list[str]:
@@ -221,6 +225,6 @@ def _listed(values: Any) -> ListedFile:
     return ListedFile(path, size_bytes, digest)
 
 
-def _is_rest_of(response: httpx2.Response, begin: int, size_bytes: int) -> bool:
+def _is_part(response: httpx2.Response, first: int, last: int, size_bytes: int) -> bool:
     said = response.headers.get("content-range", "").replace(" ", "")
-    return bool(re.fullmatch(rf"bytes{begin}-{size_bytes - 1}/({size_bytes}|\*)", said))
+    return bool(re.fullmatch(rf"bytes{first}-{last}/({size_bytes}|\*)", said))
