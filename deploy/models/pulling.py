@@ -200,7 +200,7 @@ def _tell_what_is_new(before: PulledModel, model: PulledModel) -> None:
 
 def _store_bytes(model: PulledModel, wanted: WantedFiles, fetching: Fetching) -> int:
     """What its store takes; raises for a model that is not read."""
-    with _sketches(model) as folder:
+    with output.notes.status("reading what its files say of it"), _sketches(model) as folder:
         if model.name.quantisation:
             return store_bytes_of_gguf(sketch_gguf(fetching, model.files, folder), model.formats)
         config = read_configuration(model.checkpoint / wanted.configuration)
