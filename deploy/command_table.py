@@ -32,13 +32,17 @@ def _authority() -> None:
     default="list",
     places={
         "list": _place(
-            "models:list_models", "Show the models that were pulled: size, format and state."
+            "models:list_models",
+            "Show the models on this machine: size, format and state.",
         ),
-        "rm": _place("models:rm", "Remove a pulled model from this machine's disk."),
+        "rm": _place(
+            "models:rm",
+            "Remove a model from this machine's disk.",
+        ),
     },
 )
 def _models() -> None:
-    """Show the models that were pulled, and remove one.
+    """Show the models on this machine, and remove one.
 
     Without a command, it is `list`.
     """

@@ -1,14 +1,17 @@
 """What is known of a model before its weights are there: whether it is read, and its store's size.
 
-A checkpoint's configuration decides both. It is small, so it is fetched first.
+A checkpoint's configuration decides both, a GGUF's header. Both are small, so they come first.
 """
 
 from math import prod
 from pathlib import Path
 
 from pi_cluster.cluster.store.tensor_file import NUMPY_DTYPES
+from pi_cluster.kernels import NumpyPacker
+from pi_cluster.shard_tool.shards import ShardWriter
 from pi_cluster.shard_tool.sources import hugging_face
-from pi_cluster.shard_tool.sources.source_files import read_json
+from pi_cluster.shard_tool.sources.checkpoint import open_checkpoint
+from pi_cluster.shard_tool.sources.source_files import open_weights, read_json
 from pi_cluster.shard_tool.sources.unfit_names import refuse_other_weights
 from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.families import config_json, params_json
@@ -19,7 +22,6 @@ _READERS = {
     config_json.FILE_NAME: config_json.read_config_json,
     params_json.FILE_NAME: params_json.read_params_json,
 }
-_GGUF_GROWTH = 1.3  # six bits become eight, and a tied head is written twice
 
 
 def read_configuration(path: Path) -> ModelConfig:
@@ -48,9 +50,23 @@ def store_bytes(config: ModelConfig, formats: WeightFormats) -> int:
     return layers + _bytes(outer, formats.outer)
 
 
-def store_bytes_of_gguf(size_bytes: int) -> int:
-    """About how many bytes the store of a GGUF of that size takes."""
-    return int(size_bytes * _GGUF_GROWTH)
+def store_bytes_of_gguf(path: Path, formats: WeightFormats) -> int:
+    """How many bytes the store of a GGUF takes, of which there need be no more than the header.
+
+    Raises ``CheckpointError`` or ``UnsupportedModel`` as sharding will.
+    """
+    with open_checkpoint(path) as checkpoint:
+        writer = ShardWriter(checkpoint, path.parent, formats, NumpyPacker())
+        return sum(writer.planned_sizes().values())
+
+
+def check_header(path: Path) -> None:
+    """Refuse a file of safetensors for what its header says; the rest of it need not be there.
+
+    Raises ``CheckpointError`` for a torn one, and for weights that are quantised or an adapter's.
+    """
+    with open_weights(path) as file:
+        refuse_other_weights(file.names)
 
 
 def _bytes(shapes: Shapes, weights: str) -> int:

@@ -103,6 +103,11 @@ class Manifest:
             raise _torn(f"it has formats of {len(self.formats.layers)} layers of {self.n_layers}")
 
     @property
+    def formats_of_matrices(self) -> tuple[str, ...]:
+        """What the layers' matrices are in, the most frequent first."""
+        return self.formats.of_matrices if self.formats else (self.weights,)
+
+    @property
     def n_layers(self) -> int:
         """Number of layer files."""
         return sum(_LAYER_PATTERN.fullmatch(file.name) is not None for file in self.files)

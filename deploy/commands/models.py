@@ -1,17 +1,18 @@
-"""``pi-cluster models``: the models that were pulled, what they take, and how they go."""
+"""``pi-cluster models``: those that were pulled or made by `up`, what they take, how they go."""
 
 import json
 
 import click
 
 from pi_cluster.cluster.advice import command, line
-from pi_cluster.cluster.errors import StateError, VersionError
-from pi_cluster.deploy.models.listing import ModelLook, clusters_with, look_at
+from pi_cluster.cluster.errors import StateError
+from pi_cluster.deploy.models.listing import ModelLook, clusters_with, look_at_all
+from pi_cluster.deploy.models.made_store import MadeStore, find_made, stores_folder
 from pi_cluster.deploy.models.pulled import (
+    PulledModel,
     changing,
     find_pulled,
     models_folder,
-    pulled_models,
     remove,
 )
 from pi_cluster.deploy.screen import output
@@ -21,14 +22,12 @@ from pi_cluster.deploy.screen.tables import FittedTable, names, numbers, whole, 
 @click.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def list_models(as_json: bool) -> None:
-    """Show the models that were pulled: size, format and state."""
-    pulled, problems = pulled_models()
-    looks = []
-    for model in pulled:
-        try:
-            looks.append(look_at(model))
-        except VersionError as error:
-            problems.append(str(error))
+    """Show the models on this machine: size, format and state.
+
+    Those that were pulled come first. Then come stores that `up` made of a checkpoint; each is
+    named after the checkpoint and, behind a `+`, what its files were.
+    """
+    looks, problems = look_at_all()
     output.warn(problems)
     if as_json:
         click.echo(json.dumps({"models": [look.to_json() for look in looks]}))
@@ -44,18 +43,32 @@ def list_models(as_json: bool) -> None:
 @click.command()
 @click.argument("name")
 def rm(name: str) -> None:
-    """Remove a pulled model from this machine's disk."""
-    model = find_pulled(name)
-    if model is None:
-        raise StateError(f"no model {name!r} was pulled: `{line('models')}` shows those that were")
-    with changing(model.name):
-        for cluster in clusters_with(model):
+    """Remove a model from this machine's disk.
+
+    NAME is that of a pulled model, with or without ORG/, or of a store that `up` made.
+    """
+    if made := find_made(name):
+        _refuse_what_is_up(made)
+        freed = made.remove()
+    else:
+        model = find_pulled(name)
+        if model is None:
             raise StateError(
-                f"{model.name} is up in cluster {cluster!r}: bring it down first, "
-                f"`{command(cluster, 'down')}`"
+                f"no model {name!r} was pulled: `{line('models')}` shows those that were"
             )
-        freed = remove(model)
-    output.notes.print(f"{model.name} is removed: {output.size(freed)} freed", markup=False)
+        name = str(model.name)
+        with changing(model.name):
+            _refuse_what_is_up(model)
+            freed = remove(model)
+    output.notes.print(f"{name} is removed: {output.size(freed)} freed", markup=False)
+
+
+def _refuse_what_is_up(model: PulledModel | MadeStore) -> None:
+    for cluster in clusters_with(model):
+        raise StateError(
+            f"{model.name} is up in cluster {cluster!r}: bring it down first, "
+            f"`{command(cluster, 'down')}`"
+        )
 
 
 def _table(looks: list[ModelLook]) -> FittedTable:
@@ -69,8 +82,8 @@ def _table(looks: list[ModelLook]) -> FittedTable:
     ]
     rows = [
         [
-            str(look.model.name),
-            look.formats,
+            look.name,
+            "+".join(look.formats),
             output.size(look.size_bytes),
             str(look.layers or ""),
             str(look.context or ""),
@@ -78,5 +91,9 @@ def _table(looks: list[ModelLook]) -> FittedTable:
         ]
         for look in looks
     ]
-    total = output.size(sum(look.size_bytes for look in looks))
-    return FittedTable(columns, rows, caption=[f"{total} in {models_folder()}"])
+    caption = [
+        f"{output.size(sum(sizes))} in {folder}"
+        for folder, is_pulled in ((models_folder(), True), (stores_folder(), False))
+        if (sizes := [look.size_bytes for look in looks if bool(look.pulled) == is_pulled])
+    ]
+    return FittedTable(columns, rows, caption=caption)

@@ -46,6 +46,42 @@ class Fetching:
             if progress:
                 progress(done, total, file.path)
 
+    def part(self, file: ListedFile, start: int, stop: int) -> bytes:
+        """Bytes ``start`` up to but not including ``stop``, which are few: kept in memory alone.
+
+        What was fetched before is not asked for again. Raises ``HubError`` as ``fetch`` does.
+        """
+        if start >= stop:
+            return b""
+        for path in (self._folder / file.path, _partial(self._folder, file)):
+            if _size(path) >= stop:
+                with path.open("rb") as reading:
+                    reading.seek(start)
+                    return reading.read(stop - start)
+        for tried in range(1, _TRIES + 1):
+            try:
+                return self._part(file, start, stop)
+            except HubUnreachable:
+                if tried == _TRIES:
+                    raise
+                time.sleep(self._wait_s * tried)
+        raise AssertionError("the last try returns or raises")
+
+    def _part(self, file: ListedFile, start: int, stop: int) -> bytes:
+        part = bytearray()
+        with self._hub.blocks(self._name, self._commit, file, start, stop) as (begin, blocks):
+            for block in blocks:
+                part += block[max(0, start - begin) :]
+                begin += len(block)
+                if begin >= stop:
+                    return bytes(part[: stop - start])
+        raise self._broke_off(file, begin)
+
+    def _broke_off(self, file: ListedFile, come: int) -> HubUnreachable:
+        return HubUnreachable(
+            f"the hub broke off {file.path} of {self._name} after {come} of {file.size_bytes} bytes"
+        )
+
     def _fetch(self, file: ListedFile, progress: Progress | None, done: int, total: int) -> None:
         path = self._folder / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,10 +91,11 @@ class Fetching:
         while (before := _size(partial)) != file.size_bytes:
             try:
                 self._append(file, partial, progress, done, total)
-            except HubUnreachable:
+            except HubUnreachable as error:
                 tries = tries + 1 if _size(partial) <= before else 1
                 if tries >= _TRIES:
-                    raise
+                    kept = "What has come is kept: the same command goes on there"
+                    raise HubUnreachable(f"{error}. {kept}") from None
                 time.sleep(self._wait_s * tries)
         if _digest(partial, file) != file.digest:
             partial.unlink()
@@ -94,10 +131,7 @@ class Fetching:
             writing.flush()
             os.fsync(writing.fileno())
         if begin < file.size_bytes:
-            raise HubUnreachable(
-                f"the hub broke off {file.path} of {self._name} after {begin} of "
-                f"{file.size_bytes} bytes: run the same command again, it goes on there"
-            )
+            raise self._broke_off(file, begin)
 
 
 def is_there(folder: Path, file: ListedFile) -> bool:

@@ -88,19 +88,23 @@ class Hub:
 
     @contextmanager
     def blocks(
-        self, name: ModelName, commit: str, file: ListedFile, start: int
+        self, name: ModelName, commit: str, file: ListedFile, start: int, stop: int | None = None
     ) -> Iterator[tuple[int, Iterator[bytes]]]:
         """Where a file's bytes begin, ``start`` or, if the hub knows no ranges, 0; and those.
 
-        The hub may break off, which raises ``HubUnreachable``, but never gives more than was
-        listed.
+        They go up to ``stop``, or, if the hub knows no ranges, to the end. The hub may break off,
+        which raises ``HubUnreachable``, but never gives more than was listed.
         """
         url = f"{self._at}/{name.repo_id}/resolve/{commit}/{quote(file.path)}"
-        headers = {"range": f"bytes={start}-"} if start else {}
+        last = file.size_bytes - 1 if stop is None else stop - 1
+        headers = {}
+        if start or stop is not None:
+            headers["range"] = f"bytes={start}-{'' if stop is None else last}"
         with self._opened(url, name, headers, file.path) as response:
-            begin = start if response.status_code == httpx2.codes.PARTIAL_CONTENT else 0
-            if begin and not _is_rest_of(response, begin, file.size_bytes):
-                raise HubError(f"{self._at} sends another part of {file.path} than was asked for")
+            is_part = response.status_code == httpx2.codes.PARTIAL_CONTENT
+            if is_part:
+                self._check_part(response, file, start, last)
+            begin = start if is_part else 0
             yield begin, self._bounded(response, file, begin)
 
     def _similar(self, name: ModelName) -> list[str]:
@@ -111,15 +115,34 @@ class Hub:
                 ids |= {str(one["id"])[:200] for one in self._ask(f"/api/models?{asked}", name)}
         return difflib.get_close_matches(name.repo_id, sorted(ids), n=3, cutoff=0.6)
 
+    def _check_part(
+        self, response: httpx2.Response, file: ListedFile, first: int, last: int
+    ) -> None:
+        said = response.headers.get("content-range", "").replace(" ", "")
+        match = re.fullmatch(r"bytes(\d{1,20})-(\d{1,20})/(\d{1,20}|\*)", said)
+        total = file.size_bytes if match is None or match[3] == "*" else int(match[3])
+        if total < file.size_bytes:
+            raise self._less(file.path)
+        if total > file.size_bytes:
+            raise self._more(file)
+        if match is None or (int(match[1]), int(match[2])) != (first, last):
+            raise HubError(f"{self._at} sends another part of {file.path} than was asked for")
+
+    def _less(self, path: str) -> HubError:
+        return HubError(f"the hub has less of {shown_line(path)} than it lists: tell its owner")
+
+    def _more(self, file: ListedFile) -> HubError:
+        return HubError(
+            f"{self._at} sends more of {shown_line(file.path)} than the "
+            f"{file.size_bytes} bytes that it listed: nothing of that is used"
+        )
+
     def _bounded(self, response: httpx2.Response, file: ListedFile, begin: int) -> Iterator[bytes]:
         seen = begin
         for block in response.iter_raw():
             seen += len(block)
             if seen > file.size_bytes:
-                raise HubError(
-                    f"{self._at} sends more of {shown_line(file.path)} than the "
-                    f"{file.size_bytes} bytes that it listed: nothing of that is used"
-                )
+                raise self._more(file)
             yield block
 
     def _ask(self, path: str, name: ModelName) -> Any:
@@ -188,7 +211,7 @@ class Hub:
                 f"{name.repo_id} has no revision {name.revision!r}: {page}/tree/main shows them"
             )
         if status == _RANGE_NOT_SATISFIABLE:
-            raise HubError(f"the hub has less of {shown_line(path)} than it lists: tell its owner")
+            raise self._less(path)
         if code == "EntryNotFound" and path:
             raise HubError(f"{name.repo_id} lists {shown_line(path)} and does not have it")
         if code == "RepoNotFound" or status in (401, 404):
@@ -219,8 +242,3 @@ def _listed(values: Any) -> ListedFile:
     if type(size_bytes) is not int or not 0 <= size_bytes <= _MAX_FILE_BYTES:
         raise ValueError("a file without size")
     return ListedFile(path, size_bytes, digest)
-
-
-def _is_rest_of(response: httpx2.Response, begin: int, size_bytes: int) -> bool:
-    said = response.headers.get("content-range", "").replace(" ", "")
-    return bool(re.fullmatch(rf"bytes{begin}-{size_bytes - 1}/({size_bytes}|\*)", said))

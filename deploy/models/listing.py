@@ -1,36 +1,46 @@
-"""How a pulled model is: what of it is there, what it takes, and in which clusters it is up."""
+"""How a model is that this user has: what of it is there, what it takes, where it is up.
 
-from collections import Counter
+Models are pulled by name, or were made stores by `up` on the way.
+"""
+
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pi_cluster.cluster import settings
-from pi_cluster.cluster.errors import ClusterError
-from pi_cluster.cluster.store.store import Store
-from pi_cluster.coordinator.records.pipeline_record import has_record, load_record
-from pi_cluster.deploy.models.pulled import PulledModel
+from pi_cluster.cluster.errors import ClusterError, VersionError
+from pi_cluster.cluster.store.store import MANIFEST_NAME, Store
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, has_record, load_record
+from pi_cluster.deploy.models.made_store import FORMATS, MadeStore, made_stores
+from pi_cluster.deploy.models.model_source import find_recorded
+from pi_cluster.deploy.models.pulled import PulledModel, pulled_models
 from pi_cluster.deploy.screen import output
 from pi_cluster.transformer.config_form import read_config
+from pi_cluster.transformer.formats import WeightFormats
 
 
 @dataclass(frozen=True, slots=True)
 class ModelLook:
-    """What is to be seen of a model."""
+    """What is to be seen of a model; ``pulled`` is None for a store that `up` made."""
 
-    model: PulledModel
+    name: str
+    store_path: Path
     store: Store | None
     size_bytes: int
     clusters: tuple[str, ...]
+    pulled: PulledModel | None = None
 
     @property
-    def formats(self) -> str:
+    def asked(self) -> WeightFormats:
+        """The formats that its store was, or is to be, made with."""
+        return self.pulled.formats if self.pulled else FORMATS
+
+    @property
+    def formats(self) -> tuple[str, ...]:
         """Of the matrices of its layers, that of most first; of a store to be, what was asked."""
-        formats = self.store.manifest.formats if self.store else None
-        if formats is None:
-            return self.model.weights
-        kinds = Counter(form for of in formats.layers for form in of.values() if form != "f32")
-        return "+".join(form for form, _ in kinds.most_common()) or self.model.weights
+        return self.store.manifest.formats_of_matrices if self.store else (self.asked.layers,)
 
     @property
     def layers(self) -> int | None:
@@ -49,45 +59,78 @@ class ModelLook:
         """How far it has come, in words."""
         if self.clusters:
             return f"up in {', '.join(self.clusters)}"
+        if self.pulled is None:
+            return "made by up" if self.store else "made by up in part"
         if self.store:
-            return "ready, checkpoint kept" if self.model.has_checkpoint else "ready"
-        if self.model.has_checkpoint:
+            return "ready, checkpoint kept" if self.pulled.has_checkpoint else "ready"
+        if self.pulled.has_checkpoint:
             return "pulled, no store yet"
-        return f"{output.size(self.model.lacking_bytes)} to fetch"
+        return f"{output.size(self.pulled.lacking_bytes)} to fetch"
 
     def to_json(self) -> dict[str, Any]:
         """Values for ``json``."""
-        model = self.model
+        pulled = self.pulled
         return {
-            "name": str(model.name),
-            "commit": model.commit,
+            "name": self.name,
+            "is_pulled": pulled is not None,
+            "commit": pulled.commit if pulled else None,
             "is_ready": self.store is not None,
-            "has_checkpoint": model.has_checkpoint,
+            "has_checkpoint": pulled is not None and pulled.has_checkpoint,
             "up_in": list(self.clusters),
-            "store": str(model.store_path) if self.store else None,
-            "weights": model.weights,
-            "outer_weights": model.outer_weights,
+            "store": str(self.store_path) if self.store else None,
+            "weights": self.asked.layers,
+            "outer_weights": self.asked.outer,
+            "formats": list(self.formats),
             "size_bytes": self.size_bytes,
             "layers": self.layers,
             "context": self.context,
         }
 
 
-def look_at(model: PulledModel) -> ModelLook:
-    """See how it is. Raises ``VersionError`` for a store that is too new."""
-    return ModelLook(model, model.store(), model.size_bytes, clusters_with(model))
+def look_at_all() -> tuple[list[ModelLook], list[str]]:
+    """How all of them are, pulled ones first, and a sentence on each that cannot be read."""
+    pulled, problems = pulled_models()
+    looks = []
+    models: list[PulledModel | MadeStore] = [*pulled, *made_stores()]
+    for model in models:
+        try:
+            looks.append(_look_at(model))
+        except VersionError as error:
+            problems.append(str(error))
+    return looks, problems
 
 
-def clusters_with(model: PulledModel) -> tuple[str, ...]:
+def _look_at(model: PulledModel | MadeStore) -> ModelLook:
+    clusters, store = clusters_with(model), model.store()
+    if isinstance(model, MadeStore):
+        return ModelLook(model.name, model.path, store, model.size_bytes, clusters)
+    size_bytes = model.size_bytes
+    return ModelLook(str(model.name), model.store_path, store, size_bytes, clusters, model)
+
+
+def clusters_with(model: PulledModel | MadeStore) -> tuple[str, ...]:
     """The clusters of this user in which it is up, by whatever name it was brought up."""
+    return tuple(cluster for cluster, record in _records() if _is_of(record, model))
+
+
+def _records() -> Iterator[tuple[str, PipelineRecord]]:
     folder = settings.folders().state
-    named = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    return tuple(cluster for cluster in named if _is_up(model, cluster))
+    for cluster in sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []:
+        with suppress(ClusterError):  # what cannot be read, `up` and `status` tell
+            if has_record(cluster):
+                yield cluster, load_record(cluster)
 
 
-def _is_up(model: PulledModel, cluster: str) -> bool:
-    with suppress(ClusterError):  # what cannot be read, `up` and `status` tell
-        if has_record(cluster):
-            call = load_record(cluster).call
-            return call is not None and call.model in (str(model.name), str(model.store_path))
-    return False
+def _is_of(record: PipelineRecord, model: PulledModel | MadeStore) -> bool:
+    said = record.call.model if record.call else ""
+    if isinstance(model, PulledModel):
+        return said in (str(model.name), str(model.store_path))
+    if said == str(model.path):
+        return True
+    if not Path(said).is_absolute() or (Path(said) / MANIFEST_NAME).exists():
+        return False
+    with suppress(ClusterError):
+        if (at := find_recorded(said).store_path).exists():
+            return at == model.path
+    store = model.store()  # its checkpoint has moved, or changed
+    return store is not None and store.manifest == record.manifest

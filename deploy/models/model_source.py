@@ -5,32 +5,25 @@ checkpoint becomes a store in the user's cache on the way, in a folder that is n
 checkpoint's files are: the next time it is there.
 """
 
-import hashlib
-import json
-import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import line
 from pi_cluster.cluster.errors import HubError, StoreError
 from pi_cluster.cluster.shown import shown_line
-from pi_cluster.cluster.store.manifest import STORE_VERSION
 from pi_cluster.cluster.store.store import JOURNAL_NAME, MANIFEST_NAME, Store
+from pi_cluster.deploy.models.made_store import FORMATS, find_made, made_of
 from pi_cluster.deploy.models.model_name import ModelName
 from pi_cluster.deploy.models.pulled import PulledModel, changing, find_pulled, finished_store
 from pi_cluster.deploy.models.sharding import shard_with_a_bar
 from pi_cluster.deploy.screen import output
-from pi_cluster.shard_tool.sources.gguf_names import SUFFIX, GgufName, gguf_name
-from pi_cluster.transformer.formats import WeightFormats
+from pi_cluster.shard_tool.gguf.file_names import SUFFIX
+from pi_cluster.shard_tool.sources.forms import find_gguf
 
-_FORMATS = WeightFormats.choose("q4")
 _GGUF_MAGIC = b"GGUF"
 _OF_CHECKPOINTS = ("config.json", "params.json", "adapter_config.json")
 _WEIGHTS = (".safetensors", ".bin", ".pth", ".pt")
-_READ = (".json", ".safetensors", ".model", ".jinja")
-_INNER_TEMPLATES = "additional_chat_templates/*"
 _PATH_BEGINNINGS = ("/", "./", "../", "~")
 
 
@@ -50,7 +43,7 @@ class ModelSource:
         """Where its store lies, or will."""
         if self.pulled:
             return self.pulled.store_path
-        return self.path if self.is_store else _cached(self.path)
+        return self.path if self.is_store else made_of(self.path)
 
     def store(self) -> Store:
         """Its store, made on the way if it was not there; raises what sharding does."""
@@ -62,7 +55,7 @@ class ModelSource:
                 with changing(self.pulled.name):
                     shard_with_a_bar(self.path, out, self.pulled.formats)
             else:
-                shard_with_a_bar(self.path, out, _FORMATS)
+                shard_with_a_bar(self.path, out, FORMATS)
                 output.note(f"{self.path} has become a store, in {out}")
         return Store(out)
 
@@ -92,6 +85,8 @@ def find_recorded(said: str) -> ModelSource:
     path = Path(said)
     if path.is_absolute() and path.exists():
         return _at(path)
+    if made := find_made(said):
+        return ModelSource(str(made.path), made.path, True)
     pulled = None if path.is_absolute() else find_pulled(said)
     if pulled is None:
         raise StoreError(_nowhere(said))
@@ -114,19 +109,11 @@ def _at(path: Path) -> ModelSource:
         return ModelSource(str(path), path, False)
     if (path / MANIFEST_NAME).exists() or (path / JOURNAL_NAME).exists():
         return ModelSource(str(path), path, True)
+    if gguf := find_gguf(path):
+        return ModelSource(str(path), gguf, False)
     names = [one.name for one in path.iterdir()]
-    ggufs = sorted(name for name in names if (named := gguf_name(name)) and named.part == 1)
-    if any(name in _OF_CHECKPOINTS or name.endswith(_WEIGHTS) for name in names) and not (
-        ggufs and not any(name.endswith(_WEIGHTS) for name in names)
-    ):
-        return ModelSource(str(path), path, False)
-    if len(ggufs) == 1:
-        return ModelSource(str(path), path / ggufs[0], False)
-    if ggufs:
-        raise StoreError(
-            f"{path} has several models in GGUF: name one, as in {line('up', str(path / ggufs[0]))}"
-        )
-    return ModelSource(str(path), path, True)  # opening it says what is wrong
+    is_store = not any(name in _OF_CHECKPOINTS or name.endswith(_WEIGHTS) for name in names)
+    return ModelSource(str(path), path, is_store)  # opening it says what is wrong
 
 
 def _nowhere(text: str) -> str:
@@ -151,25 +138,3 @@ def _is_gguf(path: Path) -> bool:
     """By its beginning: a blob of Ollama's has no suffix."""
     with path.open("rb") as file:
         return file.read(len(_GGUF_MAGIC)) == _GGUF_MAGIC or path.suffix.lower() == SUFFIX
-
-
-def _is_part(one: GgufName | None, of: GgufName | None) -> bool:
-    return (one and one.whole, one and one.parts) == (of and of.whole, of and of.parts)
-
-
-def _cached(checkpoint: Path) -> Path:
-    """The store of a checkpoint in the cache: its name changes when a file of that does."""
-    if checkpoint.is_dir():
-        there = [*checkpoint.iterdir(), *checkpoint.glob(_INNER_TEMPLATES)]
-        read = [one for one in there if one.suffix in _READ or ".model" in one.name]
-    else:
-        named = gguf_name(checkpoint.name)
-        beside = checkpoint.parent.iterdir() if named and named.parts > 1 else [checkpoint]
-        read = [one for one in beside if _is_part(gguf_name(one.name), named)]
-    stats = sorted(
-        (one.name, one.stat().st_size, one.stat().st_mtime_ns) for one in read if one.is_file()
-    )
-    facts = json.dumps([STORE_VERSION, str(_FORMATS), stats])
-    label = re.sub(r"[^A-Za-z0-9._-]", "_", checkpoint.name.removesuffix(SUFFIX))[:60]
-    digest = hashlib.sha256(facts.encode()).hexdigest()[:16]
-    return settings.folders().cache / "stores" / f"{label}-{digest}"

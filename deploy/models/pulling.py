@@ -1,7 +1,8 @@
 """``pull``: from a name to a store on this machine's disk.
 
-First the small files, which say whether the model is read at all and how large it becomes; then,
-if the disk has room for both, the weights and the store. What was there before stays until then.
+First the small files, or the header of a GGUF, which say whether the model is read at all and how
+large it becomes; then, if the disk has room for both, the weights and the store. What was there
+before stays until then.
 """
 
 import shutil
@@ -9,10 +10,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pi_cluster.cluster.advice import line
-from pi_cluster.cluster.errors import ClusterError, HubError, HubUnreachable, StoreError
+from pi_cluster.cluster.errors import (
+    CheckpointError,
+    ClusterError,
+    HubError,
+    HubUnreachable,
+    StoreError,
+)
 from pi_cluster.deploy.models.fetching import Fetching, lacking_bytes
 from pi_cluster.deploy.models.model_name import ModelName
 from pi_cluster.deploy.models.pulled import (
@@ -25,15 +34,17 @@ from pi_cluster.deploy.models.pulled import (
     remove_others,
 )
 from pi_cluster.deploy.models.sharding import shard_with_a_bar, told
+from pi_cluster.deploy.models.sketching import sketch_gguf, sketch_safetensors
 from pi_cluster.deploy.screen import output
 from pi_cluster.shard_tool.before_fetching import (
+    check_header,
     indexed_files,
     read_configuration,
     store_bytes,
     store_bytes_of_gguf,
 )
 from pi_cluster.shard_tool.sources.wanted_files import WantedFiles, choose_files, named_by_index
-from pi_cluster.transformer.errors import ModelError
+from pi_cluster.transformer.errors import ModelError, UnsupportedModel
 from pi_cluster.transformer.formats import WeightFormats
 
 if TYPE_CHECKING:
@@ -96,7 +107,7 @@ class Pull:
             names = indexed_files(model.checkpoint)
             weights = named_by_index(wanted.weights, names, model.name.repo_id)
             model = replace(model, files=(*wanted.small, *weights))
-        _check_room(model, _store_bytes(model, wanted))
+        _check_room(model, _store_bytes(model, wanted, fetching))
         if before is None or before.store() is None:
             model.write()  # so that it is seen, and can be removed, however this ends
         with output.bars() as progress:
@@ -187,11 +198,26 @@ def _tell_what_is_new(before: PulledModel, model: PulledModel) -> None:
         output.note(f"{model.name} has a newer {of}: it takes its place")
 
 
-def _store_bytes(model: PulledModel, wanted: WantedFiles) -> int:
-    """About what its store takes; raises for a model that is not read."""
-    if model.name.quantisation:
-        return store_bytes_of_gguf(sum(file.size_bytes for file in model.files))
-    return store_bytes(read_configuration(model.checkpoint / wanted.configuration), model.formats)
+def _store_bytes(model: PulledModel, wanted: WantedFiles, fetching: Fetching) -> int:
+    """What its store takes; raises for a model that is not read."""
+    with output.notes.status("reading what its files say of it"), _sketches(model) as folder:
+        if model.name.quantisation:
+            return store_bytes_of_gguf(sketch_gguf(fetching, model.files, folder), model.formats)
+        config = read_configuration(model.checkpoint / wanted.configuration)
+        if not wanted.has_index:  # which names the tensors, too
+            check_header(sketch_safetensors(fetching, wanted.weights[0], folder))
+        return store_bytes(config, model.formats)
+
+
+@contextmanager
+def _sketches(model: PulledModel) -> Iterator[Path]:
+    """A folder for files that are not there yet. Errors name them as the hub does."""
+    with TemporaryDirectory(prefix="pi-cluster-sketch-") as folder:
+        try:
+            yield Path(folder)
+        except (CheckpointError, UnsupportedModel) as error:
+            told = str(error).replace(f"{folder}/", f"{model.name.repo_id}/")
+            raise type(error)(told) from error
 
 
 def _check_room(model: PulledModel, store_bytes: int) -> None:

@@ -27,7 +27,7 @@ def shard_with_a_bar(checkpoint: Path, out: Path, formats: WeightFormats) -> Man
 
 def told(manifest: Manifest) -> str:
     """A store in a few words."""
-    formats = " and ".join(manifest.formats.of_matrices) if manifest.formats else manifest.weights
+    formats = " and ".join(manifest.formats_of_matrices)
     return (
         f"{output.count(manifest.n_layers, 'layer')}, {output.size(manifest.size_bytes)} in "
         f"{len(manifest.files)} files, {formats}"

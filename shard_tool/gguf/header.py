@@ -70,13 +70,13 @@ def read_header(path: Path) -> Header:
     """
     try:
         with path.open("rb") as file:
-            size_bytes = path.stat().st_size
-            return _read(HeaderBytes(path, file, size_bytes))
+            return read_beginning(HeaderBytes(path, file, path.stat().st_size))
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _read(source: HeaderBytes) -> Header:
+def read_beginning(source: HeaderBytes) -> Header:
+    """Read and check the header of a file of which only that need be there; raises the same."""
     _check_magic(source)
     n_tensors = source.number("Q", "the number of tensors")
     n_keys = source.number("Q", "the number of keys")

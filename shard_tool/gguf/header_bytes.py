@@ -7,7 +7,7 @@ has as many bytes. Errors are `CheckpointError` and name the file.
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -35,12 +35,20 @@ _NUMBERS: dict[int, np.dtype[Any]] = {
 }
 
 
+class Readable(Protocol):
+    """What gives the bytes of a file from its beginning on, wherever that file lies."""
+
+    def read(self, count: int, /) -> bytes:
+        """The next ``count`` bytes; fewer only at the end."""
+        ...
+
+
 @dataclass(slots=True)
 class HeaderBytes:
     """A file that is read from its beginning; ``size_bytes`` is the whole file's."""
 
     path: Path
-    file: BinaryIO
+    file: Readable
     size_bytes: int
     position: int = 0
     _elements: int = field(default=0)

@@ -4,20 +4,18 @@ llama.cpp cuts a large model between its tensors. The first part has all keys, e
 ``split.no`` and ``split.count`` at least.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pi_cluster.cluster.errors import CheckpointError
+from pi_cluster.shard_tool.gguf.file_names import SUFFIX, part_name
 from pi_cluster.shard_tool.gguf.header import Header, TensorPlace, read_header
 from pi_cluster.shard_tool.gguf.keys import Keys
 from pi_cluster.transformer.checkpoint_file import is_pointer, only_a_pointer
 
-SUFFIX = ".gguf"
 MAX_PARTS = 512  # each stays open, and a process may usually have 1024 files open
-_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 _IDENTITY = ("general.architecture", "general.name")
 _MAX_NAMED = 6
 
@@ -49,7 +47,8 @@ def find_first(folder: Path) -> Path | None:
         named = sorted(first_of.values())
         more = f" and {len(named) - _MAX_NAMED} more" if len(named) > _MAX_NAMED else ""
         raise CheckpointError(
-            f"{folder} has several models: name one of them, {', '.join(named[:_MAX_NAMED])}{more}"
+            f"{folder} has several models in GGUF: name one, as in {folder / named[0]}. There are "
+            f"{', '.join(named[:_MAX_NAMED])}{more}"
         )
     return folder / models[0] if models else None
 
@@ -82,23 +81,23 @@ def open_model(path: Path) -> ModelFiles:
 
 
 def _stem(name: str) -> str:
-    part = _PART.fullmatch(name)
-    return f"{part['stem']} of {part['count']}" if part else name
+    part = part_name(name)
+    return f"{part.stem} of {part.count}" if part else name
 
 
 def _parts(path: Path) -> list[Path]:
-    name = _PART.fullmatch(path.name)
-    if name is None:
+    part = part_name(path.name)
+    if part is None:
         return [path]
-    count, number = int(name["count"]), int(name["number"])
-    if not 1 <= number <= count or count > MAX_PARTS:
+    count = part.count
+    if not 1 <= part.number <= count or count > MAX_PARTS:
         raise CheckpointError(
-            f"{path} is named as part {number} of {count}; there can be 1 to {MAX_PARTS}, and no "
-            "part beyond the last. Give the file the name under which it was published"
+            f"{path} is named as part {part.number} of {count}; there can be 1 to {MAX_PARTS}, and "
+            "no part beyond the last. Give the file the name under which it was published"
         )
-    stem = name["stem"]
-    paths = [path.with_name(f"{stem}-{i:05}-of-{count:05}.gguf") for i in range(1, count + 1)]
-    absent = [part.name for part in paths if not part.is_file()]
+    names = [f"{part.stem}-{i:05}-of-{count:05}{path.suffix}" for i in range(1, count + 1)]
+    paths = [path.with_name(name) for name in names]
+    absent = [name for name in names if not path.with_name(name).is_file()]
     if absent:
         more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
         raise CheckpointError(

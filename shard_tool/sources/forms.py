@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from pi_cluster.cluster.errors import CheckpointError
-from pi_cluster.shard_tool.gguf.model_files import SUFFIX as GGUF_SUFFIX
+from pi_cluster.shard_tool.gguf.file_names import SUFFIX as GGUF_SUFFIX
 from pi_cluster.shard_tool.gguf.model_files import find_first
 from pi_cluster.shard_tool.sources import consolidated, hugging_face
 from pi_cluster.shard_tool.sources.no_weights import ADAPTER_CONFIG_NAME, why_no_weights

@@ -105,11 +105,13 @@ def _refuse_unknown(where: Mapping[str, WeightFile], known: set[str]) -> list[st
             continue
         if name.endswith((".bias", "_bias")):
             raise CheckpointError(
-                f"tensor {name!r} is a bias, but no model of this configuration has one there"
+                f"tensor {name!r} is a bias, but no model of this configuration has one there: "
+                f"{where[name].path} is of a model that is not computed here"
             )
         if _LAYER_NAME.match(name):
             raise CheckpointError(
-                f"tensor {name!r} belongs to a layer, but no model of this configuration has it"
+                f"tensor {name!r} belongs to a layer, but no model of this configuration has it: "
+                f"{where[name].path} is of a model that is not computed here"
             )
         left_out.append(name)
     return left_out

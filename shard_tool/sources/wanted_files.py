@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from pi_cluster.cluster.errors import CheckpointError
-from pi_cluster.shard_tool.sources import consolidated, hugging_face
-from pi_cluster.shard_tool.sources.gguf_names import (
+from pi_cluster.shard_tool.gguf.file_names import (
     DEFAULT_QUANTISATION,
     GgufName,
     gguf_name,
 )
+from pi_cluster.shard_tool.sources import consolidated, hugging_face
 from pi_cluster.shard_tool.sources.no_weights import ADAPTER_CONFIG_NAME
 from pi_cluster.transformer.families import config_json, params_json
 

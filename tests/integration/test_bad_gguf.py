@@ -191,7 +191,8 @@ def test_a_folder_with_two_models_asks_for_one(tmp_path):
     for name in ("fox.gguf", "owl.gguf"):
         write_gguf(tmp_path / name)
     message = refusal_of(tmp_path, tmp_path)
-    assert "has several models: name one of them, fox.gguf, owl.gguf" in message
+    told = f"has several models in GGUF: name one, as in {tmp_path / 'fox.gguf'}. There are "
+    assert told + "fox.gguf, owl.gguf" in message
 
 
 def test_parts_of_two_models_are_named(tmp_path):

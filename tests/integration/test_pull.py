@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from tests.support.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.support.hub import TOKEN, Hub, commit_of
@@ -270,6 +272,15 @@ def test_quantised_weights_are_seen_in_the_index(user, hub, tiny):
     assert not hub.elsewhere
 
 
+def test_quantised_weights_are_seen_in_the_header_of_a_single_file(user, hub, tmp_path):
+    write_hugging_face_checkpoint(tmp_path, small_config())
+    quantised = {"model.layers.0.self_attn.q_proj.qweight": np.ones((8, 8), np.int32)}
+    save_file(quantised, tmp_path / "model.safetensors")
+    hub.add(NAME, tmp_path)
+    assert_refused(user.run("pull", NAME), "the weights are quantised", "q_proj.qweight")
+    assert all(one.range[-1].isdigit() for one in hub.elsewhere) and left_in(user) == []
+
+
 def test_a_disk_that_is_too_small_is_told_with_figures_before_the_weights_are_fetched(
     user, hub, tiny
 ):
@@ -359,6 +370,6 @@ def test_a_gguf_repository_is_fetched_alone_and_by_its_quantisation(user, hub):
     outcome = user.run("pull", "hf.co/tiny-org/Tiny-GGUF:q8_0")
     assert_refused(outcome, "GGUF")  # it is no real one
     assert [one.path.rpartition("/")[2] for one in hub.elsewhere] == ["x-Q8_0.gguf?signature=abc"]
-    assert pulled(user)["name"] == "tiny-org/Tiny-GGUF:Q8_0"
+    assert left_in(user) == []
     told = user.run("pull", "tiny-org/Tiny-GGUF:Q2_K")
     assert_refused(told, "weights of this format are not read here", "tiny-org/Tiny-GGUF:Q4_K_M")

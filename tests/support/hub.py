@@ -246,20 +246,22 @@ class _Handler(BaseHTTPRequestHandler):
         return self._send(data, headers)
 
     def _send(self, data: bytes, headers: dict[str, str]) -> None:
-        hub, asked, start = self.server.hub, self.headers.get("range"), 0
+        hub, asked, start, stop = self.server.hub, self.headers.get("range"), 0, len(data)
         if asked and hub.knows_ranges:
-            start = int(asked.removeprefix("bytes=").partition("-")[0])
+            first, _, last = asked.removeprefix("bytes=").partition("-")
+            start = int(first)
             if start >= len(data):
                 return self.reply(416, b"", {"Content-Range": f"bytes */{len(data)}"})
-            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+            stop = min(len(data), int(last) + 1) if last else len(data)
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(data)}"
         self.send_response(206 if "Content-Range" in headers else 200)
-        headers |= {"Content-Length": str(len(data) - start), "Accept-Ranges": "bytes"}
+        headers |= {"Content-Length": str(stop - start), "Accept-Ranges": "bytes"}
         for header, value in headers.items():
             self.send_header(header, value)
         self.end_headers()
         if self.command == "HEAD":
             return None
-        rest = data[start:]
+        rest = data[start:stop]
         limit = hub.break_after.pop(0) if hub.break_after else len(rest)
         self.wfile.write(rest[:limit])
         hub.sent_bytes += min(limit, len(rest))

@@ -138,8 +138,9 @@ def test_a_folder_with_several_models_says_which_to_name(tmp_path):
     with pytest.raises(CheckpointError) as failure:
         find_first(tmp_path)
     assert str(failure.value) == (
-        f"{tmp_path} has several models: name one of them, fox-Q4_K_M-00001-of-00002.gguf, "
-        "fox-Q8_0-00001-of-00003.gguf, owl.gguf"
+        f"{tmp_path} has several models in GGUF: name one, as in "
+        f"{tmp_path / 'fox-Q4_K_M-00001-of-00002.gguf'}. There are "
+        "fox-Q4_K_M-00001-of-00002.gguf, fox-Q8_0-00001-of-00003.gguf, owl.gguf"
     )
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pi_cluster.cluster.errors import CheckpointError
-from pi_cluster.shard_tool.sources.gguf_names import gguf_name
+from pi_cluster.shard_tool.gguf.file_names import gguf_name
 from pi_cluster.shard_tool.sources.wanted_files import (
     MAX_SMALL_BYTES,
     ListedFile,

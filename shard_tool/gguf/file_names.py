@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 DEFAULT_QUANTISATION = "Q4_K_M"
 SUFFIX = ".gguf"
 
-_PART = re.compile(r"-(?P<number>\d{5})-of-(?P<count>\d{5})$")
+_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})")
 _QUANTISATION = re.compile(
     r"(?:^|[-._])(?P<label>(?:UD-)?(?:I?Q\d(?:_[A-Z0-9]+)*|TQ\d(?:_\d)*|B?F16|F32|FP16|FP32|MXFP4"
     r"(?:_MOE)?))$",
@@ -38,15 +38,28 @@ class GgufName:
         return not _NOT_READ.fullmatch(self.quantisation)
 
 
+@dataclass(frozen=True, slots=True)
+class PartName:
+    """The name of one file of a model in several."""
+
+    stem: str
+    number: int
+    count: int
+
+
+def part_name(name: str) -> PartName | None:
+    """What the name of a file says of the part that it is; None for a model in one file."""
+    pure = PurePosixPath(name)
+    part = _PART.fullmatch(pure.stem) if pure.suffix.lower() == SUFFIX else None
+    return PartName(part["stem"], int(part["number"]), int(part["count"])) if part else None
+
+
 def gguf_name(path: str) -> GgufName | None:
     """What a path in a repository says; None if it is not that of a model in GGUF."""
     pure = PurePosixPath(path)
     if pure.suffix.lower() != SUFFIX or pure.name.lower().startswith(_NO_MODELS):
         return None
-    stem = pure.name[: -len(SUFFIX)]
-    part = _PART.search(stem)
-    stem = stem[: part.start()] if part else stem
-    label = _QUANTISATION.search(stem)
-    number, count = (int(part["number"]), int(part["count"])) if part else (1, 1)
+    part = part_name(pure.name) or PartName(pure.stem, 1, 1)
+    label = _QUANTISATION.search(part.stem)
     quantisation = label["label"].upper() if label else ""
-    return GgufName(str(pure.with_name(stem)), quantisation, number, count)
+    return GgufName(str(pure.with_name(part.stem)), quantisation, part.number, part.count)
