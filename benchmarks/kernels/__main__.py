@@ -43,7 +43,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         rows = report.product_rows(times, names[0])
         print("the other formats of 4 bits ...", file=sys.stderr)
-        rows += formats.rows_of_report(formats.measure(engines, options.rounds))
+        rows += formats.rows_of_report(formats.measure(engines, Path(folder), options.rounds))
         rows += _measure_rest(engines[0], Path(folder), options)
     print(report.table(rows))
     print(json.dumps({"machine": machine.describe(options.core), **report.as_json(rows)}))

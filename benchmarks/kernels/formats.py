@@ -1,19 +1,22 @@
 """q4_1 and q4k beside q4: one row as fast as memory brings it, and many rows.
 
-    python -m benchmarks.kernels.formats [--core N] [--rounds N]
+    python -m benchmarks.kernels.formats [--core N] [--rounds N] [--folder DIR]
 
 ``make bench-kernels`` measures this among the rest. One thread, pinned to one core. Everything is
 measured in turn, and each format by its quickest quarter: what else the machine does only adds
-time. One row is counted in bytes a second, of weights that were last touched several hundred
-megabytes ago; many rows in time, of a matrix as large. The last line is JSON.
+time. One row is counted in bytes a second, of weights in mapped files, as workers have them, which
+were last touched several hundred megabytes ago; many rows in time, of a smaller matrix. Takes
+700 MB in DIR. The last line is JSON.
 """
 
 import argparse
 import json
 import os
 import statistics
+import tempfile
 import time
 from operator import ge
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,10 +47,14 @@ def random_matrix(form: str, rows: int, columns: int, seed: int) -> Matrix:
     return Matrix(form, rows, columns, data)
 
 
-def measure(engines: list[Engine], rounds: int) -> Times:
+def measure(engines: list[Engine], folder: Path, rounds: int) -> Times:
     """The time of each engine, format and number of rows."""
     matrices = {
-        form: [random_matrix(form, *sides, i) for i in range(_COPIES) for sides in _SHAPES]
+        form: [
+            _mapped(random_matrix(form, *sides, i), folder / f"{form}-{i}-{sides[0]}")
+            for i in range(_COPIES)
+            for sides in _SHAPES
+        ]
         for form in (BASE, *OTHERS)
     }
     small = {form: random_matrix(form, *_SMALL, 0) for form in matrices}
@@ -72,6 +79,12 @@ def measure(engines: list[Engine], rounds: int) -> Times:
             for form in matrices:
                 timed(engine, form, MANY_ROWS, small[form])
     return {key: statistics.mean(_quickest(seconds)) for key, seconds in times.items()}
+
+
+def _mapped(matrix: Matrix, path: Path) -> Matrix:
+    matrix.data.tofile(path)
+    data = np.asarray(np.memmap(path, np.uint8, "r"))
+    return Matrix(matrix.format, matrix.rows, matrix.columns, data)
 
 
 def _quickest(seconds: list[float]) -> list[float]:
@@ -99,11 +112,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels.formats")
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--folder", help="where 700 MB may lie for the time of the run")
     options = parser.parse_args()
     os.sched_setaffinity(0, {options.core})
     print(machine.describe(options.core), flush=True)
     engines = [Engine(name, threads=1) for name in variants() if name != "portable"]
-    rows = rows_of_report(measure(engines, options.rounds))
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        rows = rows_of_report(measure(engines, Path(folder), options.rounds))
     print(report.table(rows))
     print(json.dumps({"machine": machine.describe(options.core), **report.as_json(rows)}))
 

@@ -4,13 +4,9 @@
 #include "attention.h"
 #include "pack.h"
 #include "plain_rows.h"
+#include "prefetch_x86.h"
 
-enum { PREFETCH_BYTES = 6144, QUADS = BLOCK_COLUMNS / QUAD, HALVES = 2 };
-
-INLINE void prefetch(const uint8_t *block, int bytes) {
-    const char *ahead = (const char *)block + PREFETCH_BYTES; /* as in avx512.c */
-    for (int i = 0; i < bytes; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T1);
-}
+enum { QUADS = BLOCK_COLUMNS / QUAD, HALVES = 2 };
 
 INLINE __m256i quad_of(const int8_t *quants, int quad) {
     int32_t four;

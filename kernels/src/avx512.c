@@ -4,16 +4,9 @@
 #include "attention.h"
 #include "pack.h"
 #include "plain_rows.h"
+#include "prefetch_x86.h"
 
-/* Found by measuring: into the second cache, since the buffers of the first are too few to hold
- * all lines under way, and a page and a half ahead, since the hardware stops at its end. */
-enum { PREFETCH_BYTES = 6144 };
 enum { QUADS = BLOCK_COLUMNS / QUAD };
-
-INLINE void prefetch(const uint8_t *block, int bytes) {
-    const char *ahead = (const char *)block + PREFETCH_BYTES;
-    for (int i = 0; i < bytes; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T1);
-}
 
 INLINE __m512i quad_of(const struct quantised_block *x, int quad) {
     int32_t four;

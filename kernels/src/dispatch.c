@@ -8,6 +8,16 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 
+/* Measured on weights in mapped files, as workers have them. Intel's prefetcher stops at the end of
+ * a page, so a page and a half. AMD's goes on, and far requests cost it up to a third. */
+enum { FAR_AHEAD = 6144, NEAR_AHEAD = 512 };
+int prefetch_bytes = FAR_AHEAD;
+
+__attribute__((constructor)) static void choose_prefetch(void) {
+    __builtin_cpu_init();
+    if (__builtin_cpu_is("amd")) prefetch_bytes = NEAR_AHEAD;
+}
+
 static int has_f16c(void) {
     unsigned a, b, c, d;
     return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);

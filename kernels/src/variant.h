@@ -65,6 +65,8 @@ struct variant {
 };
 
 #if defined(__x86_64__)
+/* How far ahead of its reads a tile asks for weights; set when the library is loaded. */
+extern int prefetch_bytes;
 extern const struct variant avx2_variant, avx512_variant;
 #elif defined(__aarch64__)
 extern const struct variant neon_variant, neon_dotprod_variant, neon_i8mm_variant;
