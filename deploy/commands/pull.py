@@ -5,7 +5,6 @@ import click
 from pi_cluster.deploy.commands.options import outer_weights_option, weights_option
 from pi_cluster.deploy.models.model_name import ModelName
 from pi_cluster.deploy.models.pulling import Pull
-from pi_cluster.deploy.screen import output
 from pi_cluster.transformer.formats import WeightFormats
 
 
@@ -22,9 +21,4 @@ def pull(name: str, weights: str, outer_weights: str | None, keep: bool) -> None
     fetched, and removed once its store is whole. Interrupted, the same command goes on where it
     stopped; run again later, it fetches what is newer. `up NAME` then brings it up.
     """
-    wanted = Pull(ModelName.parse(name), WeightFormats.choose(weights, outer_weights), keep)
-    try:
-        wanted.carry_out()
-    except KeyboardInterrupt:
-        output.notes.print("what has come is kept: the same command goes on there")
-        raise
+    Pull(ModelName.parse(name), WeightFormats.choose(weights, outer_weights), keep).carry_out()

@@ -166,11 +166,14 @@ def connected() -> "Hub":
 
 @contextmanager
 def _traceless(model: PulledModel) -> Iterator[None]:
-    """Leave nothing of a model that is refused before it has a record."""
+    """Leave nothing of a model that is refused, or given up, before it has a record."""
     try:
         yield
-    except (ClusterError, ModelError) as error:
-        if not isinstance(error, HubUnreachable) and find_record(model.name) is None:
+    except (ClusterError, ModelError, KeyboardInterrupt) as error:
+        if find_record(model.name) is not None:
+            if isinstance(error, KeyboardInterrupt):
+                output.notes.print("what has come is kept: the same command goes on there")
+        elif not isinstance(error, HubUnreachable):
             shutil.rmtree(model.folder)
         raise
 

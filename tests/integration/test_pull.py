@@ -133,6 +133,25 @@ def test_ctrl_c_leaves_what_has_come_and_the_same_command_goes_on(user, hub, tin
     assert hub.sent_bytes - before < sum(sizes) and pulled(user)["is_ready"]
 
 
+def test_ctrl_c_before_any_weights_leaves_nothing_and_promises_nothing(user, hub, tiny):
+    hold, reached = threading.Event(), threading.Event()
+
+    def hold_back(handler):
+        if "config.json" in handler.path:
+            reached.set()
+            hold.wait(30)
+        return False
+
+    hub.answer = hold_back
+    running = user.start("pull", NAME)
+    assert reached.wait(30)
+    running.send(signal.SIGINT)
+    outcome = running.end()
+    hold.set()
+    assert outcome.code == 130 and "is kept" not in outcome.err, outcome
+    assert not list(models_folder(user).iterdir())
+
+
 def test_a_hub_without_ranges_sends_a_file_anew(user, hub, tiny):
     hub.knows_ranges, hub.break_after = False, [10**9, 10**9, 1_000]
     assert user.run("pull", NAME).code == 0 and pulled(user)["is_ready"]
