@@ -29,7 +29,7 @@ demo-real: .venv/installed ## get a real model (93 MB, once), shard it, start th
 # More at a time than there are cores, since the tests of integration wait most of the time.
 AT_ONCE ?= 4
 
-test: .venv/developing ## run all tests: unit, parity and integration (real processes), seven to twelve minutes
+test: .venv/developing ## run all tests: unit, parity and integration (real processes), ten to twenty minutes
 	$(BIN)/python -m pytest --numprocesses $(AT_ONCE)
 
 test-quick: .venv/developing ## run what a change breaks first: unit, parity and a prompt to three workers, a minute

@@ -33,8 +33,10 @@ def test_a_second_prompt_is_told_who_holds_the_pipeline_and_the_first_is_unharme
     assert second.err.count("\n") == 1 and "or give a longer --wait" in second.err
     busy.send(signal.SIGINT)
     outcome = busy.end()
+    said = outcome.out.removesuffix("\n")
     alone = story.call("prompt", *endless, "--max-tokens", "100").out.removesuffix("\n")
-    assert outcome.code == 130 and outcome.out.startswith(alone)
+    both = min(len(said), len(alone))  # where it was interrupted depends on the machine
+    assert outcome.code == 130 and both > 0 and said[:both] == alone[:both]
 
 
 def has_said(running, words):
