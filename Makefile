@@ -42,7 +42,7 @@ fuzz: .venv/developing ## send 10 000 random messages to every method of a worke
 	$(BIN)/python -m pytest tests/integration/test_fuzz.py --fuzz-messages 10000
 
 # The emulator gives no memory back (MADV_REMOVE), which one test asks for.
-test-avx2: .venv/developing ## run the tests of the arithmetic on an emulated x86 without AVX-512: needs qemu-user, ten minutes
+test-avx2: .venv/developing ## run the tests of the arithmetic on an emulated x86 without AVX-512: needs qemu-user, a quarter of an hour
 	qemu-x86_64 -cpu Haswell,-pcid,-x2apic,-tsc-deadline,-hle,-invpcid,-rtm $(BIN)/python -m pytest --timeout 600 \
 		--deselect tests/unit/kernels/test_kernels_attention.py::test_memory_is_provided_as_texts_grow_and_taken_back_when_they_are_shortened \
 		tests/unit/kernels $(addprefix tests/unit/transformer/test_,arithmetic.py attention.py kernel_arithmetic.py rope.py stage.py) \
