@@ -10,18 +10,12 @@ from pi_cluster.cluster.store.tensor_file import NUMPY_DTYPES
 from pi_cluster.kernels import NumpyPacker
 from pi_cluster.shard_tool.shards import ShardWriter
 from pi_cluster.shard_tool.sources import hugging_face
-from pi_cluster.shard_tool.sources.checkpoint import open_checkpoint
+from pi_cluster.shard_tool.sources.checkpoint import READERS, open_checkpoint
 from pi_cluster.shard_tool.sources.source_files import open_weights, read_json
 from pi_cluster.shard_tool.sources.unfit_names import refuse_other_weights
 from pi_cluster.transformer.config import ModelConfig
-from pi_cluster.transformer.families import config_json, params_json
 from pi_cluster.transformer.formats import WeightFormats, stored_as, tensor_format
 from pi_cluster.transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
-
-_READERS = {
-    config_json.FILE_NAME: config_json.read_config_json,
-    params_json.FILE_NAME: params_json.read_params_json,
-}
 
 
 def read_configuration(path: Path) -> ModelConfig:
@@ -30,7 +24,7 @@ def read_configuration(path: Path) -> ModelConfig:
     Raises ``UnsupportedModel`` for a model that is not computed here, ``CheckpointError`` for a
     file that cannot be read.
     """
-    return _READERS[path.name](read_json(path)).config
+    return READERS[path.name](read_json(path)).config
 
 
 def indexed_files(folder: Path) -> list[str]:

@@ -25,10 +25,11 @@ from pi_cluster.transformer.families.config_json import read_config_json
 from pi_cluster.transformer.families.params_json import read_params_json
 
 _NAMES_OF_IDS = ("generation_config.json", config_json.FILE_NAME)
-_READERS = {
+READERS = {
     config_json.FILE_NAME: read_config_json,
     params_json.FILE_NAME: read_params_json,
 }
+"""Of each file that may describe a model, by its name."""
 _KEYS = {config_json.FILE_NAME: config_json.KEYS, params_json.FILE_NAME: params_json.KEYS}
 
 
@@ -100,7 +101,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
 def _open_folder(path: Path) -> Checkpoint:
     form = choose_form(path)
     values = read_json(form.config_path)
-    read = _READERS[form.config_path.name](values)
+    read = READERS[form.config_path.name](values)
     notes = [*form.notes, *read.notes, *_disagreements(form.config_path, read.config)]
     with ExitStack() as stack:
         files = form.weights.open_files(path, stack)
@@ -154,9 +155,9 @@ def _disagreements(used: Path, config: ModelConfig) -> list[str]:
 
     A file of that name that cannot be read is not this model's configuration, and is not used.
     """
-    (name,) = _READERS.keys() - {used.name}
+    (name,) = READERS.keys() - {used.name}
     try:
-        other = _READERS[name](read_json(used.with_name(name))).config
+        other = READERS[name](read_json(used.with_name(name))).config
     except (CheckpointError, UnsupportedModel):
         return []
     ours, theirs = _fields(config), _fields(other)

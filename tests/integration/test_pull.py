@@ -108,11 +108,12 @@ def test_a_pull_that_broke_off_goes_on_and_only_the_rest_is_sent(user, hub, tiny
     assert [one.range for one in hub.elsewhere].count(None) == 3
 
 
-def test_ctrl_c_leaves_what_has_come_and_the_same_command_goes_on(user, hub, tiny):
+def interrupted(user, hub, when):
+    """A pull that gets Ctrl-C while it waits for the first answer for which ``when`` holds."""
     hold, reached = threading.Event(), threading.Event()
 
     def hold_back(handler):
-        if hub.sent_bytes > 30_000 and not hold.is_set():
+        if when(handler) and not hold.is_set():
             reached.set()
             hold.wait(30)
         return False
@@ -123,6 +124,11 @@ def test_ctrl_c_leaves_what_has_come_and_the_same_command_goes_on(user, hub, tin
     running.send(signal.SIGINT)
     outcome = running.end()
     hold.set()
+    return outcome
+
+
+def test_ctrl_c_leaves_what_has_come_and_the_same_command_goes_on(user, hub, tiny):
+    outcome = interrupted(user, hub, lambda _: hub.sent_bytes > 30_000)
     assert outcome.code == 130 and "what has come is kept" in outcome.err, outcome
     (listed,) = user.run("models", "--json").json()["models"]
     assert not listed["is_ready"] and " to fetch" in user.run("models").out
@@ -134,20 +140,7 @@ def test_ctrl_c_leaves_what_has_come_and_the_same_command_goes_on(user, hub, tin
 
 
 def test_ctrl_c_before_any_weights_leaves_nothing_and_promises_nothing(user, hub, tiny):
-    hold, reached = threading.Event(), threading.Event()
-
-    def hold_back(handler):
-        if "config.json" in handler.path:
-            reached.set()
-            hold.wait(30)
-        return False
-
-    hub.answer = hold_back
-    running = user.start("pull", NAME)
-    assert reached.wait(30)
-    running.send(signal.SIGINT)
-    outcome = running.end()
-    hold.set()
+    outcome = interrupted(user, hub, lambda handler: "config.json" in handler.path)
     assert outcome.code == 130 and "is kept" not in outcome.err, outcome
     assert not list(models_folder(user).iterdir())
 

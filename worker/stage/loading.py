@@ -64,15 +64,18 @@ def load_stage(
         shapes = layer_shapes(config.layers[index], config.dim)
         return mapped(manifest.layer_file(index), shapes, formats.layers[index])
 
+    def embedding() -> Tensors:
+        return mapped(manifest.embedding_file, embedding_shapes(config), formats.embedding)
+
+    def head() -> Tensors:
+        return mapped(manifest.head_file, head_shapes(config), formats.head)
+
     formats = manifest.formats or _formats_before_they_were_listed(manifest, config)
     is_first, is_last = layers.start == 0, layers.stop == config.n_layers
-    embedding, head = embedding_shapes(config), head_shapes(config)
     tensors = StageTensors(
         layers=[layer(index) for index in layers],
-        embedding=mapped(manifest.embedding_file, embedding, formats.embedding)
-        if is_first
-        else None,
-        head=mapped(manifest.head_file, head, formats.head) if is_last else None,
+        embedding=embedding() if is_first else None,
+        head=head() if is_last else None,
     )
     stage_layers = range(layers.start, layers.stop)
     arithmetic = KernelArithmetic(config, stage_layers, tensors, limits, engine)
