@@ -78,6 +78,9 @@ class Measurement:
     """Times between a token and the next; nearly 0 between those that one step gave."""
     hops_s: list[float] = field(default_factory=list)
     """Mean time of one link crossing, for each decode step."""
+    right_guesses: int = 0
+    wrong_guesses: int = 0
+    """Only the first of those that followed each other: the others were never decided."""
     prefill: list[StageTotal] = field(init=False)
     decode: list[StageTotal] = field(init=False)
     _steps: int = field(init=False, default=0)
@@ -110,6 +113,11 @@ class Measurement:
         else:
             self.first_token_at = now
         self.last_token_at = now
+
+    def add_guess(self, is_right: bool) -> None:
+        """A guessed token was compared with the one sampled in its place."""
+        self.right_guesses += is_right
+        self.wrong_guesses += not is_right
 
     def timings(self, prompt_tokens: int, generated_tokens: int) -> Timings:
         """What is known so far; all zero before the first token."""

@@ -80,6 +80,7 @@ class Running:
             self._drafter.add([token])
             if was_guessed:
                 self._depth.count(is_right)
+                self.generation.measurement.add_guess(is_right)
         return is_right
 
     def end_before(self, token: int, model: ServedModel) -> FinishReason | None:
