@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PEER_PYTHON ?= $(BIN)/python
-PACKAGES := cluster coordinator deploy kernels protos shard_tool storyteller transformer worker
+PACKAGES := cluster coordinator deploy kernels protos server shard_tool storyteller transformer worker
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
@@ -166,7 +166,7 @@ endef
 	@touch $@
 
 .venv/installed: .venv/created pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[pull]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[pull,serve]'
 	@touch $@
 
 .venv/developing: .venv/installed

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 from pi_cluster.cluster.errors import ClusterError
 from pi_cluster.coordinator.asking.answer import Answer
+from pi_cluster.coordinator.asking.parts import Thought
 from pi_cluster.coordinator.asking.question import Question
 from pi_cluster.coordinator.client import PipelineClient
 from pi_cluster.coordinator.patience import END_OR_WAIT_LONGER
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.deploy.calling import dialer_to_ask
-from pi_cluster.deploy.screen.dimming import Thought
 from pi_cluster.deploy.screen.output import end_line, notes, notice
 from pi_cluster.transformer.errors import ModelError
 
@@ -28,14 +28,14 @@ def answer(
     ``show`` is told of each part whether the model thinks it or says it.
     An answer that breaks off ends its line. Ctrl-C while the question waits its turn is raised.
     """
-    shown, thought = 0, Thought(begun=question.begins_in_thought)
+    shown, parts = 0, question.new_parts()
     with client.pose(question, is_shown=show is not None) as stream:
         try:
             for piece in stream:
                 shown += len(piece)
                 if show:
-                    for part in thought.push(piece):
-                        show(*part)
+                    for part in parts.push(piece):
+                        show(part.text, isinstance(part, Thought))
         except KeyboardInterrupt:
             if not stream.is_asked:
                 raise
@@ -43,8 +43,8 @@ def answer(
             end_line()
             raise
     if show:
-        for part in (*thought.push((stream.answer.text or "")[shown:]), thought.finish()):
-            show(*part)
+        for part in (*parts.push((stream.answer.text or "")[shown:]), *parts.finish()):
+            show(part.text, isinstance(part, Thought))
     return stream.answer
 
 

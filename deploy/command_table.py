@@ -142,6 +142,10 @@ COMMANDS: dict[str, Place | LazyGroup] = {
     ),
     "prompt": _place("prompt:prompt", "Ask the model."),
     "pull": _place("pull:pull", "Fetch a model by its name, and cut it into a store."),
+    "serve": _place(
+        "serve:serve",
+        "Serve the model over HTTP: OpenAI's and Ollama's API, a page.",
+    ),
     "shard": _place("shard:shard", "Cut a checkpoint into a store: one file per layer."),
     "status": _place("status:status", "Show the pipeline and how its nodes are."),
     "token": _token,

@@ -3,14 +3,26 @@
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from pi_cluster.cluster.errors import ClusterError
 from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.hold import Attempt, Hold
+from pi_cluster.coordinator.asking.parts import Part
 from pi_cluster.coordinator.asking.question import Question
 from pi_cluster.coordinator.generation import FinishReason, Generation, News
 from pi_cluster.coordinator.measurement import Timings
 from pi_cluster.coordinator.patience import Patience
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What the answer has grown by and may be shown; perhaps by nothing."""
+
+    text: str = ""
+    """All of it, as it stands in ``Answer.text``."""
+    parts: tuple[Part, ...] = ()
+    """The same, told apart; what cannot be told apart yet comes with a later piece."""
 
 
 class Asked:
@@ -39,7 +51,7 @@ class Asked:
         self._cancelled = threading.Event()
         self._attempt = Attempt(hold)
         self._generation: Generation | None = None
-        self._text = question.new_text()
+        self._text, self._parts = question.new_text(), question.new_parts()
         self._failure: Exception | None = None
 
     @property
@@ -78,14 +90,14 @@ class Asked:
             self._fail(failure)
             raise
 
-    def take(self, news: News) -> str:
-        """The text that may be shown now. A ``ClusterError`` that it raises is one for `ask`."""
+    def take(self, news: News) -> Piece:
+        """What may be shown now. A ``ClusterError`` that it raises is one for `ask`."""
         generation = self._generation
         if self.has_ended:
-            return ""
+            return Piece()
         if generation is None:  # cancelled before it was asked
             self.has_ended = True
-            return ""
+            return Piece()
         try:
             piece = self._piece(generation, news)
         except ClusterError:
@@ -93,7 +105,7 @@ class Asked:
         except Exception as failure:
             self._fail(failure)
             raise
-        self._has_shown = self._has_shown or bool(piece and self._is_shown)
+        self._has_shown = self._has_shown or bool(piece.text and self._is_shown)
         return piece
 
     def wait(self, seconds: float) -> None:
@@ -117,7 +129,8 @@ class Asked:
     def _ask(self, error: ClusterError | None) -> Iterator[float]:
         if error and self._has_shown:
             raise error
-        self._generation, self._text = None, self._question.new_text()
+        self._generation = None
+        self._text, self._parts = self._question.new_text(), self._question.new_parts()
         while True:
             if error:
                 yield from self._attempt.after(error, self._patience)
@@ -136,16 +149,17 @@ class Asked:
                 generation.cancel()
             return
 
-    def _piece(self, generation: Generation, news: News) -> str:
+    def _piece(self, generation: Generation, news: News) -> Piece:
         token = generation.take(news)
-        piece = self._text.push(token) if self._text and token is not None else ""
+        text = self._text.push(token) if self._text and token is not None else ""
         if self._text and self._text.stopped:
             generation.finish_reason = FinishReason.STOP
             generation.cancel()
         elif token is not None:
-            return piece
+            return Piece(text, tuple(self._parts.push(text)))
         self.has_ended = True
-        return piece + (self._text.finish() if self._text else "")
+        text += self._text.finish() if self._text else ""
+        return Piece(text, (*self._parts.push(text), *self._parts.finish()))
 
     def _fail(self, failure: Exception) -> None:
         self._failure, self.has_ended = failure, True

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TypedDict, Unpack
 
 from pi_cluster.coordinator.answer_text import AnswerText
+from pi_cluster.coordinator.asking.parts import AnswerParts
 from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.text_model import Message, TextModel
 from pi_cluster.transformer.errors import PromptError
@@ -29,6 +30,10 @@ class Question:
     """Makes what turns the answer into text; it gives None for a model that has none."""
     begins_in_thought: bool = False
     """Whether the prompt ends within a thought, which the answer goes on with."""
+
+    def new_parts(self) -> AnswerParts:
+        """Makes what tells the parts of the answer from each other."""
+        return AnswerParts(begins_in_thought=self.begins_in_thought)
 
 
 class GenerationKeywords(TypedDict, total=False):

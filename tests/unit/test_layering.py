@@ -35,14 +35,15 @@ ALLOWED = {
     "worker": {"kernels", "transformer", "cluster", "protos"},
     # Gets logits from workers and computes none.
     "coordinator": {"transformer", "cluster", "protos"},
+    "server": {"transformer", "cluster", "coordinator"},
     "deploy": {
         *("kernels", "transformer", "cluster", "protos", "storyteller"),
-        *("shard_tool", "worker", "coordinator"),
+        *("shard_tool", "worker", "coordinator", "server"),
     },
     # Measures what is installed, from outside.
     "benchmarks": {
         *("kernels", "transformer", "cluster", "protos", "storyteller"),
-        *("shard_tool", "worker", "coordinator", "deploy"),
+        *("shard_tool", "worker", "coordinator", "server", "deploy"),
         "tests",  # the test bed's networks, and nothing else of it
     },
     # Writes down what the commands say of themselves.
@@ -72,6 +73,7 @@ ROOMS = {
         "pipeline": {"planning", "records"},
         "asking": {"records", "scheduling"},
     },
+    "server": {"asking": set(), "http": {"asking"}},
     "deploy": {
         "screen": set(),
         "wheels": set(),

@@ -1,0 +1,34 @@
+"""The ASGI application: which route is whose."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Route
+
+from pi_cluster.server.asking.desk import Desk
+
+
+def make_app(desk: Desk) -> Starlette:
+    """The application that asks at ``desk``, which it closes at its end."""
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            desk.close()
+
+    app = Starlette(routes=_routes(), lifespan=lifespan)
+    app.state.desk = desk
+    return app
+
+
+def _routes() -> list[BaseRoute]:
+    return [Route("/health", _health, methods=["GET"])]
+
+
+async def _health(_request: Request) -> JSONResponse:
+    return JSONResponse({"status": "ok"})

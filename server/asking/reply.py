@@ -1,0 +1,105 @@
+"""Answers as they come, for a task of the event loop."""
+
+import asyncio
+import queue
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+
+from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.coordinator.asking.answer import Answer
+from pi_cluster.coordinator.asking.asked import Asked, Piece
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """One of the answers has grown."""
+
+    choice: int
+    piece: Piece
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One of the answers is complete."""
+
+    choice: int
+    answer: Answer
+
+
+Event = Grown | Ended
+
+
+class Reply:
+    """The answers to one request. Iterate, once, to ask and to get its events.
+
+    Leaving early, also by the task's end, cancels what has not ended. A failure of one answer is
+    raised and ends the others.
+    """
+
+    def __init__(self, asked: Sequence[Asked], pool: Executor) -> None:
+        """``pool`` has the threads that may wait, such as for a session to begin."""
+        self._asked = tuple(asked)
+        self._pool = pool
+
+    def cancel(self) -> None:
+        """End all answers; they come with what they have."""
+        for asked in self._asked:
+            asked.cancel()
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        news: asyncio.Queue[int] = asyncio.Queue()
+        asking: set[asyncio.Task[None]] = set()
+        try:
+            for choice, asked in enumerate(self._asked):
+                asked.on_news = _waking(asked, partial(news.put_nowait, choice))
+                await self._ask(asked)
+            left = len(self._asked)
+            while left:
+                choice = await news.get()
+                asked = self._asked[choice]
+                if asked.has_ended:
+                    continue
+                for piece in self._pieces(asked, asking):
+                    yield Grown(choice, piece)
+                if asked.has_ended:
+                    left -= 1
+                    yield Ended(choice, asked.answer)
+        finally:
+            for task in asking:
+                task.cancel()
+            for asked in self._asked:
+                asked.close()
+
+    def _pieces(self, asked: Asked, asking: set[asyncio.Task[None]]) -> Iterator[Piece]:
+        while not asked.has_ended:
+            try:
+                piece = asked.take(asked.news.get_nowait())
+            except queue.Empty:
+                return
+            except ClusterError as error:
+                task = asyncio.get_running_loop().create_task(self._ask(asked, error))
+                asking.add(task)
+                task.add_done_callback(asking.discard)
+                return
+            if piece.text or piece.parts:
+                yield piece
+
+    async def _ask(self, asked: Asked, error: ClusterError | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        steps = asked.ask(error)
+        while (pause_s := await loop.run_in_executor(self._pool, next, steps, None)) is not None:
+            await asyncio.sleep(pause_s)
+
+
+def _waking(asked: Asked, wake: Callable[[], None]) -> Callable[[], None]:
+    loop = asyncio.get_running_loop()
+
+    def on_news() -> None:
+        try:
+            loop.call_soon_threadsafe(wake)
+        except RuntimeError:  # the loop has ended, and nobody reads on
+            asked.cancel()
+
+    return on_news
