@@ -21,6 +21,7 @@
   + SystemFailure      the system refused (disk, file)  the message names it and what to do there
   + VersionError       two sides speak different versions  update the older side
   + StateError         no pipeline, or its record is torn  `up`
+    + ModelReplaced    another model is up meanwhile       ask that one anew
 
 Every message names the thing and, where it is known there, the next step; it is shown to people as
 it stands. How a pipeline comes back is known where its record is, and added there as a note.
@@ -116,3 +117,7 @@ class VersionError(ClusterError):
 
 class StateError(ClusterError):
     """There is no running pipeline, or the record of it cannot be read."""
+
+
+class ModelReplaced(StateError):
+    """Another model was brought up since the question was encoded for the one before."""

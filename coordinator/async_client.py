@@ -54,7 +54,7 @@ class AsyncPipelineClient:
 
     async def ask(self, prompt: Prompt, **keywords: Unpack[AskKeywords]) -> Answer:
         """As :meth:`PipelineClient.ask`."""
-        stream = self._stream(prompt, keywords, is_shown=False)
+        stream = self.stream(prompt, **keywords)
         async with stream:
             async for _ in stream:
                 pass
@@ -62,7 +62,12 @@ class AsyncPipelineClient:
 
     def stream(self, prompt: Prompt, **keywords: Unpack[AskKeywords]) -> AsyncAnswerStream:
         """As :meth:`PipelineClient.stream`, but it is asked, and raises, when it is iterated."""
-        return self._stream(prompt, keywords, is_shown=True)
+        client = self._opened
+
+        def make() -> Asked:
+            return client.prepare(client.question(prompt, **keywords))
+
+        return AsyncAnswerStream(make, self._off_loop)
 
     async def status(self) -> PipelineStatus:
         """As :meth:`PipelineClient.status`."""
@@ -91,16 +96,6 @@ class AsyncPipelineClient:
         if self._client is None:
             raise RuntimeError("the client is not open: use it within `async with`")
         return self._client
-
-    def _stream(
-        self, prompt: Prompt, keywords: AskKeywords, *, is_shown: bool
-    ) -> AsyncAnswerStream:
-        client = self._opened
-
-        def make() -> Asked:
-            return client.prepare(client.question(prompt, **keywords), is_shown=is_shown)
-
-        return AsyncAnswerStream(make, self._off_loop)
 
     async def _off_loop(self, function: Callable[[], T]) -> T:
         # Without a pool of ours, it is the loop's: a question that runs on learns of the end there.

@@ -26,6 +26,7 @@ from pi_cluster.coordinator.pipeline.status import PipelineStatus
 from pi_cluster.coordinator.pipeline.watching import PipelineWatch
 from pi_cluster.coordinator.records.access import insecure_warning, still_insecure
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
+from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
 
 log = logging.getLogger(__name__)
 
@@ -45,16 +46,23 @@ class PipelineClient:
         wait_s: float = DEFAULT_WAIT_S,
         on_notice: Callable[[str], None] | None = None,
         or_else: str = ", or connect with a longer wait_s",
+        *,
+        scheduling: SchedulerSettings | None = None,
+        is_lasting: bool = False,
     ) -> None:
         """``record`` is that of the pipeline, whose nodes ``dialer`` calls; see `connect`.
 
-        ``or_else`` ends the sentence that says what to do when ``wait_s`` was not enough.
+        ``or_else`` ends the sentence that says what to do when ``wait_s`` was not enough. A client
+        that ``is_lasting`` waits as long for nodes that are not there.
         """
         self._notices = Listeners[str]()
         self._notices.add(on_notice or log.info)
-        self._hold = Hold(record, dialer, self._notices.tell)
+        self.digest = record.manifest.digest
+        """Of the store whose model it asks."""
+        self._hold = Hold(record, dialer, self._notices.tell, scheduling)
         self._model = record.text_model()
         self._wait_s, self._or_else = wait_s, or_else
+        self._is_lasting = is_lasting
         self._watching = threading.Lock()
         self._watch = PipelineWatch(dialer)
 
@@ -90,7 +98,7 @@ class PipelineClient:
         Raises ``PromptError`` and ``SettingsError`` for what cannot be asked, and ``ClusterError``
         when the pipeline cannot answer.
         """
-        with self.pose(self.question(prompt, **keywords), is_shown=False) as stream:
+        with self.pose(self.question(prompt, **keywords)) as stream:
             for _ in stream:
                 pass
         return stream.answer
@@ -114,24 +122,31 @@ class PipelineClient:
         tell = self._notices.tell
         return make_question(self._model, prompt, options, stops, tell, raw=raw, think=think)
 
-    def pose(self, question: Question, *, is_shown: bool = True) -> AnswerStream:
-        """Ask what was encoded.
+    def pose(self, question: Question) -> AnswerStream:
+        """Ask what was encoded. It is under way when this returns."""
+        return AnswerStream(self.prepare(question))
 
-        An answer is asked for again by itself when the session is lost before any of it
-        ``is_shown``; where nobody sees it grow, that is until its end.
-        """
-        return AnswerStream(self.prepare(question, is_shown=is_shown))
-
-    def prepare(self, question: Question, *, is_shown: bool) -> Asked:
+    def prepare(self, question: Question) -> Asked:
         """What is to be asked, for whoever has another way to wait."""
-        patience = Patience(self._wait_s, self._or_else, self._notices.tell)
-        return Asked(self._hold, question, patience, is_shown)
+        patience = Patience(
+            *(self._wait_s, self._or_else, self._notices.tell), is_lasting=self._is_lasting
+        )
+        return Asked(self._hold, question, patience)
 
     def status(self) -> PipelineStatus:
         """How each stage of the pipeline that is up now is; asks all nodes."""
         record = load_record(self._hold.cluster)
         with self._watching:
             return PipelineStatus.of(record, self._watch.look(record))
+
+    def release(self) -> None:
+        """Free the pipeline for other programs; the next question takes it back."""
+        self._hold.release()
+
+    @property
+    def cluster(self) -> str:
+        """Whose pipeline it asks."""
+        return self._hold.cluster
 
     def close(self) -> None:
         """Let go of the pipeline. Answers that are not at their end raise ``PipelineClosed``."""

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pi_cluster.cluster import settings
 from pi_cluster.coordinator.listeners import Listeners
 from pi_cluster.coordinator.measurement import Measurement, Timings
+from pi_cluster.coordinator.standing import Reading, Waiting
 from pi_cluster.transformer.errors import SettingsError
 from pi_cluster.transformer.sampling import SamplingSettings
 
@@ -34,6 +35,10 @@ class GenerationOptions:
     ignore_eos: bool = False
     draft: bool = True
     """Whether to guess ahead, which changes the speed and never the text."""
+    asker: str = ""
+    """Who asks: askers take turns where requests have to wait."""
+    one_off: bool = False
+    """Whether nobody will go on with the text, so that its caches need not be kept."""
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -64,19 +69,42 @@ class Generation:
         options: GenerationOptions,
         measurement: Measurement,
         on_cancel: "Callable[[Generation], None]",
+        waiting: "Callable[[Generation], Waiting | None]" = lambda _: None,
+        answered: int = 0,
     ) -> None:
+        """``waiting`` tells how long it still has to wait; None when it has not."""
         self.prompt_ids = list(prompt_ids)
         self.options = options
+        self.answered = answered
+        """How many of the prompt's last ids were generated, by a session that was lost."""
         self.measurement = measurement
         self.ids: list[int] = []
         """What has been taken so far: by the iteration, or with `take`."""
         self.finish_reason = FinishReason.INTERRUPTED
-        self.queue_position: int | None = None
-        """How many requests are to begin before this one; None once it has begun."""
         self._lock = threading.Lock()  # between what was told and who is told it
         self._told: list[News] = []
         self._listeners = Listeners[News]()
         self._on_cancel = on_cancel
+        self._waiting = waiting
+        self._read: Callable[[], int] | None = None
+
+    @property
+    def queue_position(self) -> int | None:
+        """How many requests are to begin before this one; None once it has begun."""
+        waiting = self._waiting(self)
+        return waiting.position if waiting else None
+
+    def standing(self) -> Waiting | Reading | None:
+        """What it waits for, as any thread may ask; None once its text grows, or has ended."""
+        if self._told:
+            return None
+        if waiting := self._waiting(self):
+            return waiting
+        return Reading(self._read(), len(self.prompt_ids)) if self._read else None
+
+    def begin(self, read: Callable[[], int]) -> None:
+        """For the scheduler: it waits no more, and ``read`` tells how much of it is read."""
+        self._read = read
 
     @property
     def timings(self) -> Timings:

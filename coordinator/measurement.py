@@ -6,7 +6,8 @@ leaves out connecting; ``decode_s`` from the first token to the last.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.coordinator.steps import StepResult
@@ -88,6 +89,13 @@ class Measurement:
     def __post_init__(self) -> None:
         self.prefill = [StageTotal() for _ in self.stages]
         self.decode = [StageTotal() for _ in self.stages]
+
+    def going_on(self, stages: Sequence[StageAddress]) -> Self:
+        """The same text's times in another session, whose stages begin to be counted anew."""
+        again = replace(self, stages=stages)
+        if not self.first_token_at:
+            again.prefill_began = 0.0
+        return again
 
     def begin_prefill(self, now: float) -> None:
         """A step is sent; the first one begins prefill."""

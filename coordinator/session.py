@@ -157,10 +157,10 @@ class Session:
             if (result := self.wait()) is not None:
                 return result
 
-    def wait(self) -> StepResult | None:
-        """Wait for the next step to come back, or for `wake`, which gives None."""
+    def wait(self, most_s: float | None = None) -> StepResult | None:
+        """Wait for the next step to come back, or for `wake` or ``most_s`` to pass: None."""
         while True:
-            message = self._receive()
+            message = self._receive(most_s)
             if message is None:
                 return None
             if message.step not in self._wanted:
@@ -211,9 +211,12 @@ class Session:
             last = self.stages[-1]
             self._inbox.put(carried_error(error, last.peer.label, last.node_id))
 
-    def _receive(self) -> pb.StepResult | None:
+    def _receive(self, most_s: float | None = None) -> pb.StepResult | None:
         if self._failure is None:
-            item = self._inbox.get()
+            try:
+                item = self._inbox.get(timeout=most_s)
+            except queue.Empty:
+                return None
             if not isinstance(item, ClusterError):
                 return item
             self._failure = self._explain(item)

@@ -29,7 +29,7 @@ def answer(
     An answer that breaks off ends its line. Ctrl-C while the question waits its turn is raised.
     """
     shown, parts = 0, question.new_parts()
-    with client.pose(question, is_shown=show is not None) as stream:
+    with client.pose(question) as stream:
         try:
             for piece in stream:
                 shown += len(piece)

@@ -11,8 +11,9 @@ from pi_cluster.coordinator.asking.hold import Attempt, Hold
 from pi_cluster.coordinator.asking.parts import Part
 from pi_cluster.coordinator.asking.question import Question
 from pi_cluster.coordinator.generation import FinishReason, Generation, News
-from pi_cluster.coordinator.measurement import Timings
+from pi_cluster.coordinator.measurement import Measurement, Timings
 from pi_cluster.coordinator.patience import Patience
+from pi_cluster.coordinator.standing import Held, Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +33,12 @@ class Asked:
     loop or a thread with many questions each waits in its own way, by the same rules. One of them
     at a time calls `ask` and `take`; any thread may `cancel`.
 
-    As long as nothing has been shown, a question whose session is lost is asked again, and waits
-    while the pipeline answers another; see ``Patience``.
+    A question whose session is lost is asked again, with what was answered behind it, and waits
+    while the pipeline answers another; see ``Patience``. A draw depends on its position alone, so
+    the answer goes on as it would have.
     """
 
-    def __init__(self, hold: Hold, question: Question, patience: Patience, is_shown: bool) -> None:
-        """``is_shown``: somebody sees the pieces, so that none of them can be taken back."""
+    def __init__(self, hold: Hold, question: Question, patience: Patience) -> None:
         self.news: queue.SimpleQueue[News] = queue.SimpleQueue()
         """What came of the question and was not taken yet."""
         self.on_news: Callable[[], None] | None = None
@@ -46,11 +47,11 @@ class Asked:
         self._hold = hold
         self._question = question
         self._patience = patience
-        self._is_shown = is_shown
-        self._has_shown = False
         self._cancelled = threading.Event()
         self._attempt = Attempt(hold)
         self._generation: Generation | None = None
+        self._answered: list[int] = []  # by sessions that were lost
+        self._measured: Measurement | None = None
         self._text, self._parts = question.new_text(), question.new_parts()
         self._failure: Exception | None = None
 
@@ -58,6 +59,14 @@ class Asked:
     def is_asked(self) -> bool:
         """Whether the pipeline has been given it, and did not lose it since."""
         return self._generation is not None
+
+    def standing(self) -> Standing | None:
+        """What it waits for, as any thread may ask; None while its answer comes, or has ended."""
+        if self.has_ended:
+            return None
+        if generation := self._generation:
+            return generation.standing()
+        return Held(self._patience.awaits) if self._patience.awaits else None
 
     @property
     def answer(self) -> Answer:
@@ -70,14 +79,15 @@ class Asked:
         text = self._text.text if self._text else None
         seed = question.options.sampling.seed
         prompt_ids = list(question.prompt_ids)
-        if generation is None:
+        ids, reason, measured = self._answered, FinishReason.INTERRUPTED, self._measured
+        if generation is not None:
+            ids, measured = [*ids, *generation.ids], generation.measurement
+            reason = generation.finish_reason
+        if measured is None:
             times = Timings(0.0, 0.0, 0.0, 0.0, len(prompt_ids), 0)
-            return Answer(text, [], prompt_ids, FinishReason.INTERRUPTED, times, (), seed)
-        stages = generation.measurement.stage_figures()
-        return Answer(
-            *(text, generation.ids, prompt_ids, generation.finish_reason),
-            *(generation.timings, stages, seed),
-        )
+            return Answer(text, [], prompt_ids, reason, times, (), seed)
+        times = measured.timings(len(prompt_ids), len(ids))
+        return Answer(text, ids, prompt_ids, reason, times, measured.stage_figures(), seed)
 
     def ask(self, error: ClusterError | None = None) -> Iterator[float]:
         """Ask, again after ``error``. Yields seconds to wait, and ends when it is asked.
@@ -95,9 +105,8 @@ class Asked:
         generation = self._generation
         if self.has_ended:
             return Piece()
-        if generation is None:  # cancelled before it was asked
-            self.has_ended = True
-            return Piece()
+        if generation is None:  # cancelled before it was asked, again maybe
+            return self._end("")
         try:
             piece = self._piece(generation, news)
         except ClusterError:
@@ -105,7 +114,6 @@ class Asked:
         except Exception as failure:
             self._fail(failure)
             raise
-        self._has_shown = self._has_shown or bool(piece.text and self._is_shown)
         return piece
 
     def wait(self, seconds: float) -> None:
@@ -127,10 +135,7 @@ class Asked:
                 self._text.finish()
 
     def _ask(self, error: ClusterError | None) -> Iterator[float]:
-        if error and self._has_shown:
-            raise error
-        self._generation = None
-        self._text, self._parts = self._question.new_text(), self._question.new_parts()
+        self._keep_answered()
         while True:
             if error:
                 yield from self._attempt.after(error, self._patience)
@@ -139,15 +144,25 @@ class Asked:
                 return
             self._attempt = Attempt(self._hold)
             try:
-                generation = self._attempt.submit(self._question)
+                generation = self._attempt.submit(self._question, self._answered, self._measured)
             except ClusterError as failed:
                 error = failed
                 continue
             self._generation = generation
+            self._patience.was_asked()
             generation.listen(self._came)
             if self._cancelled.is_set():  # too late for `cancel` to know of the generation
                 generation.cancel()
             return
+
+    def _keep_answered(self) -> None:
+        """Go on behind what a lost session has answered."""
+        if lost := self._generation:
+            self._generation = None
+            self._answered += lost.ids
+            self._measured = lost.measurement
+            if lost.ids:
+                self._patience.renew()
 
     def _piece(self, generation: Generation, news: News) -> Piece:
         token = generation.take(news)
@@ -157,6 +172,9 @@ class Asked:
             generation.cancel()
         elif token is not None:
             return Piece(text, tuple(self._parts.push(text)))
+        return self._end(text)
+
+    def _end(self, text: str) -> Piece:
         self.has_ended = True
         text += self._text.finish() if self._text else ""
         return Piece(text, (*self._parts.push(text), *self._parts.finish()))

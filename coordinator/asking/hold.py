@@ -3,19 +3,19 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
 from pi_cluster.cluster.errors import (
     ClusterError,
+    ModelReplaced,
     NodeLost,
     PipelineClosed,
     SessionExpired,
     SessionYielded,
     StaleEpoch,
-    StateError,
 )
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.asking.question import Question
@@ -70,8 +70,8 @@ class Hold:
     def take(self) -> Scheduler:
         """What serves questions to the pipeline that is up now.
 
-        Raises as ``Session`` does when it cannot be taken, ``StateError`` when none is up, or one
-        with another model, and ``PipelineClosed`` after `close`.
+        Raises as ``Session`` does when it cannot be taken, ``StateError`` when none is up,
+        ``ModelReplaced`` when it is one with another model, and ``PipelineClosed`` after `close`.
         """
         return Attempt(self).take()[1]
 
@@ -83,8 +83,16 @@ class Hold:
         """The record of the pipeline that is up now."""
         record = load_record(self.cluster)
         if record.manifest.digest != self._digest:
-            raise StateError("another model is up now: ask anew, in a chat after /bye")
+            raise ModelReplaced("another model is up now: ask anew, in a chat after /bye")
         return record
+
+    def release(self) -> None:
+        """Free all that the pipeline holds for us, for other programs; the next question takes it.
+
+        Questions that are not answered begin anew with it.
+        """
+        with self._lock:
+            self._let_go()
 
     def let_go_of(self, scheduler: Scheduler | None) -> None:
         """Free all that the pipeline holds for one scheduler, unless that is done."""
@@ -156,12 +164,25 @@ class Attempt:
             self._scheduler = self._hold._scheduler(record)
         return record, self._scheduler
 
-    def submit(self, question: Question) -> Generation:
-        """Ask the pipeline that is up now; raises as `take` and as ``Scheduler.submit``."""
+    def submit(
+        self, question: Question, answered: Sequence[int], measured: Measurement | None
+    ) -> Generation:
+        """Ask the pipeline that is up now; raises as `take` and as ``Scheduler.submit``.
+
+        What an earlier session has ``answered`` is a part of the prompt, and what it ``measured``
+        goes on.
+        """
         began = time.perf_counter()
         record, scheduler = self.take()
-        measurement = Measurement(record.addresses, began)
-        return scheduler.submit(question.prompt_ids, question.options, measurement)
+        options = question.options
+        options = replace(options, max_tokens=options.max_tokens - len(answered))
+        measurement = (
+            measured.going_on(record.addresses)
+            if measured
+            else Measurement(record.addresses, began)
+        )
+        ids = [*question.prompt_ids, *answered]
+        return scheduler.submit(ids, options, measurement, len(answered))
 
     def after(self, error: ClusterError, patience: Patience) -> Iterator[float]:
         """Yield seconds to wait, one after the other, until the question may be asked again.
@@ -175,15 +196,17 @@ class Attempt:
         had_begun = scheduler is not None and scheduler.has_served
         self._hold.let_go_of(scheduler)
         is_there = had_begun or isinstance(error, SessionExpired)
-        if isinstance(error, NodeLost) and not is_there:
+        if isinstance(error, NodeLost) and not is_there and not patience.is_lasting:
             raise error  # asked a moment later, it would not be there either
         if isinstance(error, StaleEpoch):
             yield from patience.until_settled(self._hold.is_changing)
             if self._hold.load().epoch == self._epoch:
-                raise StaleEpoch(
+                error = StaleEpoch(
                     "the nodes have left the pipeline that this machine remembers (epoch "
                     f"{self._epoch}); another machine may know a later one"
                 )
+                if not patience.is_lasting:
+                    raise error
         yield patience.after(error)
 
 

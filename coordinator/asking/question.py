@@ -53,6 +53,10 @@ class GenerationKeywords(TypedDict, total=False):
     ignore_eos: bool
     draft: bool
     """Whether to guess ahead, which never changes the text."""
+    asker: str
+    """Who asks: askers take turns where requests have to wait."""
+    one_off: bool
+    """Whether nobody will go on with the text: its caches are the first to make room."""
 
 
 class AskKeywords(GenerationKeywords, total=False):
@@ -85,6 +89,8 @@ def generation_options(**chosen: Unpack[GenerationKeywords]) -> GenerationOption
         chosen.get("chunk_size"),
         chosen.get("ignore_eos", _OPTIONS.ignore_eos),
         chosen.get("draft", _OPTIONS.draft),
+        asker=chosen.get("asker", _OPTIONS.asker),
+        one_off=chosen.get("one_off", _OPTIONS.one_off),
     )
 
 

@@ -43,6 +43,8 @@ class SchedulerSettings:
     reuse_prefixes: bool = True
     max_waiting: int = 1000
     """Requests that may wait for room in the caches."""
+    rest_after_s: float = 0.0
+    """How long nothing must be asked before the session makes way for other coordinators."""
 
 
 class Scheduler:
@@ -72,6 +74,8 @@ class Scheduler:
         self._sent = SentSteps()
         self._untold: list[tuple[Generation, News]] = []
         self._is_resting = True
+        self._rest_after_s = settings.rest_after_s
+        self._idle_since_s: float | None = None
         self._has_served = False
         self._requests = Requests(settings.max_waiting)
         self._is_closing = False
@@ -109,8 +113,9 @@ class Scheduler:
         prompt_ids: Sequence[int],
         options: GenerationOptions,
         measurement: Measurement | None = None,
+        answered: int = 0,
     ) -> Generation:
-        """Ask for a text; returns at once.
+        """Ask for a text; returns at once. The last ``answered`` ids were generated already.
 
         Raises ``PromptError`` for ids that the model cannot take or that the caches have no room
         for, ``QueueFull`` when too many requests wait already, and what ended the session.
@@ -118,7 +123,9 @@ class Scheduler:
         self._model.check_prompt(prompt_ids)
         self._limits.check_room(self._most_positions(prompt_ids, options))
         measurement = measurement or Measurement(self._session.stages)
-        generation = Generation(prompt_ids, options, measurement, self._cancel)
+        generation = Generation(
+            prompt_ids, options, measurement, self._cancel, self._requests.standing, answered
+        )
         self._requests.add(generation)
         self._session.wake()
         return generation
@@ -138,8 +145,7 @@ class Scheduler:
                 self._admit()
                 self._send_steps()
                 self._tell()
-                self._rest_if_idle()
-                if (result := self._session.wait()) is not None:
+                if (result := self._session.wait(self._rest_if_idle())) is not None:
                     self._take(result)
             self._stop(self._why_closed)
         except ClusterError as error:
@@ -167,22 +173,23 @@ class Scheduler:
             self._finish(running, FinishReason.INTERRUPTED)
 
     def _admit(self) -> None:
-        """Let requests in, in their order, as long as their caches have room."""
+        """Let requests in, in their turn, as long as their caches have room."""
         while generation := self._requests.first:
             options, prompt = generation.options, generation.prompt_ids
             most = self._most_positions(prompt, options)
-            placement = self._residents.place(prompt, most, candidates_needed(options.sampling))
+            needed = candidates_needed(options.sampling)
+            placement = self._residents.place(prompt, most, needed, one_off=options.one_off)
             if placement is None:
                 break
-            self._requests.let_in()
+            self._requests.let_in(generation)
             for number in placement.evicted:
                 self._session.end_sequence(number)
             running = Running(generation, placement.state)
             self._running.append(running)
+            generation.begin(placement.state.positions_read)
             if placement.state.prefix_of:
                 # At once: the sequence that it copies may move on or go.
                 self._send([running.first_pick(self._pace)])
-        self._requests.count()
 
     def _send_steps(self) -> None:
         while picks := next_picks(self._running, self._pace, self._session.in_flight):
@@ -216,11 +223,20 @@ class Scheduler:
         for generation, news in untold:
             generation.tell(news)
 
-    def _rest_if_idle(self) -> None:
-        if not self._running and not self._session.in_flight and not self._is_resting:
-            self._sent.clear()
-            self._is_resting = True
-            self._session.rest()
+    def _rest_if_idle(self) -> float | None:
+        """Make way for others; returns seconds until it is time for that, if it comes to that."""
+        if self._running or self._session.in_flight or self._is_resting:
+            self._idle_since_s = None
+            return None
+        now = time.monotonic()
+        if self._idle_since_s is None:
+            self._idle_since_s = now
+        if (left_s := self._idle_since_s + self._rest_after_s - now) > 0:
+            return left_s
+        self._sent.clear()
+        self._is_resting = True
+        self._session.rest()
+        return None
 
     def _take(self, result: StepResult) -> None:
         """Use what a step brought back."""
@@ -295,6 +311,7 @@ class Scheduler:
 
     def _leave(self, running: Running, news: FinishReason | Exception) -> None:
         self._running.remove(running)
+        self._requests.leave(running.generation)
         self._session.supersede(running.state.number)
         running.state.in_flight.clear()
         self._untold.append((running.generation, news))

@@ -10,6 +10,7 @@ from pi_cluster.deploy.leading_out import leading_out
 from pi_cluster.deploy.screen.output import note, notice
 from pi_cluster.server.app import make_app
 from pi_cluster.server.asking.desk import Desk
+from pi_cluster.server.asking.serving_client import serving_client
 from pi_cluster.server.serving import ServerSettings, listen
 from pi_cluster.server.serving import serve as run_server
 
@@ -29,11 +30,15 @@ _DEFAULTS = ServerSettings()
 @leading_out
 def serve(host: str, port: int, cluster: str) -> None:
     """Serve the model over HTTP: OpenAI's and Ollama's API, and a page to chat."""
-    record = load_record(cluster)
+
+    def connect() -> PipelineClient:
+        record = load_record(cluster)
+        return serving_client(record, dialer_to_ask(cluster, record), notice)
+
     with (
         listen(ServerSettings(host, port)) as listener,
-        PipelineClient(record, dialer_to_ask(cluster, record), on_notice=notice) as client,
+        connect() as client,
     ):
         address, chosen = listener.getsockname()[:2]
         note(f"serving on http://{address}:{chosen}")
-        run_server(make_app(Desk(client)), listener)
+        run_server(make_app(Desk(client, connect)), listener)

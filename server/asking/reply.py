@@ -4,12 +4,16 @@ import asyncio
 import queue
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from pi_cluster.cluster.errors import ClusterError
 from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.asked import Asked, Piece
+from pi_cluster.coordinator.standing import Held, Reading, Standing, Waiting
+from pi_cluster.server.asking.crowd import Crowd
+from pi_cluster.transformer.errors import ModelError
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,9 @@ class Ended:
 Event = Grown | Ended
 
 
+_KEPT_OUT = "another program has the pipeline to itself: waiting for it to finish"
+
+
 class Reply:
     """The answers to one request. Iterate, once, to ask and to get its events.
 
@@ -38,39 +45,73 @@ class Reply:
     raised and ends the others.
     """
 
-    def __init__(self, asked: Sequence[Asked], pool: Executor) -> None:
-        """``pool`` has the threads that may wait, such as for a session to begin."""
+    def __init__(
+        self,
+        asked: Sequence[Asked],
+        pool: Executor,
+        crowd: Crowd | None = None,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``pool`` has the threads that may wait, such as for a session to begin.
+
+        It is asked as one of the ``crowd``; ``on_end`` is called when an iteration ends.
+        """
         self._asked = tuple(asked)
         self._pool = pool
+        self._crowd = crowd or Crowd()
+        self._on_end = on_end
+        self._is_kept_out = False
 
     def cancel(self) -> None:
         """End all answers; they come with what they have."""
         for asked in self._asked:
             asked.cancel()
 
+    def standing(self) -> Standing | None:
+        """What is waited for: of several answers, that of the one which has come farthest.
+
+        None while one of them comes.
+        """
+        if self._is_kept_out:
+            return Held(_KEPT_OUT)
+        found = [asked.standing() for asked in self._asked if not asked.has_ended]
+        waiting = [one for one in found if one]
+        return max(waiting, key=_farness) if waiting and len(waiting) == len(found) else None
+
     async def __aiter__(self) -> AsyncIterator[Event]:
+        self._is_kept_out = True
+        try:
+            async with self._crowd.among():
+                self._is_kept_out = False
+                async for event in self._events():
+                    yield event
+        finally:
+            self._is_kept_out = False
+            for asked in self._asked:
+                asked.close()
+            self._on_end()
+
+    async def _events(self) -> AsyncIterator[Event]:
         news: asyncio.Queue[int] = asyncio.Queue()
         asking: set[asyncio.Task[None]] = set()
+        left = set(range(len(self._asked)))
         try:
             for choice, asked in enumerate(self._asked):
                 asked.on_news = _waking(asked, partial(news.put_nowait, choice))
                 await self._ask(asked)
-            left = len(self._asked)
             while left:
                 choice = await news.get()
-                asked = self._asked[choice]
-                if asked.has_ended:
+                if choice not in left:
                     continue
+                asked = self._asked[choice]
                 for piece in self._pieces(asked, asking):
                     yield Grown(choice, piece)
                 if asked.has_ended:
-                    left -= 1
+                    left.remove(choice)
                     yield Ended(choice, asked.answer)
         finally:
             for task in asking:
                 task.cancel()
-            for asked in self._asked:
-                asked.close()
 
     def _pieces(self, asked: Asked, asking: set[asyncio.Task[None]]) -> Iterator[Piece]:
         while not asked.has_ended:
@@ -79,18 +120,32 @@ class Reply:
             except queue.Empty:
                 return
             except ClusterError as error:
-                task = asyncio.get_running_loop().create_task(self._ask(asked, error))
+                task = asyncio.get_running_loop().create_task(self._ask_again(asked, error))
                 asking.add(task)
                 task.add_done_callback(asking.discard)
                 return
             if piece.text or piece.parts:
                 yield piece
 
+    async def _ask_again(self, asked: Asked, error: ClusterError) -> None:
+        with suppress(ClusterError, ModelError):  # it is kept for `answer`
+            await self._ask(asked, error)
+
     async def _ask(self, asked: Asked, error: ClusterError | None = None) -> None:
         loop = asyncio.get_running_loop()
         steps = asked.ask(error)
         while (pause_s := await loop.run_in_executor(self._pool, next, steps, None)) is not None:
             await asyncio.sleep(pause_s)
+
+
+def _farness(standing: Standing) -> tuple[int, int]:
+    match standing:
+        case Held():
+            return 0, 0
+        case Waiting(position=position):
+            return 1, -position
+        case Reading(done=done):
+            return 2, done
 
 
 def _waking(asked: Asked, wake: Callable[[], None]) -> Callable[[], None]:

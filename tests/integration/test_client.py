@@ -278,7 +278,7 @@ def test_one_thread_has_many_streams_asked_again_that_nobody_has_seen(frail):
     asked = ENDLESS | {"max_tokens": 1500}
     expected = client.ask(ENDLESS_IDS, **ENDLESS | {"max_tokens": 300}).ids
     question = client.question(ENDLESS_IDS, **asked)
-    streams = [client.pose(question, is_shown=False) for _ in range(4)]
+    streams = [client.pose(question) for _ in range(4)]
     has_begun(cluster)
     cluster.up("--local", "2", "--texts", "3")
     for _ in as_they_come(streams):
