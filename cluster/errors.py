@@ -57,10 +57,16 @@ class NodeError(ClusterError):
 class NodeLost(NodeError):
     """A node stopped answering."""
 
-    def __init__(self, message: str, node_ids: Sequence[str] = ()) -> None:
-        """``node_ids`` are of those who may be lost; of two, one does not reach the other."""
+    def __init__(
+        self, message: str, node_ids: Sequence[str] = (), *, was_awaited: bool = False
+    ) -> None:
+        """``node_ids`` are of those who may be lost; of two, one does not reach the other.
+
+        ``was_awaited``: it was silent, and given up only after it had been waited for.
+        """
         super().__init__(message)
         self.node_ids = tuple(node_ids)
+        self.was_awaited = was_awaited
 
 
 class SessionExpired(NodeLost):

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.cluster.errors import ClusterError, NodeLost
 from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.hold import Attempt, Hold
 from pi_cluster.coordinator.asking.parts import Part
@@ -136,6 +136,9 @@ class Asked:
 
     def _ask(self, error: ClusterError | None) -> Iterator[float]:
         self._keep_answered()
+        was_awaited = isinstance(error, NodeLost) and error.was_awaited
+        if error and was_awaited and self._answered and not self._patience.is_lasting:
+            raise error  # who reads along has waited for that node already
         while True:
             if error:
                 yield from self._attempt.after(error, self._patience)
