@@ -1,0 +1,26 @@
+/** Tells screen readers an answer sentence by sentence, while it comes. */
+
+import { byId } from "../element.js";
+
+const END = /[.!?…:](?=\s)|\n/g;
+
+export class Sentences {
+  #told = 0;
+
+  /** @param {string} text all of the answer so far @param {boolean} [isWhole] nothing follows */
+  tell(text, isWhole = false) {
+    let end = isWhole ? text.length : this.#told;
+    if (!isWhole) {
+      for (const { index } of text.slice(this.#told).matchAll(END)) end = this.#told + index + 1;
+    }
+    const sentences = plain(text.slice(this.#told, end));
+    this.#told = end;
+    if (sentences) byId("spoken").textContent = sentences;
+  }
+}
+
+const plain = (markdown) =>
+  markdown
+    .replace(/[*_`#>|]+/g, "")
+    .replace(/\s+/g, " ")
+    .trim();
