@@ -33,7 +33,7 @@ export class MessageView {
     this.element = element(
       "article",
       { class: `message ${message.role}`, "aria-label": isAnswer ? "Answer" : "You" },
-      this.#folded,
+      ...(isAnswer ? [this.#folded] : []),
       this.#body,
       this.#below,
     );
