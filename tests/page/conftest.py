@@ -91,3 +91,10 @@ def finished(page):
     """Wait until no answer comes any more."""
     page.wait_for_selector("#send:not([hidden])")
     page.wait_for_selector(".message.assistant:last-child .actions")
+
+
+def expect(locator):
+    """What playwright waits for; imported here, since other tests do without it."""
+    from playwright.sync_api import expect as waiting_for
+
+    return waiting_for(locator)

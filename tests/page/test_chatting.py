@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from tests.page.conftest import ask, finished
+from tests.page.conftest import ask, expect, finished
 from tests.support.page_server import PageServer, data, ending, piece, said
 
 pytestmark = pytest.mark.browser
@@ -56,7 +56,7 @@ def test_an_answer_that_is_stopped_keeps_what_it_has(visit, server, script, how)
     assert page.get_by_text("Stopped.").is_visible()
     script.frames = said(" a time.")
     page.get_by_role("button", name="Continue").click()
-    page.get_by_text("Once upon a time.").wait_for()
+    page.locator(".assistant").get_by_text("Once upon a time.").wait_for()
     finished(page)
     assert script.asked[-1]["messages"][-1] == {"role": "assistant", "content": "Once upon"}
 
@@ -70,7 +70,7 @@ def test_a_question_is_edited_and_an_answer_made_anew(visit, server, script):
     assert [turn["content"] for turn in script.asked[-1]["messages"]] == ["One", "Hello.", "Two"]
     script.frames = said("Again.")
     page.get_by_role("button", name="Regenerate").last.click()
-    page.get_by_text("Again.").wait_for()
+    page.locator(".assistant").get_by_text("Again.").wait_for()
     finished(page)
     assert script.asked[-1] == script.asked[-2]
     page.get_by_role("button", name="Edit").first.click()
@@ -102,7 +102,7 @@ def test_conversations_survive_a_reload_and_are_found_renamed_and_deleted(visit,
     page.get_by_role("button", name="Delete “Animals”").click()
     page.get_by_role("button", name="Delete", exact=True).click()
     page.locator("#search").fill("")
-    page.wait_for_function("document.querySelectorAll('#conversation-list .title').length == 1")
+    expect(titles).to_have_count(1)
     assert titles.all_inner_texts() == ["About kites"]
 
 
@@ -154,14 +154,14 @@ def test_a_key_is_asked_for_kept_and_forgotten(visit, server, script):
     page.wait_for_selector("#cluster:not([hidden]) .node")
     ask(page, "Hi")
     finished(page)
-    assert page.get_by_text("Hello.", exact=True).is_visible()
+    assert page.locator(".assistant").get_by_text("Hello.", exact=True).is_visible()
     page.locator("#open-settings").click()
     page.get_by_role("button", name="Forget the API key").click()
     page.get_by_role("button", name="Save").click()
     ask(page, "Again")
     page.get_by_label("API key").fill("right")
     page.get_by_role("button", name="Use it").click()
-    page.wait_for_function("document.querySelectorAll('.assistant .figures').length == 2")
+    expect(page.locator(".assistant .figures")).to_have_count(2)
     assert page.locator(".failure").count() == 0
 
 
@@ -178,7 +178,7 @@ def test_the_page_survives_the_server(visit, script):
     with PageServer(script, server.port):
         page.get_by_text("The server does not answer.").wait_for(state="detached")
         page.get_by_role("button", name="Try again").click()
-        page.get_by_text("The end.").wait_for()
+        page.locator(".assistant").get_by_text("The end.").wait_for()
         finished(page)
         assert page.locator(".failure").count() == 0
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from tests.page.conftest import PHONE, WIDE, ask, finished
+from tests.page.conftest import PHONE, WIDE, ask, expect, finished
 from tests.support.page_server import PageServer, Scripted, ending, piece, said, stage
 
 pytestmark = pytest.mark.browser
@@ -186,11 +186,14 @@ def test_many_nodes_fit_any_width(visit, server, script):
     script.stages = [stage(f"raspberry-pi-number-{n}", 10 * n) for n in range(8)]
     for size in (PHONE, WIDE):
         page = visit(server.port, size=size)
-        drawing = page.locator(".drawing").bounding_box()
-        for case in page.locator(".case").all():
-            box = case.bounding_box()
-            assert drawing["x"] <= box["x"]
-            assert box["x"] + box["width"] <= drawing["x"] + drawing["width"] + 1
+        cases = page.locator(".case").evaluate_all(
+            "all => all.map((one) => one.getBoundingClientRect()).map(({left, right}) => [left, right])"
+        )
+        left, right = page.locator(".drawing").evaluate(
+            "one => { const {left, right} = one.getBoundingClientRect(); return [left, right]; }"
+        )
+        assert len(cases) == 8
+        assert all(left <= begin < end <= right for begin, end in cases)
 
 
 def test_sentences_are_told_when_they_are_whole(visit, server, script):
@@ -198,6 +201,6 @@ def test_sentences_are_told_when_they_are_whole(visit, server, script):
     script.frames = [piece("One is he"), piece("re. Two is no"), first, piece("t yet."), *ending()]
     page = visit(server.port)
     ask(page, "Count")
-    page.wait_for_function("document.querySelector('#spoken').textContent == 'One is here.'")
+    expect(page.locator("#spoken")).to_have_text("One is here.")
     first.set()
-    page.wait_for_function("document.querySelector('#spoken').textContent == 'Two is not yet.'")
+    expect(page.locator("#spoken")).to_have_text("Two is not yet.")

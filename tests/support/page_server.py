@@ -102,6 +102,7 @@ class PageServer:
             app,
             port=port,
             log_config=None,
+            log_level="critical",  # it ends in the middle of answers, as a test wants
             access_log=False,
             lifespan="off",
             timeout_graceful_shutdown=0,

@@ -121,7 +121,7 @@ export class ConversationView {
     const { message } = view;
     const standing = view.begin();
     this.#following.toEnd();
-    const sentences = new Sentences();
+    const sentences = new Sentences(message.content);
     const taken = { asked_ms: performance.now() };
     let kept_ms = taken.asked_ms;
     const { settings } = this.conversation;

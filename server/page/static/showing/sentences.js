@@ -5,7 +5,12 @@ import { byId } from "../element.js";
 const END = /[.!?…:](?=\s)|\n/g;
 
 export class Sentences {
-  #told = 0;
+  #told;
+
+  /** @param {string} known what has been told already */
+  constructor(known) {
+    this.#told = known.length;
+  }
 
   /** @param {string} text all of the answer so far @param {boolean} [isWhole] nothing follows */
   tell(text, isWhole = false) {
