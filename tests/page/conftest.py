@@ -43,7 +43,7 @@ def server(script):
 
 @pytest.fixture
 def visit(browser):
-    """Opens pages; whatever they fetch elsewhere, and each violation of the policy, is a failure."""
+    """Opens pages, which fetch nothing elsewhere and violate no policy."""
     contexts, wrong = [], []
 
     def open_page(port, size=WIDE, host="pi.local", **options):

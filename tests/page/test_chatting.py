@@ -13,7 +13,7 @@ pytestmark = pytest.mark.browser
 
 def test_an_answer_is_shown_as_it_comes_with_what_it_waits_for_before(visit, server, script):
     turns = [threading.Event() for _ in range(4)]
-    script.frames = [b": waiting 2 30\n", turns[0], b": prompt 128/512\n", turns[1]]
+    script.frames = [b": waiting\n", b": waiting 2 30\n", turns[0], b": prompt 128/512\n", turns[1]]
     script.frames += [piece("I think.", "reasoning_content"), turns[2]]
     script.frames += [piece("Hello, **you"), turns[3], piece("**. How are you?"), *ending()]
     page = visit(server.port)
@@ -101,6 +101,7 @@ def test_conversations_survive_a_reload_and_are_found_renamed_and_deleted(visit,
     page.locator(".user").get_by_text("About foxes").wait_for()
     page.get_by_role("button", name="Delete “Animals”").click()
     page.get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_text("None has these words.").wait_for()
     page.locator("#search").fill("")
     expect(titles).to_have_count(1)
     assert titles.all_inner_texts() == ["About kites"]

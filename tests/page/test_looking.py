@@ -24,7 +24,7 @@ $$\\int_0^1 x\\,dx = \\color{red}{\\tfrac12}$$
 - two
 
 ```python
-a_very_long_line_of_code = "that is certainly wider than a phone" + "is ever going to be, or so it seems"
+a_very_long_line_of_code = "that is certainly wider than a phone" + "is ever to be"
 ```
 
 > Quoted
@@ -33,7 +33,8 @@ HOSTILE = [
     "<script>window.harm = 1</script>",
     '<img src=x onerror="window.harm = 1">',
     "[click](javascript:window.harm=1)",
-    "[click](JaVaScRiPt&colon;window.harm=1) <a href='data:text/html,<script>harm=1</script>'>x</a>",
+    "[click](JaVaScRiPt&colon;window.harm=1)",
+    "<a href='data:text/html,<script>harm=1</script>'>x</a>",
     "```\n</code></pre><script>window.harm = 1</script>\n```",
     "</script><script>window.harm = 1</script>",
     '<svg onload="window.harm = 1"><animate onbegin="window.harm = 1"/></svg>',
@@ -43,9 +44,11 @@ HOSTILE = [
     "<math><mtext><table><mglyph><style><!--</style><img title='--><img src onerror=harm=1>'>",
     "![picture](https://example.org/track.png) <img src='https://example.org/track.png'>",
     "$\\href{javascript:window.harm=1}{x}$ $\\htmlData{x=y}{z}$ $\\fcolorbox{red}{blue}{a}$",
-    "$\\text{<img src=x onerror=harm=1>}$ $\\def\\a{\\a\\a}\\a$ \\[\\includegraphics{https://e.org/x}\\]",
+    "$\\text{<img src=x onerror=harm=1>}$ $\\def\\a{\\a\\a}\\a$",
+    "\\[\\includegraphics{https://example.org/x}\\]",
     "<div id='question' name='send' class='failure'>posing</div>",
-    "`<b onmouseover=harm=1>` **<u onclick=harm=1>x</u>**\n\n| <i onclick=harm=1> |\n| --- |\n| x |",
+    "`<b onmouseover=harm=1>` **<u onclick=harm=1>x</u>**",
+    "| <i onclick=harm=1> |\n| --- |\n| x |",
 ]
 
 
@@ -62,6 +65,8 @@ def rich_page(visit, server, **options):
     ask(page, "Show me everything")
     finished(page)
     page.wait_for_selector("math[display=block]")
+    page.wait_for_selector("p math:not([display])")
+    page.locator("#messages").get_by_text(", which costs $5 or $6.").wait_for()
     return page
 
 
@@ -186,14 +191,15 @@ def test_many_nodes_fit_any_width(visit, server, script):
     script.stages = [stage(f"raspberry-pi-number-{n}", 10 * n) for n in range(8)]
     for size in (PHONE, WIDE):
         page = visit(server.port, size=size)
-        cases = page.locator(".case").evaluate_all(
-            "all => all.map((one) => one.getBoundingClientRect()).map(({left, right}) => [left, right])"
-        )
-        left, right = page.locator(".drawing").evaluate(
-            "one => { const {left, right} = one.getBoundingClientRect(); return [left, right]; }"
+        drawing, *cases = page.locator(".drawing").evaluate(
+            """drawing => [drawing, ...drawing.querySelectorAll(".case")].map((one) => {
+                 const { left, right } = one.getBoundingClientRect();
+                 return [left, right];
+               })"""
         )
         assert len(cases) == 8
-        assert all(left <= begin < end <= right for begin, end in cases)
+        outside = [case for case in cases if case[0] < drawing[0] or case[1] > drawing[1]]
+        assert outside == [], drawing
 
 
 def test_sentences_are_told_when_they_are_whole(visit, server, script):

@@ -5,7 +5,7 @@ import { lines } from "./lines.js";
 
 /**
  * @typedef {{kind: "said" | "thought", text: string}} Grown
- * @typedef {{kind: "waiting", before: number, seconds?: number}} Waiting
+ * @typedef {{kind: "waiting", before?: number, seconds?: number}} Waiting
  * @typedef {{kind: "reading", done: number, total: number}} Reading
  * @typedef {{kind: "ended", reason: string, timings?: object}} Ended
  * @typedef {{kind: "counted", usage: object}} Counted
@@ -49,10 +49,10 @@ export async function* answer(model, messages, settings, signal) {
 
 /** What a heartbeat says: `waiting 2 30`, `prompt 512/3000`. */
 export function standing(comment) {
-  const waiting = /^waiting (\d+)(?:[ ,~]+([\d.]+))?/.exec(comment);
+  const waiting = /^waiting(?: (\d+)(?:[ ,~]+([\d.]+))?)?/.exec(comment);
   if (waiting) {
-    const seconds = waiting[2] === undefined ? undefined : Number(waiting[2]);
-    return { kind: "waiting", before: Number(waiting[1]), seconds };
+    const [before, seconds] = waiting.slice(1).map((told) => told && Number(told));
+    return { kind: "waiting", before, seconds };
   }
   const reading = /^prompt (\d+)\/(\d+)/.exec(comment);
   if (reading) return { kind: "reading", done: Number(reading[1]), total: Number(reading[2]) };

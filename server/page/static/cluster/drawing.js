@@ -1,10 +1,13 @@
 /** The cluster as a picture: nodes in a row, and what is true of each. */
 
 import { layout } from "./layout.js";
-import { degrees, layersOf, memoryShare, percent } from "./words.js";
+import { degrees, layersOf, memoryShare } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const HOT_C = 80; // where a Pi begins to slow down
+const EDGE = 10;
+const LABEL_WIDTH = 52;
+const TEMPERATURE_WIDTH = 40;
 
 /** @param {string} tag @param {Record<string, string | number>} attributes @returns {SVGElement} */
 export function svg(tag, attributes, ...children) {
@@ -37,45 +40,36 @@ export class Drawing {
 }
 
 function node(stage, { x, y, width, height }) {
-  const inner = width - 20;
+  const inner = width - 2 * EDGE;
   const parts = [
     svg("rect", { class: "case", width, height, rx: 12 }),
-    text("name", 10, 22, stage.node, inner),
-    text("layers", 10, 39, layersOf(stage), inner),
+    text("name", EDGE, 22, stage.node, inner - TEMPERATURE_WIDTH),
+    text("layers", EDGE, 40, layersOf(stage), inner),
   ];
-  if (stage.is_well) parts.push(...figures(stage, inner, width));
-  else parts.push(text("trouble", 10, 62, `✕ ${stage.state}`, inner));
+  if (stage.is_well) parts.push(...figures(stage, inner));
+  else parts.push(text("trouble", EDGE, 64, `✕ ${stage.state}`, inner));
   const kind = stage.is_well ? "node" : "node unwell";
   return svg("g", { class: kind, transform: `translate(${x} ${y})` }, ...parts);
 }
 
-function figures(stage, inner, width) {
+function figures(stage, inner) {
   const parts = [
-    ...bar("load", 50, stage.load, inner),
-    ...bar("memory", 60, memoryShare(stage), inner),
+    ...share("load", 61, stage.load, inner),
+    ...share("memory", 78, memoryShare(stage), inner),
   ];
-  if (stage.load != null) parts.push(text("figure", 10, 82, percent(stage.load)));
-  if (stage.temperature_c != null) {
-    const isHot = stage.temperature_c >= HOT_C;
-    const told = text(
-      isHot ? "figure hot" : "figure",
-      width - 10,
-      82,
-      degrees(stage.temperature_c),
-    );
-    told.setAttribute("text-anchor", "end");
-    parts.push(told);
-  }
-  return parts;
+  if (stage.temperature_c == null) return parts;
+  const kind = stage.temperature_c >= HOT_C ? "figure hot" : "figure";
+  const told = text(kind, EDGE + inner, 22, degrees(stage.temperature_c));
+  told.setAttribute("text-anchor", "end");
+  return [...parts, told];
 }
 
-function bar(kind, y, share, width) {
-  const whole = svg("rect", { class: "bar", x: 10, y, width, height: 5, rx: 2.5 });
-  if (share == null) return [whole];
-  return [
-    whole,
-    svg("rect", { class: `bar ${kind}`, x: 10, y, width: share * width, height: 5, rx: 2.5 }),
-  ];
+function share(kind, y, known, inner) {
+  const place = { x: EDGE + LABEL_WIDTH, y: y - 7, height: 6, rx: 3 };
+  const width = inner - LABEL_WIDTH;
+  const parts = [text("label", EDGE, y, kind), svg("rect", { class: "bar", ...place, width })];
+  if (known == null) return parts;
+  return [...parts, svg("rect", { class: `bar ${kind}`, ...place, width: known * width })];
 }
 
 /** A text that is cut where it would leave its node. */

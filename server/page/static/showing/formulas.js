@@ -4,6 +4,9 @@ import { harmless } from "./sanitising.js";
 
 const INLINE = [/^\\\(([\s\S]+?)\\\)/, /^\$(?![\s$])((?:\\.|[^$\\\n])*?[^\s\\$])\$(?!\d)/];
 const DISPLAY = [/^\\\[([\s\S]+?)\\\]/, /^\$\$([\s\S]+?)\$\$/];
+// A block begins a line: within one, a price would end the paragraph.
+const BLOCK_STARTS = /\n(?=\$\$|\\\[)/;
+const STARTS = /\$|\\[([]/;
 const MARK = { inline: "data-formula", display: "data-display" };
 
 /** Extensions of marked. A formula travels through sanitising as the text of an element. */
@@ -24,7 +27,7 @@ function extension(name, level, patterns, mark) {
   return {
     name,
     level,
-    start: (text) => text.search(/\$|\\[([]/),
+    start: (text) => text.search(level === "block" ? BLOCK_STARTS : STARTS),
     tokenizer(text) {
       for (const pattern of patterns) {
         const found = pattern.exec(text);

@@ -24,8 +24,10 @@ export class Sentences {
   }
 }
 
-const plain = (markdown) =>
-  markdown
+function plain(markdown) {
+  const linked = markdown.replace(/\[([^\]]*)\]\([^)]*\)/g, "$1");
+  return linked
     .replace(/[*_`#>|]+/g, "")
     .replace(/\s+/g, " ")
     .trim();
+}

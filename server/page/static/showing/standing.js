@@ -34,6 +34,7 @@ export class StandingView {
 }
 
 function waiting({ before, seconds }) {
+  if (before === undefined) return "Waiting for its turn…";
   const place = before === 0 ? "Next in the queue" : `${before} before you`;
   return seconds === undefined ? place : `${place}, about ${duration(Math.ceil(seconds))}`;
 }
