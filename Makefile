@@ -39,7 +39,7 @@ test-real: .venv/developing ## ask a real model, SmolLM2 135M (93 MB, once), on 
 	$(BIN)/python -m pytest -m real tests/integration
 
 # npm, which Debian has as a package, fetches axe-core, the judge of accessibility.
-test-page: .venv/browsing build/axe/node_modules/axe-core/axe.min.js ## use the page in Chromium: needs chromium and npm, two minutes
+test-page: .venv/browsing build/axe/node_modules/axe-core/axe.min.js ## use the page in Chromium: needs chromium and npm, a minute
 	AXE=$(CURDIR)/build/axe/node_modules/axe-core/axe.min.js $(BIN)/python -m pytest -m browser tests/page
 
 build/axe/node_modules/axe-core/axe.min.js:

@@ -1,7 +1,6 @@
 """The page before a server that says what a test wants it to say, over a real socket.
 
 A cluster would not show on demand a place in the queue, a hostile answer or a node that is lost.
-`tests/page/test_served_cluster.py` has the page before a real one.
 """
 
 import asyncio

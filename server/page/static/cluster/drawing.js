@@ -6,7 +6,7 @@ import { degrees, layersOf, memoryShare } from "./words.js";
 const SVG = "http://www.w3.org/2000/svg";
 const HOT_C = 80; // where a Pi begins to slow down
 const EDGE = 10;
-const LABEL_WIDTH = 52;
+const LABEL_WIDTH = 56;
 const TEMPERATURE_WIDTH = 40;
 
 /** @param {string} tag @param {Record<string, string | number>} attributes @returns {SVGElement} */
