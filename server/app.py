@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 
 from pi_cluster.server.asking.desk import Desk
+from pi_cluster.server.http.failures import tell_failures
 
 
 def make_app(desk: Desk) -> Starlette:
@@ -23,6 +24,7 @@ def make_app(desk: Desk) -> Starlette:
 
     app = Starlette(routes=_routes(), lifespan=lifespan)
     app.state.desk = desk
+    tell_failures(app)
     return app
 
 
