@@ -73,7 +73,7 @@ ROOMS = {
         "pipeline": {"planning", "records"},
         "asking": {"records", "scheduling"},
     },
-    "server": {"asking": set(), "http": {"asking"}},
+    "server": {"asking": set(), "http": {"asking"}, "ollama": {"asking", "http"}},
     "deploy": {
         "screen": set(),
         "wheels": set(),
