@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Route
 
 from pi_cluster.server.asking.desk import Desk
 from pi_cluster.server.http.failures import tell_failures
+from pi_cluster.server.ollama import models as ollama_models
 from pi_cluster.server.page import routes as page
 
 
@@ -30,7 +31,7 @@ def make_app(desk: Desk) -> Starlette:
 
 
 def _routes() -> list[BaseRoute]:
-    return [Route("/health", _health, methods=["GET"]), *page.routes()]
+    return [Route("/health", _health, methods=["GET"]), *ollama_models.routes(), *page.routes()]
 
 
 async def _health(_request: Request) -> JSONResponse:
