@@ -1,6 +1,7 @@
 """A server's process: its sockets, from its beginning to a signal."""
 
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import uvicorn
@@ -32,9 +33,9 @@ def listen(settings: ServerSettings) -> socket.socket:
         ) from error
 
 
-def serve(app: ASGIApp, listener: socket.socket) -> None:
+def serve(app: ASGIApp, listeners: Sequence[socket.socket]) -> None:
     """Serve until SIGINT or SIGTERM."""
     config = uvicorn.Config(
         app, http="h11", ws="none", loop="asyncio", lifespan="on", log_config=None, access_log=False
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    uvicorn.Server(config).run(sockets=list(listeners))

@@ -1,5 +1,8 @@
 """``pi-cluster serve``: the pipeline for everybody who speaks HTTP."""
 
+import signal
+from contextlib import suppress
+
 import click
 
 from pi_cluster.coordinator.client import PipelineClient
@@ -10,6 +13,7 @@ from pi_cluster.deploy.leading_out import leading_out
 from pi_cluster.deploy.screen.output import note, notice
 from pi_cluster.server.app import make_app
 from pi_cluster.server.asking.desk import Desk
+from pi_cluster.server.local_door import LocalDoor
 from pi_cluster.server.serving import ServerSettings, listen
 from pi_cluster.server.serving import serve as run_server
 
@@ -31,9 +35,15 @@ def serve(host: str, port: int, cluster: str) -> None:
     """Serve the model over HTTP: OpenAI's and Ollama's API, and a page to chat."""
     record = load_record(cluster)
     with (
+        LocalDoor(cluster) as door,
         listen(ServerSettings(host, port)) as listener,
         PipelineClient(record, dialer_to_ask(cluster, record), on_notice=notice) as client,
     ):
         address, chosen = listener.getsockname()[:2]
-        note(f"serving on http://{address}:{chosen}")
-        run_server(make_app(Desk(client)), listener)
+        url = f"http://{address}:{chosen}"
+        door.announce(url, [f"{address}:{chosen}"], needs_key=False)
+        note(f"serving on {url}")
+        # The server raises its signal again once it has ended, and what is entered here must be left.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with suppress(KeyboardInterrupt):
+            run_server(make_app(Desk(client)), [listener, door.listener])
