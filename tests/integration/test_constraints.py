@@ -11,12 +11,14 @@ from pi_cluster.cluster.errors import NodeError
 from pi_cluster.coordinator.generation import FinishReason, GenerationOptions
 from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.served_model import ServedModel
+from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.cache import CacheRoom
-from pi_cluster.transformer.errors import ConstraintError, SettingsError
+from pi_cluster.transformer.errors import ConstraintError, SettingsError, StepError
 from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.sampling import SamplingSettings, sample, top_candidates
 from pi_cluster.transformer.stage import Chunk
 from tests.support.automata import Automaton, OfAutomaton, Script, probabilities
+from tests.support.raw_session import RawSession
 from tests.support.serving import GREEDY, Line, answer, prompt_of, whole_model
 from tests.support.stages import run_step
 from tests.support.worker_servers import pipeline
@@ -238,3 +240,41 @@ def test_what_was_held_already_is_told_and_counted(line):
     counted = scheduler.counters
     assert (counted.prompt_tokens, counted.cached_tokens) == (2 * 60 + 7, held)
     assert counted.generated_tokens == 10
+
+
+@pytest.mark.parametrize(
+    ("allowed", "reason"),
+    [
+        ([b"\xff" * 17], "1 sets say which ids may follow 2 rows"),
+        ([b"\xff" * 17] * 3, "3 sets say which ids may follow 2 rows"),
+        ([b"", b"\xff" * 16], "16 bytes say which ids may follow.* 130 takes 17"),
+        ([b"", b"\xff" * 18], "18 bytes say which ids may follow"),
+        ([b"", b"\0" * 17], "no id may follow"),
+        ([b"", b"\0" * 16 + b"\xfc"], "no id may follow"),
+    ],
+)
+def test_sets_of_ids_that_are_worth_nothing_are_refused_by_what_is_wrong(line, allowed, reason):
+    with RawSession(line.stages) as session:
+        session.send_chunk(
+            pb.Chunk(sequence=1, rows=3, logit_rows=2, candidates=4, allowed=allowed), [1, 2, 3]
+        )
+        with pytest.raises((NodeError, StepError), match=reason):
+            session.failure()
+
+
+def test_rows_come_with_the_best_of_what_is_allowed_and_the_sum_of_all(line):
+    bits = sum(1 << one for one in (5, 77, 101)).to_bytes(17, "little")
+    with RawSession(line.stages) as session:
+        everything = session.step((1, 0, [1, 2]))[1, 1]
+        for count in (0, 2):
+            chunk = pb.Chunk(sequence=1, rows=2, logit_rows=2, candidates=count, log_sum=True)
+            chunk.allowed.extend([b"", bits])
+            session.send_chunk(chunk, [1, 2])
+            row = session.receive().rows[1]
+            ids = np.frombuffer(row.ids, "<i4")
+            wanted = sorted((5, 77, 101), key=lambda one: -everything[one])[: count or None]
+            assert ids.tolist() == wanted
+            assert np.frombuffer(row.logits, "<f4").tolist() == everything[wanted].tolist()
+            whole = np.log(np.exp(everything.astype(np.float64)).sum())
+            assert row.log_sum == pytest.approx(whole)
+        session.close()
