@@ -195,7 +195,7 @@ def test_a_keyword_that_cannot_be_followed_is_named_with_its_place(schema, place
     ],
 )
 def test_a_hostile_schema_is_refused_before_anything_is_compiled(schema):
-    with pytest.raises(PromptError, match="^the schema "):
+    with pytest.raises(PromptError, match=r"^the schema "):
         grammar.check_schema(schema, "the schema")
 
 
