@@ -7,6 +7,7 @@ import functools
 import re
 import threading
 from collections.abc import Collection, Sequence
+from typing import Any, cast
 
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
@@ -32,7 +33,7 @@ class Vocabulary:
         """
         self.mask_bytes = -(-vocab_size // 8)
         spelling = _Spelling(tokenizer, vocab_size, min(eos_ids))
-        self._library = LLTokenizer(spelling, eos_token=sorted(eos_ids))
+        self._library = LLTokenizer(cast(Any, spelling), eos_token=sorted(eos_ids))
         spelling.library = self._library
         self._lock = threading.Lock()
         self._compiled = functools.lru_cache(_KEPT_GRAMMARS)(self._compile)
