@@ -38,10 +38,6 @@ class Constraint(Protocol):
         """
         ...
 
-    def permitted(self, ids: Sequence[int]) -> int:
-        """How many of these may follow each other from here; nothing is accepted by asking."""
-        ...
-
     def accept(self, token: int) -> None:
         """The text goes on with an id that was allowed, perhaps only as a guess."""
         ...
