@@ -26,6 +26,7 @@ from pi_cluster.coordinator.pipeline.status import PipelineStatus
 from pi_cluster.coordinator.pipeline.watching import PipelineWatch
 from pi_cluster.coordinator.records.access import insecure_warning, still_insecure
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
+from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
 
 log = logging.getLogger(__name__)
 
@@ -45,15 +46,21 @@ class PipelineClient:
         wait_s: float = DEFAULT_WAIT_S,
         on_notice: Callable[[str], None] | None = None,
         or_else: str = ", or connect with a longer wait_s",
+        max_waiting: int | None = None,
     ) -> None:
         """``record`` is that of the pipeline, whose nodes ``dialer`` calls; see `connect`.
 
         ``or_else`` ends the sentence that says what to do when ``wait_s`` was not enough.
+        More than ``max_waiting`` questions that wait for room raise ``QueueFull``.
         """
         self._notices = Listeners[str]()
         self._notices.add(on_notice or log.info)
-        self._hold = Hold(record, dialer, self._notices.tell)
-        self._model = record.text_model()
+        scheduling = None if max_waiting is None else SchedulerSettings(max_waiting=max_waiting)
+        self._hold = Hold(record, dialer, self._notices.tell, scheduling)
+        self.record = record
+        """The pipeline as it was when the client was made."""
+        self.model = record.text_model()
+        """By which questions are encoded."""
         self._wait_s, self._or_else = wait_s, or_else
         self._watching = threading.Lock()
         self._watch = PipelineWatch(dialer)
@@ -112,7 +119,7 @@ class PipelineClient:
         stops = (stop,) if isinstance(stop, str) else stop
         options = generation_options(**keywords)
         tell = self._notices.tell
-        return make_question(self._model, prompt, options, stops, tell, raw=raw, think=think)
+        return make_question(self.model, prompt, options, stops, tell, raw=raw, think=think)
 
     def pose(self, question: Question, *, is_shown: bool = True) -> AnswerStream:
         """Ask what was encoded.

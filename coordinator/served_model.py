@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
-from pi_cluster.transformer.errors import PromptError, SettingsError
+from pi_cluster.transformer.errors import PromptError, PromptTooLong, SettingsError
 from pi_cluster.transformer.sampling import SamplingSettings
 
 
@@ -56,7 +56,7 @@ class ServedModel:
                     f"token id {token_id} is outside the vocabulary 0..{self.vocab_size - 1}"
                 )
         if self.context is not None and len(ids) >= self.context:
-            raise PromptError(
+            raise PromptTooLong(
                 f"the prompt has {len(ids)} tokens and the pipeline's context is {self.context}: "
                 f"{self.room_for(len(ids) + 1)}"
             )

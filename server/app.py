@@ -4,11 +4,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
+from pi_cluster.server import health
 from pi_cluster.server.asking.desk import Desk
+from pi_cluster.server.asking.visit import Visit
+from pi_cluster.server.health import Looks
+from pi_cluster.server.http.failures import tell_failures
+from pi_cluster.server.ollama import models as ollama_models
+from pi_cluster.server.page import routes as page
+from pi_cluster.server.http.guard import Admission, Guard
+from pi_cluster.server.journal import write_line
+from pi_cluster.server.metrics import Metrics
 
 
 def make_app(desk: Desk) -> Starlette:
@@ -23,12 +30,22 @@ def make_app(desk: Desk) -> Starlette:
 
     app = Starlette(routes=_routes(), lifespan=lifespan)
     app.state.desk = desk
+    app.state.looks = Looks(desk.client)
+    tell_failures(app)
     return app
 
 
+def guarded(app: Starlette, admission: Admission) -> Guard:
+    """The application behind a guard, with its log and its metrics."""
+
+    def ended(visit: Visit) -> None:
+        write_line(visit)
+        metrics.ended(visit)
+
+    guard = Guard(app, admission, ended)
+    metrics = app.state.metrics = Metrics(guard.visits)
+    return guard
+
+
 def _routes() -> list[BaseRoute]:
-    return [Route("/health", _health, methods=["GET"])]
-
-
-async def _health(_request: Request) -> JSONResponse:
-    return JSONResponse({"status": "ok"})
+    return [*health.routes(), *ollama_models.routes(), *page.routes()]
