@@ -57,7 +57,10 @@ class PipelineClient:
         self._notices.add(on_notice or log.info)
         scheduling = None if max_waiting is None else SchedulerSettings(max_waiting=max_waiting)
         self._hold = Hold(record, dialer, self._notices.tell, scheduling)
-        self._model = record.text_model()
+        self.record = record
+        """The pipeline as it was when the client was made."""
+        self.model = record.text_model()
+        """By which questions are encoded."""
         self._wait_s, self._or_else = wait_s, or_else
         self._watching = threading.Lock()
         self._watch = PipelineWatch(dialer)
@@ -116,7 +119,7 @@ class PipelineClient:
         stops = (stop,) if isinstance(stop, str) else stop
         options = generation_options(**keywords)
         tell = self._notices.tell
-        return make_question(self._model, prompt, options, stops, tell, raw=raw, think=think)
+        return make_question(self.model, prompt, options, stops, tell, raw=raw, think=think)
 
     def pose(self, question: Question, *, is_shown: bool = True) -> AnswerStream:
         """Ask what was encoded.

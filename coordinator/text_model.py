@@ -1,6 +1,7 @@
 """Between people's text and a model's token ids, as far as its store has files for it."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pi_cluster.cluster.store.manifest import Manifest
@@ -43,6 +44,14 @@ class TextModel:
     def has_chat_template(self) -> bool:
         """Whether the model knows turns of a conversation."""
         return self.has_tokenizer and self._files.has_template
+
+    @property
+    def can_think(self) -> bool:
+        """Whether the model thinks before it answers, always or where it is told to."""
+        with suppress(ModelError):
+            template = self._files.template if self.has_chat_template else None
+            return template is not None and template.can_think
+        return False
 
     @property
     def fault(self) -> str | None:

@@ -102,7 +102,8 @@ def serve(
         # The server raises its signal again once it has ended, and what is entered must be left.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with suppress(KeyboardInterrupt):
-            run_server(app, [listener, door.listener], settings.limits, tls, on_stop=client.close)
+            listeners = [listener, door.listener]
+            run_server(app, listeners, settings.limits, tls, on_stop=client.close)
 
 
 def _keys(cluster: str, host: str, insecure: bool) -> FollowedKeys:

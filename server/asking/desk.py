@@ -7,6 +7,7 @@ from pi_cluster.coordinator.asking.asked import Asked
 from pi_cluster.coordinator.asking.question import AskKeywords
 from pi_cluster.coordinator.client import PipelineClient
 from pi_cluster.server.asking.ask import Ask
+from pi_cluster.server.asking.model_card import ModelCard
 from pi_cluster.server.asking.reply import Reply
 
 _ENCODERS = 2  # templates and tokenising
@@ -19,6 +20,7 @@ class Desk:
     def __init__(self, client: PipelineClient) -> None:
         """The client stays whose it is."""
         self.client = client
+        self.card = ModelCard.of(client.record, client.model)
         self._encoding = ThreadPoolExecutor(_ENCODERS, "encoding")
         self._opening = ThreadPoolExecutor(_OPENERS, "opening")
 

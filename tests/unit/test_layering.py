@@ -73,7 +73,12 @@ ROOMS = {
         "pipeline": {"planning", "records"},
         "asking": {"records", "scheduling"},
     },
-    "server": {"asking": set(), "http": {"asking"}},
+    "server": {
+        "asking": set(),
+        "http": {"asking"},
+        "ollama": {"asking", "http"},
+        "page": set(),
+    },
     "deploy": {
         "screen": set(),
         "wheels": set(),

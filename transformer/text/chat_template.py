@@ -67,6 +67,11 @@ class ChatTemplate:
         self._switches = [name for name in SWITCHES if name in named_there]
         self._thinks = CLOSING in text or CLOSING in tokenizer.tokens
 
+    @property
+    def can_think(self) -> bool:
+        """Whether the model thinks before its answers, or the template has a switch for that."""
+        return bool(self._switches) or self._thinks
+
     def encode(
         self,
         messages: Sequence[Mapping[str, Any]],
