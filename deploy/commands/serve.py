@@ -36,4 +36,4 @@ def serve(host: str, port: int, cluster: str) -> None:
     ):
         address, chosen = listener.getsockname()[:2]
         note(f"serving on http://{address}:{chosen}")
-        run_server(make_app(Desk(client)), listener)
+        run_server(make_app(Desk(client)), [listener])

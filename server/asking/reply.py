@@ -2,7 +2,7 @@
 
 import asyncio
 import queue
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -43,12 +43,17 @@ class Reply:
         self._asked = tuple(asked)
         self._pool = pool
 
+    @property
+    def choices(self) -> int:
+        """How many answers it has."""
+        return len(self._asked)
+
     def cancel(self) -> None:
         """End all answers; they come with what they have."""
         for asked in self._asked:
             asked.cancel()
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
+    async def __aiter__(self) -> AsyncGenerator[Event, None]:
         news: asyncio.Queue[int] = asyncio.Queue()
         asking: set[asyncio.Task[None]] = set()
         try:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from pi_cluster.cluster.errors import (
@@ -36,6 +36,7 @@ LOST_RETRY_S = 2  # a session begins anew in less
 
 # The first that fits; subclasses stand before their roots.
 _KINDS: tuple[tuple[type[Exception], int, str, int | None], ...] = (
+    (ClientDisconnect, 400, "client_left", None),
     (PromptTooLong, 400, "context_length_exceeded", None),
     (PromptError, 400, "invalid_prompt", None),
     (SettingsError, 400, "invalid_value", None),
@@ -111,7 +112,7 @@ def error_response(path: str, refusal: Refusal) -> Response:
 
 def tell_failures(app: Starlette) -> None:
     """Have what handlers raise answered by the table above."""
-    for kind in (Refusal, HTTPException, ClusterError, ModelError, Exception):
+    for kind in (Refusal, HTTPException, ClientDisconnect, ClusterError, ModelError, Exception):
         app.add_exception_handler(kind, _told)
 
 
