@@ -10,7 +10,10 @@ from starlette.routing import BaseRoute, Route
 
 from pi_cluster.server.asking.desk import Desk
 from pi_cluster.server.http.failures import tell_failures
+from pi_cluster.server.http.operation import Operation, operation
 from pi_cluster.server.ollama import models as ollama_models
+from pi_cluster.server.openai.routes import routes as openai_routes
+from pi_cluster.server.openapi import document
 
 
 def make_app(desk: Desk) -> Starlette:
@@ -30,8 +33,19 @@ def make_app(desk: Desk) -> Starlette:
 
 
 def _routes() -> list[BaseRoute]:
-    return [Route("/health", _health, methods=["GET"]), *ollama_models.routes()]
+    return [
+        Route("/health", _health, methods=["GET"]),
+        Route("/openapi.json", _openapi, methods=["GET"]),
+        *openai_routes(),
+        *ollama_models.routes(),
+    ]
 
 
+@operation(Operation("This document", statuses=()))
+async def _openapi(request: Request) -> JSONResponse:
+    return JSONResponse(document(request.app.routes))
+
+
+@operation(Operation("Whether the server is there", statuses=()))
 async def _health(_request: Request) -> JSONResponse:
     return JSONResponse({"status": "ok"})

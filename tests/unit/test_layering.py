@@ -73,7 +73,12 @@ ROOMS = {
         "pipeline": {"planning", "records"},
         "asking": {"records", "scheduling"},
     },
-    "server": {"asking": set(), "http": {"asking"}, "ollama": {"asking", "http"}},
+    "server": {
+        "asking": set(),
+        "http": {"asking"},
+        "ollama": {"asking", "http"},
+        "openai": {"asking", "http"},
+    },
     "deploy": {
         "screen": set(),
         "wheels": set(),
