@@ -27,6 +27,7 @@ from pi_cluster.coordinator.pipeline.watching import PipelineWatch
 from pi_cluster.coordinator.records.access import insecure_warning, still_insecure
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
 from pi_cluster.coordinator.room import Room
+from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +47,17 @@ class PipelineClient:
         wait_s: float = DEFAULT_WAIT_S,
         on_notice: Callable[[str], None] | None = None,
         or_else: str = ", or connect with a longer wait_s",
+        max_waiting: int | None = None,
     ) -> None:
         """``record`` is that of the pipeline, whose nodes ``dialer`` calls; see `connect`.
 
         ``or_else`` ends the sentence that says what to do when ``wait_s`` was not enough.
+        More than ``max_waiting`` questions that wait for room raise ``QueueFull``.
         """
         self._notices = Listeners[str]()
         self._notices.add(on_notice or log.info)
-        self._hold = Hold(record, dialer, self._notices.tell)
+        scheduling = None if max_waiting is None else SchedulerSettings(max_waiting=max_waiting)
+        self._hold = Hold(record, dialer, self._notices.tell, scheduling)
         self.record = record
         """The pipeline as it was when the client was made."""
         self.model = record.text_model()

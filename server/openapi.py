@@ -4,13 +4,26 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from pi_cluster.cluster.version import VERSION
-from pi_cluster.server.http.operation import Operation
+from pi_cluster.server.http.operation import Operation, operation
 
 _TEMPLATE = "#/components/schemas/{name}"
-_OPEN = {"/health", "/"}
+
+
+def routes() -> list[BaseRoute]:
+    """The document's own."""
+    return [Route("/openapi.json", _tell, methods=["GET"])]
+
+
+@operation(Operation("This document", statuses=()))
+async def _tell(request: Request) -> Response:
+    return Response(
+        msgspec.json.encode(document(request.app.routes)), media_type="application/json"
+    )
 
 
 def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
@@ -18,18 +31,18 @@ def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
     described = list(_described(routes))
     types = {
         type_
-        for _, operation in described
-        for type_ in (operation.takes, operation.gives, operation.streams)
+        for _, said in described
+        for type_ in (said.takes, said.gives, said.streams)
         if type_ is not None
     }
     ordered = sorted(types, key=lambda type_: type_.__name__)
     schemas, components = msgspec.json.schema_components(ordered, ref_template=_TEMPLATE)
     schema_of = dict(zip(ordered, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
-    for route, operation in described:
+    for route, said in described:
         path = paths.setdefault(route.path_format, {})
         for method in sorted((route.methods or set()) - {"HEAD"}):
-            path[method.lower()] = _operation(route, operation, schema_of)
+            path[method.lower()] = _told(route, said, schema_of)
     return {
         "openapi": "3.1.0",
         "info": {"title": "pi-cluster", "version": VERSION},
@@ -45,31 +58,33 @@ def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
 def _described(routes: Iterable[BaseRoute]) -> Iterator[tuple[Route, Operation]]:
     for route in routes:
         if isinstance(route, Route):
-            operation = getattr(route.endpoint, "operation", None)
-            if isinstance(operation, Operation):
-                yield route, operation
+            said = getattr(route.endpoint, "operation", None)
+            if isinstance(said, Operation):
+                yield route, said
 
 
-def _operation(
+def _told(
     route: Route, operation: Operation, schema_of: dict[type, dict[str, Any]]
 ) -> dict[str, Any]:
-    said: dict[str, Any] = {"summary": operation.summary, "responses": {}}
+    told: dict[str, Any] = {"summary": operation.summary}
     if route.param_convertors:
-        said["parameters"] = [
+        told["parameters"] = [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
             for name in route.param_convertors
         ]
     if operation.takes:
-        said["requestBody"] = {"required": True, "content": _json(schema_of[operation.takes])}
+        told["requestBody"] = {"required": True, "content": _json(schema_of[operation.takes])}
     content = _json(schema_of[operation.gives]) if operation.gives else {}
     if operation.streams:
         content |= {operation.stream_type: {"schema": {"type": "string"}}}
-    if content:
-        said["responses"]["200"] = {"description": "The answer", "content": content}
-    for status in operation.statuses:
-        said["responses"][str(status)] = {"description": "Why there is none"}
-    said["responses"]["default"] = {"description": "Why there is none"}
-    return said
+    refused = {"description": "Why there is no answer"}
+    answered = {"description": "The answer", **({"content": content} if content else {})}
+    told["responses"] = {
+        "200": answered,
+        **{str(status): refused for status in operation.statuses},
+        "default": refused,
+    }
+    return told
 
 
 def _json(schema: dict[str, Any]) -> dict[str, Any]:

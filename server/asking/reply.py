@@ -10,6 +10,7 @@ from functools import partial
 from pi_cluster.cluster.errors import ClusterError
 from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.asked import Asked, Piece
+from pi_cluster.server.asking.visit import FAILED, LEFT, Visit, current_visit
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class Reply:
     async def __aiter__(self) -> AsyncGenerator[Event, None]:
         news: asyncio.Queue[int] = asyncio.Queue()
         asking: set[asyncio.Task[None]] = set()
+        visit = current_visit.get() or Visit("", "", "")
+        visit.has_asked = True
         try:
             for choice, asked in enumerate(self._asked):
                 asked.on_news = _waking(asked, partial(news.put_nowait, choice))
@@ -67,10 +70,20 @@ class Reply:
                 if asked.has_ended:
                     continue
                 for piece in self._pieces(asked, asking):
+                    visit.grew(choice)
                     yield Grown(choice, piece)
                 if asked.has_ended:
                     left -= 1
+                    visit.answers.append(asked.answer)
                     yield Ended(choice, asked.answer)
+        except (GeneratorExit, asyncio.CancelledError):
+            # Many leave at the last piece: they have all that they wanted.
+            if not all(asked.has_ended for asked in self._asked):
+                visit.outcome = LEFT
+            raise
+        except Exception:
+            visit.outcome = FAILED
+            raise
         finally:
             for task in asking:
                 task.cancel()

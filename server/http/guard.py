@@ -11,6 +11,7 @@ from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pi_cluster.server.asking.visit import Visit, current_visit
 from pi_cluster.server.http import cors
 from pi_cluster.server.http.bodies import MAX_BODY_BYTES
 from pi_cluster.server.http.failures import error_response, refusal_of
@@ -19,7 +20,6 @@ from pi_cluster.server.http.host_names import HostNames, is_same_origin, name_of
 from pi_cluster.server.http.intake import Intake
 from pi_cluster.server.http.limits import DEFAULTS, Limits
 from pi_cluster.server.http.refusal import Refusal
-from pi_cluster.server.http.visit import Visit
 
 _EVERYBODYS = "*"
 _LONGEST_KEY = 200
@@ -81,7 +81,10 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        visit = Visit.of(scope)
+        client = scope.get("client")
+        visit = Visit(scope["method"], scope["path"], client[0] if client else "")
+        scope.setdefault("state", {}).update(visit=visit, asker="")
+        current_visit.set(visit)
         self.visits.add(visit)
         try:
             await self._guarded(visit, scope, receive, send)

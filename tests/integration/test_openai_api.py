@@ -11,6 +11,7 @@ import pytest
 from tests.support.asking import ENDLESS_IDS, FOX
 from tests.support.cluster_process import describe_all, eventually
 from tests.support.event_stream import DONE, parse, post, posting
+from tests.support.servers import serving
 
 GREEDY = {"model": "any name", "temperature": 0, "max_tokens": 24}
 SAID = [{"role": "user", "content": FOX}]
@@ -169,6 +170,15 @@ def test_the_model_is_found_by_its_name_and_by_no_other(client):
     assert client.models.retrieve(model.id) == model
     with pytest.raises(openai.NotFoundError, match=model.id):
         client.models.retrieve("gpt-9")
+
+
+def test_a_strict_server_refuses_other_models(served_story):
+    with serving(served_story.cluster, "--strict-model") as strict:
+        said = {"prompt": "The", "max_tokens": 1}
+        assert post(strict, "/v1/completions", said)[0] == 200
+        assert post(strict, "/v1/completions", {**said, "model": "storyteller"})[0] == 200
+        status, told = post(strict, "/v1/completions", {**said, "model": "gpt-9"})
+        assert (status, told["error"]["param"]) == (404, "model")
 
 
 def test_text_becomes_ids_and_ids_become_text_as_with_llama_cpp(served_story, client):

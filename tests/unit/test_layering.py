@@ -78,6 +78,7 @@ ROOMS = {
         "http": {"asking"},
         "ollama": {"asking", "http"},
         "openai": {"asking", "http"},
+        "page": set(),
     },
     "deploy": {
         "screen": set(),

@@ -1,15 +1,15 @@
 """A request from its arrival to its end, for the log and the metrics; it holds no text."""
 
 import time
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from starlette.types import Scope
-
 from pi_cluster.coordinator.asking.answer import Answer
-from pi_cluster.server.asking.reply import Ended, Event, Reply
 
 LEFT = "left"
 """Why an answer ended whose client has gone."""
+FAILED = "failed"
+"""Why an answer ended that the pipeline could not give."""
 
 
 @dataclass(slots=True, eq=False)
@@ -25,25 +25,14 @@ class Visit:
     status: int = 0
     """0 until the response has begun."""
     began_s: float = field(default_factory=time.monotonic)
-    asks: Reply | None = None
-    """What it asks the pipeline for, once it does."""
+    has_asked: bool = False
+    """Whether it asked the pipeline for something."""
     answers: list[Answer] = field(default_factory=list)
     gaps_s: list[float] = field(default_factory=list)
     """Times between a piece of an answer and its next."""
     outcome: str = ""
-    """Why it ended without an answer: a word of `failures`, or `LEFT`."""
+    """Why it ended without all that it asked for, in a word."""
     _grown_s: dict[int, float] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, scope: Scope) -> "Visit":
-        """That of a request: the guard's, or a new one where nobody guards."""
-        known = scope.setdefault("state", {}).get("visit")
-        if isinstance(known, cls):
-            return known
-        client = scope.get("client")
-        made = cls(scope["method"], scope["path"], client[0] if client else "")
-        scope["state"]["visit"] = made
-        return made
 
     @property
     def has_grown(self) -> bool:
@@ -65,12 +54,14 @@ class Visit:
         """Of all answers."""
         return sum(len(answer.ids) for answer in self.answers)
 
-    def take(self, event: Event, now_s: float) -> None:
-        """An answer has grown, or is complete."""
-        if isinstance(event, Ended):
-            self.answers.append(event.answer)
-            return
-        before = self._grown_s.get(event.choice)
-        self._grown_s[event.choice] = now_s
-        if before is not None:
-            self.gaps_s.append(now_s - before)
+    def grew(self, choice: int) -> None:
+        """One of its answers has grown."""
+        now_s = time.monotonic()
+        before_s = self._grown_s.get(choice)
+        self._grown_s[choice] = now_s
+        if before_s is not None:
+            self.gaps_s.append(now_s - before_s)
+
+
+current_visit: ContextVar[Visit | None] = ContextVar("visit", default=None)
+"""That of the request which a task serves; None where nobody guards."""
