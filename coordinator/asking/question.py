@@ -8,6 +8,7 @@ from typing import TypedDict, Unpack
 
 from pi_cluster.coordinator.answer_text import AnswerText
 from pi_cluster.coordinator.asking.parts import AnswerParts
+from pi_cluster.coordinator.constraint import Constraint
 from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.text_model import Message, TextModel
 from pi_cluster.transformer.errors import PromptError
@@ -30,6 +31,8 @@ class Question:
     """Makes what turns the answer into text; it gives None for a model that has none."""
     begins_in_thought: bool = False
     """Whether the prompt ends within a thought, which the answer goes on with."""
+    new_constraint: Callable[[], Constraint] | None = None
+    """Makes what the answer must keep to, anew each time that it is asked."""
 
     def new_parts(self) -> AnswerParts:
         """Makes what tells the parts of the answer from each other."""
@@ -53,6 +56,15 @@ class GenerationKeywords(TypedDict, total=False):
     ignore_eos: bool
     draft: bool
     """Whether to guess ahead, which never changes the text."""
+    presence_penalty: float
+    """From -2 to 2: off the logit of each token that was generated. This, the next two and
+    ``repeat_penalty`` need all logits of each token, which is slower."""
+    frequency_penalty: float
+    """From -2 to 2: the same, for each time that it was generated."""
+    logit_bias: Mapping[int, float]
+    """From -100 to 100, by token id: added to its logit."""
+    logprobs: int | None
+    """Log-probabilities of the tokens, each with so many alternatives, up to 20."""
 
 
 class AskKeywords(GenerationKeywords, total=False):
@@ -78,6 +90,9 @@ def generation_options(**chosen: Unpack[GenerationKeywords]) -> GenerationOption
         chosen.get("min_p", _SAMPLING.min_p),
         chosen.get("repeat_penalty", _SAMPLING.repeat_penalty),
         secrets.randbits(32) if seed is None else seed,
+        chosen.get("presence_penalty", _SAMPLING.presence_penalty),
+        chosen.get("frequency_penalty", _SAMPLING.frequency_penalty),
+        chosen.get("logit_bias", _SAMPLING.logit_bias),
     )
     return GenerationOptions(
         sampling,
@@ -85,6 +100,7 @@ def generation_options(**chosen: Unpack[GenerationKeywords]) -> GenerationOption
         chosen.get("chunk_size"),
         chosen.get("ignore_eos", _OPTIONS.ignore_eos),
         chosen.get("draft", _OPTIONS.draft),
+        chosen.get("logprobs"),
     )
 
 

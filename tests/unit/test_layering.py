@@ -68,6 +68,7 @@ ROOMS = {
     "coordinator": {
         "planning": set(),
         "scheduling": set(),
+        "constraining": set(),
         "bench": {"scheduling"},
         "records": {"planning", "scheduling"},
         "pipeline": {"planning", "records"},
