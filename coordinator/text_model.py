@@ -77,6 +77,18 @@ class TextModel:
             opening_ids = () if self._bos_id is None else (self._bos_id,)
         return [*opening_ids, *self._tokenizer().encode(text)]
 
+    def token_bytes(self, token_id: int, *, continuation: bool) -> bytes:
+        """The bytes that one id stands for; of a control token those of its spelling.
+
+        Without ``continuation`` it is the first of an answer, whose dummy space does not count.
+        """
+        tokenizer = self._tokenizer()
+        if token_id not in tokenizer:
+            return "\ufffd".encode()
+        if tokenizer.added_text(token_id) is not None or tokenizer.is_control(token_id):
+            return tokenizer.id_to_piece(token_id).encode()
+        return tokenizer.piece_bytes(token_id, continuation=continuation)
+
     def text_of(self, ids: Sequence[int]) -> str:
         """The text that ids stand for; control tokens have none."""
         tokenizer = self._tokenizer()

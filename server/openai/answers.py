@@ -7,17 +7,25 @@ from msgspec import UNSET, Struct, UnsetType
 Finish = Literal["stop", "length", "tool_calls"]
 
 
+class CachedTokens(Struct):
+    """How much of a prompt was not computed anew."""
+
+    cached_tokens: int
+
+
 class Usage(Struct):
     """Tokens of one request: its prompt once, and all its answers."""
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: CachedTokens
 
 
 class LlamaTimings(Struct):
     """How long one answer took, in the words of llama.cpp's server."""
 
+    cache_n: int
     prompt_n: int
     prompt_ms: float
     prompt_per_token_ms: float
@@ -26,6 +34,38 @@ class LlamaTimings(Struct):
     predicted_ms: float
     predicted_per_token_ms: float
     predicted_per_second: float
+
+
+class Alternative(Struct):
+    """A token that could have stood there."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class TokenLogprob(Struct):
+    """A token of an answer, and how likely it was."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+    top_logprobs: list[Alternative]
+
+
+class ChatLogprobs(Struct):
+    """Of all tokens of an answer, or of those that a chunk brings."""
+
+    content: list[TokenLogprob]
+
+
+class TextLogprobs(Struct):
+    """Of a continued text, token by token."""
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: list[dict[str, float]]
+    text_offset: list[int]
 
 
 class Delta(Struct, omit_defaults=True):
@@ -41,6 +81,7 @@ class ChunkChoice(Struct):
 
     index: int
     delta: Delta
+    logprobs: ChatLogprobs | None = None
     finish_reason: Finish | None = None
 
 
@@ -71,6 +112,7 @@ class ChatChoice(Struct):
     index: int
     message: AnswerMessage
     finish_reason: Finish
+    logprobs: ChatLogprobs | None = None
 
 
 class ChatCompletion(Struct):
@@ -91,6 +133,7 @@ class TextChoice(Struct):
 
     index: int
     text: str
+    logprobs: TextLogprobs | None = None
     finish_reason: Finish | None = None
 
 

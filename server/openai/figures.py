@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.generation import FinishReason
 from pi_cluster.server.http.refusal import Refusal
-from pi_cluster.server.openai.answers import Finish, LlamaTimings, Usage
+from pi_cluster.server.openai.answers import CachedTokens, Finish, LlamaTimings, Usage
 
 _FINISHES: dict[FinishReason, Finish] = {
     FinishReason.EOS: "stop",
@@ -26,15 +26,17 @@ def usage_of(answers: Sequence[Answer], n: int) -> Usage:
     """Of all answers to one request, of which ``n`` each answer the same prompt."""
     prompts = sum(len(answer.prompt_ids) for answer in answers[::n])
     generated = sum(len(answer.ids) for answer in answers)
-    return Usage(prompts, generated, prompts + generated)
+    cached = sum(answer.cached_tokens for answer in answers[::n])
+    return Usage(prompts, generated, prompts + generated, CachedTokens(cached))
 
 
 def timings_of(answer: Answer) -> LlamaTimings:
     """How long one answer took."""
     times = answer.timings
-    read, said = len(answer.prompt_ids), len(answer.ids)
+    cached = answer.cached_tokens
+    read, said = len(answer.prompt_ids) - cached, len(answer.ids)
     return LlamaTimings(
-        *(read, *_rates(read, times.prefill_s)),
+        *(cached, read, *_rates(read, times.prefill_s)),
         *(said, *_rates(said, times.decode_s)),
     )
 

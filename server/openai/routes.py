@@ -56,11 +56,11 @@ class _Api:
         desk: Desk = request.app.state.desk
         said = await read_json(request, ChatRequest)
         self._check_model(desk, said)
-        card = desk.card
+        card, model = desk.card, desk.client.model
         reply = await desk.prepare(chat_ask(said, can_think=card.can_think))
         if not said.stream:
-            return WholeAnswer(reply, ChatForm(card))
-        framing = ChatFraming(card, said.n or 1, _wants_usage(said))
+            return WholeAnswer(reply, ChatForm(card, model))
+        framing = ChatFraming(card, model, reply.choices, _wants_usage(said))
         return StreamedAnswer(reply, framing)
 
     @operation(
@@ -71,11 +71,11 @@ class _Api:
         desk: Desk = request.app.state.desk
         said = await read_json(request, CompletionRequest)
         self._check_model(desk, said)
-        card, n = desk.card, said.n or 1
+        card, model, n = desk.card, desk.client.model, said.n or 1
         reply = await desk.prepare(*completion_asks(said))
         if not said.stream:
-            return WholeAnswer(reply, TextForm(card, n))
-        return StreamedAnswer(reply, TextFraming(card, n, _wants_usage(said)))
+            return WholeAnswer(reply, TextForm(card, model, n))
+        return StreamedAnswer(reply, TextFraming(card, model, reply.choices, n, _wants_usage(said)))
 
     def _check_model(self, desk: Desk, said: GenerationFields) -> None:
         if self._strict_model and said.model is not None and not desk.card.is_called(said.model):

@@ -16,10 +16,6 @@ from pi_cluster.server.openai.requests import (
 _NOT_YET = {
     "tools": "tools are not offered: leave `tools` out",
     "response_format": "a form is not enforced: leave `response_format` out",
-    "logprobs": "probabilities are not given: leave `logprobs` out",
-    "presence_penalty": "it is not offered: take `repeat_penalty`",
-    "frequency_penalty": "it is not offered: take `repeat_penalty`",
-    "logit_bias": "it is not offered: leave `logit_bias` out",
 }
 _SURELY_ONE = 1e-9  # a top_p that keeps the likeliest token alone, as clients mean by 0
 
@@ -34,6 +30,10 @@ def chat_ask(request: ChatRequest, *, can_think: bool) -> Ask:
     if request.modalities and set(request.modalities) != {"text"}:
         refuse("modalities", "this model gives text alone: leave `modalities` out")
     keywords = _keywords(request, request.max_completion_tokens or request.max_tokens)
+    if request.logprobs:
+        keywords["logprobs"] = request.top_logprobs or 0
+    elif request.top_logprobs:
+        refuse("top_logprobs", "`top_logprobs` come with `logprobs`: set it to true")
     turns = turns_of(request.messages)
     if turns[-1]["role"] == "assistant":
         refuse("messages", "the last message is the assistant's: end with one of the user")
@@ -53,6 +53,8 @@ def completion_asks(request: CompletionRequest) -> list[Ask]:
     prompts = _prompts(request.prompt)
     keywords = _keywords(request, request.max_tokens)
     keywords["raw"] = True
+    if request.logprobs is not None:
+        keywords["logprobs"] = request.logprobs
     return [Ask(prompt, keywords, request.n or 1) for prompt in prompts]
 
 
@@ -104,6 +106,12 @@ def _keywords(said: GenerationFields, max_tokens: int | None) -> AskKeywords:
         keywords["min_p"] = said.min_p
     if (penalty := said.repeat_penalty or said.repetition_penalty) is not None:
         keywords["repeat_penalty"] = penalty
+    if said.presence_penalty:
+        keywords["presence_penalty"] = said.presence_penalty
+    if said.frequency_penalty:
+        keywords["frequency_penalty"] = said.frequency_penalty
+    if said.logit_bias:
+        keywords["logit_bias"] = said.logit_bias
     if said.seed is not None and said.seed != -1:
         keywords["seed"] = said.seed % 2**64
     if said.stop:

@@ -83,6 +83,49 @@ def test_several_answers_have_seeds_that_follow_each_other(client):
     assert streamed == texts
 
 
+def test_each_token_has_its_probability_whole_and_streamed(client, alone):
+    asked = {"messages": SAID, "logprobs": True, "top_logprobs": 3, **GREEDY}
+    whole = client.chat.completions.create(**asked).choices[0].logprobs.content
+    assert "".join(token.token for token in whole) == alone["text"]
+    assert all(len(token.top_logprobs) == 3 and token.logprob <= 0 for token in whole)
+    assert all(token.token == token.top_logprobs[0].token for token in whole)  # it is greedy
+    assert b"".join(bytes(token.bytes) for token in whole).decode() == alone["text"]
+    with client.chat.completions.create(stream=True, **asked) as stream:
+        found = [chunk.choices[0].logprobs for chunk in stream]
+    streamed = [token.token for one in found if one for token in one.content]
+    assert streamed == [token.token for token in whole]
+
+
+def test_a_continued_texts_tokens_stand_where_they_say(client):
+    asked = {"prompt": "Once upon a time", "logprobs": 2, **GREEDY}
+    (choice,) = client.completions.create(**asked).choices
+    likely = choice.logprobs
+    assert "".join(likely.tokens) == choice.text
+    for at, token in zip(likely.text_offset, likely.tokens, strict=True):
+        assert choice.text[at:].startswith(token)
+    assert all(len(top) == 2 for top in likely.top_logprobs)
+    with client.completions.create(stream=True, **asked) as stream:
+        found = [chunk.choices[0].logprobs for chunk in stream]
+    assert [at for one in found if one for at in one.text_offset] == likely.text_offset
+
+
+def test_a_bias_and_penalties_change_what_is_said(served_story, client, alone):
+    first = alone["ids"][0]
+    biased = client.chat.completions.create(messages=SAID, logit_bias={first: -100}, **GREEDY)
+    assert biased.choices[0].message.content != alone["text"]
+    endless = {**TALK, "max_tokens": 60, "repeat_penalty": 1}
+    _, plain = post(served_story, "/v1/completions", endless)
+    _, other = post(served_story, "/v1/completions", {**endless, "frequency_penalty": 2})
+    assert plain["choices"][0]["text"] != other["choices"][0]["text"]
+
+
+def test_a_prompt_that_is_known_already_counts_as_cached(client):
+    asked = {"messages": [{"role": "user", "content": "Tell me of a kite. " * 6}], **GREEDY}
+    client.chat.completions.create(**asked)
+    usage = client.chat.completions.create(**asked).usage
+    assert 0 < usage.prompt_tokens_details.cached_tokens < usage.prompt_tokens
+
+
 def test_texts_and_ids_are_continued(served_story, client):
     prompt = "Once upon a time"
     raw = served_story.cluster.prompt(prompt, "--raw", "--temperature", "0", "--max-tokens", "24")
@@ -136,6 +179,7 @@ def test_turns_that_a_strict_template_refuses_are_told_in_its_order(served_story
         ({"n": 5}, "n", "<= 4"),
         ({"stop": ["x"] * 17}, "stop", "16"),
         ({"temperature": -1}, None, "temperature"),
+        ({"top_logprobs": 3}, "top_logprobs", "logprobs"),
         ({"grammar": "root ::= x"}, "grammar", "response_format"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
