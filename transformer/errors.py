@@ -5,8 +5,8 @@
   + UnsupportedTokenizer  its tokenizer is of a kind that is not read; ids still work
   + SettingsError         a sampling setting lies outside what has a meaning
   + PromptError           the text or the ids cannot be given to this model
-  + ConstraintError       what an answer must keep to allows nothing more
     + PromptTooLong       it has more tokens than the context or the caches
+  + ConstraintError       what an answer must keep to allows nothing more
   + StepError             a step does not continue what a stage holds, or passes its limits
 
 Every message names the thing and the next step; it is shown to people as it stands.
