@@ -42,7 +42,8 @@ class TextModel:
         self._building = threading.Lock()
         self._vocabulary: Vocabulary | None = None
         self._lists_tokenizer = not paths.keys().isdisjoint(TOKENIZERS)
-        self._files = TextFiles(paths, int(manifest.config["vocab_size"]), manifest.tokenizer_name)
+        self._vocab_size = int(manifest.config["vocab_size"])
+        self._files = TextFiles(paths, self._vocab_size, manifest.tokenizer_name)
 
     @property
     def has_tokenizer(self) -> bool:
@@ -73,13 +74,45 @@ class TextModel:
 
     def raw_ids(self, text: str) -> list[int]:
         """Ids of a text that the model is to continue."""
+        return self.text_ids(text, opening=True) if text else []
+
+    def text_ids(self, text: str, *, opening: bool) -> list[int]:
+        """Ids of a text, behind those that begin every text if ``opening``."""
         require_unicode(text)
-        if not text:
-            return []
-        opening = self._tokenizer().opening_ids
-        if opening is None:
-            opening = () if self._bos_id is None else (self._bos_id,)
-        return [*opening, *self._tokenizer().encode(text)]
+        if not opening:
+            return list(self._tokenizer().encode(text))
+        opening_ids = self._tokenizer().opening_ids
+        if opening_ids is None:
+            opening_ids = () if self._bos_id is None else (self._bos_id,)
+        return [*opening_ids, *self._tokenizer().encode(text)]
+
+    def token_bytes(self, token_id: int, *, continuation: bool) -> bytes:
+        """The bytes that one id stands for; of a control token those of its spelling.
+
+        Without ``continuation`` it is the first of an answer, whose dummy space does not count.
+        """
+        tokenizer = self._tokenizer()
+        if token_id not in tokenizer:
+            return "\ufffd".encode()
+        if tokenizer.added_text(token_id) is not None or tokenizer.is_control(token_id):
+            return tokenizer.id_to_piece(token_id).encode()
+        return tokenizer.piece_bytes(token_id, continuation=continuation)
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        """The text that ids stand for; control tokens have none."""
+        tokenizer = self._tokenizer()
+        for token_id in ids:
+            if not 0 <= token_id < self._vocab_size:
+                raise PromptError(
+                    f"token id {token_id} is outside the vocabulary 0..{self._vocab_size - 1}"
+                )
+        detokenizer = IncrementalDetokenizer(tokenizer, continuation=False)
+        return "".join([*map(detokenizer.push, ids), detokenizer.finish()])
+
+    def chat_text(self, messages: Sequence[Message]) -> str:
+        """A conversation as the chat template writes it, whose next turn is the model's."""
+        self._tokenizer()
+        return self._template().render(messages)
 
     def chat_ids(self, messages: Sequence[Message], think: bool | None = None) -> list[int]:
         """Ids of a conversation whose next turn is the model's.

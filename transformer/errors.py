@@ -33,12 +33,12 @@ class PromptError(ModelError):
     """A prompt that this model cannot take: empty, too long, out of vocabulary, not text."""
 
 
-class ConstraintError(ModelError):
-    """A schema or grammar that no token can go on with, or that cannot be followed."""
-
-
 class PromptTooLong(PromptError):
     """A prompt, or with what it asks for a text, that has more tokens than there is room for."""
+
+
+class ConstraintError(ModelError):
+    """A schema or grammar that no token can go on with, or that cannot be followed."""
 
 
 class StepError(ModelError):

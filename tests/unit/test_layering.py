@@ -78,6 +78,7 @@ ROOMS = {
         "asking": set(),
         "http": {"asking"},
         "ollama": {"asking", "http"},
+        "openai": {"asking", "http"},
         "page": set(),
     },
     "deploy": {

@@ -107,6 +107,10 @@ class ChatTemplate:
                 )
         return self._tokenizer.encode_parts(parts)
 
+    def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
+        """The text that `encode` would give ids for; raises as it does."""
+        return self._control_text.unguard(self._rendered(messages, add_generation_prompt=True))
+
     def end_of_turn(self) -> int | None:
         """The id that the template writes right behind an answer, if it is a control token.
 
