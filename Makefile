@@ -7,7 +7,7 @@ PACKAGES := cluster coordinator deploy kernels protos server shard_tool storytel
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real test test-quick test-real fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos docs bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality bench-real bench-real-quality bench-transfer bench-startup test-sanitized wheels clean
+.PHONY: help demo demo-real test test-quick test-real test-page fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos docs bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality bench-real bench-real-quality bench-transfer bench-startup test-sanitized wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -37,6 +37,13 @@ test-quick: .venv/developing ## run what a change breaks first: unit, parity and
 
 test-real: .venv/developing ## ask a real model, SmolLM2 135M (93 MB, once), on one, two and three workers here, two minutes
 	$(BIN)/python -m pytest -m real tests/integration
+
+# npm, which Debian has as a package, fetches axe-core, the judge of accessibility.
+test-page: .venv/browsing build/axe/node_modules/axe-core/axe.min.js ## use the page in Chromium: needs chromium and npm, a minute
+	AXE=$(CURDIR)/build/axe/node_modules/axe-core/axe.min.js $(BIN)/python -m pytest -m browser tests/page
+
+build/axe/node_modules/axe-core/axe.min.js:
+	npm install --silent --no-save --ignore-scripts --prefix build/axe axe-core@4.14.1
 
 fuzz: .venv/developing ## send 10 000 random messages to every method of a worker, with and without certificates: ten minutes
 	$(BIN)/python -m pytest tests/integration/test_fuzz.py --fuzz-messages 10000
@@ -73,7 +80,7 @@ check: .venv/developing ## format, lint, types, and whether the generated stubs 
 
 lock: .venv/created ## renew constraints.txt, the versions that development and CI use: then run check and test
 	$(BIN)/python -m pip install --quiet --group lock
-	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --all-extras --group dev --no-annotate \
+	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --all-extras --group dev --group browser --no-annotate \
 		--custom-compile-command "make lock" --output-file constraints.txt pyproject.toml
 
 format: .venv/developing ## bring the code into its format
@@ -171,4 +178,8 @@ endef
 
 .venv/developing: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev
+	@touch $@
+
+.venv/browsing: .venv/developing
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group browser
 	@touch $@

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pi_cluster.cluster import settings
+from pi_cluster.coordinator.constraint import Constraint
 from pi_cluster.coordinator.listeners import Listeners
+from pi_cluster.coordinator.logprobs import MAX_ALTERNATIVES, TokenLogprobs
 from pi_cluster.coordinator.measurement import Measurement, Timings
 from pi_cluster.coordinator.standing import Reading, Waiting
 from pi_cluster.transformer.errors import SettingsError
-from pi_cluster.transformer.sampling import SamplingSettings
+from pi_cluster.transformer.sampling import SamplingSettings, candidates_needed
 
 
 class FinishReason(StrEnum):
@@ -35,6 +37,8 @@ class GenerationOptions:
     ignore_eos: bool = False
     draft: bool = True
     """Whether to guess ahead, which changes the speed and never the text."""
+    logprobs: int | None = None
+    """With so many alternatives, each id's log-probability; None does without."""
     asker: str = ""
     """Who asks: askers take turns where requests have to wait."""
     one_off: bool = False
@@ -47,6 +51,16 @@ class GenerationOptions:
             raise SettingsError(
                 f"chunk-size is {self.chunk_size}; it must be from 1 to {settings.MAX_STEP_ROWS}"
             )
+        if self.logprobs is not None and self.logprobs not in range(MAX_ALTERNATIVES + 1):
+            raise SettingsError(
+                f"logprobs is {self.logprobs!r}; it must be from 0 to {MAX_ALTERNATIVES}"
+            )
+
+    @property
+    def candidates(self) -> int:
+        """How many of the best logits of a row are needed; 0 means all."""
+        needed = candidates_needed(self.sampling)
+        return max(needed, self.logprobs or 0) if needed else 0
 
 
 News = int | FinishReason | Exception
@@ -69,6 +83,7 @@ class Generation:
         options: GenerationOptions,
         measurement: Measurement,
         on_cancel: "Callable[[Generation], None]",
+        constraint: Constraint | None = None,
         waiting: "Callable[[Generation], Waiting | None]" = lambda _: None,
         answered: int = 0,
     ) -> None:
@@ -78,8 +93,12 @@ class Generation:
         self.answered = answered
         """How many of the prompt's last ids were generated, by a session that was lost."""
         self.measurement = measurement
+        self.constraint = constraint
+        """For the scheduler alone."""
         self.ids: list[int] = []
         """What has been taken so far: by the iteration, or with `take`."""
+        self.logprobs: list[TokenLogprobs] = []
+        """Of all ids that were sampled so far, also of those that were not taken yet."""
         self.finish_reason = FinishReason.INTERRUPTED
         self._lock = threading.Lock()  # between what was told and who is told it
         self._told: list[News] = []

@@ -27,6 +27,21 @@ def _authority() -> None:
 
 
 @click.group(
+    "key",
+    cls=LazyGroup,
+    places={
+        "create": _place("key:create", "Make a key for NAME, and print it; it is shown this once."),
+        "list": _place("key:list_keys", "Show whose keys there are; not the keys."),
+        "revoke": _place(
+            "key:revoke", "Let nobody in by the key of NAME any more, from the next request on."
+        ),
+    },
+)
+def _key() -> None:
+    """Say who may ask a server: make keys, list them, take them back."""
+
+
+@click.group(
     "models",
     cls=LazyGroup,
     default="list",
@@ -129,6 +144,7 @@ COMMANDS: dict[str, Place | LazyGroup] = {
         "join:join",
         "Join a cluster by a TOKEN of `pi-cluster token create`.",
     ),
+    "key": _key,
     "leave": _place(
         "leave:leave",
         "Take back what `join` did on this Pi.",

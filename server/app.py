@@ -4,15 +4,26 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
+from pi_cluster.server import health, openapi
 from pi_cluster.server.asking.desk import Desk
+from pi_cluster.server.asking.visit import Visit
+from pi_cluster.server.health import Looks
+from pi_cluster.server.http.failures import tell_failures
+from pi_cluster.server.http.guard import Admission, Guard
+from pi_cluster.server.journal import write_line
+from pi_cluster.server.metrics import Metrics
+from pi_cluster.server.ollama import models as ollama_models
+from pi_cluster.server.openai import routes as openai
+from pi_cluster.server.page import routes as page
 
 
-def make_app(desk: Desk) -> Starlette:
-    """The application that asks at ``desk``, which it closes at its end."""
+def make_app(desk: Desk, *, strict_model: bool = False) -> Starlette:
+    """The application that asks at ``desk``, which it closes at its end.
+
+    OpenAI's clients may call the model as they like, unless ``strict_model``.
+    """
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -21,14 +32,30 @@ def make_app(desk: Desk) -> Starlette:
         finally:
             desk.close()
 
-    app = Starlette(routes=_routes(), lifespan=lifespan)
+    app = Starlette(routes=_routes(strict_model), lifespan=lifespan)
     app.state.desk = desk
+    app.state.looks = Looks(desk.client)
+    tell_failures(app)
     return app
 
 
-def _routes() -> list[BaseRoute]:
-    return [Route("/health", _health, methods=["GET"])]
+def guarded(app: Starlette, admission: Admission) -> Guard:
+    """The application behind a guard, with its log and its metrics."""
+
+    def ended(visit: Visit) -> None:
+        write_line(visit)
+        metrics.ended(visit)
+
+    guard = Guard(app, admission, ended)
+    metrics = app.state.metrics = Metrics(guard.visits)
+    return guard
 
 
-async def _health(_request: Request) -> JSONResponse:
-    return JSONResponse({"status": "ok"})
+def _routes(strict_model: bool) -> list[BaseRoute]:
+    return [
+        *health.routes(),
+        *openapi.routes(),
+        *openai.routes(strict_model=strict_model),
+        *ollama_models.routes(),
+        *page.routes(),
+    ]

@@ -11,6 +11,7 @@ from pi_cluster.coordinator.asking.hold import Attempt, Hold
 from pi_cluster.coordinator.asking.parts import Part
 from pi_cluster.coordinator.asking.question import Question
 from pi_cluster.coordinator.generation import FinishReason, Generation, News
+from pi_cluster.coordinator.logprobs import TokenLogprobs
 from pi_cluster.coordinator.measurement import Measurement, Timings
 from pi_cluster.coordinator.patience import Patience
 from pi_cluster.coordinator.standing import Held, Standing
@@ -24,6 +25,8 @@ class Piece:
     """All of it, as it stands in ``Answer.text``."""
     parts: tuple[Part, ...] = ()
     """The same, told apart; what cannot be told apart yet comes with a later piece."""
+    logprobs: tuple[TokenLogprobs, ...] = ()
+    """Of the tokens that came with it, also of those that have no text yet; if asked for."""
 
 
 class Asked:
@@ -51,6 +54,7 @@ class Asked:
         self._attempt = Attempt(hold)
         self._generation: Generation | None = None
         self._answered: list[int] = []  # by sessions that were lost
+        self._logprobs: list[TokenLogprobs] = []
         self._measured: Measurement | None = None
         self._text, self._parts = question.new_text(), question.new_parts()
         self._failure: Exception | None = None
@@ -79,15 +83,18 @@ class Asked:
         text = self._text.text if self._text else None
         seed = question.options.sampling.seed
         prompt_ids = list(question.prompt_ids)
-        ids, reason, measured = self._answered, FinishReason.INTERRUPTED, self._measured
+        ids, logprobs = self._answered, self._logprobs
+        reason, measured = FinishReason.INTERRUPTED, self._measured
         if generation is not None:
             ids, measured = [*ids, *generation.ids], generation.measurement
+            logprobs = [*logprobs, *generation.logprobs[: len(generation.ids)]]
             reason = generation.finish_reason
         if measured is None:
             times = Timings(0.0, 0.0, 0.0, 0.0, len(prompt_ids), 0)
             return Answer(text, [], prompt_ids, reason, times, (), seed)
         times = measured.timings(len(prompt_ids), len(ids))
-        return Answer(text, ids, prompt_ids, reason, times, measured.stage_figures(), seed)
+        stages = measured.stage_figures()
+        return Answer(text, ids, prompt_ids, reason, times, stages, seed, logprobs)
 
     def ask(self, error: ClusterError | None = None) -> Iterator[float]:
         """Ask, again after ``error``. Yields seconds to wait, and ends when it is asked.
@@ -163,24 +170,27 @@ class Asked:
         if lost := self._generation:
             self._generation = None
             self._answered += lost.ids
+            self._logprobs += lost.logprobs[: len(lost.ids)]
             self._measured = lost.measurement
             if lost.ids:
                 self._patience.renew()
 
     def _piece(self, generation: Generation, news: News) -> Piece:
         token = generation.take(news)
+        came = len(generation.ids)
+        logprobs = tuple(generation.logprobs[came - 1 : came]) if token is not None else ()
         text = self._text.push(token) if self._text and token is not None else ""
         if self._text and self._text.stopped:
             generation.finish_reason = FinishReason.STOP
             generation.cancel()
         elif token is not None:
-            return Piece(text, tuple(self._parts.push(text)))
-        return self._end(text)
+            return Piece(text, tuple(self._parts.push(text)), logprobs)
+        return self._end(text, logprobs)
 
-    def _end(self, text: str) -> Piece:
+    def _end(self, text: str, logprobs: tuple[TokenLogprobs, ...] = ()) -> Piece:
         self.has_ended = True
         text += self._text.finish() if self._text else ""
-        return Piece(text, (*self._parts.push(text), *self._parts.finish()))
+        return Piece(text, (*self._parts.push(text), *self._parts.finish()), logprobs)
 
     def _fail(self, failure: Exception) -> None:
         self._failure, self.has_ended = failure, True

@@ -16,7 +16,7 @@ from pi_cluster.transformer.cache import (
     reached_slots,
 )
 from pi_cluster.transformer.config import ModelConfig
-from pi_cluster.transformer.errors import PromptError, StepError
+from pi_cluster.transformer.errors import PromptTooLong, StepError
 from pi_cluster.transformer.limits import Limits
 
 _MOST_GONE_ON = 0.5  # of the room: new chats need some too, until somebody goes on with them
@@ -69,9 +69,9 @@ class CacheLimits:
         return min(map(_slack, self.rolling), default=self.capacity)
 
     def check_room(self, positions: int) -> None:
-        """Raise ``PromptError`` for a text that could never be let in, however long it waits."""
+        """Raise ``PromptTooLong`` for a text that could never be let in, however long it waits."""
         if self.tiles(positions) > self.cache_positions:
-            raise PromptError(
+            raise PromptTooLong(
                 f"the text may take {self.tiles(positions)} positions and the caches have "
                 f"{self.cache_positions}: ask for fewer tokens, or bring the pipeline up "
                 "with a larger --texts"

@@ -25,8 +25,10 @@ class Clients:
 
     @property
     def now(self) -> PipelineClient:
-        """The client of the model that was up when somebody last asked."""
-        return self._now
+        """The client of the model that is up now; while none is, that of the last one."""
+        with self._lock:
+            self._look()
+            return self._now
 
     def take(self) -> PipelineClient:
         """The client of the model that is up now, until it is given back.

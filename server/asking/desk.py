@@ -1,19 +1,28 @@
 """Where all adapters ask: encodes what is asked, off the event loop, and hands out replies."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 from pi_cluster.coordinator.asking.asked import Asked
-from pi_cluster.coordinator.asking.question import AskKeywords
+from pi_cluster.coordinator.asking.question import Question
 from pi_cluster.coordinator.client import PipelineClient
 from pi_cluster.server.asking.ask import Ask
 from pi_cluster.server.asking.clients import Clients
 from pi_cluster.server.asking.crowd import Crowd
+from pi_cluster.server.asking.model_card import ModelCard
 from pi_cluster.server.asking.reply import Reply
+from pi_cluster.server.asking.turns import alternating
+from pi_cluster.transformer.errors import PromptError
 
+T = TypeVar("T")
+
+MOST_TOKENS = 1024
+"""Tokens of an answer where a request does not say: room for them is set aside."""
 _ENCODERS = 2  # templates and tokenising
 _OPENERS = 4  # sessions that begin; questions that wait their turn take up none of them
 
@@ -26,22 +35,31 @@ class Desk:
     ) -> None:
         """The client stays whose it is; ``renew`` makes that of another model which is up since."""
         self._clients = Clients(client, renew or (lambda: client))
+        self._card = ModelCard.of(client.record, client.model)
         self._crowd = Crowd()
         self._encoding = ThreadPoolExecutor(_ENCODERS, "encoding")
         self._opening = ThreadPoolExecutor(_OPENERS, "opening")
 
     @property
     def client(self) -> PipelineClient:
-        """Asks the model that was up at the last request."""
+        """Asks the model that is up now."""
         return self._clients.now
 
-    async def prepare(self, ask: Ask) -> Reply:
+    @property
+    def card(self) -> ModelCard:
+        """Tells of the model that is up now."""
+        client = self.client
+        if client.digest != self._card.digest:
+            self._card = ModelCard.of(client.record, client.model)
+        return self._card
+
+    async def prepare(self, *asks: Ask) -> Reply:
         """Encode and check what is asked; nothing is asked before the reply is iterated.
 
+        Several asks have one reply, with the choices of the first before those of the next.
         Raises ``PromptError`` and ``SettingsError`` for what cannot be asked.
         """
-        loop = asyncio.get_running_loop()
-        client, asked = await loop.run_in_executor(self._encoding, self._prepared, ask)
+        client, asked = await self.encoding(lambda: self._all_prepared(asks))
         return Reply(asked, self._opening, self._crowd, partial(self._clients.give_back, client))
 
     @asynccontextmanager
@@ -55,22 +73,44 @@ class Desk:
             await loop.run_in_executor(self._opening, self.client.release)
             yield
 
+    async def encoding(self, work: Callable[[], T]) -> T:
+        """What ``work`` returns, done beside the loop as all that reads or writes text is."""
+        return await asyncio.get_running_loop().run_in_executor(self._encoding, work)
+
     def close(self) -> None:
         """Let the threads end."""
         self._encoding.shutdown(wait=False, cancel_futures=True)
         self._opening.shutdown(wait=False, cancel_futures=True)
         self._clients.close()
 
-    def _prepared(self, ask: Ask) -> tuple[PipelineClient, list[Asked]]:
+    def _all_prepared(self, asks: Sequence[Ask]) -> tuple[PipelineClient, list[Asked]]:
         client = self._clients.take()
         try:
-            first = client.question(ask.prompt, **ask.keywords)
-            seed = first.options.sampling.seed
-            questions = [first]
-            for number in range(1, ask.choices):
-                again = AskKeywords(**{**ask.keywords, "seed": (seed + number) % 2**64})
-                questions.append(client.question(ask.prompt, **again))
-            return client, [client.prepare(question) for question in questions]
+            return client, [one for ask in asks for one in self._prepared(client, ask)]
         except BaseException:
             self._clients.give_back(client)
+            raise
+
+    def _prepared(self, client: PipelineClient, ask: Ask) -> list[Asked]:
+        first, room = self._encoded(client, ask), client.room()
+        if "max_tokens" not in ask.keywords:
+            most = room.most_tokens(len(first.prompt_ids), MOST_TOKENS)
+            first = replace(first, options=replace(first.options, max_tokens=most))
+        room.check(first.prompt_ids, first.options.max_tokens)
+        sampling = first.options.sampling
+        questions = [first]
+        for number in range(1, ask.choices):
+            again = replace(sampling, seed=(sampling.seed + number) % 2**64)
+            questions.append(replace(first, options=replace(first.options, sampling=again)))
+        return [client.prepare(question) for question in questions]
+
+    def _encoded(self, client: PipelineClient, ask: Ask) -> Question:
+        try:
+            return client.question(ask.prompt, **ask.keywords)
+        except PromptError:
+            turns = [turn for turn in ask.prompt if isinstance(turn, Mapping)]
+            if not turns or (told := alternating(turns)) == turns:
+                raise
+            with suppress(PromptError):
+                return client.question(told, **ask.keywords)
             raise

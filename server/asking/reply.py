@@ -2,9 +2,9 @@
 
 import asyncio
 import queue
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +13,7 @@ from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.asked import Asked, Piece
 from pi_cluster.coordinator.standing import Held, Reading, Standing, Waiting
 from pi_cluster.server.asking.crowd import Crowd
+from pi_cluster.server.asking.visit import FAILED, LEFT, Visit, current_visit
 from pi_cluster.transformer.errors import ModelError
 
 
@@ -62,6 +63,11 @@ class Reply:
         self._on_end = on_end
         self._is_kept_out = False
 
+    @property
+    def choices(self) -> int:
+        """How many answers it has."""
+        return len(self._asked)
+
     def cancel(self) -> None:
         """End all answers; they come with what they have."""
         for asked in self._asked:
@@ -78,20 +84,33 @@ class Reply:
         waiting = [one for one in found if one]
         return max(waiting, key=_farness) if waiting and len(waiting) == len(found) else None
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        self._is_kept_out = True
+    async def __aiter__(self) -> AsyncGenerator[Event, None]:
+        visit = current_visit.get() or Visit("", "", "")
+        visit.has_asked = self._is_kept_out = True
         try:
-            async with self._crowd.among():
+            async with self._crowd.among(), aclosing(self._events()) as events:
                 self._is_kept_out = False
-                async for event in self._events():
+                async for event in events:
+                    if isinstance(event, Grown):
+                        visit.grew(event.choice)
+                    else:
+                        visit.answers.append(event.answer)
                     yield event
+        except (GeneratorExit, asyncio.CancelledError):
+            # Many leave at the last piece: they have all that they wanted.
+            if not all(asked.has_ended for asked in self._asked):
+                visit.outcome = LEFT
+            raise
+        except Exception:
+            visit.outcome = FAILED
+            raise
         finally:
             self._is_kept_out = False
             for asked in self._asked:
                 asked.close()
             self._on_end()
 
-    async def _events(self) -> AsyncIterator[Event]:
+    async def _events(self) -> AsyncGenerator[Event, None]:
         news: asyncio.Queue[int] = asyncio.Queue()
         asking: set[asyncio.Task[None]] = set()
         left = set(range(len(self._asked)))
@@ -124,7 +143,7 @@ class Reply:
                 asking.add(task)
                 task.add_done_callback(asking.discard)
                 return
-            if piece.text or piece.parts:
+            if piece.text or piece.parts or piece.logprobs:
                 yield piece
 
     async def _ask_again(self, asked: Asked, error: ClusterError) -> None:

@@ -12,11 +12,14 @@ REST_AFTER_S = 60.0  # a chat's next turn finds its caches, whatever others woul
 
 
 def serving_client(
-    record: PipelineRecord, dialer: Dialer, on_notice: Callable[[str], None]
+    record: PipelineRecord, dialer: Dialer, on_notice: Callable[[str], None], max_waiting: int
 ) -> PipelineClient:
-    """A client that waits for nodes and for other programs, and rests only when nobody asks."""
+    """A client that waits for nodes and for other programs, and rests only when nobody asks.
+
+    More than ``max_waiting`` requests that wait for room raise ``QueueFull``.
+    """
     return PipelineClient(
         *(record, dialer, WAIT_S, on_notice, ", and ask again then"),
-        scheduling=SchedulerSettings(rest_after_s=REST_AFTER_S),
+        scheduling=SchedulerSettings(max_waiting=max_waiting, rest_after_s=REST_AFTER_S),
         is_lasting=True,
     )

@@ -27,7 +27,7 @@ DRAWN = {"temperature": 0.8, "repeat_penalty": 1e9, "seed": 3, "max_tokens": 150
 
 def connected(cluster):
     record = load_record(cluster.name)
-    return serving_client(record, dialer_to_ask(cluster.name, record, print), print)
+    return serving_client(record, dialer_to_ask(cluster.name, record, print), print, 64)
 
 
 @contextmanager
