@@ -27,6 +27,7 @@ from pi_cluster.coordinator.pipeline.watching import PipelineWatch
 from pi_cluster.coordinator.records.access import insecure_warning, still_insecure
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
 from pi_cluster.coordinator.room import Room
+from pi_cluster.coordinator.scheduling.occupancy import Occupancy
 from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
 
 log = logging.getLogger(__name__)
@@ -155,8 +156,13 @@ class PipelineClient:
             return PipelineStatus.of(record, self._watch.look(record))
 
     def release(self) -> None:
-        """Free the pipeline for other programs; the next question takes it back."""
+        """Free the pipeline for other programs; questions take it back, and answers go on."""
         self._hold.release()
+
+    @property
+    def occupancy(self) -> Occupancy:
+        """How full the pipeline is with what this client asks."""
+        return self._hold.occupancy
 
     @property
     def cluster(self) -> str:

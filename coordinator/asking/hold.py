@@ -24,6 +24,7 @@ from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.patience import Patience
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, is_changing, load_record
 from pi_cluster.coordinator.scheduling.counters import Counters
+from pi_cluster.coordinator.scheduling.occupancy import Occupancy
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
 from pi_cluster.coordinator.session import Session
 
@@ -92,10 +93,16 @@ class Hold:
     def release(self) -> None:
         """Free all that the pipeline holds for us, for other programs; the next question takes it.
 
-        Questions that are not answered begin anew with it.
+        Questions that are not answered go on when they have it again.
         """
         with self._lock:
-            self._let_go()
+            self._let_go(SessionYielded("the pipeline was left to another program: ask again"))
+
+    @property
+    def occupancy(self) -> Occupancy:
+        """How full it is with what we ask; all zero while nothing is held."""
+        held = self._held
+        return held.scheduler.occupancy if held else Occupancy()
 
     def let_go_of(self, scheduler: Scheduler | None) -> None:
         """Free all that the pipeline holds for one scheduler, unless that is done."""

@@ -123,8 +123,8 @@ class Residents:
 
     @property
     def positions_used(self) -> int:
-        """Positions of all sequences, those included that are kept for who goes on with them."""
-        return sum(resident.positions for resident in self._all.values())
+        """Positions of all sequences, also of those that are kept; any thread may ask."""
+        return sum(resident.positions for resident in tuple(self._all.values()))
 
     def place(
         self, prompt: Sequence[int], most_positions: int, candidates: int, *, one_off: bool = False

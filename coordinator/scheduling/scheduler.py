@@ -27,6 +27,7 @@ from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.scheduling.batching import GuessFailed, Pick, Running, next_picks
 from pi_cluster.coordinator.scheduling.counters import Counters
 from pi_cluster.coordinator.scheduling.guide import Guide
+from pi_cluster.coordinator.scheduling.occupancy import Occupancy
 from pi_cluster.coordinator.scheduling.pace import Pace
 from pi_cluster.coordinator.scheduling.requests import Requests
 from pi_cluster.coordinator.scheduling.residents import CacheLimits, Residents
@@ -115,6 +116,14 @@ class Scheduler:
     def failure(self) -> Exception | None:
         """What ended the session; None while requests are served."""
         return self._requests.failure
+
+    @property
+    def occupancy(self) -> Occupancy:
+        """How full the pipeline is, as any thread may ask."""
+        return Occupancy(
+            *(self._requests.waiting, self._requests.running),
+            *(self._limits.cache_positions, self._residents.positions_used),
+        )
 
     def submit(
         self,

@@ -15,8 +15,10 @@ from pi_cluster.server.asking.ask import Ask
 from pi_cluster.server.asking.clients import Clients
 from pi_cluster.server.asking.crowd import Crowd
 from pi_cluster.server.asking.model_card import ModelCard
+from pi_cluster.server.asking.one_off import is_one_off
 from pi_cluster.server.asking.reply import Reply
 from pi_cluster.server.asking.turns import alternating
+from pi_cluster.server.asking.visit import current_visit
 from pi_cluster.transformer.errors import PromptError
 
 T = TypeVar("T")
@@ -59,7 +61,9 @@ class Desk:
         Several asks have one reply, with the choices of the first before those of the next.
         Raises ``PromptError`` and ``SettingsError`` for what cannot be asked.
         """
-        client, asked = await self.encoding(lambda: self._all_prepared(asks))
+        visit = current_visit.get()
+        asker = visit.asker if visit else ""
+        client, asked = await self.encoding(lambda: self._all_prepared(asks, asker))
         return Reply(asked, self._opening, self._crowd, partial(self._clients.give_back, client))
 
     @asynccontextmanager
@@ -83,16 +87,19 @@ class Desk:
         self._opening.shutdown(wait=False, cancel_futures=True)
         self._clients.close()
 
-    def _all_prepared(self, asks: Sequence[Ask]) -> tuple[PipelineClient, list[Asked]]:
+    def _all_prepared(self, asks: Sequence[Ask], asker: str) -> tuple[PipelineClient, list[Asked]]:
         client = self._clients.take()
         try:
-            return client, [one for ask in asks for one in self._prepared(client, ask)]
+            return client, [one for ask in asks for one in self._prepared(client, ask, asker)]
         except BaseException:
             self._clients.give_back(client)
             raise
 
-    def _prepared(self, client: PipelineClient, ask: Ask) -> list[Asked]:
+    def _prepared(self, client: PipelineClient, ask: Ask, asker: str) -> list[Asked]:
         first, room = self._encoded(client, ask), client.room()
+        one_off = first.options.one_off or is_one_off(ask.prompt)
+        asker = first.options.asker or asker
+        first = replace(first, options=replace(first.options, asker=asker, one_off=one_off))
         if "max_tokens" not in ask.keywords:
             most = room.most_tokens(len(first.prompt_ids), MOST_TOKENS)
             first = replace(first, options=replace(first.options, max_tokens=most))
