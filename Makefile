@@ -7,7 +7,7 @@ PACKAGES := cluster coordinator deploy kernels protos server shard_tool storytel
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real test test-quick test-real test-page fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos docs bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality bench-real bench-real-quality bench-transfer bench-startup test-sanitized wheels clean
+.PHONY: help demo demo-real test test-quick test-real test-page fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos docs bench bench-kernels bench-pipeline soak soak-server bench-prediction bench-virtual bench-quality bench-real bench-real-quality bench-transfer bench-startup test-sanitized wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -108,6 +108,9 @@ bench-pipeline: .venv/installed ## measure pipelines of two workers here, with P
 
 soak: .venv/installed ## ask three workers here 10 000 requests, 100 at once: nothing may be wrong or grow, two minutes
 	@$(BIN)/python -m benchmarks.soak
+
+soak-server: .venv/installed ## ask at a server's desk for five minutes, 32 streams at once: nothing may be wrong or grow
+	@$(BIN)/python -m benchmarks.server.soak
 
 bench-prediction: .venv/installed ## compare what plan predicts with what bench measures, about two minutes
 	@$(BIN)/python -m benchmarks.prediction
