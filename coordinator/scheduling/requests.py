@@ -23,7 +23,9 @@ class Requests:
         self._most = most
         self._lock = threading.Lock()
         self._turns = Turns[Generation]()
-        self._positions: dict[Generation, int] | None = None  # None: to be counted anew
+        # None: to be found anew, as somebody has come or gone.
+        self._first: Generation | None = None
+        self._positions: dict[Generation, int] | None = None
         self._began_s: dict[Generation, float] = {}
         self._held = HeldPlaces()
         self._cancelled: set[Generation] = set()
@@ -57,7 +59,7 @@ class Requests:
                     f"{len(self._turns)} requests wait for the pipeline already: try again later"
                 )
             self._turns.add(generation.options.asker, generation)
-            self._positions = None
+            self._first = self._positions = None
 
     def cancel(self, generation: Generation) -> None:
         """Have one end as soon as the scheduler looks."""
@@ -78,8 +80,12 @@ class Requests:
     @property
     def first(self) -> Generation | None:
         """Whose turn it is."""
+        if not len(self._turns):  # who comes at this moment wakes the scheduler
+            return None
         with self._lock:
-            return self._turns.first
+            if self._first is None:
+                self._first = self._turns.first
+            return self._first
 
     def let_in(self, generation: Generation) -> None:
         """One that was the `first` waits no more, even if another has come before it since."""
@@ -87,28 +93,28 @@ class Requests:
             let_in = self._turns.let_in(generation.options.asker)
             assert let_in is generation, "only the first of an asker is let in"
             self._began_s[generation] = time.monotonic()
-            self._positions = None
+            self._first = self._positions = None
 
     def leave(self, generation: Generation) -> None:
         """One that was let in has ended."""
         with self._lock:
             self._held.add(time.monotonic() - self._began_s.pop(generation))
             self._turns.leave(generation.options.asker)
-            self._positions = None
+            self._first = self._positions = None
 
     def take_cancelled(self) -> tuple[set[Generation], list[Generation]]:
         """All that were cancelled since the last time, and those of them that waited here."""
+        if not self._cancelled:  # as above
+            return set(), []
         with self._lock:
-            if not self._cancelled:
-                return set(), []
             cancelled, self._cancelled = self._cancelled, set()
             waited = [one for one in cancelled if self._turns.give_up(one.options.asker, one)]
-            self._positions = None
+            self._first = self._positions = None
         return cancelled, waited
 
     def end(self, failure: Exception) -> Iterable[Generation]:
         """Take no more; returns those that waited."""
         with self._lock:
             self._failure = failure
-            self._positions = None
+            self._first = self._positions = None
             return self._turns.clear()
