@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from pi_cluster import PipelineClient
-from pi_cluster.cluster.errors import ModelReplaced, PipelineBusy
+from pi_cluster.cluster.errors import ModelReplaced, NodeLost, PipelineBusy
 from pi_cluster.coordinator.pipeline.asker import dialer_to_ask
 from pi_cluster.coordinator.records.pipeline_record import load_record
 from pi_cluster.coordinator.standing import Held
@@ -233,3 +233,25 @@ def test_choices_share_their_prompt_and_come_one_by_one(story):
 
     together, alone = working(story, work)
     assert together == alone
+
+
+def test_nodes_that_do_not_come_back_in_time_end_an_answer_by_name(cluster):
+    cluster.up("--local", "2")
+
+    async def work(client):
+        desk = Desk(client)
+        task = await begun(desk, Ask(ENDLESS_IDS, ENDLESS))
+        process = cluster.signal_worker("local-2", signal.SIGKILL)
+        await asyncio.to_thread(process.wait, 10)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                with pytest.raises(NodeLost, match="local-2"):
+                    await task
+        finally:
+            desk.close()
+
+    with cluster.environment():
+        record = load_record(cluster.name)
+        dialer = dialer_to_ask(cluster.name, record, print)
+        with PipelineClient(record, dialer, 2.0, print, is_lasting=True) as client:
+            asyncio.run(work(client))
