@@ -11,11 +11,11 @@ from pi_cluster.server.asking.desk import Desk
 from pi_cluster.server.asking.visit import Visit
 from pi_cluster.server.health import Looks
 from pi_cluster.server.http.failures import tell_failures
-from pi_cluster.server.ollama import models as ollama_models
-from pi_cluster.server.page import routes as page
 from pi_cluster.server.http.guard import Admission, Guard
 from pi_cluster.server.journal import write_line
 from pi_cluster.server.metrics import Metrics
+from pi_cluster.server.ollama import models as ollama_models
+from pi_cluster.server.page import routes as page
 
 
 def make_app(desk: Desk) -> Starlette:
