@@ -2,8 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from typing import Self, Unpack
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self, Unpack
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.wire.dialing import Dialer
@@ -26,6 +26,7 @@ from pi_cluster.coordinator.pipeline.status import PipelineStatus
 from pi_cluster.coordinator.pipeline.watching import PipelineWatch
 from pi_cluster.coordinator.records.access import insecure_warning, still_insecure
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
+from pi_cluster.coordinator.room import Room
 from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
 
 log = logging.getLogger(__name__)
@@ -113,13 +114,16 @@ class PipelineClient:
         raw: bool = False,
         think: bool | None = None,
         stop: str | Sequence[str] = (),
+        schema: Mapping[str, Any] | None = None,
         **keywords: Unpack[GenerationKeywords],
     ) -> Question:
         """Encode what is to be asked, which `ask` would do first; raises as it does."""
         stops = (stop,) if isinstance(stop, str) else stop
         options = generation_options(**keywords)
         tell = self._notices.tell
-        return make_question(self.model, prompt, options, stops, tell, raw=raw, think=think)
+        return make_question(
+            *(self.model, prompt, options, stops, tell), raw=raw, think=think, schema=schema
+        )
 
     def pose(self, question: Question, *, is_shown: bool = True) -> AnswerStream:
         """Ask what was encoded.
@@ -133,6 +137,14 @@ class PipelineClient:
         """What is to be asked, for whoever has another way to wait."""
         patience = Patience(self._wait_s, self._or_else, self._notices.tell)
         return Asked(self._hold, question, patience, is_shown)
+
+    def room(self) -> Room:
+        """How long a text may become in the pipeline that is up now.
+
+        Raises ``StateError`` when none is up, or one with another model.
+        """
+        record = self._hold.load()
+        return Room(record.model, record.cache_limits)
 
     def status(self) -> PipelineStatus:
         """How each stage of the pipeline that is up now is; asks all nodes."""

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pi_cluster.cluster import settings
+from pi_cluster.coordinator.constraint import Constraint
 from pi_cluster.coordinator.listeners import Listeners
+from pi_cluster.coordinator.logprobs import MAX_ALTERNATIVES, TokenLogprobs
 from pi_cluster.coordinator.measurement import Measurement, Timings
 from pi_cluster.transformer.errors import SettingsError
-from pi_cluster.transformer.sampling import SamplingSettings
+from pi_cluster.transformer.sampling import SamplingSettings, candidates_needed
 
 
 class FinishReason(StrEnum):
@@ -34,6 +36,8 @@ class GenerationOptions:
     ignore_eos: bool = False
     draft: bool = True
     """Whether to guess ahead, which changes the speed and never the text."""
+    logprobs: int | None = None
+    """With so many alternatives, each id's log-probability; None does without."""
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -42,6 +46,16 @@ class GenerationOptions:
             raise SettingsError(
                 f"chunk-size is {self.chunk_size}; it must be from 1 to {settings.MAX_STEP_ROWS}"
             )
+        if self.logprobs is not None and self.logprobs not in range(MAX_ALTERNATIVES + 1):
+            raise SettingsError(
+                f"logprobs is {self.logprobs!r}; it must be from 0 to {MAX_ALTERNATIVES}"
+            )
+
+    @property
+    def candidates(self) -> int:
+        """How many of the best logits of a row are needed; 0 means all."""
+        needed = candidates_needed(self.sampling)
+        return max(needed, self.logprobs or 0) if needed else 0
 
 
 News = int | FinishReason | Exception
@@ -64,12 +78,17 @@ class Generation:
         options: GenerationOptions,
         measurement: Measurement,
         on_cancel: "Callable[[Generation], None]",
+        constraint: Constraint | None = None,
     ) -> None:
         self.prompt_ids = list(prompt_ids)
         self.options = options
         self.measurement = measurement
+        self.constraint = constraint
+        """For the scheduler alone."""
         self.ids: list[int] = []
         """What has been taken so far: by the iteration, or with `take`."""
+        self.logprobs: list[TokenLogprobs] = []
+        """Of all ids that were sampled so far, also of those that were not taken yet."""
         self.finish_reason = FinishReason.INTERRUPTED
         self.queue_position: int | None = None
         """How many requests are to begin before this one; None once it has begun."""

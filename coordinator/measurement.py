@@ -42,6 +42,8 @@ class Timings:
     ttft_s: float
     prompt_tokens: int
     generated_tokens: int
+    cached_tokens: int = 0
+    """Of the prompt's: those that the stages held already and did not compute again."""
 
     @property
     def prefill_tps(self) -> float:
@@ -81,6 +83,10 @@ class Measurement:
     right_guesses: int = 0
     wrong_guesses: int = 0
     """Only the first of those that followed each other: the others were never decided."""
+    forced: int = 0
+    """Generated tokens for which a constraint left no choice."""
+    cached_tokens: int = 0
+    """Of the prompt's: those that were not computed again."""
     prefill: list[StageTotal] = field(init=False)
     decode: list[StageTotal] = field(init=False)
     _steps: int = field(init=False, default=0)
@@ -122,14 +128,18 @@ class Measurement:
     def timings(self, prompt_tokens: int, generated_tokens: int) -> Timings:
         """What is known so far; all zero before the first token."""
         if not self.first_token_at:
-            return Timings(0.0, 0.0, 0.0, 0.0, prompt_tokens, generated_tokens)
+            return Timings(
+                *(0.0, 0.0, 0.0, 0.0, prompt_tokens, generated_tokens, self.cached_tokens)
+            )
+        began = self.prefill_began or self.first_token_at  # a text may be forced as a whole
         return Timings(
-            load_s=self.prefill_began - self.requested_at,
-            prefill_s=self.first_token_at - self.prefill_began,
+            load_s=began - self.requested_at,
+            prefill_s=self.first_token_at - began,
             decode_s=self.last_token_at - self.first_token_at,
             ttft_s=self.first_token_at - self.requested_at,
             prompt_tokens=prompt_tokens,
             generated_tokens=generated_tokens,
+            cached_tokens=self.cached_tokens,
         )
 
     def stage_figures(self) -> tuple[StageFigures, ...]:

@@ -16,7 +16,8 @@ class StepChunk:
     """Consecutive positions of one sequence on their way into the pipeline.
 
     ``start`` may lie below what was sent before: the stages then forget the rest. ``logit_rows`` of
-    the last rows come back with their ``candidates`` best logits (0: all of them). With
+    the last rows come back with their ``candidates`` best logits (0: all of them), each of those
+    that are ``allowed`` to follow it (empty: of all; one for each of these rows, or none). With
     ``prefix_of`` a new sequence begins with the first ``start`` positions of that one.
     """
 
@@ -26,6 +27,8 @@ class StepChunk:
     logit_rows: int = 0
     candidates: int = 0
     prefix_of: int = 0
+    allowed: Sequence[bytes] = ()
+    log_sum: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class RowLogits:
     sequence: int
     position: int
     candidates: Candidates
+    log_sum: float = 0.0
+    """Over all logits; 0 where it was not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,8 @@ def chunk_on_wire(chunk: StepChunk) -> pb.Chunk:
         logit_rows=chunk.logit_rows,
         candidates=chunk.candidates,
         prefix_of=chunk.prefix_of,
+        allowed=chunk.allowed,
+        log_sum=chunk.log_sum,
     )
 
 
@@ -80,7 +87,7 @@ def row_logits(row: pb.RowLogits, vocab_size: int) -> RowLogits:
     if len(ids) != len(logits) or not len(ids) or ids.min() < 0 or ids.max() >= vocab_size:
         raise NodeError("the last stage returned candidates that are no tokens of this model")
     best = Candidates(ids, logits) if row.ids else top_candidates(logits, 0)
-    return RowLogits(row.sequence, row.position, best)
+    return RowLogits(row.sequence, row.position, best, row.log_sum)
 
 
 def stage_time(timing: pb.StageTiming) -> StageTime:

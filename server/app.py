@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from pi_cluster.server import health
+from pi_cluster.server import health, openapi
 from pi_cluster.server.asking.desk import Desk
 from pi_cluster.server.asking.visit import Visit
 from pi_cluster.server.health import Looks
@@ -15,11 +15,15 @@ from pi_cluster.server.http.guard import Admission, Guard
 from pi_cluster.server.journal import write_line
 from pi_cluster.server.metrics import Metrics
 from pi_cluster.server.ollama import models as ollama_models
+from pi_cluster.server.openai import routes as openai
 from pi_cluster.server.page import routes as page
 
 
-def make_app(desk: Desk) -> Starlette:
-    """The application that asks at ``desk``, which it closes at its end."""
+def make_app(desk: Desk, *, strict_model: bool = False) -> Starlette:
+    """The application that asks at ``desk``, which it closes at its end.
+
+    OpenAI's clients may call the model as they like, unless ``strict_model``.
+    """
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -28,7 +32,7 @@ def make_app(desk: Desk) -> Starlette:
         finally:
             desk.close()
 
-    app = Starlette(routes=_routes(), lifespan=lifespan)
+    app = Starlette(routes=_routes(strict_model), lifespan=lifespan)
     app.state.desk = desk
     app.state.looks = Looks(desk.client)
     tell_failures(app)
@@ -47,5 +51,11 @@ def guarded(app: Starlette, admission: Admission) -> Guard:
     return guard
 
 
-def _routes() -> list[BaseRoute]:
-    return [*health.routes(), *ollama_models.routes(), *page.routes()]
+def _routes(strict_model: bool) -> list[BaseRoute]:
+    return [
+        *health.routes(),
+        *openapi.routes(),
+        *openai.routes(strict_model=strict_model),
+        *ollama_models.routes(),
+        *page.routes(),
+    ]

@@ -1,14 +1,16 @@
 """From logits to the next id: the settings, the best candidates, the draw.
 
 The steps and their order are those of Hugging Face transformers: repetition penalty, temperature,
-top-k, top-p, min-p, draw. The draw depends on logits, settings and position alone, so that a text
-comes out the same when it is replayed, when its tokens were guessed beforehand, and whoever else
-is served in between.
+top-k, top-p, min-p, draw; a bias comes before the repetition penalty, presence and frequency
+penalties behind it, as in vLLM and llama.cpp. The draw depends on logits, settings and position
+alone, so that a text comes out the same when it is replayed, when its tokens were guessed
+beforehand, and whoever else is served in between.
 """
 
 import sys
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +26,7 @@ Doubles = npt.NDArray[np.float64]
 
 _MAX = sys.float_info.max
 _COLUMN = 64  # of so many logits about one is looked at closely
+_NOTHING: Mapping[int, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,10 @@ class SamplingSettings:
       (arXiv:2407.01082, section 3); 0 keeps all
     * ``repeat_penalty`` weakens what the text already holds (CTRL, arXiv:1909.05858, section 4.1);
       1 changes nothing
+    * ``presence_penalty`` is taken off the logit of each id that was generated, and
+      ``frequency_penalty`` once for each time that it was (OpenAI's API reference, "Create chat
+      completion"); 0 changes nothing
+    * ``logit_bias`` is added to the logits of its ids
     * ``seed`` picks one of 2**64 series of random numbers
     """
 
@@ -47,6 +54,9 @@ class SamplingSettings:
     min_p: float = 0.0
     repeat_penalty: float = 1.0
     seed: int = 0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         self._require(
@@ -69,6 +79,37 @@ class SamplingSettings:
             _is_int(self.seed) and 0 <= self.seed < 2**64,
             "a whole number from 0 to 2**64 - 1",
         )
+        for name in ("presence_penalty", "frequency_penalty"):
+            value = getattr(self, name)
+            self._require(name, _is_real(value) and -2 <= value <= 2, "from -2 to 2; 0 is off")
+        self._check_bias()
+
+    @property
+    def needs_all_logits(self) -> bool:
+        """Whether ids beyond the best may be drawn, because logits are changed before."""
+        return bool(
+            self.repeat_penalty != 1
+            or self.presence_penalty
+            or self.frequency_penalty
+            or self.logit_bias
+        )
+
+    @property
+    def counts_generated(self) -> bool:
+        """Whether it matters how often each id was generated."""
+        return bool(self.presence_penalty or self.frequency_penalty)
+
+    def _check_bias(self) -> None:
+        allowed = "a number from -100 to 100 for each of some token ids"
+        self._require("logit_bias", isinstance(self.logit_bias, Mapping), allowed)
+        for token, bias in self.logit_bias.items():
+            if not (_is_int(token) and token >= 0 and _is_real(bias) and -100 <= bias <= 100):
+                raise SettingsError(
+                    f"logit_bias has {token!r}: {bias!r}; it must have token ids, each with a "
+                    "number from -100 to 100"
+                )
+        # A copy, so that it stays as it was checked.
+        object.__setattr__(self, "logit_bias", dict(self.logit_bias))
 
     def _require(self, name: str, holds: bool, allowed: str) -> None:
         if not holds:
@@ -109,20 +150,33 @@ def top_candidates(logits: Logits, count: int) -> Candidates:
     return Candidates(ids, logits[ids].astype(np.float32, copy=False))
 
 
+def log_sum_exp(logits: Logits) -> float:
+    """Log of the sum of exp over all logits: what a logit lacks of its log-probability."""
+    best = float(logits.max())
+    if not np.isfinite(best):
+        return best
+    return best + float(np.log(np.exp(logits.astype(np.float64) - best).sum()))
+
+
 def candidates_needed(settings: SamplingSettings) -> int:
     """How many of the best logits decide the draw as surely as all of them; 0 means all."""
-    if settings.repeat_penalty != 1:
+    if settings.needs_all_logits:
         return 0
     return 1 if settings.temperature == 0 else settings.top_k
 
 
 def sample(
-    candidates: Candidates, settings: SamplingSettings, position: int, seen_ids: Collection[int]
+    candidates: Candidates,
+    settings: SamplingSettings,
+    position: int,
+    seen_ids: Collection[int],
+    generated: Mapping[int, int] = _NOTHING,
 ) -> int:
     """Draw the id that stands at ``position``, a pure function of the arguments.
 
     ``candidates`` are at least `candidates_needed`; more change nothing. ``seen_ids`` are the ids
-    of the prompt and of what was generated. The random number is the first one of Philox, a
+    of the prompt and of what was generated; ``generated`` has how often each of the latter was,
+    where ``counts_generated``. The random number is the first one of Philox, a
     counter-based generator (Salmon et al., SC 2011), under the key (seed, position). Raises
     `ModelError` where the logits are NaN or infinite.
     """
@@ -131,7 +185,7 @@ def sample(
             f"the model produced NaN or infinite logits at position {position}: its weights are "
             f"damaged; check the store's files"
         )
-    ids, probabilities = distribution(candidates, settings, seen_ids)
+    ids, probabilities = distribution(candidates, settings, seen_ids, generated)
     if ids.size == 1:
         return int(ids[0])  # whatever the number: making it costs more than all the rest
     # As an array: numpy would read a list with a seed over 2**63 as floats.
@@ -142,7 +196,10 @@ def sample(
 
 
 def distribution(
-    candidates: Candidates, settings: SamplingSettings, seen_ids: Collection[int]
+    candidates: Candidates,
+    settings: SamplingSettings,
+    seen_ids: Collection[int],
+    generated: Mapping[int, int] = _NOTHING,
 ) -> tuple[Ids, Doubles]:
     """The ids that can be drawn and the probability of each, by falling probability.
 
@@ -151,8 +208,12 @@ def distribution(
     """
     count = 1 if settings.temperature == 0 else settings.top_k
     ids, logits = candidates.ids, candidates.logits.astype(np.float64)
-    if settings.repeat_penalty != 1:
-        ids, logits = _penalised(ids, logits, settings.repeat_penalty, seen_ids, count)
+    if settings.needs_all_logits:
+        logits = _changed(ids, logits, settings, seen_ids, generated)
+        # `_best` settles ties by index, so let the index rise with the id.
+        by_id = np.argsort(ids)
+        best = by_id[_best(logits[by_id], count)]
+        ids, logits = ids[best], logits[best]
     ids, logits = ids[: count or None], logits[: count or None]
     if settings.temperature == 0:
         return ids, np.ones(1)
@@ -166,18 +227,36 @@ def distribution(
     return ids[: weights.size], weights / weights.sum()
 
 
-def _penalised(
-    ids: Ids, logits: Doubles, penalty: float, seen_ids: Collection[int], count: int
-) -> tuple[Ids, Doubles]:
-    """The ``count`` best, seen logits divided by ``penalty`` if positive, else multiplied."""
-    seen = np.isin(ids, np.fromiter(seen_ids, dtype=np.int64, count=len(seen_ids)))
-    with np.errstate(over="ignore"):
-        changed = np.where(logits > 0, logits / penalty, logits * penalty)
-    logits = np.where(seen, np.clip(changed, -_MAX, _MAX), logits)
-    # `_best` settles ties by index, so let the index rise with the id.
-    by_id = np.argsort(ids)
-    best = by_id[_best(logits[by_id], count)]
-    return ids[best], logits[best]
+def _changed(
+    ids: Ids,
+    logits: Doubles,
+    settings: SamplingSettings,
+    seen_ids: Collection[int],
+    generated: Mapping[int, int],
+) -> Doubles:
+    """The logits with bias and penalties; a seen one is divided by a repetition penalty if it is
+    positive, else multiplied.
+    """
+    if settings.logit_bias:
+        logits = logits + _numbers(ids, settings.logit_bias)
+    if settings.repeat_penalty != 1:
+        seen = np.isin(ids, np.fromiter(seen_ids, dtype=np.int64, count=len(seen_ids)))
+        penalty = settings.repeat_penalty
+        with np.errstate(over="ignore"):
+            changed = np.where(logits > 0, logits / penalty, logits * penalty)
+        logits = np.where(seen, np.clip(changed, -_MAX, _MAX), logits)
+    if settings.counts_generated and generated:
+        counts = _numbers(ids, generated)
+        penalties = settings.presence_penalty * (counts > 0) + settings.frequency_penalty * counts
+        logits = logits - penalties
+    return logits
+
+
+def _numbers(ids: Ids, by_id: Mapping[int, float]) -> Doubles:
+    """The number of each id, 0 for those that have none. Shapes: ``ids (n,)`` -> ``(n,)``."""
+    known = np.array(sorted(by_id.items()), dtype=np.float64)
+    at = np.minimum(np.searchsorted(known[:, 0], ids), len(known) - 1)
+    return np.where(known[at, 0] == ids, known[at, 1], 0.0)
 
 
 def _best(keys: npt.NDArray[np.floating], count: int) -> npt.NDArray[np.intp]:

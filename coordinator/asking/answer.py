@@ -1,8 +1,9 @@
 """What came of a question."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pi_cluster.coordinator.generation import FinishReason
+from pi_cluster.coordinator.logprobs import TokenLogprobs
 from pi_cluster.coordinator.measurement import StageFigures, Timings
 
 
@@ -21,6 +22,13 @@ class Answer:
     """What each stage did for it, in the order of the pipeline."""
     seed: int
     """With which the same question gives the same text."""
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
+    """Of each of ``ids``, where they were asked for."""
+
+    @property
+    def cached_tokens(self) -> int:
+        """Of the prompt's: those that the pipeline held already and did not compute again."""
+        return self.timings.cached_tokens
 
     @property
     def was_interrupted(self) -> bool:

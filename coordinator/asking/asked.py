@@ -11,6 +11,7 @@ from pi_cluster.coordinator.asking.hold import Attempt, Hold
 from pi_cluster.coordinator.asking.parts import Part
 from pi_cluster.coordinator.asking.question import Question
 from pi_cluster.coordinator.generation import FinishReason, Generation, News
+from pi_cluster.coordinator.logprobs import TokenLogprobs
 from pi_cluster.coordinator.measurement import Timings
 from pi_cluster.coordinator.patience import Patience
 
@@ -23,6 +24,8 @@ class Piece:
     """All of it, as it stands in ``Answer.text``."""
     parts: tuple[Part, ...] = ()
     """The same, told apart; what cannot be told apart yet comes with a later piece."""
+    logprobs: tuple[TokenLogprobs, ...] = ()
+    """Of the tokens that came with it, also of those that have no text yet; if asked for."""
 
 
 class Asked:
@@ -77,6 +80,7 @@ class Asked:
         return Answer(
             *(text, generation.ids, prompt_ids, generation.finish_reason),
             *(generation.timings, stages, seed),
+            generation.logprobs[: len(generation.ids)],
         )
 
     def ask(self, error: ClusterError | None = None) -> Iterator[float]:
@@ -151,15 +155,17 @@ class Asked:
 
     def _piece(self, generation: Generation, news: News) -> Piece:
         token = generation.take(news)
+        came = len(generation.ids)
+        logprobs = tuple(generation.logprobs[came - 1 : came]) if token is not None else ()
         text = self._text.push(token) if self._text and token is not None else ""
         if self._text and self._text.stopped:
             generation.finish_reason = FinishReason.STOP
             generation.cancel()
         elif token is not None:
-            return Piece(text, tuple(self._parts.push(text)))
+            return Piece(text, tuple(self._parts.push(text)), logprobs)
         self.has_ended = True
         text += self._text.finish() if self._text else ""
-        return Piece(text, (*self._parts.push(text), *self._parts.finish()))
+        return Piece(text, (*self._parts.push(text), *self._parts.finish()), logprobs)
 
     def _fail(self, failure: Exception) -> None:
         self._failure, self.has_ended = failure, True

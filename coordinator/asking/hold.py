@@ -23,6 +23,7 @@ from pi_cluster.coordinator.generation import Generation
 from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.patience import Patience
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, is_changing, load_record
+from pi_cluster.coordinator.scheduling.counters import Counters
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
 from pi_cluster.coordinator.session import Session
 
@@ -63,6 +64,8 @@ class Hold:
         self._dialer = dialer
         self._on_notice = on_notice
         self._settings = settings
+        self.counters = Counters()
+        """Of all sessions."""
         self._lock = threading.Lock()  # of what is held
         self._held: _Held | None = None
         self._is_closed = False
@@ -119,7 +122,9 @@ class Hold:
                 self._on_notice,
             )
             entered.enter_context(session)
-            scheduler = Scheduler(session, record.model, record.cache_limits, self._settings)
+            scheduler = Scheduler(
+                *(session, record.model, record.cache_limits, self._settings, self.counters)
+            )
             entered.enter_context(scheduler)
             self._held = _Held(scheduler, record.epoch, entered.pop_all())
         return scheduler
@@ -161,7 +166,8 @@ class Attempt:
         began = time.perf_counter()
         record, scheduler = self.take()
         measurement = Measurement(record.addresses, began)
-        return scheduler.submit(question.prompt_ids, question.options, measurement)
+        constraint = question.new_constraint() if question.new_constraint else None
+        return scheduler.submit(question.prompt_ids, question.options, measurement, constraint)
 
     def after(self, error: ClusterError, patience: Patience) -> Iterator[float]:
         """Yield seconds to wait, one after the other, until the question may be asked again.

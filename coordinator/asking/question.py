@@ -4,10 +4,12 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from pi_cluster.coordinator.answer_text import AnswerText
 from pi_cluster.coordinator.asking.parts import AnswerParts
+from pi_cluster.coordinator.asking.structured import asking_for_json, json_constraint
+from pi_cluster.coordinator.constraint import Constraint
 from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.text_model import Message, TextModel
 from pi_cluster.transformer.errors import PromptError
@@ -30,6 +32,8 @@ class Question:
     """Makes what turns the answer into text; it gives None for a model that has none."""
     begins_in_thought: bool = False
     """Whether the prompt ends within a thought, which the answer goes on with."""
+    new_constraint: Callable[[], Constraint] | None = None
+    """Makes what the answer must keep to, anew each time that it is asked."""
 
     def new_parts(self) -> AnswerParts:
         """Makes what tells the parts of the answer from each other."""
@@ -53,6 +57,15 @@ class GenerationKeywords(TypedDict, total=False):
     ignore_eos: bool
     draft: bool
     """Whether to guess ahead, which never changes the text."""
+    presence_penalty: float
+    """From -2 to 2: off the logit of each token that was generated. This, the next two and
+    ``repeat_penalty`` need all logits of each token, which is slower."""
+    frequency_penalty: float
+    """From -2 to 2: the same, for each time that it was generated."""
+    logit_bias: Mapping[int, float]
+    """From -100 to 100, by token id: added to its logit."""
+    logprobs: int | None
+    """Log-probabilities of the tokens, each with so many alternatives, up to 20."""
 
 
 class AskKeywords(GenerationKeywords, total=False):
@@ -64,6 +77,8 @@ class AskKeywords(GenerationKeywords, total=False):
     """Whether to think before the answer, where the chat template has a switch for that."""
     stop: str | Sequence[str]
     """End the text before any of these."""
+    schema: Mapping[str, Any] | None
+    """A JSON schema that the answer follows; ``{"type": "object"}`` is any object."""
 
 
 def generation_options(**chosen: Unpack[GenerationKeywords]) -> GenerationOptions:
@@ -78,6 +93,9 @@ def generation_options(**chosen: Unpack[GenerationKeywords]) -> GenerationOption
         chosen.get("min_p", _SAMPLING.min_p),
         chosen.get("repeat_penalty", _SAMPLING.repeat_penalty),
         secrets.randbits(32) if seed is None else seed,
+        chosen.get("presence_penalty", _SAMPLING.presence_penalty),
+        chosen.get("frequency_penalty", _SAMPLING.frequency_penalty),
+        chosen.get("logit_bias", _SAMPLING.logit_bias),
     )
     return GenerationOptions(
         sampling,
@@ -85,6 +103,7 @@ def generation_options(**chosen: Unpack[GenerationKeywords]) -> GenerationOption
         chosen.get("chunk_size"),
         chosen.get("ignore_eos", _OPTIONS.ignore_eos),
         chosen.get("draft", _OPTIONS.draft),
+        chosen.get("logprobs"),
     )
 
 
@@ -97,17 +116,23 @@ def make_question(
     *,
     raw: bool = False,
     think: bool | None = None,
+    schema: Mapping[str, Any] | None = None,
 ) -> Question:
     """Encode what is asked.
 
     A text is a turn of a chat, or continued if ``raw`` or if the model knows no turns, of which
-    ``on_notice`` is told. Raises ``PromptError`` for what this model cannot be asked, and
-    ``SettingsError`` for a stop string that it cannot have.
+    ``on_notice`` is told. With a ``schema`` the answer is JSON that follows it. Raises
+    ``PromptError`` for what this model cannot be asked, and ``SettingsError`` for a stop string
+    that it cannot have.
     """
+    if schema is not None:
+        prompt = asking_for_json(prompt, schema, raw=raw)
     prompt_ids, continues = _encode(model, prompt, raw, think, on_notice)
     new_text = partial(model.answer, tuple(stops), raw=continues)
     new_text()  # what is wrong with a stop string is said before anything is asked
-    return Question(prompt_ids, options, new_text, model.begins_in_thought(prompt_ids))
+    in_thought = model.begins_in_thought(prompt_ids)
+    new_constraint = None if schema is None else json_constraint(model, schema, in_thought)
+    return Question(prompt_ids, options, new_text, in_thought, new_constraint)
 
 
 def _encode(

@@ -19,19 +19,24 @@ from dataclasses import dataclass
 from typing import Self
 
 from pi_cluster.cluster.errors import ClusterError, NodeError
+from pi_cluster.coordinator.constraint import Constraint
 from pi_cluster.coordinator.generation import FinishReason, Generation, GenerationOptions, News
 from pi_cluster.coordinator.listeners import Listeners
+from pi_cluster.coordinator.logprobs import token_logprobs
 from pi_cluster.coordinator.measurement import Measurement
-from pi_cluster.coordinator.scheduling.batching import Pick, Running, next_picks
+from pi_cluster.coordinator.scheduling.batching import GuessFailed, Pick, Running, next_picks
+from pi_cluster.coordinator.scheduling.counters import Counters
+from pi_cluster.coordinator.scheduling.guide import Guide
 from pi_cluster.coordinator.scheduling.pace import Pace
 from pi_cluster.coordinator.scheduling.requests import Requests
 from pi_cluster.coordinator.scheduling.residents import CacheLimits, Residents
 from pi_cluster.coordinator.scheduling.sent_steps import SentStep, SentSteps, StepRecord
+from pi_cluster.coordinator.scheduling.sequence import SequenceState
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.session import Session
 from pi_cluster.coordinator.steps import RowLogits, StepChunk, StepResult
 from pi_cluster.transformer.errors import ModelError
-from pi_cluster.transformer.sampling import candidates_needed, sample
+from pi_cluster.transformer.sampling import sample
 
 log = logging.getLogger(__name__)
 
@@ -59,12 +64,15 @@ class Scheduler:
         model: ServedModel,
         limits: CacheLimits,
         settings: SchedulerSettings | None = None,
+        counters: Counters | None = None,
     ) -> None:
+        """``counters`` are added to, from where they stand."""
         self._session = session
         self._model = model
         self._limits = limits
         self.on_step = Listeners[StepRecord]()
         """Are told of each step that came back. What one raises, ``with`` ends with."""
+        self.counters = counters or Counters()
         settings = settings or SchedulerSettings()
         self._pace = Pace(len(session.stages), limits.max_step_rows)
         self._residents = Residents(limits, reuse=settings.reuse_prefixes)
@@ -109,16 +117,19 @@ class Scheduler:
         prompt_ids: Sequence[int],
         options: GenerationOptions,
         measurement: Measurement | None = None,
+        constraint: Constraint | None = None,
     ) -> Generation:
-        """Ask for a text; returns at once.
+        """Ask for a text, which keeps to a ``constraint`` of its own; returns at once.
 
         Raises ``PromptError`` for ids that the model cannot take or that the caches have no room
-        for, ``QueueFull`` when too many requests wait already, and what ended the session.
+        for, ``SettingsError`` for a bias of ids that it does not have, ``QueueFull`` when too many
+        requests wait already, and what ended the session.
         """
         self._model.check_prompt(prompt_ids)
+        self._model.check_bias(options.sampling.logit_bias)
         self._limits.check_room(self._most_positions(prompt_ids, options))
         measurement = measurement or Measurement(self._session.stages)
-        generation = Generation(prompt_ids, options, measurement, self._cancel)
+        generation = Generation(prompt_ids, options, measurement, self._cancel, constraint)
         self._requests.add(generation)
         self._session.wake()
         return generation
@@ -171,22 +182,44 @@ class Scheduler:
         while generation := self._requests.first:
             options, prompt = generation.options, generation.prompt_ids
             most = self._most_positions(prompt, options)
-            placement = self._residents.place(prompt, most, candidates_needed(options.sampling))
+            placement = self._residents.place(prompt, most, options.candidates)
             if placement is None:
                 break
             self._requests.let_in()
             for number in placement.evicted:
                 self._session.end_sequence(number)
-            running = Running(generation, placement.state)
-            self._running.append(running)
-            if placement.state.prefix_of:
-                # At once: the sequence that it copies may move on or go.
-                self._send([running.first_pick(self._pace)])
+            generation.measurement.cached_tokens = placement.state.sent
+            self.counters.prompt_tokens += len(prompt)
+            self.counters.cached_tokens += placement.state.sent
+            self._begin(generation, placement.state)
         self._requests.count()
 
+    def _begin(self, generation: Generation, state: SequenceState) -> None:
+        guide = None
+        if generation.constraint:
+            guide = Guide(generation.constraint, self._model.vocab_size, self._model.eos_ids)
+        running = Running(generation, state, guide)
+        self._running.append(running)
+        if guide:
+            with self._ending_alone(running):
+                if reason := running.begin(self._model):
+                    self._give_opening(running)
+                    self._finish(running, reason)
+        if state.prefix_of and running in self._running:
+            # At once: the sequence that it copies may move on or go.
+            self._send([running.first_pick(self._pace)])
+
     def _send_steps(self) -> None:
-        while picks := next_picks(self._running, self._pace, self._session.in_flight):
+        while picks := self._next_picks():
             self._send(picks)
+
+    def _next_picks(self) -> Sequence[Pick]:
+        while True:
+            try:
+                return next_picks(self._running, self._pace, self._session.in_flight)
+            except GuessFailed as failed:
+                with self._ending_alone(failed.running):
+                    raise failed.__cause__ or failed from None
 
     def _send(self, picks: Sequence[Pick]) -> None:
         picks = [pick for pick in picks if self._may_go(pick)]
@@ -228,6 +261,8 @@ class Scheduler:
         now = time.perf_counter()
         sent = self._sent.take(result.step)
         self._pace.add(sent.rows, result, now - sent.sent_s)
+        self.counters.steps += 1
+        self.counters.step_rows += sent.rows
         self.on_step.tell(sent.record(result, now))
         rows = collections.defaultdict(list)
         for row in result.rows:
@@ -261,26 +296,58 @@ class Scheduler:
         last = self._session.stages[-1].name
         if len(rows) != chunk.logit_rows:
             raise NodeError(f"{last} answered with {len(rows)} rows of {chunk.logit_rows}")
+        if rows and running.opening:
+            self._give_opening(running)
         for row in rows:
             if row.position != len(state.text) - 1:
                 raise NodeError(f"{last} answered for position {row.position} out of turn")
-            sampling = generation.options.sampling
-            token = sample(row.candidates, sampling, row.position + 1, running.seen)
+            options = generation.options
+            token = sample(
+                *(row.candidates, options.sampling, row.position + 1),
+                *(running.seen, running.generated),
+            )
             state.confirmed = row.position + 1
             generation.measurement.add_token()
             if reason := running.end_before(token, self._model):
                 self._finish(running, reason)
                 return
             was_right = running.accept(token)
-            self._untold.append((generation, token))
+            if options.logprobs is not None:
+                generation.logprobs.append(token_logprobs(row, token, options.logprobs))
+            self._give(running, token)
             if reason := running.end_after(self._model):
                 self._finish(running, reason)
                 return
             if not was_right:
                 self._session.supersede(state.number)
                 state.in_flight.clear()
+            if running.is_forced and not self._go_on_forced(running):
+                return
+            if not was_right:
                 return
         state.confirmed = chunk.start + len(chunk.ids)
+
+    def _go_on_forced(self, running: Running) -> bool:
+        """Extend a text by what follows for certain; whether it has not ended with that."""
+        added, reason = running.add_forced(self._model)
+        self._give_forced(running, added)
+        if reason:
+            self._finish(running, reason)
+        return reason is None
+
+    def _give_opening(self, running: Running) -> None:
+        opening, running.opening = running.opening, []
+        self._give_forced(running, opening)
+
+    def _give_forced(self, running: Running, ids: Sequence[int]) -> None:
+        for token in ids:
+            running.generation.measurement.add_token()
+            self._give(running, token)
+
+    def _give(self, running: Running, token: int) -> None:
+        """Have an id told, once the next steps are sent."""
+        self.counters.generated_tokens += 1
+        self._untold.append((running.generation, token))
 
     def _finish(self, running: Running, reason: FinishReason) -> None:
         self._leave(running, reason)
@@ -297,4 +364,8 @@ class Scheduler:
         self._running.remove(running)
         self._session.supersede(running.state.number)
         running.state.in_flight.clear()
+        measured = running.generation.measurement
+        self.counters.forced_tokens += measured.forced
+        self.counters.right_guesses += measured.right_guesses
+        self.counters.wrong_guesses += measured.wrong_guesses
         self._untold.append((running.generation, news))

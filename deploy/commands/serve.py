@@ -64,6 +64,9 @@ _DEFAULTS = ServerSettings()
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="The certificate's key, in PEM.",
 )
+@click.option(
+    "--strict-model", is_flag=True, help="Refuse OpenAI's requests for a model of another name."
+)
 @click.option("--insecure", is_flag=True, help="Let everybody on the network ask, without a key.")
 @cluster_option
 @leading_out
@@ -74,10 +77,11 @@ def serve(
     origins: tuple[str, ...],
     certificate: Path | None,
     key: Path | None,
+    strict_model: bool,
     insecure: bool,
     cluster: str,
 ) -> None:
-    """Serve the model over HTTP: OpenAI's and Ollama's API, and a page to chat."""
+    """Serve the model over HTTP: OpenAI's and Ollama's API, a page."""
     settings = ServerSettings(host, port)
     tls = _tls(certificate, key)
     keys = _keys(cluster, host, insecure)
@@ -93,7 +97,7 @@ def serve(
     ):
         _log_to_standard_error()
         admission = Admission(hosts, frozenset(origins), keys)
-        app = guarded(make_app(Desk(client)), admission)
+        app = guarded(make_app(Desk(client), strict_model=strict_model), admission)
         address, chosen = listener.getsockname()[:2]
         shown = f"[{address}]" if listener.family == socket.AF_INET6 else address
         url = f"{'https' if tls else 'http'}://{shown}:{chosen}"

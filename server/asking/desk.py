@@ -1,15 +1,25 @@
 """Where all adapters ask: encodes what is asked, off the event loop, and hands out replies."""
 
 import asyncio
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from typing import TypeVar
 
 from pi_cluster.coordinator.asking.asked import Asked
-from pi_cluster.coordinator.asking.question import AskKeywords
+from pi_cluster.coordinator.asking.question import Question
 from pi_cluster.coordinator.client import PipelineClient
 from pi_cluster.server.asking.ask import Ask
 from pi_cluster.server.asking.model_card import ModelCard
 from pi_cluster.server.asking.reply import Reply
+from pi_cluster.server.asking.turns import alternating
+from pi_cluster.transformer.errors import PromptError
 
+T = TypeVar("T")
+
+MOST_TOKENS = 1024
+"""Tokens of an answer where a request does not say: room for them is set aside."""
 _ENCODERS = 2  # templates and tokenising
 _OPENERS = 4  # sessions that begin; questions that wait their turn take up none of them
 
@@ -24,14 +34,18 @@ class Desk:
         self._encoding = ThreadPoolExecutor(_ENCODERS, "encoding")
         self._opening = ThreadPoolExecutor(_OPENERS, "opening")
 
-    async def prepare(self, ask: Ask) -> Reply:
+    async def prepare(self, *asks: Ask) -> Reply:
         """Encode and check what is asked; nothing is asked before the reply is iterated.
 
+        Several asks have one reply, with the choices of the first before those of the next.
         Raises ``PromptError`` and ``SettingsError`` for what cannot be asked.
         """
-        loop = asyncio.get_running_loop()
-        asked = await loop.run_in_executor(self._encoding, self._prepared, ask)
+        asked = await self.encoding(lambda: [one for ask in asks for one in self._prepared(ask)])
         return Reply(asked, self._opening)
+
+    async def encoding(self, work: Callable[[], T]) -> T:
+        """What ``work`` returns, done beside the loop as all that reads or writes text is."""
+        return await asyncio.get_running_loop().run_in_executor(self._encoding, work)
 
     def close(self) -> None:
         """Let the threads end."""
@@ -39,10 +53,25 @@ class Desk:
         self._opening.shutdown(wait=False, cancel_futures=True)
 
     def _prepared(self, ask: Ask) -> list[Asked]:
-        first = self.client.question(ask.prompt, **ask.keywords)
-        seed = first.options.sampling.seed
+        first, room = self._encoded(ask), self.client.room()
+        if "max_tokens" not in ask.keywords:
+            most = room.most_tokens(len(first.prompt_ids), MOST_TOKENS)
+            first = replace(first, options=replace(first.options, max_tokens=most))
+        room.check(first.prompt_ids, first.options.max_tokens)
+        sampling = first.options.sampling
         questions = [first]
         for number in range(1, ask.choices):
-            again = AskKeywords(**{**ask.keywords, "seed": (seed + number) % 2**64})
-            questions.append(self.client.question(ask.prompt, **again))
+            again = replace(sampling, seed=(sampling.seed + number) % 2**64)
+            questions.append(replace(first, options=replace(first.options, sampling=again)))
         return [self.client.prepare(question, is_shown=True) for question in questions]
+
+    def _encoded(self, ask: Ask) -> Question:
+        try:
+            return self.client.question(ask.prompt, **ask.keywords)
+        except PromptError:
+            turns = [turn for turn in ask.prompt if isinstance(turn, Mapping)]
+            if not turns or (told := alternating(turns)) == turns:
+                raise
+            with suppress(PromptError):
+                return self.client.question(told, **ask.keywords)
+            raise

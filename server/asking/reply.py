@@ -101,7 +101,7 @@ class Reply:
                 asking.add(task)
                 task.add_done_callback(asking.discard)
                 return
-            if piece.text or piece.parts:
+            if piece.text or piece.parts or piece.logprobs:
                 yield piece
 
     async def _ask(self, asked: Asked, error: ClusterError | None = None) -> None:

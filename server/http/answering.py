@@ -1,15 +1,24 @@
 """Answers on their way out, with a watch on whoever reads them."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
-from typing import Protocol
+import logging
+from collections.abc import Coroutine, Sequence
+from contextlib import aclosing, suppress
+from typing import Any, Protocol
 
 from starlette.types import Receive, Scope, Send
 
+from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.server.asking.gathering import Gathered, gather
 from pi_cluster.server.asking.reply import Event, Reply
+from pi_cluster.server.http.failures import refusal_of
+from pi_cluster.server.http.refusal import Refusal
+from pi_cluster.transformer.errors import ModelError
+
+log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 10.0  # proxies and clients give up at 60 s and more of silence
+PATIENT_S = 20.0  # so long a whole answer can still be refused by its status
 
 
 class Framing(Protocol):
@@ -38,48 +47,142 @@ class Framing(Protocol):
         ...
 
 
+class WholeForm(Protocol):
+    """How one API writes answers that are sent when all of them are complete, as JSON."""
+
+    def whole(self, answers: Sequence[Gathered]) -> bytes:
+        """The answers to one request, in the order of their choices."""
+        ...
+
+    def refused(self, refusal: Refusal) -> bytes:
+        """What is sent instead of them."""
+        ...
+
+
 class StreamedAnswer:
     """An ASGI response: events as they come. A client that leaves cancels what it asked."""
 
     def __init__(self, reply: Reply, framing: Framing) -> None:
         self._reply = reply
         self._framing = framing
+        self._last_sent_s = 0.0
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [
-            (b"content-type", self._framing.media_type.encode()),
-            (b"cache-control", b"no-cache"),
-            (b"x-accel-buffering", b"no"),
-        ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        writing = asyncio.create_task(self._write(send))
-        leaving = asyncio.create_task(_left(receive))
-        try:
-            await asyncio.wait((writing, leaving), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (writing, leaving):
-                task.cancel()
-            with suppress(asyncio.CancelledError):
-                await writing
+        await send(_start(self._framing.media_type))
+        await _while_read(self._write(send), receive)
 
     async def _write(self, send: Send) -> None:
-        async for part in self._parts():
-            await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _parts(self) -> AsyncIterator[bytes]:
         framing = self._framing
-        yield framing.opening()
+        loop = asyncio.get_running_loop()
+        await self._send(send, framing.opening())
+        beating = loop.create_task(self._beat(send))
         try:
-            async for event in self._reply:
-                if part := framing.event(event):
-                    yield part
+            # Closed by name: what was asked is to end with this task, not when it is collected.
+            async with aclosing(aiter(self._reply)) as events:
+                async for event in events:
+                    if part := framing.event(event):
+                        self._last_sent_s = loop.time()
+                        await send({"type": "http.response.body", "body": part, "more_body": True})
+            end = framing.closing()
         except Exception as error:
-            yield framing.failure(error)
-        else:
-            yield framing.closing()
+            _log_fault(error)
+            end = framing.failure(error)
+        finally:
+            beating.cancel()
+        await send({"type": "http.response.body", "body": end, "more_body": False})
+
+    async def _beat(self, send: Send) -> None:
+        """Break each long silence, beside whoever writes what comes."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due_s = self._last_sent_s + HEARTBEAT_S - loop.time()
+            if due_s > 0:
+                await asyncio.sleep(due_s)
+            else:
+                await self._send(send, self._framing.silence())
+
+    async def _send(self, send: Send, part: bytes) -> None:
+        self._last_sent_s = asyncio.get_running_loop().time()
+        if part:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+
+
+class WholeAnswer:
+    """An ASGI response: JSON when all is there. A client that leaves cancels what it asked.
+
+    After `PATIENT_S` the status goes out, and an empty line every `HEARTBEAT_S`, which JSON allows
+    before a value; what goes wrong then is told by the body alone.
+    """
+
+    def __init__(self, reply: Reply, form: WholeForm) -> None:
+        self._reply = reply
+        self._form = form
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        await _while_read(self._write(send), receive)
+
+    async def _write(self, send: Send) -> None:
+        answering = asyncio.create_task(self._answered())
+        has_begun = False
+        try:
+            while not (await asyncio.wait((answering,), timeout=_pause_s(has_begun)))[0]:
+                if not has_begun:
+                    await send(_start("application/json"))
+                    has_begun = True
+                await send({"type": "http.response.body", "body": b"\n", "more_body": True})
+        finally:
+            if not answering.done():
+                answering.cancel()
+                with suppress(asyncio.CancelledError):
+                    await answering
+        status, headers, body = answering.result()
+        if not has_begun:
+            await send(_start("application/json", status, headers, len(body)))
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def _answered(self) -> tuple[int, dict[str, str], bytes]:
+        try:
+            return 200, {}, self._form.whole(await gather(self._reply))
+        except Exception as error:
+            _log_fault(error)
+            refusal = refusal_of(error)
+            return refusal.status, refusal.headers, self._form.refused(refusal)
+
+
+def _pause_s(has_begun: bool) -> float:
+    return HEARTBEAT_S if has_begun else PATIENT_S
+
+
+def _start(
+    media_type: str,
+    status: int = 200,
+    more: dict[str, str] | None = None,
+    length: int | None = None,
+) -> dict[str, Any]:
+    headers = {"content-type": media_type, "cache-control": "no-cache", **(more or {})}
+    headers |= {"x-accel-buffering": "no"} if length is None else {"content-length": str(length)}
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    return {"type": "http.response.start", "status": status, "headers": pairs}
+
+
+async def _while_read(writing: Coroutine[Any, Any, None], receive: Receive) -> None:
+    """Write until all is written, or the client leaves."""
+    tasks = asyncio.create_task(writing), asyncio.create_task(_left(receive))
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        with suppress(asyncio.CancelledError):
+            await tasks[0]
 
 
 async def _left(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _log_fault(error: Exception) -> None:
+    """What is no error of ours to tell a client is a fault to be found in the log."""
+    if not isinstance(error, ClusterError | ModelError | Refusal):
+        log.error("an answer failed", exc_info=error)

@@ -1,5 +1,6 @@
 """Request bodies, bounded and decoded."""
 
+import re
 from typing import TypeVar
 
 import msgspec
@@ -10,6 +11,8 @@ from pi_cluster.server.http.refusal import Refusal
 MAX_BODY_BYTES = 8 << 20
 
 T = TypeVar("T")
+
+_MISSING = re.compile("Object missing required field `([^`]+)`")
 
 
 async def read_json(request: Request, kind: type[T]) -> T:
@@ -26,5 +29,19 @@ async def read_json(request: Request, kind: type[T]) -> T:
             )
     try:
         return msgspec.json.decode(bytes(body), type=kind)
-    except msgspec.DecodeError as error:
+    except msgspec.ValidationError as error:
+        raise _unfit(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refusal(400, "invalid_json", f"the request cannot be read: {error}") from None
+
+
+def _unfit(reason: str) -> Refusal:
+    """Words msgspec's reason, which ends with the place in the JSON."""
+    why, _, place = reason.partition(" - at `$")
+    place = place.rstrip("`")
+    if missing := _MISSING.fullmatch(why):
+        place += f".{missing[1]}"
+        why = "it is missing"
+    name = place.removeprefix(".") or None
+    said = f"`{name}`: {why}" if name else f"the request cannot be read: {why}"
+    return Refusal(400, "invalid_type", said, field_name=name)

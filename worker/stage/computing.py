@@ -8,8 +8,9 @@ import numpy as np
 from pi_cluster.cluster.errors import NodeError
 from pi_cluster.cluster.wire.arrays import pack, unpack_floats
 from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.transformer.allowed import top_allowed
 from pi_cluster.transformer.arithmetic import Array
-from pi_cluster.transformer.sampling import top_candidates
+from pi_cluster.transformer.sampling import log_sum_exp, top_candidates
 from pi_cluster.transformer.stage import Chunk, Stage
 from pi_cluster.worker.allocator import LARGE_BYTES, return_free_pages
 from pi_cluster.worker.stage.outlet import Outlet
@@ -81,22 +82,24 @@ class StepComputer:
 
     def _logits(self, batch: Batch) -> list[pb.RowLogits]:
         """Logits of the rows that are asked for; the head is read only if there are any."""
-        wanted: list[tuple[int, pb.Chunk, int]] = []
+        wanted: list[tuple[int, pb.Chunk, int, bytes]] = []
         first = 0
         for chunk in batch.chunks if self._stage.is_last else ():
             if chunk.logit_rows > chunk.rows:
                 raise NodeError(f"logits of {chunk.logit_rows} of {chunk.rows} rows were asked for")
             wanted += [
-                (first + row, chunk, chunk.start + row)
-                for row in range(chunk.rows - chunk.logit_rows, chunk.rows)
+                (first + row, chunk, chunk.start + row, allowed)
+                for row, allowed in zip(
+                    range(chunk.rows - chunk.logit_rows, chunk.rows), _allowed(chunk), strict=True
+                )
             ]
             first += chunk.rows
         if not wanted:
             return []
-        logits = self._stage.logits(batch.rows[[row for row, _, _ in wanted]])
+        logits = self._stage.logits(batch.rows[[row for row, *_ in wanted]])
         return [
-            _row_logits(values, chunk, position)
-            for values, (_, chunk, position) in zip(logits, wanted, strict=True)
+            _row_logits(values, chunk, position, allowed)
+            for values, (_, chunk, position, allowed) in zip(logits, wanted, strict=True)
         ]
 
     def _pass_on(
@@ -121,13 +124,25 @@ class StepComputer:
             )
 
 
-def _row_logits(logits: Array, chunk: pb.Chunk, position: int) -> pb.RowLogits:
-    if chunk.candidates == 0:
-        return pb.RowLogits(sequence=chunk.sequence, position=position, logits=pack(logits))
-    best = top_candidates(logits, chunk.candidates)
+def _allowed(chunk: pb.Chunk) -> Sequence[bytes]:
+    """What may follow each row of which logits are wanted; empty where everything may."""
+    if not chunk.allowed:
+        return [b""] * chunk.logit_rows
+    if len(chunk.allowed) != chunk.logit_rows:
+        raise NodeError(
+            f"{len(chunk.allowed)} sets say which ids may follow {chunk.logit_rows} rows"
+        )
+    return chunk.allowed
+
+
+def _row_logits(logits: Array, chunk: pb.Chunk, position: int, allowed: bytes) -> pb.RowLogits:
+    log_sum = log_sum_exp(logits) if chunk.log_sum else 0.0
+    if chunk.candidates == 0 and not allowed:
+        ids, best = b"", logits
+    else:
+        count = chunk.candidates
+        top = top_allowed(logits, count, allowed) if allowed else top_candidates(logits, count)
+        ids, best = pack(top.ids), top.logits
     return pb.RowLogits(
-        sequence=chunk.sequence,
-        position=position,
-        ids=pack(best.ids),
-        logits=pack(best.logits),
+        sequence=chunk.sequence, position=position, ids=ids, logits=pack(best), log_sum=log_sum
     )

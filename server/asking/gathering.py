@@ -1,0 +1,45 @@
+"""Answers gathered for those who want them whole."""
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from pi_cluster.coordinator.asking.answer import Answer
+from pi_cluster.coordinator.asking.parts import Part, Said, Thought
+from pi_cluster.server.asking.reply import Ended, Reply
+from pi_cluster.server.asking.untagged import Untagged
+
+
+@dataclass(slots=True)
+class Gathered:
+    """One whole answer, its parts told apart."""
+
+    answer: Answer
+    parts: list[Part] = field(default_factory=list)
+    """Without the tags of thoughts; empty where the model has no text."""
+
+    @property
+    def said(self) -> str:
+        """The text for whoever asked."""
+        return "".join(part.text for part in self.parts if isinstance(part, Said))
+
+    @property
+    def thought(self) -> str:
+        """By which the model came to it; often empty."""
+        return "".join(part.text for part in self.parts if isinstance(part, Thought))
+
+
+async def gather(reply: Reply) -> Sequence[Gathered]:
+    """All answers of a reply, in the order of their choices; raises what ended it."""
+    parts: dict[int, list[Part]] = {}
+    tags: dict[int, Untagged] = {}
+    whole: dict[int, Gathered] = {}
+    async with aclosing(aiter(reply)) as events:
+        async for event in events:
+            of = parts.setdefault(event.choice, [])
+            if isinstance(event, Ended):
+                whole[event.choice] = Gathered(event.answer, of)
+            else:
+                untagged = tags.setdefault(event.choice, Untagged())
+                of.extend(untagged.part(part) for part in event.piece.parts)
+    return [whole[choice] for choice in sorted(whole)]

@@ -1,0 +1,121 @@
+"""From what a client sent to what is asked, in the words of the Python API."""
+
+from typing import NoReturn
+
+from pi_cluster.coordinator.asking.question import AskKeywords
+from pi_cluster.server.asking.ask import Ask
+from pi_cluster.server.http.refusal import Refusal
+from pi_cluster.server.openai.messages import turns_of
+from pi_cluster.server.openai.requests import (
+    MOST_PROMPTS,
+    ChatRequest,
+    CompletionRequest,
+    GenerationFields,
+)
+
+_NOT_YET = {
+    "tools": "tools are not offered: leave `tools` out",
+    "response_format": "a form is not enforced: leave `response_format` out",
+}
+_SURELY_ONE = 1e-9  # a top_p that keeps the likeliest token alone, as clients mean by 0
+
+
+def chat_ask(request: ChatRequest, *, can_think: bool) -> Ask:
+    """What a chat asks. Raises ``Refusal`` for what is not offered, by its name.
+
+    ``can_think``: the model has a switch for thinking; clients set theirs for every model.
+    """
+    if request.functions:
+        refuse("functions", "`functions` are the old form: send `tools`")
+    if request.modalities and set(request.modalities) != {"text"}:
+        refuse("modalities", "this model gives text alone: leave `modalities` out")
+    keywords = _keywords(request, request.max_completion_tokens or request.max_tokens)
+    if request.logprobs:
+        keywords["logprobs"] = request.top_logprobs or 0
+    elif request.top_logprobs:
+        refuse("top_logprobs", "`top_logprobs` come with `logprobs`: set it to true")
+    turns = turns_of(request.messages)
+    if turns[-1]["role"] == "assistant":
+        refuse("messages", "the last message is the assistant's: end with one of the user")
+    if can_think and (think := wants_thought(request)) is not None:
+        keywords["think"] = think
+    return Ask(turns, keywords, request.n or 1)
+
+
+def completion_asks(request: CompletionRequest) -> list[Ask]:
+    """What a request to continue texts asks, one for each text."""
+    if request.echo:
+        refuse("echo", "the prompt is not given back: leave `echo` out, and put it in front")
+    if request.suffix:
+        refuse("suffix", "texts are continued, not filled in: leave `suffix` out")
+    if request.best_of and request.best_of > (request.n or 1):
+        refuse("best_of", "all answers are given: leave `best_of` out, and take `n`")
+    prompts = _prompts(request.prompt)
+    keywords = _keywords(request, request.max_tokens)
+    keywords["raw"] = True
+    if request.logprobs is not None:
+        keywords["logprobs"] = request.logprobs
+    return [Ask(prompt, keywords, request.n or 1) for prompt in prompts]
+
+
+def wants_thought(request: ChatRequest) -> bool | None:
+    """Whether a client wants the model to think; None where it does not say."""
+    if switches := request.chat_template_kwargs:
+        said = (switches.enable_thinking, switches.thinking)
+        if (chosen := next((one for one in said if one is not None), None)) is not None:
+            return chosen
+    return None if request.reasoning_effort is None else request.reasoning_effort != "none"
+
+
+def refuse(field: str, why: str) -> NoReturn:
+    """Refuse a field of a request."""
+    raise Refusal(400, "unsupported_value", why, field_name=field)
+
+
+def _prompts(said: str | list[str | int | list[int]]) -> list[str | list[int]]:
+    if isinstance(said, str):
+        return [said]
+    ids = [one for one in said if isinstance(one, int)]
+    if ids and len(ids) == len(said):
+        return [ids]
+    prompts = [one for one in said if not isinstance(one, int)]
+    if ids or not prompts:
+        refuse("prompt", "`prompt` is a text, a list of token ids, or a list of either")
+    if len(prompts) > MOST_PROMPTS:
+        refuse("prompt", f"`prompt` has {len(prompts)} texts; at most {MOST_PROMPTS} go at once")
+    return prompts
+
+
+def _keywords(said: GenerationFields, max_tokens: int | None) -> AskKeywords:
+    """Keywords for what was said; the rest stays as the Python API has it."""
+    for field, why in _NOT_YET.items():
+        if getattr(said, field, None):
+            refuse(field, why)
+    if said.grammar:
+        refuse("grammar", "grammars of llama.cpp are not read: send a `response_format`")
+    keywords = AskKeywords()
+    if max_tokens is not None and max_tokens != -1:  # by which some mean: as many as you like
+        keywords["max_tokens"] = max_tokens
+    if said.temperature is not None:
+        keywords["temperature"] = said.temperature
+    if said.top_p is not None:
+        keywords["top_p"] = said.top_p or _SURELY_ONE
+    if said.top_k is not None:
+        keywords["top_k"] = max(0, said.top_k)  # -1 is vLLM's word for all
+    if said.min_p is not None:
+        keywords["min_p"] = said.min_p
+    if (penalty := said.repeat_penalty or said.repetition_penalty) is not None:
+        keywords["repeat_penalty"] = penalty
+    if said.presence_penalty:
+        keywords["presence_penalty"] = said.presence_penalty
+    if said.frequency_penalty:
+        keywords["frequency_penalty"] = said.frequency_penalty
+    if said.logit_bias:
+        keywords["logit_bias"] = said.logit_bias
+    if said.seed is not None and said.seed != -1:
+        keywords["seed"] = said.seed % 2**64
+    if said.stop:
+        keywords["stop"] = said.stop
+    if said.ignore_eos is not None:
+        keywords["ignore_eos"] = said.ignore_eos
+    return keywords
