@@ -1,19 +1,22 @@
 """Where all adapters ask: encodes what is asked, off the event loop, and hands out replies."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
+from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.asked import Asked
 from pi_cluster.coordinator.asking.question import Question
 from pi_cluster.coordinator.client import PipelineClient
 from pi_cluster.server.asking.ask import Ask
 from pi_cluster.server.asking.model_card import ModelCard
+from pi_cluster.server.asking.prompt_log import PromptLog
 from pi_cluster.server.asking.reply import Reply
 from pi_cluster.server.asking.turns import alternating
+from pi_cluster.server.asking.visit import current_visit
 from pi_cluster.transformer.errors import PromptError
 
 T = TypeVar("T")
@@ -27,9 +30,10 @@ _OPENERS = 4  # sessions that begin; questions that wait their turn take up none
 class Desk:
     """Asks one cluster's pipeline for everybody; used by the event loop alone."""
 
-    def __init__(self, client: PipelineClient) -> None:
-        """The client stays whose it is."""
+    def __init__(self, client: PipelineClient, prompts: PromptLog | None = None) -> None:
+        """The client stays whose it is; ``prompts`` are written down if that was wished."""
         self.client = client
+        self._prompts = prompts
         self.card = ModelCard.of(client.record, client.model)
         self._encoding = ThreadPoolExecutor(_ENCODERS, "encoding")
         self._opening = ThreadPoolExecutor(_OPENERS, "opening")
@@ -41,7 +45,7 @@ class Desk:
         Raises ``PromptError`` and ``SettingsError`` for what cannot be asked.
         """
         asked = await self.encoding(lambda: [one for ask in asks for one in self._prepared(ask)])
-        return Reply(asked, self._opening)
+        return Reply(asked, self._opening, self._noting(asks) if self._prompts else None)
 
     async def encoding(self, work: Callable[[], T]) -> T:
         """What ``work`` returns, done beside the loop as all that reads or writes text is."""
@@ -51,6 +55,16 @@ class Desk:
         """Let the threads end."""
         self._encoding.shutdown(wait=False, cancel_futures=True)
         self._opening.shutdown(wait=False, cancel_futures=True)
+
+    def _noting(self, asks: Sequence[Ask]) -> Callable[[int, Answer], None]:
+        prompts = [ask.prompt for ask in asks for _ in range(ask.choices)]
+        visit = current_visit.get()
+
+        def note(choice: int, answer: Answer) -> None:
+            if self._prompts:
+                self._prompts.write(prompts[choice], answer, visit.asker if visit else "")
+
+        return note
 
     def _prepared(self, ask: Ask) -> list[Asked]:
         first, room = self._encoded(ask), self.client.room()

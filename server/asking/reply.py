@@ -39,9 +39,18 @@ class Reply:
     raised and ends the others.
     """
 
-    def __init__(self, asked: Sequence[Asked], pool: Executor) -> None:
-        """``pool`` has the threads that may wait, such as for a session to begin."""
+    def __init__(
+        self,
+        asked: Sequence[Asked],
+        pool: Executor,
+        on_answer: Callable[[int, Answer], None] | None = None,
+    ) -> None:
+        """``pool`` has the threads that may wait, such as for a session to begin.
+
+        ``on_answer`` is told of each choice whose answer is complete.
+        """
         self._asked = tuple(asked)
+        self._on_answer = on_answer
         self._pool = pool
 
     @property
@@ -75,6 +84,8 @@ class Reply:
                 if asked.has_ended:
                     left -= 1
                     visit.answers.append(asked.answer)
+                    if self._on_answer:
+                        self._on_answer(choice, asked.answer)
                     yield Ended(choice, asked.answer)
         except (GeneratorExit, asyncio.CancelledError):
             # Many leave at the last piece: they have all that they wanted.

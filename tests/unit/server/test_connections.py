@@ -109,7 +109,7 @@ def test_a_body_that_trickles_in_is_refused_with_a_sentence(served):
             b"POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"
         )
         connection.sendall(b"[1")
-        answer = connection.recv(1 << 16)
+        answer = rest_of(connection)
         assert answer.startswith(b"HTTP/1.1 408") and b"body_too_slow" in answer
 
 
