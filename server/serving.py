@@ -129,14 +129,14 @@ class Server(uvicorn.Server):
     async def _look(self) -> None:
         limits = self._limits
         shortest_s = min(limits.headers_s, limits.unread_s, limits.idle_s)
-        next_hour_s = time.monotonic() + _HOUR_S
+        next_hour_s, until = time.monotonic() + _HOUR_S, self._until
         while True:
             await asyncio.sleep(min(_LOOK_EVERY_S, shortest_s / 4))
             now_s = time.monotonic()
             for connection in list(self.server_state.connections):
                 if isinstance(connection, Connection):
                     connection.look(now_s)
-            if (until := self._until) and await asyncio.to_thread(lambda: bool(until())):
+            if until is not None and await asyncio.to_thread(until):
                 self.should_exit = True
             if self._every_hour and now_s >= next_hour_s:
                 next_hour_s = now_s + _HOUR_S

@@ -3,7 +3,6 @@
 import logging
 import signal
 import socket
-import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -116,11 +115,14 @@ def serve(
     settings = ServerSettings(host, port)
     if bool(certificate) != bool(key) or (certificate and own_tls):
         raise click.UsageError("--tls-cert and --tls-key belong together, and without --tls")
-    if uninstall or install:
-        keys_for(cluster, host, insecure)  # what it would refuse is said here, not in its log
-        _service(ServerService(cluster, system), uninstall)
+    service = ServerService(cluster, system)
+    if uninstall:
+        _uninstall(service)
         return
     keys = keys_for(cluster, host, insecure)
+    if install:
+        _install(service)
+        return
     tls, every_hour = None, None
     if own_tls:
         tls, every_hour = own_certificate(cluster, hosts)
@@ -163,17 +165,38 @@ def serve(
         )
 
 
-def _service(service: ServerService, uninstall: bool) -> None:
-    if uninstall:
-        was_there = service.uninstall()
-        note(f"{service.unit_name} is {'removed' if was_there else 'not installed'}")
-        return
-    left_out = ("serve", "--install", "--system", "--wait-for-up")
-    words = [word for word in sys.argv[2:] if word not in left_out]
+def _uninstall(service: ServerService) -> None:
+    was_there = service.uninstall()
+    note(f"{service.unit_name} is {'removed' if was_there else 'not installed'}")
+
+
+def _install(service: ServerService) -> None:
+    context = click.get_current_context()
+    of_the_service = ("install", "uninstall", "system", "cluster", "wait_for_up")
+    words = [
+        word
+        for option in context.command.params
+        if option.name and option.name not in of_the_service
+        for word in _words(option.opts[0], context.params[option.name])
+    ]
     service.install([*words, "--wait-for-up"])
     note(f"{service.unit_name} runs, and starts again by itself: `{service.log_command}`")
     if not service.is_system:
         note("to have it start with this machine, run `loginctl enable-linger` once")
+
+
+def _words(option: str, value: object) -> list[str]:
+    """An option as it is typed, wherever it will be run."""
+    match value:
+        case None | False:
+            return []
+        case True:
+            return [option]
+        case tuple():
+            return [word for one in value for word in _words(option, one)]
+        case Path():
+            return [option, str(value.absolute())]
+    return [option, str(value)]
 
 
 def _log_to_standard_error() -> None:
