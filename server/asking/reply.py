@@ -72,17 +72,17 @@ class Reply:
             for choice, asked in enumerate(self._asked):
                 asked.on_news = _waking(asked, partial(news.put_nowait, choice))
                 await self._ask(asked)
-            left = len(self._asked)
+            left = set(range(len(self._asked)))
             while left:
                 choice = await news.get()
                 asked = self._asked[choice]
-                if asked.has_ended:
+                if choice not in left:
                     continue
                 for piece in self._pieces(asked, asking):
                     visit.grew(choice)
                     yield Grown(choice, piece)
                 if asked.has_ended:
-                    left -= 1
+                    left.remove(choice)
                     visit.answers.append(asked.answer)
                     if self._on_answer:
                         self._on_answer(choice, asked.answer)
@@ -110,7 +110,7 @@ class Reply:
             except ClusterError as error:
                 task = asyncio.get_running_loop().create_task(self._ask(asked, error))
                 asking.add(task)
-                task.add_done_callback(asking.discard)
+                task.add_done_callback(partial(_settled, asking))
                 return
             if piece.text or piece.parts or piece.logprobs:
                 yield piece
@@ -120,6 +120,12 @@ class Reply:
         steps = asked.ask(error)
         while (pause_s := await loop.run_in_executor(self._pool, next, steps, None)) is not None:
             await asyncio.sleep(pause_s)
+
+
+def _settled(asking: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
+    asking.discard(task)
+    if not task.cancelled():
+        task.exception()  # the answer raises it
 
 
 def _waking(asked: Asked, wake: Callable[[], None]) -> Callable[[], None]:
