@@ -1,4 +1,4 @@
-"""What the guard of `pi-cluster serve` costs: a request, and a piece of an answer, with and without.
+"""What the guard of `pi-cluster serve` costs: for a request, and for a piece of an answer.
 
     python benchmarks/guard.py
 
@@ -66,18 +66,11 @@ async def _measure(times: int) -> dict[str, float]:
     pieces = 1_000
     short, long = _answering(1), _answering(pieces)
     guarded, guarded_long = (Guard(app, Admission(keys=_OneKey())) for app in (short, long))
-    rounds = [
-        (
-            await _microseconds(guarded, times) - await _microseconds(short, times),
-            (
-                await _microseconds(guarded_long, times // 50)
-                - await _microseconds(long, times // 50)
-            )
-            / pieces,
-        )
-        for _ in range(5)
-    ]
-    requests, sends = zip(*rounds, strict=True)
+    requests, sends, few = [], [], times // 50
+    for _ in range(5):
+        requests.append(await _microseconds(guarded, times) - await _microseconds(short, times))
+        more = await _microseconds(guarded_long, few) - await _microseconds(long, few)
+        sends.append(more / pieces)
     return {"us_per_request": round(min(requests), 2), "us_per_piece": round(min(sends), 3)}
 
 
