@@ -160,7 +160,7 @@ COMMANDS: dict[str, Place | LazyGroup] = {
     "pull": _place("pull:pull", "Fetch a model by its name, and cut it into a store."),
     "serve": _place(
         "serve:serve",
-        "Serve the model by OpenAI's and Ollama's API, and a page.",
+        "Serve the model over HTTP, to programs and people.",
     ),
     "shard": _place("shard:shard", "Cut a checkpoint into a store: one file per layer."),
     "status": _place("status:status", "Show the pipeline and how its nodes are."),

@@ -111,7 +111,7 @@ def serve(
     system: bool,
     cluster: str,
 ) -> None:
-    """Serve the model by OpenAI's and Ollama's API, and a page."""
+    """Serve the model over HTTP, to programs and people."""
     settings = ServerSettings(host, port)
     if bool(certificate) != bool(key) or (certificate and own_tls):
         raise click.UsageError("--tls-cert and --tls-key belong together, and without --tls")
