@@ -27,6 +27,7 @@ from pi_cluster.coordinator.pipeline.watching import PipelineWatch
 from pi_cluster.coordinator.records.access import insecure_warning, still_insecure
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
 from pi_cluster.coordinator.room import Room
+from pi_cluster.coordinator.scheduling.counters import Counters
 from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
 
 log = logging.getLogger(__name__)
@@ -151,6 +152,11 @@ class PipelineClient:
         record = load_record(self._hold.cluster)
         with self._watching:
             return PipelineStatus.of(record, self._watch.look(record))
+
+    @property
+    def counters(self) -> Counters:
+        """What the pipeline has done for this client; the sums grow as it is asked."""
+        return self._hold.counters
 
     def close(self) -> None:
         """Let go of the pipeline. Answers that are not at their end raise ``PipelineClosed``."""

@@ -165,6 +165,10 @@ def test_texts_are_kept_where_that_is_asked_for_and_nowhere_else(make_cluster):
             assert kept.stat().st_mode & 0o777 == 0o600
             log = eventually(lambda: server.running.error_text, lambda log: "completions" in log)
             assert SECRET not in log and "3 tokens length" in log
+            metrics = ask(server, "GET", "/metrics")[1].decode()
+            assert 'requests_total{api="openai",finish_reason="length"} 1.0' in metrics
+            assert "pi_cluster_generated_tokens_total 3.0" in metrics
+            assert SECRET not in metrics
 
 
 def test_a_stream_that_runs_when_the_server_ends_is_told_so(make_cluster):
