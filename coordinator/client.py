@@ -27,6 +27,7 @@ from pi_cluster.coordinator.pipeline.watching import PipelineWatch
 from pi_cluster.coordinator.records.access import insecure_warning, still_insecure
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
 from pi_cluster.coordinator.room import Room
+from pi_cluster.coordinator.scheduling.counters import Counters
 from pi_cluster.coordinator.scheduling.occupancy import Occupancy
 from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
 
@@ -168,6 +169,11 @@ class PipelineClient:
     def cluster(self) -> str:
         """Whose pipeline it asks."""
         return self._hold.cluster
+
+    @property
+    def counters(self) -> Counters:
+        """What the pipeline has done for this client; the sums grow as it is asked."""
+        return self._hold.counters
 
     def close(self) -> None:
         """Let go of the pipeline. Answers that are not at their end raise ``PipelineClosed``."""

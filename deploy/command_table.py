@@ -33,12 +33,12 @@ def _authority() -> None:
         "create": _place("key:create", "Make a key for NAME, and print it; it is shown this once."),
         "list": _place("key:list_keys", "Show whose keys there are; not the keys."),
         "revoke": _place(
-            "key:revoke", "Let nobody in by the key of NAME any more, from the next request on."
+            "key:revoke", "Let nobody in by the key of NAME, from the next request on."
         ),
     },
 )
 def _key() -> None:
-    """Say who may ask a server: make keys, list them, take them back."""
+    """Make keys for a server, list them, take them back."""
 
 
 @click.group(
@@ -160,7 +160,7 @@ COMMANDS: dict[str, Place | LazyGroup] = {
     "pull": _place("pull:pull", "Fetch a model by its name, and cut it into a store."),
     "serve": _place(
         "serve:serve",
-        "Serve the model over HTTP: OpenAI's and Ollama's API, a page.",
+        "Serve the model over HTTP, to programs and people.",
     ),
     "shard": _place("shard:shard", "Cut a checkpoint into a store: one file per layer."),
     "status": _place("status:status", "Show the pipeline and how its nodes are."),

@@ -47,7 +47,7 @@ def guarded(app: Starlette, admission: Admission) -> Guard:
         metrics.ended(visit)
 
     guard = Guard(app, admission, ended)
-    metrics = app.state.metrics = Metrics(guard.visits)
+    metrics = app.state.metrics = Metrics(guard.visits, lambda: app.state.desk.client.counters)
     return guard
 
 

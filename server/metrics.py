@@ -4,23 +4,48 @@ Base units; no label has anything that a client chose.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from pi_cluster.cluster.version import VERSION
 from pi_cluster.coordinator.pipeline.status import PipelineStatus
+from pi_cluster.coordinator.scheduling.counters import Counters
 from pi_cluster.server.asking.visit import Visit
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600)
 _GAPS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2.5, 5, 10, 60, 600)
 
 
+class _OfTheScheduler(Collector):
+    """What the scheduler counts, as it stands when it is asked for."""
+
+    def __init__(self, counters: Callable[[], Counters]) -> None:
+        self._counters = counters
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """One counter each."""
+        now = self._counters()
+        for name, about, value in (
+            ("steps", "Steps that came back.", now.steps),
+            ("step_rows", "Positions in them.", now.step_rows),
+            ("prompt_tokens", "Of requests that were let in.", now.prompt_tokens),
+            ("prompt_tokens_cached", "Of those, what was held already.", now.cached_tokens),
+            ("generated_tokens", "Tokens of answers.", now.generated_tokens),
+            ("forced_tokens", "Of those, what a schema left no choice for.", now.forced_tokens),
+            ("draft_tokens", "Guesses that were decided.", now.right_guesses + now.wrong_guesses),
+            ("draft_tokens_accepted", "Of those, the right ones.", now.right_guesses),
+        ):
+            yield CounterMetricFamily(f"pi_cluster_{name}", about, value=value)
+
+
 class Metrics:
     """The figures of one server, in a registry of their own."""
 
-    def __init__(self, visits: Iterable[Visit]) -> None:
-        """``visits`` are those that are here whenever it is looked at them."""
+    def __init__(self, visits: Iterable[Visit], counters: Callable[[], Counters]) -> None:
+        """``visits`` are those that are here, whenever it is looked at them."""
         self._visits = visits
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
@@ -35,8 +60,7 @@ class Metrics:
         self._first = self._histogram("time_to_first_token_seconds", "From a request to an id.")
         self._gaps = self._histogram("inter_token_seconds", "Between pieces of an answer.", _GAPS)
         self._duration = self._histogram("request_duration_seconds", "From arrival to end.")
-        self._prompt = self._counter("prompt_tokens", "Tokens of prompts that were answered.")
-        self._generated = self._counter("generated_tokens", "Tokens of answers.")
+        registry.register(_OfTheScheduler(counters))
         self._up = self._node_gauge("node_up", "Whether a node serves its stage.")
         self._celsius = self._node_gauge("node_temperature_celsius", "Of a node's processor.")
         self._memory = self._node_gauge("node_memory_free_bytes", "Of a node's whole machine.")
@@ -49,8 +73,6 @@ class Metrics:
             return
         self._requests.labels(_api(visit.path), _reason(visit)).inc()
         self._duration.observe(time.monotonic() - visit.began_s)
-        self._prompt.inc(visit.prompt_tokens)
-        self._generated.inc(visit.generated_tokens)
         for answer in visit.answers:
             if answer.ids:
                 self._queue.observe(answer.timings.load_s)
@@ -71,9 +93,6 @@ class Metrics:
             if stage.temperature_c is not None:
                 self._celsius.labels(stage.node).set(stage.temperature_c)
         return generate_latest(self._registry)
-
-    def _counter(self, name: str, about: str) -> Counter:
-        return Counter(f"pi_cluster_{name}", about, registry=self._registry)
 
     def _gauge(self, name: str, about: str) -> Gauge:
         return Gauge(f"pi_cluster_{name}", about, registry=self._registry)

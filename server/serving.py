@@ -18,6 +18,7 @@ from pi_cluster.server.http.limits import DEFAULTS, Limits
 
 _LOOK_EVERY_S = 1.0
 _SEND_BYTES = 64 << 10  # the system would grow it to megabytes, and a client seem to read on
+_HOUR_S = 3_600.0
 _WANTED_FILES = 4_096
 
 
@@ -61,15 +62,22 @@ class Server(uvicorn.Server):
         limits: Limits = DEFAULTS,
         tls: ssl.SSLContext | None = None,
         on_stop: Callable[[], None] | None = None,
+        *,
+        until: Callable[[], bool] | None = None,
+        every_hour: Callable[[], None] | None = None,
+        has_lifespan: bool = True,
     ) -> None:
-        """``on_stop`` ends all answers, on a thread, when the server is to end."""
+        """``on_stop`` ends all answers, on a thread, when the server is to end.
+
+        It ends by itself when ``until`` is true, which is asked every second on a thread.
+        """
         super().__init__(
             uvicorn.Config(
                 *(app, "127.0.0.1"),
                 http=Connection,
                 ws="none",
                 loop="asyncio",
-                lifespan="on",
+                lifespan="on" if has_lifespan else "off",
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -80,6 +88,7 @@ class Server(uvicorn.Server):
         self._limits = limits
         self._tls = tls
         self._on_stop = on_stop
+        self._until, self._every_hour = until, every_hour
         self._looking: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -120,12 +129,18 @@ class Server(uvicorn.Server):
     async def _look(self) -> None:
         limits = self._limits
         shortest_s = min(limits.headers_s, limits.unread_s, limits.idle_s)
+        next_hour_s, until = time.monotonic() + _HOUR_S, self._until
         while True:
             await asyncio.sleep(min(_LOOK_EVERY_S, shortest_s / 4))
             now_s = time.monotonic()
             for connection in list(self.server_state.connections):
                 if isinstance(connection, Connection):
                     connection.look(now_s)
+            if until is not None and await asyncio.to_thread(until):
+                self.should_exit = True
+            if self._every_hour and now_s >= next_hour_s:
+                next_hour_s = now_s + _HOUR_S
+                await asyncio.to_thread(self._every_hour)
 
 
 def serve(
@@ -134,10 +149,20 @@ def serve(
     limits: Limits = DEFAULTS,
     tls: ssl.SSLContext | None = None,
     on_stop: Callable[[], None] | None = None,
+    *,
+    until: Callable[[], bool] | None = None,
+    every_hour: Callable[[], None] | None = None,
+    has_lifespan: bool = True,
 ) -> None:
-    """Serve until SIGINT or SIGTERM."""
+    """Serve until SIGINT or SIGTERM, or as ``Server`` is told."""
     _allow_files()
-    Server(app, limits, tls, on_stop).run(sockets=list(listeners))
+    server = Server(
+        *(app, limits, tls, on_stop),
+        until=until,
+        every_hour=every_hour,
+        has_lifespan=has_lifespan,
+    )
+    server.run(sockets=list(listeners))
 
 
 def _allow_files() -> None:

@@ -36,7 +36,7 @@ def list_keys(cluster: str) -> None:
 @click.argument("name")
 @cluster_option
 def revoke(name: str, cluster: str) -> None:
-    """Let nobody in by the key of NAME any more, from the next request on."""
+    """Let nobody in by the key of NAME, from the next request on."""
     KeyBook(cluster).revoke(name)
     output.notes.print(f"the key of {name} is revoked", soft_wrap=True)
 

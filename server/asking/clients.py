@@ -15,9 +15,9 @@ class Clients:
     """
 
     def __init__(self, client: PipelineClient, renew: Callable[[], PipelineClient]) -> None:
-        """``renew`` makes the client of another model; the first one stays whose it is."""
+        """``renew`` makes the client of another model; all are closed by this, the first too."""
         self._renew = renew
-        self._first = client
+        self._is_closed = False
         self._lock = threading.Lock()
         self._now = client
         self._users: dict[PipelineClient, int] = {client: 0}
@@ -47,15 +47,15 @@ class Clients:
             self._close_unused()
 
     def close(self) -> None:
-        """Close all but the first."""
+        """Close all, and make no more."""
         with self._lock:
+            self._is_closed = True
             for client in self._users:
-                if client is not self._first:
-                    client.close()
+                client.close()
 
     def _look(self) -> None:
         written = _when_written(self._now.cluster)
-        if written is None or written == self._written:
+        if self._is_closed or written is None or written == self._written:
             return
         try:
             digest = load_record(self._now.cluster).manifest.digest
@@ -70,9 +70,8 @@ class Clients:
     def _close_unused(self) -> None:
         unused = [c for c, users in self._users.items() if not users and c is not self._now]
         for client in unused:
-            if client is not self._first:
-                del self._users[client]
-                client.close()
+            del self._users[client]
+            client.close()
 
 
 def _when_written(cluster: str) -> tuple[int, int] | None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
+from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.asked import Asked
 from pi_cluster.coordinator.asking.question import Question
 from pi_cluster.coordinator.client import PipelineClient
@@ -16,6 +17,7 @@ from pi_cluster.server.asking.clients import Clients
 from pi_cluster.server.asking.crowd import Crowd
 from pi_cluster.server.asking.model_card import ModelCard
 from pi_cluster.server.asking.one_off import is_one_off
+from pi_cluster.server.asking.prompt_log import PromptLog
 from pi_cluster.server.asking.reply import Reply
 from pi_cluster.server.asking.turns import alternating
 from pi_cluster.server.asking.visit import current_visit
@@ -33,9 +35,16 @@ class Desk:
     """Asks one cluster's pipeline for everybody; used by the event loop alone."""
 
     def __init__(
-        self, client: PipelineClient, renew: Callable[[], PipelineClient] | None = None
+        self,
+        client: PipelineClient,
+        renew: Callable[[], PipelineClient] | None = None,
+        prompts: PromptLog | None = None,
     ) -> None:
-        """The client stays whose it is; ``renew`` makes that of another model which is up since."""
+        """The desk closes the client; ``renew`` makes that of another model which is up since.
+
+        What is asked is written down in ``prompts`` if that was wished.
+        """
+        self._prompts = prompts
         self._clients = Clients(client, renew or (lambda: client))
         self._card = ModelCard.of(client.record, client.model)
         self._crowd = Crowd()
@@ -64,7 +73,11 @@ class Desk:
         visit = current_visit.get()
         asker = visit.asker if visit else ""
         client, asked = await self.encoding(lambda: self._all_prepared(asks, asker))
-        return Reply(asked, self._opening, self._crowd, partial(self._clients.give_back, client))
+        return Reply(
+            *(asked, self._opening, self._crowd),
+            on_answer=self._noting(asks),
+            on_end=partial(self._clients.give_back, client),
+        )
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
@@ -81,11 +94,25 @@ class Desk:
         """What ``work`` returns, done beside the loop as all that reads or writes text is."""
         return await asyncio.get_running_loop().run_in_executor(self._encoding, work)
 
+    def stop(self) -> None:
+        """End all answers, and ask no more: that raises ``PipelineClosed``."""
+        self._clients.close()
+
     def close(self) -> None:
-        """Let the threads end."""
+        """Stop, and let the threads end."""
+        self._clients.close()
         self._encoding.shutdown(wait=False, cancel_futures=True)
         self._opening.shutdown(wait=False, cancel_futures=True)
-        self._clients.close()
+
+    def _noting(self, asks: Sequence[Ask]) -> Callable[[int, Answer], None]:
+        prompts = [ask.prompt for ask in asks for _ in range(ask.choices)]
+        visit = current_visit.get()
+
+        def note(choice: int, answer: Answer) -> None:
+            if self._prompts:
+                self._prompts.write(prompts[choice], answer, visit.asker if visit else "")
+
+        return note
 
     def _all_prepared(self, asks: Sequence[Ask], asker: str) -> tuple[PipelineClient, list[Asked]]:
         client = self._clients.take()

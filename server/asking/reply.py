@@ -51,15 +51,19 @@ class Reply:
         asked: Sequence[Asked],
         pool: Executor,
         crowd: Crowd | None = None,
+        *,
+        on_answer: Callable[[int, Answer], None] = lambda _choice, _answer: None,
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         """``pool`` has the threads that may wait, such as for a session to begin.
 
-        It is asked as one of the ``crowd``; ``on_end`` is called when an iteration ends.
+        It is asked as one of the ``crowd``. ``on_answer`` is told of each choice whose answer is
+        complete, and ``on_end`` when an iteration ends.
         """
         self._asked = tuple(asked)
         self._pool = pool
         self._crowd = crowd or Crowd()
+        self._on_answer = on_answer
         self._on_end = on_end
         self._is_kept_out = False
 
@@ -95,6 +99,7 @@ class Reply:
                         visit.grew(event.choice)
                     else:
                         visit.answers.append(event.answer)
+                        self._on_answer(event.choice, event.answer)
                     yield event
         except (GeneratorExit, asyncio.CancelledError):
             # Many leave at the last piece: they have all that they wanted.
@@ -141,7 +146,7 @@ class Reply:
             except ClusterError as error:
                 task = asyncio.get_running_loop().create_task(self._ask_again(asked, error))
                 asking.add(task)
-                task.add_done_callback(asking.discard)
+                task.add_done_callback(partial(_settled, asking))
                 return
             if piece.text or piece.parts or piece.logprobs:
                 yield piece
@@ -165,6 +170,12 @@ def _farness(standing: Standing) -> tuple[int, int]:
             return 1, -position
         case Reading(done=done):
             return 2, done
+
+
+def _settled(asking: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
+    asking.discard(task)
+    if not task.cancelled():
+        task.exception()  # the answer raises it
 
 
 def _waking(asked: Asked, wake: Callable[[], None]) -> Callable[[], None]:

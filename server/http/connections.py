@@ -58,6 +58,11 @@ class Connection(H11Protocol):
         self._has_begun, self._due_s = False, time.monotonic() + self._limits.idle_s
         super().on_response_complete()
 
+    def resume_writing(self) -> None:
+        """The client has taken so much that more may follow, which `look` would not see."""
+        self._moved_s = time.monotonic()
+        super().resume_writing()
+
     def look(self, now_s: float) -> None:
         """End it if the client has been slow for too long."""
         pending_bytes = self.transport.get_write_buffer_size()

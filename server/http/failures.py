@@ -44,7 +44,6 @@ _KINDS: tuple[tuple[type[Exception], int, str, int | None], ...] = (
     (QueueFull, 429, "queue_full", BUSY_RETRY_S),
     (PipelineBusy, 503, "pipeline_busy", BUSY_RETRY_S),
     (StateError, 503, "no_pipeline", BUSY_RETRY_S),
-    (PipelineClosed, 503, "server_stopping", LOST_RETRY_S),
     (SessionYielded, 503, "pipeline_lost", LOST_RETRY_S),
     (NodeError, 503, "pipeline_lost", LOST_RETRY_S),
 )
@@ -54,6 +53,7 @@ _OPENAI_TYPES = {
     404: "not_found_error",
     429: "rate_limit_error",
 }
+_STOPPING = "the server is being stopped: please ask again in a moment"
 _FAULT = "the server is at fault, and its log has more: please ask again"
 
 
@@ -65,6 +65,8 @@ def refusal_of(error: Exception) -> Refusal:
         phrase = error.detail or http.HTTPStatus(error.status_code).phrase
         code = "_".join(http.HTTPStatus(error.status_code).phrase.lower().split())
         return Refusal(error.status_code, code, phrase, dict(error.headers or {}))
+    if isinstance(error, PipelineClosed):
+        return Refusal(503, "server_stopping", _STOPPING, retrying(LOST_RETRY_S))
     for kind, status, code, retry_s in _KINDS:
         if isinstance(error, kind):
             return Refusal(status, code, str(error), retrying(retry_s))

@@ -4,6 +4,7 @@ import http.client
 import json
 import signal
 import socket
+import ssl
 import time
 from contextlib import ExitStack
 
@@ -134,3 +135,70 @@ def test_a_server_that_is_told_to_end_does_so_at_once(make_cluster):
             server.running.send(signal.SIGTERM)
             server.running.process.wait(_PATIENCE_S)
             assert all_of(idle) == b"" and time.monotonic() - began_s < _PATIENCE_S
+
+
+def test_a_server_that_waits_says_so_and_serves_once_a_pipeline_is_up(make_cluster):
+    with make_cluster() as cluster:
+        refused = cluster.run("serve", "--port", "0")
+        assert refused.code == 1 and "no pipeline is up" in refused.err
+        with serving(cluster, "--wait-for-up") as server:
+            status, body = ask(server, "POST", "/api/chat")
+            assert status == 503 and "no pipeline is up" in json.loads(body)["error"]
+            assert ask(server, "GET", "/health", {"Host": "evil.example"})[0] == 403
+            cluster.up("--local", "1")
+            eventually(lambda: ask(server, "GET", "/health")[0], lambda status: status == 200)
+
+
+def test_texts_are_kept_where_that_is_asked_for_and_nowhere_else(make_cluster):
+    with make_cluster() as cluster:
+        cluster.up("--local", "1")
+        kept = cluster.folder / "texts.jsonl"
+        with serving(cluster, "--log-prompts", str(kept)) as server:
+            asked = {"model": "x", "prompt": SECRET, "max_tokens": 3}
+            status, body = ask(
+                *(server, "POST", "/v1/completions", {"Content-Type": "application/json"}),
+                json.dumps(asked),
+            )
+            assert status == 200, body
+            line = json.loads(kept.read_text())
+            assert line["prompt"] == SECRET and line["answer"]
+            assert kept.stat().st_mode & 0o777 == 0o600
+            log = eventually(lambda: server.running.error_text, lambda log: "completions" in log)
+            assert SECRET not in log and "3 tokens length" in log
+            metrics = ask(server, "GET", "/metrics")[1].decode()
+            assert 'requests_total{api="openai",finish_reason="length"} 1.0' in metrics
+            assert "pi_cluster_generated_tokens_total 3.0" in metrics
+            assert SECRET not in metrics
+
+
+def test_a_stream_that_runs_when_the_server_ends_is_told_so(make_cluster):
+    with make_cluster() as cluster:
+        cluster.up("--local", "1")
+        with serving(cluster) as server:
+            asked = {"model": "x", "prompt": "Once", "max_tokens": 400, "stream": True}
+            connection = http.client.HTTPConnection(server.host, server.port, timeout=_PATIENCE_S)
+            connection.request("POST", "/v1/completions", json.dumps(asked))
+            answer = connection.getresponse()
+            first = answer.read(20)
+            server.running.send(signal.SIGTERM)
+            rest = first + answer.read()
+            assert b'"error"' in rest and b"server_stopping" in rest
+            server.running.process.wait(_PATIENCE_S)
+            connection.close()
+
+
+def test_https_is_trusted_by_whoever_trusts_the_servers_own_authority(make_cluster):
+    with make_cluster() as cluster:
+        cluster.up("--local", "1")
+        with serving(cluster, "--tls") as server:
+            assert server.url.startswith("https://")
+            folder = cluster.folder / "state" / "pi-cluster" / cluster.name / "server"
+            trusted = folder / "web-authority" / "authority.pem"
+            assert str(trusted) in server.running.error_text
+            context = ssl.create_default_context(cafile=str(trusted))
+            connection = http.client.HTTPSConnection(
+                server.host, server.port, timeout=_PATIENCE_S, context=context
+            )
+            connection.request("GET", "/health")
+            assert connection.getresponse().status == 200
+            connection.close()

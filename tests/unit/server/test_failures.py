@@ -24,7 +24,6 @@ from tests.support.asgi import ask
         (errors.StateError("none is up"), 503, "no_pipeline", "true"),
         (errors.NodeLost("pi2"), 503, "pipeline_lost", "true"),
         (errors.SessionExpired("pi2"), 503, "pipeline_lost", "true"),
-        (errors.PipelineClosed("it ends"), 503, "server_stopping", "true"),
         (errors.AccessError("a grant"), 500, "server_error", "false"),
     ],
 )
@@ -33,6 +32,15 @@ def test_an_error_has_a_status_a_code_and_whether_to_try_again(error, status, co
     assert (told.status, told.code, told.message) == (status, code, str(error))
     assert told.headers.get("x-should-retry", retries) in (retries, "false")
     assert ("retry-after" in told.headers) == (retries == "true")
+
+
+def test_a_server_that_ends_says_so_and_to_ask_again():
+    told = refusal_of(errors.PipelineClosed("this program has let go of the pipeline"))
+    assert (told.status, told.code, told.headers["x-should-retry"]) == (
+        *(503, "server_stopping"),
+        "true",
+    )
+    assert "stopped" in told.message and "this program" not in told.message
 
 
 def test_a_fault_of_ours_is_told_without_its_details():
