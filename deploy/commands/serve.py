@@ -2,8 +2,10 @@
 
 import ipaddress
 import logging
+import signal
 import socket
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -20,6 +22,7 @@ from pi_cluster.server.app import guarded, make_app
 from pi_cluster.server.asking.desk import Desk
 from pi_cluster.server.http.guard import Admission
 from pi_cluster.server.keys import FollowedKeys, KeyBook
+from pi_cluster.server.local_door import LocalDoor
 from pi_cluster.server.serving import ServerSettings, listen
 from pi_cluster.server.serving import serve as run_server
 
@@ -84,6 +87,7 @@ def serve(
     keys = _keys(cluster, host, insecure)
     record = load_record(cluster)
     with (
+        LocalDoor(cluster) as door,
         listen(settings) as listener,
         PipelineClient(
             *(record, dialer_to_ask(cluster, record)),
@@ -96,8 +100,14 @@ def serve(
         app = guarded(make_app(Desk(client), strict_model=strict_model), admission)
         address, chosen = listener.getsockname()[:2]
         shown = f"[{address}]" if listener.family == socket.AF_INET6 else address
-        note(f"serving on {'https' if tls else 'http'}://{shown}:{chosen}")
-        run_server(app, [listener], settings.limits, tls, on_stop=client.close)
+        url = f"{'https' if tls else 'http'}://{shown}:{chosen}"
+        door.announce(url, [f"{shown}:{chosen}"], needs_key=keys.are_needed)
+        note(f"serving on {url}")
+        # The server raises its signal again once it has ended, and what is entered must be left.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with suppress(KeyboardInterrupt):
+            listeners = [listener, door.listener]
+            run_server(app, listeners, settings.limits, tls, on_stop=client.close)
 
 
 def _keys(cluster: str, host: str, insecure: bool) -> FollowedKeys:

@@ -216,8 +216,9 @@ def test_the_model_is_found_by_its_name_and_by_no_other(client):
         client.models.retrieve("gpt-9")
 
 
-def test_a_strict_server_refuses_other_models(served_story):
-    with serving(served_story.cluster, "--strict-model") as strict:
+def test_a_strict_server_refuses_other_models(cluster):
+    cluster.up("--local", "1")
+    with serving(cluster, "--strict-model") as strict:
         said = {"prompt": "The", "max_tokens": 1}
         assert post(strict, "/v1/completions", said)[0] == 200
         assert post(strict, "/v1/completions", {**said, "model": "storyteller"})[0] == 200
