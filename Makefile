@@ -7,7 +7,7 @@ PACKAGES := cluster coordinator deploy kernels protos server shard_tool storytel
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real test test-quick test-real test-page fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos docs bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality bench-real bench-real-quality bench-transfer bench-startup test-sanitized wheels clean
+.PHONY: help demo demo-real test test-quick test-real test-page fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos docs bench bench-kernels bench-pipeline soak bench-server soak-server bench-prediction bench-virtual bench-quality bench-real bench-real-quality bench-transfer bench-startup test-sanitized wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -108,6 +108,13 @@ bench-pipeline: .venv/installed ## measure pipelines of two workers here, with P
 
 soak: .venv/installed ## ask three workers here 10 000 requests, 100 at once: nothing may be wrong or grow, two minutes
 	@$(BIN)/python -m benchmarks.soak
+
+bench-server: .venv/installed ## measure what a server costs beside the library, on three workers here: three minutes
+	@$(BIN)/python -m benchmarks.server
+
+SOAK_SECONDS ?= 300
+soak-server: .venv/installed ## ask a server by 32 streams for SOAK_SECONDS: no text may differ, no memory may grow
+	@$(BIN)/python -m benchmarks.server.soak --seconds $(SOAK_SECONDS)
 
 bench-prediction: .venv/installed ## compare what plan predicts with what bench measures, about two minutes
 	@$(BIN)/python -m benchmarks.prediction

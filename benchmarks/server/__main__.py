@@ -1,6 +1,6 @@
 """What the server costs beside the library, and how soon it answers when it is busy.
 
-    python -m benchmarks.server [--rounds 7] [--tokens 96]
+    python -m benchmarks.server [--rounds 7] [--tokens 256]
 
 The embedded model on three local workers. The same questions are asked of a server, by a reader
 that parses nothing, and by the library in a process of its own, in turn; of both processes the
@@ -35,7 +35,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.server")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--tokens", type=int, default=96)
+    parser.add_argument("--tokens", type=int, default=256)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, served(Path(name), _WORKERS, 32) as server:
         words = [sys.executable, "-m", "benchmarks.server.library", server.cluster]
