@@ -2,8 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from typing import Self, Unpack
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self, Unpack
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.wire.dialing import Dialer
@@ -114,13 +114,16 @@ class PipelineClient:
         raw: bool = False,
         think: bool | None = None,
         stop: str | Sequence[str] = (),
+        schema: Mapping[str, Any] | None = None,
         **keywords: Unpack[GenerationKeywords],
     ) -> Question:
         """Encode what is to be asked, which `ask` would do first; raises as it does."""
         stops = (stop,) if isinstance(stop, str) else stop
         options = generation_options(**keywords)
         tell = self._notices.tell
-        return make_question(self.model, prompt, options, stops, tell, raw=raw, think=think)
+        return make_question(
+            *(self.model, prompt, options, stops, tell), raw=raw, think=think, schema=schema
+        )
 
     def pose(self, question: Question, *, is_shown: bool = True) -> AnswerStream:
         """Ask what was encoded.

@@ -1,12 +1,11 @@
 """What a coordinator must know of the model that its pipeline serves."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
 from pi_cluster.transformer.errors import PromptError, PromptTooLong, SettingsError
-from pi_cluster.transformer.sampling import SamplingSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +36,9 @@ class ServedModel:
         asked = prompt_tokens + max_tokens
         return asked if self.context is None else min(asked, self.context)
 
-    def check_sampling(self, sampling: SamplingSettings) -> None:
+    def check_bias(self, ids: Iterable[int]) -> None:
         """Raise ``SettingsError`` for a bias of ids that the model does not have."""
-        for token_id in sampling.logit_bias:
+        for token_id in ids:
             if token_id >= self.vocab_size:
                 raise SettingsError(
                     f"logit_bias has token id {token_id}, which is outside the vocabulary "

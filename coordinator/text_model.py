@@ -1,18 +1,24 @@
 """Between people's text and a model's token ids, as far as its store has files for it."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.coordinator.answer_text import AnswerText
+from pi_cluster.coordinator.constraining.building import build_vocabulary
 from pi_cluster.transformer.errors import ModelError, PromptError
 from pi_cluster.transformer.text.chat_template import ChatTemplate
 from pi_cluster.transformer.text.detokenizer import IncrementalDetokenizer
 from pi_cluster.transformer.text.text_files import TOKENIZERS, TextFiles
-from pi_cluster.transformer.text.thoughts import begins_in_thought
+from pi_cluster.transformer.text.thoughts import CLOSING, OPENING, begins_in_thought
 from pi_cluster.transformer.text.tokenizer import Tokenizer
 from pi_cluster.transformer.text.unicode_text import require_unicode
+
+if TYPE_CHECKING:
+    from pi_cluster.coordinator.constraining.llguidance_constraint import Vocabulary
 
 Message = Mapping[str, str]
 """``{"role": "user" | "assistant" | "system", "content": ...}``"""
@@ -32,6 +38,9 @@ class TextModel:
         """Nothing is read yet; the files lie in ``folder`` under their names in the store."""
         paths = {file.name: folder / file.name for file in manifest.tokenizer_files}
         self._bos_id = manifest.bos_id
+        self._eos_ids = frozenset(manifest.eos_ids)
+        self._building = threading.Lock()
+        self._vocabulary: Vocabulary | None = None
         self._lists_tokenizer = not paths.keys().isdisjoint(TOKENIZERS)
         self._vocab_size = int(manifest.config["vocab_size"])
         self._files = TextFiles(paths, self._vocab_size, manifest.tokenizer_name)
@@ -120,6 +129,25 @@ class TextModel:
         detokenizer = IncrementalDetokenizer(self._tokenizer(), continuation=True)
         end = prompt_ids[-_ENOUGH_IDS:]
         return begins_in_thought("".join([*map(detokenizer.push, end), detokenizer.finish()]))
+
+    def vocabulary(self) -> "Vocabulary":
+        """What constrains answers, built when it is first asked for; any thread may ask.
+
+        Raises ``PromptError`` where there is no text to constrain, or the library is not installed.
+        """
+        tokenizer = self._tokenizer()
+        with self._building:
+            if self._vocabulary is None:
+                self._vocabulary = build_vocabulary(
+                    tokenizer, self._files.vocab_size, self._eos_ids
+                )
+        return self._vocabulary
+
+    def thought_ids(self) -> tuple[int | None, int | None]:
+        """The added tokens that open and close a thought, as far as there are such."""
+        tokens = self._tokenizer().tokens
+        opening, closing = tokens.get(OPENING), tokens.get(CLOSING)
+        return opening.id if opening else None, closing.id if closing else None
 
     def answer(self, stops: Sequence[str], *, raw: bool) -> AnswerText | None:
         """Takes an answer's ids; None when the model has no text at all."""

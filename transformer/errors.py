@@ -5,8 +5,8 @@
   + UnsupportedTokenizer  its tokenizer is of a kind that is not read; ids still work
   + SettingsError         a sampling setting lies outside what has a meaning
   + PromptError           the text or the ids cannot be given to this model
-  + ConstraintError       what an answer must keep to allows nothing more
     + PromptTooLong       it has more tokens than the context or the caches
+  + ConstraintError       what an answer must keep to allows nothing more
   + StepError             a step does not continue what a stage holds, or passes its limits
 
 Every message names the thing and the next step; it is shown to people as it stands.
@@ -33,12 +33,12 @@ class PromptError(ModelError):
     """A prompt that this model cannot take: empty, too long, out of vocabulary, not text."""
 
 
-class ConstraintError(ModelError):
-    """A schema or grammar that no token can go on with, or that cannot be followed."""
-
-
 class PromptTooLong(PromptError):
     """A prompt, or with what it asks for a text, that has more tokens than there is room for."""
+
+
+class ConstraintError(ModelError):
+    """A schema or grammar that no token can go on with, or that cannot be followed."""
 
 
 class StepError(ModelError):

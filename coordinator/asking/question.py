@@ -4,10 +4,11 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from pi_cluster.coordinator.answer_text import AnswerText
 from pi_cluster.coordinator.asking.parts import AnswerParts
+from pi_cluster.coordinator.asking.structured import asking_for_json, json_constraint
 from pi_cluster.coordinator.constraint import Constraint
 from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.text_model import Message, TextModel
@@ -76,6 +77,8 @@ class AskKeywords(GenerationKeywords, total=False):
     """Whether to think before the answer, where the chat template has a switch for that."""
     stop: str | Sequence[str]
     """End the text before any of these."""
+    schema: Mapping[str, Any] | None
+    """A JSON schema that the answer follows; ``{"type": "object"}`` is any object."""
 
 
 def generation_options(**chosen: Unpack[GenerationKeywords]) -> GenerationOptions:
@@ -113,17 +116,23 @@ def make_question(
     *,
     raw: bool = False,
     think: bool | None = None,
+    schema: Mapping[str, Any] | None = None,
 ) -> Question:
     """Encode what is asked.
 
     A text is a turn of a chat, or continued if ``raw`` or if the model knows no turns, of which
-    ``on_notice`` is told. Raises ``PromptError`` for what this model cannot be asked, and
-    ``SettingsError`` for a stop string that it cannot have.
+    ``on_notice`` is told. With a ``schema`` the answer is JSON that follows it. Raises
+    ``PromptError`` for what this model cannot be asked, and ``SettingsError`` for a stop string
+    that it cannot have.
     """
+    if schema is not None:
+        prompt = asking_for_json(prompt, schema, raw=raw)
     prompt_ids, continues = _encode(model, prompt, raw, think, on_notice)
     new_text = partial(model.answer, tuple(stops), raw=continues)
     new_text()  # what is wrong with a stop string is said before anything is asked
-    return Question(prompt_ids, options, new_text, model.begins_in_thought(prompt_ids))
+    in_thought = model.begins_in_thought(prompt_ids)
+    new_constraint = None if schema is None else json_constraint(model, schema, in_thought)
+    return Question(prompt_ids, options, new_text, in_thought, new_constraint)
 
 
 def _encode(

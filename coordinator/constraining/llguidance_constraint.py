@@ -12,7 +12,7 @@ from typing import Any, cast
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from pi_cluster.coordinator.constraining.grammar import place_of
-from pi_cluster.transformer.errors import PromptError
+from pi_cluster.transformer.errors import ConstraintError, PromptError
 from pi_cluster.transformer.text.tokenizer import Tokenizer
 
 _MOST_FORCED = 256  # at a time; a constant of a schema may be as long as the schema
@@ -49,20 +49,20 @@ class Vocabulary:
             matcher = self._compiled(grammar)
         return LlguidanceConstraint(matcher.deep_copy(), self.mask_bytes, self._eos_ids)
 
+    @staticmethod
+    def explained(error: PromptError, schema: object) -> str:
+        """What of a schema cannot be followed, and where it stands if that is known."""
+        if named := _UNSUPPORTED.search(str(error)):
+            keywords = re.findall(r'"([^"]+)"', named[1])
+            places = [place_of(keyword, schema) or keyword for keyword in keywords]
+            return f"the schema's {', '.join(places)} cannot be followed: leave it out"
+        return f"the schema cannot be followed: {error}"
+
     def _compile(self, grammar: str) -> LLMatcher:
         matcher = LLMatcher(self._library, grammar, log_level=0, limits=_LIMITS)
         if matcher.is_error():
             raise PromptError(_brief(matcher.get_error()))
         return matcher
-
-
-def unsupported(error: PromptError, schema: object) -> str:
-    """What of a schema cannot be followed, and where it stands if that is known."""
-    if named := _UNSUPPORTED.search(str(error)):
-        keywords = re.findall(r'"([^"]+)"', named[1])
-        places = [place_of(keyword, schema) or keyword for keyword in keywords]
-        return f"the schema's {', '.join(places)} cannot be followed: leave it out"
-    return f"the schema cannot be followed: {error}"
 
 
 class LlguidanceConstraint:
@@ -124,7 +124,9 @@ class LlguidanceConstraint:
 
     def _check(self) -> None:
         if self._matcher.is_error():
-            raise PromptError(f"the answer's form broke off: {_brief(self._matcher.get_error())}")
+            raise ConstraintError(
+                f"the answer's form broke off: {_brief(self._matcher.get_error())}"
+            )
 
 
 class _Spelling:

@@ -41,7 +41,9 @@ def socket_file(cluster: str) -> Path:
 
 def save_server(cluster: str, record: ServerRecord) -> None:
     """Remember a server."""
-    _file(cluster).write(asdict(record))
+    values = asdict(record)
+    values["program"] = values.pop("version")  # the file has a version of its own
+    _file(cluster).write(values)
 
 
 def forget_server(cluster: str) -> None:
@@ -81,7 +83,7 @@ def _record(values: dict[str, Any]) -> ServerRecord:
         int(values["pid"]),
         str(values["url"]),
         tuple(map(str, values["addresses"])),
-        str(values["version"]),
+        str(values["program"]),
         values["needs_key"] is True,
         float(values["started_unix_s"]),
     )

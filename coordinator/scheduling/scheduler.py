@@ -126,7 +126,7 @@ class Scheduler:
         requests wait already, and what ended the session.
         """
         self._model.check_prompt(prompt_ids)
-        self._model.check_sampling(options.sampling)
+        self._model.check_bias(options.sampling.logit_bias)
         self._limits.check_room(self._most_positions(prompt_ids, options))
         measurement = measurement or Measurement(self._session.stages)
         generation = Generation(prompt_ids, options, measurement, self._cancel, constraint)

@@ -1,20 +1,16 @@
 """Where all adapters ask: encodes what is asked, off the event loop, and hands out replies."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
 from pi_cluster.coordinator.asking.asked import Asked
-from pi_cluster.coordinator.asking.question import Question
 from pi_cluster.coordinator.client import PipelineClient
 from pi_cluster.server.asking.ask import Ask
 from pi_cluster.server.asking.model_card import ModelCard
 from pi_cluster.server.asking.reply import Reply
-from pi_cluster.server.asking.turns import alternating
-from pi_cluster.transformer.errors import PromptError
 
 T = TypeVar("T")
 
@@ -53,7 +49,8 @@ class Desk:
         self._opening.shutdown(wait=False, cancel_futures=True)
 
     def _prepared(self, ask: Ask) -> list[Asked]:
-        first, room = self._encoded(ask), self.client.room()
+        first = self.client.question(ask.prompt, **ask.keywords)
+        room = self.client.room()
         if "max_tokens" not in ask.keywords:
             most = room.most_tokens(len(first.prompt_ids), MOST_TOKENS)
             first = replace(first, options=replace(first.options, max_tokens=most))
@@ -64,14 +61,3 @@ class Desk:
             again = replace(sampling, seed=(sampling.seed + number) % 2**64)
             questions.append(replace(first, options=replace(first.options, sampling=again)))
         return [self.client.prepare(question, is_shown=True) for question in questions]
-
-    def _encoded(self, ask: Ask) -> Question:
-        try:
-            return self.client.question(ask.prompt, **ask.keywords)
-        except PromptError:
-            turns = [turn for turn in ask.prompt if isinstance(turn, Mapping)]
-            if not turns or (told := alternating(turns)) == turns:
-                raise
-            with suppress(PromptError):
-                return self.client.question(told, **ask.keywords)
-            raise

@@ -19,9 +19,11 @@ from pi_cluster.server.http.faults import log_fault
 from pi_cluster.server.http.host_names import HostNames, is_same_origin, name_of
 from pi_cluster.server.http.intake import Intake
 from pi_cluster.server.http.limits import DEFAULTS, Limits
+from pi_cluster.server.http.local import is_local
 from pi_cluster.server.http.refusal import Refusal
 
 _EVERYBODYS = "*"
+_LOCAL = "local"  # who came through the file system
 _LONGEST_KEY = 200
 _SHOWN_NAME = 100
 
@@ -49,6 +51,11 @@ class NoKeys:
         return None
 
 
+def is_public(path: str) -> bool:
+    """Whether a path is the page's, or tells that the server is there: no secret, and no text."""
+    return path in ("/", "/health") or path.startswith("/page/")
+
+
 @dataclass(frozen=True, slots=True)
 class Admission:
     """Whom a guard lets in beside this machine's own pages and programs."""
@@ -57,7 +64,7 @@ class Admission:
     origins: frozenset[str] = frozenset()
     """As browsers write them (``https://chat.example.org``), or ``*`` for all."""
     keys: Keys = field(default_factory=NoKeys)
-    public: Callable[[str], bool] = lambda path: path == "/health"
+    public: Callable[[str], bool] = is_public
     """Which paths are for everybody who may call: they tell no secret."""
     limits: Limits = DEFAULTS
 
@@ -129,11 +136,10 @@ class Guard:
 
     def _check_caller(self, scope: Scope, headers: dict[bytes, bytes]) -> str | None:
         """The foreign origin that may read the answer, if the request is from one."""
-        server = scope.get("server")
-        if not server or server[1] is None:
-            return None  # by a file, whose mode says who may
+        if is_local(scope):
+            return None
         host = headers.get(b"host", b"").decode("latin-1")
-        if not self._hosts.admits(host, server[0]):
+        if not self._hosts.admits(host, scope["server"][0]):
             name = name_of(host)[:_SHOWN_NAME]
             raise Refusal(
                 403,
@@ -156,8 +162,9 @@ class Guard:
         return is_page and scope["method"] == "GET" and self._admission.public(scope["path"])
 
     def _check_key(self, scope: Scope, headers: dict[bytes, bytes]) -> str:
-        server = scope.get("server")
-        if not server or server[1] is None or self._admission.public(scope["path"]):
+        if is_local(scope):
+            return _LOCAL
+        if self._admission.public(scope["path"]):
             return ""
         keys = self._admission.keys
         shown = headers.get(b"x-api-key", b"")

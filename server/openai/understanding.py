@@ -1,6 +1,6 @@
 """From what a client sent to what is asked, in the words of the Python API."""
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pi_cluster.coordinator.asking.question import AskKeywords
 from pi_cluster.server.asking.ask import Ask
@@ -11,11 +11,11 @@ from pi_cluster.server.openai.requests import (
     ChatRequest,
     CompletionRequest,
     GenerationFields,
+    ResponseFormat,
 )
 
 _NOT_YET = {
     "tools": "tools are not offered: leave `tools` out",
-    "response_format": "a form is not enforced: leave `response_format` out",
 }
 _SURELY_ONE = 1e-9  # a top_p that keeps the likeliest token alone, as clients mean by 0
 
@@ -37,6 +37,8 @@ def chat_ask(request: ChatRequest, *, can_think: bool) -> Ask:
     turns = turns_of(request.messages)
     if turns[-1]["role"] == "assistant":
         refuse("messages", "the last message is the assistant's: end with one of the user")
+    if (schema := schema_of(request.response_format)) is not None:
+        keywords["schema"] = schema
     if can_think and (think := wants_thought(request)) is not None:
         keywords["think"] = think
     return Ask(turns, keywords, request.n or 1)
@@ -56,6 +58,19 @@ def completion_asks(request: CompletionRequest) -> list[Ask]:
     if request.logprobs is not None:
         keywords["logprobs"] = request.logprobs
     return [Ask(prompt, keywords, request.n or 1) for prompt in prompts]
+
+
+def schema_of(form: ResponseFormat | None) -> dict[str, Any] | None:
+    """The JSON schema of the form that an answer is wanted in; None for text."""
+    if form is None or form.type == "text":
+        return None
+    if form.type == "json_schema" and form.json_schema:
+        return form.json_schema.schema or {"type": "object"}
+    if form.type != "json_object":
+        known = "text, json_object, or json_schema with a `json_schema`"
+        refuse("response_format", f"`response_format` is of type {known}")
+    # llama.cpp's clients may say a schema here; without one any object will do.
+    return form.schema or {"type": "object"}
 
 
 def wants_thought(request: ChatRequest) -> bool | None:

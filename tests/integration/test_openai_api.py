@@ -4,9 +4,11 @@ import http.client
 import json
 import urllib.request
 from contextlib import ExitStack
+from typing import Literal
 
 import openai
 import pytest
+from pydantic import BaseModel
 
 from tests.support.asking import ENDLESS_IDS, FOX
 from tests.support.cluster_process import describe_all, eventually
@@ -119,6 +121,24 @@ def test_a_bias_and_penalties_change_what_is_said(served_story, client, alone):
     assert plain["choices"][0]["text"] != other["choices"][0]["text"]
 
 
+def test_an_answer_keeps_to_the_schema_that_a_client_makes_of_a_class(client):
+    class Animal(BaseModel):
+        kind: Literal["fox", "dog"]
+        legs: int
+
+    asked = {"messages": SAID, **GREEDY, "max_tokens": 60}
+    parsed = client.chat.completions.parse(response_format=Animal, **asked)
+    assert parsed.choices[0].message.parsed.kind in ("fox", "dog")
+    assert parsed.choices[0].finish_reason == "stop"
+
+
+def test_a_schema_that_cannot_be_followed_is_refused_by_what_it_has(served_story):
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "fox"}}}
+    said = {"messages": SAID, "response_format": form}
+    status, told = post(served_story, "/v1/chat/completions", said)
+    assert status == 400 and "fox" in told["error"]["message"]
+
+
 def test_a_prompt_that_is_known_already_counts_as_cached(client):
     asked = {"messages": [{"role": "user", "content": "Tell me of a kite. " * 6}], **GREEDY}
     client.chat.completions.create(**asked)
@@ -179,6 +199,7 @@ def test_turns_that_a_strict_template_refuses_are_told_in_its_order(served_story
         ({"n": 5}, "n", "<= 4"),
         ({"stop": ["x"] * 17}, "stop", "16"),
         ({"temperature": -1}, None, "temperature"),
+        ({"response_format": {"type": "xml"}}, "response_format", "json_schema"),
         ({"top_logprobs": 3}, "top_logprobs", "logprobs"),
         ({"grammar": "root ::= x"}, "grammar", "response_format"),
         (

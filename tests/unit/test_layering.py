@@ -72,7 +72,7 @@ ROOMS = {
         "bench": {"scheduling"},
         "records": {"planning", "scheduling"},
         "pipeline": {"planning", "records"},
-        "asking": {"records", "scheduling"},
+        "asking": {"constraining", "records", "scheduling"},
     },
     "server": {
         "asking": set(),
@@ -109,6 +109,11 @@ IMPORTS_WITHIN_FUNCTIONS = {
     ("deploy/failure.py", "pi_cluster.kernels.KernelsError"),
     # An extra, which only `pull` takes.
     ("deploy/models/pulling.py", "pi_cluster.deploy.models.hub.Hub"),
+    # An extra, and few answers follow a schema.
+    (
+        "coordinator/constraining/building.py",
+        "pi_cluster.coordinator.constraining.llguidance_constraint.Vocabulary",
+    ),
     # Nodes are looked for when one is lost.
     ("cluster/discovery/rediscovery.py", "pi_cluster.cluster.discovery.mdns"),
     # A cluster on one machine has no certificates, and most that have some have no key to sign.

@@ -14,6 +14,7 @@ from jinja2.nodes import Name
 
 from pi_cluster.transformer.errors import PromptError
 from pi_cluster.transformer.text.added_tokens import AddedToken
+from pi_cluster.transformer.text.chat_forms import forms
 from pi_cluster.transformer.text.control_text import ControlText
 from pi_cluster.transformer.text.guarded_text import GuardedText
 from pi_cluster.transformer.text.template_environment import make_environment
@@ -82,9 +83,10 @@ class ChatTemplate:
         """The ids of a chat, ``<s>`` included where the template writes it.
 
         ``messages`` are ``{"role": ..., "content": ...}``. Control spellings inside them stay plain
-        text, and what the model thought before its earlier answers is left out. ``think`` has it
-        think or not, where the template has a switch for that. Raises `PromptError`, with the
-        template's own words where it refuses the messages.
+        text, and what the model thought before its earlier answers is left out. A chat that the
+        template refuses is tried in its other `forms`. ``think`` has it think or not, where the
+        template has a switch for that. Raises `PromptError`, with the template's own words where it
+        refuses the messages.
         """
         if not messages:
             raise PromptError("a chat needs at least one message")
@@ -95,7 +97,7 @@ class ChatTemplate:
             )
         if self._thinks:
             messages = [self._without_thoughts(message) for message in messages]
-        rendered = self._rendered(messages, add_generation_prompt, think)
+        rendered = self._rendered_in_some_form(messages, add_generation_prompt, think)
         parts = list(self._control_text.split(rendered))
         for _, token in parts:
             if token and token.id == _NO_ID:
@@ -141,6 +143,18 @@ class ChatTemplate:
         if CLOSING in content and not self._keeps_thoughts:
             return message
         return {**message, "content": without_thoughts(content)}
+
+    def _rendered_in_some_form(
+        self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool, think: bool | None
+    ) -> str:
+        refused: PromptError | None = None
+        for form in forms(messages):
+            try:
+                return self._rendered(form, add_generation_prompt, think)
+            except PromptError as error:
+                refused = refused or error
+        assert refused, "a chat has at least the form in which it was sent"
+        raise refused
 
     def _rendered(
         self,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pi_cluster.coordinator.constraining import grammar
-from pi_cluster.coordinator.constraining.llguidance_constraint import Vocabulary, unsupported
+from pi_cluster.coordinator.constraining.llguidance_constraint import Vocabulary
 from pi_cluster.transformer.errors import PromptError
 from pi_cluster.transformer.text.loading import load_sentencepiece
 from pi_cluster.transformer.text.tokenizer import Tokenizer
@@ -182,7 +182,7 @@ def test_white_space_ends_after_eight_characters():
 def test_a_keyword_that_cannot_be_followed_is_named_with_its_place(schema, place):
     with pytest.raises(PromptError) as refused:
         vocabulary_of("storyteller").constraint(written(schema))
-    assert place in unsupported(refused.value, schema)
+    assert place in Vocabulary.explained(refused.value, schema)
 
 
 @pytest.mark.parametrize(
