@@ -81,7 +81,7 @@ def serve(
     insecure: bool,
     cluster: str,
 ) -> None:
-    """Serve the model over HTTP: OpenAI's and Ollama's API, and a page to chat."""
+    """Serve the model over HTTP: OpenAI's and Ollama's API, a page."""
     settings = ServerSettings(host, port)
     tls = _tls(certificate, key)
     keys = _keys(cluster, host, insecure)
