@@ -69,10 +69,12 @@ def _cpu_s(process: psutil.Process) -> float:
 
 async def _first_bytes(server: Served, rounds: int) -> list[float]:
     """Milliseconds to the first byte of a stream beside 31 others."""
+    begun = [asyncio.Event() for _ in range(_MOST_STREAMS - 1)]
     others = [
-        asyncio.create_task(stream(server.port, PROMPTS[0], 2000)) for _ in range(_MOST_STREAMS - 1)
+        asyncio.create_task(stream(server.port, PROMPTS[0], 2000, event.set)) for event in begun
     ]
-    await asyncio.sleep(0)
+    for event in begun:
+        await event.wait()
     found = []
     for number in range(rounds):
         one = await stream(server.port, f"{PROMPTS[1]} {number}", 4)

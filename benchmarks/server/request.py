@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 PROMPTS = (
@@ -42,8 +43,17 @@ class Streamed:
         return events
 
 
-async def stream(port: int, prompt: str, tokens: int, **more: object) -> Streamed:
-    """Ask for a streamed chat of so many tokens, and read it to its end."""
+async def stream(
+    port: int,
+    prompt: str,
+    tokens: int,
+    on_text: Callable[[], object] = lambda: None,
+    **more: object,
+) -> Streamed:
+    """Ask for a streamed chat of so many tokens, and read it to its end.
+
+    ``on_text`` is called when something comes behind the role.
+    """
     said = {
         "messages": [{"role": "user", "content": prompt}],
         **{"stream": True, "max_tokens": tokens, "temperature": 0, "ignore_eos": True, **more},
@@ -62,6 +72,8 @@ async def stream(port: int, prompt: str, tokens: int, **more: object) -> Streame
         parts = []
         while count := int(size, 16):
             parts.append(await reader.readexactly(count))
+            if len(parts) == 2:
+                on_text()
             await reader.readexactly(2)
             size = await reader.readline()
         return Streamed(b"".join(parts), first_byte_s)
