@@ -1,4 +1,4 @@
-"""Answers that follow a schema: whole pipelines say what one stage with masked logits says."""
+"""Answers that follow a schema, asked of a whole pipeline as a library."""
 
 import json
 
