@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmarks.kernels.machine import cpu_name
 from benchmarks.server.request import PROMPTS, stream
@@ -25,7 +26,7 @@ from benchmarks.soak.memory import MOST_GROWTH_MIB, Growth, MemoryWatch, Watched
 from benchmarks.soak.questions import Tally
 
 _WORKERS, _TOKENS, _EVERY = 3, 48, 20
-_SAMPLINGS: tuple[Mapping[str, object], ...] = (
+_SAMPLINGS: tuple[dict[str, Any], ...] = (
     {"temperature": 0},
     {"temperature": 0.8, "seed": 1},
     {"temperature": 1.0, "seed": 2, "repeat_penalty": 1.2},
