@@ -29,7 +29,9 @@ def chat_ask(request: ChatRequest, *, can_think: bool) -> Ask:
         refuse("functions", "`functions` are the old form: send `tools`")
     if request.modalities and set(request.modalities) != {"text"}:
         refuse("modalities", "this model gives text alone: leave `modalities` out")
-    keywords = _keywords(request, request.max_completion_tokens or request.max_tokens)
+    keywords = _keywords(request)
+    if request.max_completion_tokens is not None:
+        keywords["max_tokens"] = request.max_completion_tokens
     if request.logprobs:
         keywords["logprobs"] = request.top_logprobs or 0
     elif request.top_logprobs:
@@ -53,7 +55,7 @@ def completion_asks(request: CompletionRequest) -> list[Ask]:
     if request.best_of and request.best_of > (request.n or 1):
         refuse("best_of", "all answers are given: leave `best_of` out, and take `n`")
     prompts = _prompts(request.prompt)
-    keywords = _keywords(request, request.max_tokens)
+    keywords = _keywords(request)
     keywords["raw"] = True
     if request.logprobs is not None:
         keywords["logprobs"] = request.logprobs
@@ -101,7 +103,7 @@ def _prompts(said: str | list[str | int | list[int]]) -> list[str | list[int]]:
     return prompts
 
 
-def _keywords(said: GenerationFields, max_tokens: int | None) -> AskKeywords:
+def _keywords(said: GenerationFields) -> AskKeywords:
     """Keywords for what was said; the rest stays as the Python API has it."""
     for field, why in _NOT_YET.items():
         if getattr(said, field, None):
@@ -109,8 +111,8 @@ def _keywords(said: GenerationFields, max_tokens: int | None) -> AskKeywords:
     if said.grammar:
         refuse("grammar", "grammars of llama.cpp are not read: send a `response_format`")
     keywords = AskKeywords()
-    if max_tokens is not None and max_tokens != -1:  # by which some mean: as many as you like
-        keywords["max_tokens"] = max_tokens
+    if said.max_tokens is not None and said.max_tokens != -1:  # by which some mean: any number
+        keywords["max_tokens"] = said.max_tokens
     if said.temperature is not None:
         keywords["temperature"] = said.temperature
     if said.top_p is not None:

@@ -197,6 +197,7 @@ def test_turns_that_a_strict_template_refuses_are_told_in_its_order(served_story
         ({"messages": [{"content": "x"}]}, "messages[0].role", "missing"),
         ({"max_tokens": "many"}, "max_tokens", "int"),
         ({"n": 5}, "n", "<= 4"),
+        ({"logit_bias": {"fox": 1}}, "logit_bias", "int"),
         ({"stop": ["x"] * 17}, "stop", "16"),
         ({"temperature": -1}, None, "temperature"),
         ({"response_format": {"type": "xml"}}, "response_format", "json_schema"),
