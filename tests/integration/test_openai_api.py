@@ -229,6 +229,8 @@ def test_what_is_not_offered_says_what_is(client):
         client.responses.create(model="any", input="hello")
     assert told.value.status_code == 501
     assert told.value.response.headers["x-should-retry"] == "false"
+    with pytest.raises(openai.InternalServerError, match="small model"):
+        client.embeddings.create(model="any", input="hello")
 
 
 def test_the_model_is_found_by_its_name_and_by_no_other(client):
