@@ -7,7 +7,7 @@ PACKAGES := cluster coordinator deploy kernels protos server shard_tool storytel
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real test test-quick test-real test-page fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos docs bench bench-kernels bench-pipeline soak soak-server bench-prediction bench-virtual bench-quality bench-real bench-real-quality bench-transfer bench-startup test-sanitized wheels clean
+.PHONY: help demo demo-real test test-quick test-real test-clients test-page fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos docs bench bench-kernels bench-pipeline soak bench-server soak-server bench-prediction bench-virtual bench-quality bench-real bench-real-quality bench-transfer bench-startup test-sanitized wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -39,6 +39,9 @@ test-real: .venv/developing ## ask a real model, SmolLM2 135M (93 MB, once), on 
 	$(BIN)/python -m pytest -m real tests/integration
 
 # npm, which Debian has as a package, fetches axe-core, the judge of accessibility.
+test-clients: .venv/developing ## ask a server by the clients that people use, which are installed once: needs npm, two minutes
+	$(BIN)/python -m pytest -m clients tests/clients
+
 test-page: .venv/browsing build/axe/node_modules/axe-core/axe.min.js ## use the page in Chromium: needs chromium and npm, a minute
 	AXE=$(CURDIR)/build/axe/node_modules/axe-core/axe.min.js $(BIN)/python -m pytest -m browser tests/page
 
@@ -109,8 +112,12 @@ bench-pipeline: .venv/installed ## measure pipelines of two workers here, with P
 soak: .venv/installed ## ask three workers here 10 000 requests, 100 at once: nothing may be wrong or grow, two minutes
 	@$(BIN)/python -m benchmarks.soak
 
-soak-server: .venv/installed ## ask at a server's desk for five minutes, 32 streams at once: nothing may be wrong or grow
-	@$(BIN)/python -m benchmarks.server.soak
+bench-server: .venv/installed ## measure what a server costs beside the library, on three workers here: three minutes
+	@$(BIN)/python -m benchmarks.server
+
+SOAK_SECONDS ?= 300
+soak-server: .venv/installed ## ask a server by 32 streams for SOAK_SECONDS: no text may differ, no memory may grow
+	@$(BIN)/python -m benchmarks.server.soak --seconds $(SOAK_SECONDS)
 
 bench-prediction: .venv/installed ## compare what plan predicts with what bench measures, about two minutes
 	@$(BIN)/python -m benchmarks.prediction

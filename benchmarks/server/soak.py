@@ -1,157 +1,116 @@
-"""Many streams for minutes through a server's desk: no text is another's, and no memory grows.
+"""Many streams at a server for minutes: no text differs from its solo run, and no memory grows.
 
-    python -m benchmarks.server.soak [--seconds N] [--streams N] [--workers N]
+    python -m benchmarks.server.soak [--seconds 300] [--streams 32] [--seed 1]
 
-The embedded model on local workers, as ``pi-cluster up --local`` starts them. Each stream asks one
-thing after another for one of three askers; every eighth leaves after its first piece. Every whole
-answer must be what the same question gave alone, and every other the beginning of it. Memory is
-what this process, which serves, holds beyond mapped files: after the first tenth of the time it may
-grow by ``MOST_GROWTH_MIB``.
-
+The embedded model on three local workers. Each user asks one thing after another; some leave early.
+What is read until then must be the beginning of what the same question gave alone. Memory is what
+the server holds beyond files; after the first tenth of the time it may grow by ``MOST_GROWTH_MIB``.
 Ends with 1 if anything is wrong. The last line is JSON.
 """
 
 import argparse
 import asyncio
-import gc
 import json
-import os
-import subprocess
+import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from benchmarks.kernels.machine import cpu_name
-from benchmarks.process_memory import memory_of
-from benchmarks.soak.memory import MOST_GROWTH_MIB
-from benchmarks.workers import PLAIN
-from pi_cluster.coordinator.asking.question import AskKeywords
-from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
-from pi_cluster.server.asking.ask import Ask
-from pi_cluster.server.asking.desk import Desk
-from pi_cluster.server.asking.reply import Grown
-from pi_cluster.server.asking.serving_client import serving_client
+from benchmarks.server.request import PROMPTS, stream
+from benchmarks.server.serving import Served, served
+from benchmarks.soak.memory import MOST_GROWTH_MIB, Growth, MemoryWatch, Watched, growths
+from benchmarks.soak.questions import Tally
 
-_CLUSTER = "soak-server"
-_QUESTIONS = 48
-_ANIMALS = ("fox", "owl", "mouse", "bear")
-
-
-@dataclass
-class _Tally:
-    done: int = 0
-    left: int = 0
-    tokens: int = 0
-    wrong: list[str] = field(default_factory=list)
-    memory_mib: list[tuple[float, float]] = field(default_factory=list)
-    """Seconds since the beginning, and what was held then."""
+_WORKERS, _TOKENS, _EVERY = 3, 48, 20
+_SAMPLINGS: tuple[dict[str, Any], ...] = (
+    {"temperature": 0},
+    {"temperature": 0.8, "seed": 1},
+    {"temperature": 1.0, "seed": 2, "repeat_penalty": 1.2},
+)
+Question = tuple[str, int]
 
 
 def main() -> None:
     """Soak, print, and end with 1 if anything was wrong."""
-    options = _options()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.server.soak")
+    parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--streams", type=int, default=32)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    tally = Tally()
     with (
-        tempfile.TemporaryDirectory() as folder,
-        _pipeline(Path(folder), options) as record,
-        serving_client(record, PLAIN, _ignore, options.streams) as client,
+        tempfile.TemporaryDirectory() as name,
+        served(Path(name), _WORKERS, options.streams) as server,
     ):
-        desk = Desk(client)
-        tally = asyncio.run(_soak(desk, options))
-        desk.close()
-    warm = [mib for at_s, mib in tally.memory_mib if at_s >= options.seconds / 10]
-    growth_mib = warm[-1] - warm[0]
+        alone = asyncio.run(_answered_alone(server))
+        watched = [Watched("server", server.process_id)]
+        with MemoryWatch(watched, tally, _EVERY) as watch:
+            asyncio.run(_ask_all(server, alone, options, tally))
+    growth = growths(watch.samples, tally.done // 10)["server"]
+    _print(tally, growth, options)
+    sys.exit(0 if growth.is_flat and tally.done and not tally.wrong else 1)
+
+
+async def _answered_alone(server: Served) -> dict[Question, str]:
+    """Each question with its answer, asked one after another."""
+    found = {}
+    for prompt in PROMPTS:
+        for number, sampling in enumerate(_SAMPLINGS):
+            one = await stream(server.port, prompt, _TOKENS, **sampling)
+            found[prompt, number] = one.text
+    return found
+
+
+async def _ask_all(
+    server: Served, alone: Mapping[Question, str], options: argparse.Namespace, tally: Tally
+) -> None:
+    until_s = time.monotonic() + options.seconds
+    users = (
+        _one_user(server, alone, random.Random(f"{options.seed} {user}"), until_s, tally)  # noqa: S311
+        for user in range(options.streams)
+    )
+    await asyncio.gather(*users)
+
+
+async def _one_user(
+    server: Served,
+    alone: Mapping[Question, str],
+    draw: random.Random,
+    until_s: float,
+    tally: Tally,
+) -> None:
+    while time.monotonic() < until_s:
+        prompt, number = question = draw.choice(list(alone))
+        tokens = draw.randrange(1, _TOKENS + 1)
+        asking = stream(server.port, prompt, tokens, **_SAMPLINGS[number])
+        patience_s = draw.uniform(0.0, 0.5) if draw.random() < 0.1 else None
+        try:
+            text = (await asyncio.wait_for(asking, patience_s)).text
+        except TimeoutError:
+            tally.cancelled += 1
+            continue
+        tally.done += 1
+        tally.tokens += tokens
+        if not alone[question].startswith(text) or (tokens == _TOKENS and text != alone[question]):
+            tally.wrong.append(f"{question}, {tokens} tokens: {text!r}, alone {alone[question]!r}")
+
+
+def _print(tally: Tally, growth: Growth, options: argparse.Namespace) -> None:
     for text in tally.wrong[:10]:
         print(f"WRONG {text}")
     print(
-        f"{cpu_name()}: {options.streams} streams for {options.seconds} s, {tally.done} answers, "
-        f"{tally.tokens} tokens, {tally.left} left early; {len(tally.wrong)} wrong; "
-        f"{warm[0]:.1f} MiB when warm, {growth_mib:+.1f} MiB at the end"
+        f"{cpu_name()}: {tally.done} answers of {options.streams} streams in "
+        f"{options.seconds:.0f} s, {tally.tokens} tokens, {tally.cancelled} left early; "
+        f"{len(tally.wrong)} wrong"
     )
-    values = {"answers": tally.done, "left": tally.left, "wrong": len(tally.wrong)}
-    print(json.dumps({**values, "warm_mib": warm[0], "growth_mib": growth_mib}))
-    sys.exit(bool(tally.wrong) or growth_mib > MOST_GROWTH_MIB)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.server.soak")
-    parser.add_argument("--seconds", type=int, default=300)
-    parser.add_argument("--streams", type=int, default=32)
-    parser.add_argument("--workers", type=int, default=3)
-    return parser.parse_args()
-
-
-@contextmanager
-def _pipeline(folder: Path, options: argparse.Namespace) -> Iterator[PipelineRecord]:
-    os.environ["XDG_STATE_HOME"] = str(folder / "state")
-    os.environ["XDG_DATA_HOME"] = str(folder / "data")
-    try:
-        _command("up", "--local", str(options.workers), "--texts", str(options.streams // 2))
-        yield load_record(_CLUSTER)
-    finally:
-        _command("down")
-
-
-def _command(name: str, *words: str) -> None:
-    program = str(Path(sys.executable).with_name("pi-cluster"))
-    subprocess.run([program, name, "--cluster", _CLUSTER, *words], check=True, stdout=sys.stderr)
-
-
-def _ignore(_notice: str) -> None:
-    pass
-
-
-async def _soak(desk: Desk, options: argparse.Namespace) -> _Tally:
-    tally = _Tally()
-    alone = [await _text(desk, number) for number in range(_QUESTIONS)]
-    began_s = time.monotonic()
-
-    async def stream(number: int) -> None:
-        draw = np.random.default_rng(number)
-        while time.monotonic() < began_s + options.seconds:
-            question, leaves = int(draw.integers(_QUESTIONS)), draw.random() < 1 / 8
-            text = await _text(desk, question, leaves=leaves, tally=tally)
-            expected = alone[question]
-            if text != expected and not (leaves and expected.startswith(text)):
-                tally.wrong.append(f"{question}: {text!r} is not {expected!r}")
-
-    async def watch() -> None:
-        while True:
-            gc.collect()
-            held_mib = memory_of(os.getpid(), 0).others_bytes / (1 << 20)
-            tally.memory_mib.append((time.monotonic() - began_s, held_mib))
-            await asyncio.sleep(options.seconds / 100)
-
-    watching = asyncio.create_task(watch())
-    await asyncio.gather(*(stream(number) for number in range(options.streams)))
-    watching.cancel()
-    return tally
-
-
-async def _text(
-    desk: Desk, question: int, *, leaves: bool = False, tally: _Tally | None = None
-) -> str:
-    keywords = AskKeywords(seed=question, max_tokens=48, asker=f"key {question % 3}")
-    animal = _ANIMALS[question % len(_ANIMALS)]
-    reply = await desk.prepare(Ask(f"Tell me a story about a brave {animal}.", keywords))
-    text = ""
-    async with aclosing(aiter(reply)) as events:
-        async for event in events:
-            if isinstance(event, Grown):
-                text += event.piece.text
-                if leaves:
-                    break
-            elif tally:
-                tally.done += 1
-                tally.tokens += len(event.answer.ids)
-    if tally and leaves:
-        tally.left += 1
-    return text
+    verdict = "flat" if growth.is_flat else f"GROWS by more than {MOST_GROWTH_MIB:.0f} MiB"
+    print(f"server: {growth.start:.1f} MiB when warm, {growth.end:.1f} MiB at the end: {verdict}")
+    memory = [growth.start, growth.end, growth.slope]
+    print(json.dumps({"answers": tally.done, "wrong": len(tally.wrong), "memory_mib": memory}))
 
 
 if __name__ == "__main__":

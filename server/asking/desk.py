@@ -1,16 +1,15 @@
 """Where all adapters ask: encodes what is asked, off the event loop, and hands out replies."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.asked import Asked
-from pi_cluster.coordinator.asking.question import Question
 from pi_cluster.coordinator.client import PipelineClient
 from pi_cluster.server.asking.ask import Ask
 from pi_cluster.server.asking.clients import Clients
@@ -19,9 +18,7 @@ from pi_cluster.server.asking.model_card import ModelCard
 from pi_cluster.server.asking.one_off import is_one_off
 from pi_cluster.server.asking.prompt_log import PromptLog
 from pi_cluster.server.asking.reply import Reply
-from pi_cluster.server.asking.turns import alternating
 from pi_cluster.server.asking.visit import current_visit
-from pi_cluster.transformer.errors import PromptError
 
 T = TypeVar("T")
 
@@ -123,7 +120,7 @@ class Desk:
             raise
 
     def _prepared(self, client: PipelineClient, ask: Ask, asker: str) -> list[Asked]:
-        first, room = self._encoded(client, ask), client.room()
+        first, room = client.question(ask.prompt, **ask.keywords), client.room()
         one_off = first.options.one_off or is_one_off(ask.prompt)
         asker = first.options.asker or asker
         first = replace(first, options=replace(first.options, asker=asker, one_off=one_off))
@@ -137,14 +134,3 @@ class Desk:
             again = replace(sampling, seed=(sampling.seed + number) % 2**64)
             questions.append(replace(first, options=replace(first.options, sampling=again)))
         return [client.prepare(question) for question in questions]
-
-    def _encoded(self, client: PipelineClient, ask: Ask) -> Question:
-        try:
-            return client.question(ask.prompt, **ask.keywords)
-        except PromptError:
-            turns = [turn for turn in ask.prompt if isinstance(turn, Mapping)]
-            if not turns or (told := alternating(turns)) == turns:
-                raise
-            with suppress(PromptError):
-                return client.question(told, **ask.keywords)
-            raise

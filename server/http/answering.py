@@ -62,9 +62,10 @@ class WholeForm(Protocol):
 class StreamedAnswer:
     """An ASGI response: events as they come. A client that leaves cancels what it asked."""
 
-    def __init__(self, reply: Reply, framing: Framing) -> None:
+    def __init__(self, reply: Reply, framing: Framing, heartbeat_s: float = HEARTBEAT_S) -> None:
         self._reply = reply
         self._framing = framing
+        self._heartbeat_s = heartbeat_s
         self._last_sent_s = 0.0
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,7 +96,7 @@ class StreamedAnswer:
         """Break each long silence, beside whoever writes what comes."""
         loop = asyncio.get_running_loop()
         while True:
-            due_s = self._last_sent_s + HEARTBEAT_S - loop.time()
+            due_s = self._last_sent_s + self._heartbeat_s - loop.time()
             if due_s > 0:
                 await asyncio.sleep(due_s)
             else:
@@ -114,9 +115,16 @@ class WholeAnswer:
     before a value; what goes wrong then is told by the body alone.
     """
 
-    def __init__(self, reply: Reply, form: WholeForm) -> None:
+    def __init__(
+        self,
+        reply: Reply,
+        form: WholeForm,
+        patient_s: float = PATIENT_S,
+        heartbeat_s: float = HEARTBEAT_S,
+    ) -> None:
         self._reply = reply
         self._form = form
+        self._patient_s, self._heartbeat_s = patient_s, heartbeat_s
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         await _while_read(self._write(send), receive)
@@ -125,10 +133,11 @@ class WholeAnswer:
         answering = asyncio.create_task(self._answered())
         has_begun = False
         try:
-            while not (await asyncio.wait((answering,), timeout=_pause_s(has_begun)))[0]:
+            pause_s = self._patient_s
+            while not (await asyncio.wait((answering,), timeout=pause_s))[0]:
                 if not has_begun:
                     await send(_start("application/json"))
-                    has_begun = True
+                    has_begun, pause_s = True, self._heartbeat_s
                 await send({"type": "http.response.body", "body": b"\n", "more_body": True})
         finally:
             if not answering.done():
@@ -147,10 +156,6 @@ class WholeAnswer:
             _log_fault(error)
             refusal = refusal_of(error)
             return refusal.status, refusal.headers, self._form.refused(refusal)
-
-
-def _pause_s(has_begun: bool) -> float:
-    return HEARTBEAT_S if has_begun else PATIENT_S
 
 
 def _start(

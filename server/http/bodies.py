@@ -12,6 +12,7 @@ MAX_BODY_BYTES = 8 << 20
 
 T = TypeVar("T")
 
+_PLACE = re.compile(r" - at (?:`key` in )?`\$(.*)`$")
 _MISSING = re.compile("Object missing required field `([^`]+)`")
 
 
@@ -37,8 +38,9 @@ async def read_json(request: Request, kind: type[T]) -> T:
 
 def _unfit(reason: str) -> Refusal:
     """Words msgspec's reason, which ends with the place in the JSON."""
-    why, _, place = reason.partition(" - at `$")
-    place = place.rstrip("`")
+    why, place = reason, ""
+    if found := _PLACE.search(reason):
+        why, place = reason[: found.start()], found[1]
     if missing := _MISSING.fullmatch(why):
         place += f".{missing[1]}"
         why = "it is missing"

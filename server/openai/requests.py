@@ -73,6 +73,20 @@ class GenerationFields(Struct, kw_only=True):
     grammar: str | None = None
 
 
+class NamedSchema(Struct):
+    """A JSON schema, with a name that is not read."""
+
+    schema: dict[str, Any] | None = None
+
+
+class ResponseFormat(Struct):
+    """The form that an answer is wanted in."""
+
+    type: str
+    json_schema: NamedSchema | None = None
+    schema: dict[str, Any] | None = None
+
+
 class TemplateSwitches(Struct):
     """What a chat template is told beside the messages."""
 
@@ -90,7 +104,7 @@ class ChatRequest(GenerationFields, kw_only=True):
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
-    response_format: dict[str, Any] | None = None
+    response_format: ResponseFormat | None = None
     reasoning_effort: str | None = None
     chat_template_kwargs: TemplateSwitches | None = None
     functions: list[dict[str, Any]] | None = None

@@ -1,6 +1,6 @@
 """From what a client sent to what is asked, in the words of the Python API."""
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pi_cluster.coordinator.asking.question import AskKeywords
 from pi_cluster.server.asking.ask import Ask
@@ -11,11 +11,11 @@ from pi_cluster.server.openai.requests import (
     ChatRequest,
     CompletionRequest,
     GenerationFields,
+    ResponseFormat,
 )
 
 _NOT_YET = {
     "tools": "tools are not offered: leave `tools` out",
-    "response_format": "a form is not enforced: leave `response_format` out",
 }
 _SURELY_ONE = 1e-9  # a top_p that keeps the likeliest token alone, as clients mean by 0
 
@@ -29,7 +29,9 @@ def chat_ask(request: ChatRequest, *, can_think: bool) -> Ask:
         refuse("functions", "`functions` are the old form: send `tools`")
     if request.modalities and set(request.modalities) != {"text"}:
         refuse("modalities", "this model gives text alone: leave `modalities` out")
-    keywords = _keywords(request, request.max_completion_tokens or request.max_tokens)
+    keywords = _keywords(request)
+    if request.max_completion_tokens is not None:
+        keywords["max_tokens"] = request.max_completion_tokens
     if request.logprobs:
         keywords["logprobs"] = request.top_logprobs or 0
     elif request.top_logprobs:
@@ -37,6 +39,8 @@ def chat_ask(request: ChatRequest, *, can_think: bool) -> Ask:
     turns = turns_of(request.messages)
     if turns[-1]["role"] == "assistant":
         refuse("messages", "the last message is the assistant's: end with one of the user")
+    if (schema := schema_of(request.response_format)) is not None:
+        keywords["schema"] = schema
     if can_think and (think := wants_thought(request)) is not None:
         keywords["think"] = think
     return Ask(turns, keywords, request.n or 1)
@@ -51,11 +55,24 @@ def completion_asks(request: CompletionRequest) -> list[Ask]:
     if request.best_of and request.best_of > (request.n or 1):
         refuse("best_of", "all answers are given: leave `best_of` out, and take `n`")
     prompts = _prompts(request.prompt)
-    keywords = _keywords(request, request.max_tokens)
+    keywords = _keywords(request)
     keywords["raw"] = True
     if request.logprobs is not None:
         keywords["logprobs"] = request.logprobs
     return [Ask(prompt, keywords, request.n or 1) for prompt in prompts]
+
+
+def schema_of(form: ResponseFormat | None) -> dict[str, Any] | None:
+    """The JSON schema of the form that an answer is wanted in; None for text."""
+    if form is None or form.type == "text":
+        return None
+    if form.type == "json_schema" and form.json_schema:
+        return form.json_schema.schema or {"type": "object"}
+    if form.type != "json_object":
+        known = "text, json_object, or json_schema with a `json_schema`"
+        refuse("response_format", f"`response_format` is of type {known}")
+    # llama.cpp's clients may say a schema here; without one any object will do.
+    return form.schema or {"type": "object"}
 
 
 def wants_thought(request: ChatRequest) -> bool | None:
@@ -86,7 +103,7 @@ def _prompts(said: str | list[str | int | list[int]]) -> list[str | list[int]]:
     return prompts
 
 
-def _keywords(said: GenerationFields, max_tokens: int | None) -> AskKeywords:
+def _keywords(said: GenerationFields) -> AskKeywords:
     """Keywords for what was said; the rest stays as the Python API has it."""
     for field, why in _NOT_YET.items():
         if getattr(said, field, None):
@@ -94,8 +111,8 @@ def _keywords(said: GenerationFields, max_tokens: int | None) -> AskKeywords:
     if said.grammar:
         refuse("grammar", "grammars of llama.cpp are not read: send a `response_format`")
     keywords = AskKeywords()
-    if max_tokens is not None and max_tokens != -1:  # by which some mean: as many as you like
-        keywords["max_tokens"] = max_tokens
+    if said.max_tokens is not None and said.max_tokens != -1:  # by which some mean: any number
+        keywords["max_tokens"] = said.max_tokens
     if said.temperature is not None:
         keywords["temperature"] = said.temperature
     if said.top_p is not None:

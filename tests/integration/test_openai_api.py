@@ -4,9 +4,11 @@ import http.client
 import json
 import urllib.request
 from contextlib import ExitStack
+from typing import Literal
 
 import openai
 import pytest
+from pydantic import BaseModel
 
 from tests.support.asking import ENDLESS_IDS, FOX
 from tests.support.cluster_process import describe_all, eventually
@@ -119,6 +121,24 @@ def test_a_bias_and_penalties_change_what_is_said(served_story, client, alone):
     assert plain["choices"][0]["text"] != other["choices"][0]["text"]
 
 
+def test_an_answer_keeps_to_the_schema_that_a_client_makes_of_a_class(client):
+    class Animal(BaseModel):
+        kind: Literal["fox", "dog"]
+        legs: int
+
+    asked = {"messages": SAID, **GREEDY, "max_tokens": 60}
+    parsed = client.chat.completions.parse(response_format=Animal, **asked)
+    assert parsed.choices[0].message.parsed.kind in ("fox", "dog")
+    assert parsed.choices[0].finish_reason == "stop"
+
+
+def test_a_schema_that_cannot_be_followed_is_refused_by_what_it_has(served_story):
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "fox"}}}
+    said = {"messages": SAID, "response_format": form}
+    status, told = post(served_story, "/v1/chat/completions", said)
+    assert status == 400 and "fox" in told["error"]["message"]
+
+
 def test_a_prompt_that_is_known_already_counts_as_cached(client):
     asked = {"messages": [{"role": "user", "content": "Tell me of a kite. " * 6}], **GREEDY}
     client.chat.completions.create(**asked)
@@ -177,8 +197,10 @@ def test_turns_that_a_strict_template_refuses_are_told_in_its_order(served_story
         ({"messages": [{"content": "x"}]}, "messages[0].role", "missing"),
         ({"max_tokens": "many"}, "max_tokens", "int"),
         ({"n": 5}, "n", "<= 4"),
+        ({"logit_bias": {"fox": 1}}, "logit_bias", "int"),
         ({"stop": ["x"] * 17}, "stop", "16"),
         ({"temperature": -1}, None, "temperature"),
+        ({"response_format": {"type": "xml"}}, "response_format", "json_schema"),
         ({"top_logprobs": 3}, "top_logprobs", "logprobs"),
         ({"grammar": "root ::= x"}, "grammar", "response_format"),
         (
@@ -207,6 +229,8 @@ def test_what_is_not_offered_says_what_is(client):
         client.responses.create(model="any", input="hello")
     assert told.value.status_code == 501
     assert told.value.response.headers["x-should-retry"] == "false"
+    with pytest.raises(openai.InternalServerError, match="small model"):
+        client.embeddings.create(model="any", input="hello")
 
 
 def test_the_model_is_found_by_its_name_and_by_no_other(client):
@@ -216,8 +240,9 @@ def test_the_model_is_found_by_its_name_and_by_no_other(client):
         client.models.retrieve("gpt-9")
 
 
-def test_a_strict_server_refuses_other_models(served_story):
-    with serving(served_story.cluster, "--strict-model") as strict:
+def test_a_strict_server_refuses_other_models(cluster):
+    cluster.up("--local", "1")
+    with serving(cluster, "--strict-model") as strict:
         said = {"prompt": "The", "max_tokens": 1}
         assert post(strict, "/v1/completions", said)[0] == 200
         assert post(strict, "/v1/completions", {**said, "model": "storyteller"})[0] == 200
