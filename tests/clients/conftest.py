@@ -100,9 +100,9 @@ def told_by(python_with, tmp_path):
 
 
 @pytest.fixture
-def run():
+def run(tmp_path):
     """Runs any program to its end, which must be a good one; gives its output."""
-    return lambda *words, **more: _run(words, _RUNNING_S, **more)
+    return lambda *words, **more: _run(words, _RUNNING_S, tmp_path, **more)
 
 
 def _run(words, timeout_s, home=None, **variables) -> str:
@@ -113,6 +113,7 @@ def _run(words, timeout_s, home=None, **variables) -> str:
     quiet = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "DO_NOT_TRACK": "1"}
     done = subprocess.run(
         [str(word) for word in words],
+        cwd=home,  # some leave files where they are run
         env=environment | quiet | variables,
         capture_output=True,
         text=True,
