@@ -14,6 +14,7 @@ from pi_cluster.server.http.failures import tell_failures
 from pi_cluster.server.http.guard import Admission, Guard
 from pi_cluster.server.journal import write_line
 from pi_cluster.server.metrics import Metrics
+from pi_cluster.server.native import routes as native
 from pi_cluster.server.ollama import models as ollama_models
 from pi_cluster.server.openai import routes as openai
 from pi_cluster.server.page import routes as page
@@ -57,5 +58,6 @@ def _routes(strict_model: bool) -> list[BaseRoute]:
         *openapi.routes(),
         *openai.routes(strict_model=strict_model),
         *ollama_models.routes(),
+        *native.routes(),
         *page.routes(),
     ]
