@@ -77,6 +77,7 @@ ROOMS = {
     "server": {
         "asking": set(),
         "http": {"asking"},
+        "native": {"asking", "http"},
         "ollama": {"asking", "http"},
         "openai": {"asking", "http"},
         "page": set(),
