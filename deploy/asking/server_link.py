@@ -14,7 +14,7 @@ from pi_cluster.cluster.errors import AccessError, ClusterError, StateError
 from pi_cluster.coordinator.records.server_record import is_running, socket_file
 
 _CONNECT_S = 10.0
-_SILENCE_S = 60.0  # it says something every second
+_SILENCE_S = 60.0  # it says something every ten seconds
 _MOST_LINE_BYTES = 32 << 20
 _RETRIED = (429, 503)
 
@@ -52,7 +52,7 @@ class ServerLink:
     def _asked(
         self, connection: http.client.HTTPConnection, path: str, body: Mapping[str, Any]
     ) -> http.client.HTTPResponse:
-        headers = {"content-type": "application/json", **self._headers}
+        headers = {"content-type": "application/json", "x-progress": "1", **self._headers}
         try:
             connection.connect()
             assert connection.sock is not None

@@ -93,9 +93,19 @@ class Reply:
         waiting = [one for one in found if one]
         return max(waiting, key=_farness) if waiting and len(waiting) == len(found) else None
 
+    def _waits(self) -> bool:
+        left = [asked for asked in self._asked if not asked.has_ended]
+        return bool(left) and (
+            self._is_kept_out
+            or not any(
+                one.is_asked and not isinstance(one.standing(), Held | Waiting) for one in left
+            )
+        )
+
     async def __aiter__(self) -> AsyncGenerator[Event, None]:
         visit = current_visit.get() or Visit("", "", "")
         visit.has_asked = self._is_kept_out = True
+        visit.waits = self._waits
         try:
             async with self._crowd.among(), aclosing(self._events()) as events:
                 self._is_kept_out = False

@@ -19,7 +19,7 @@ from pi_cluster.server.http.answering import StreamedAnswer
 from pi_cluster.server.http.bodies import read_json
 from pi_cluster.server.http.operation import Operation, operation
 from pi_cluster.server.http.refusal import Refusal
-from pi_cluster.server.native.lines import HEARTBEAT_S, MEDIA_TYPE, AnswerLines
+from pi_cluster.server.native.lines import MEDIA_TYPE, AnswerLines
 
 
 class AskBody(msgspec.Struct):
@@ -64,7 +64,7 @@ class _Asking:
             return Response(status_code=204)
         ticket = secrets.token_urlsafe()
         lines = AnswerLines(reply, ticket, _notes(said, desk.client.model))
-        return self._noted(ticket, reply, StreamedAnswer(reply, lines, HEARTBEAT_S))
+        return self._noted(ticket, reply, StreamedAnswer(reply, lines))
 
     @operation(Operation("End an answer early", CancelBody, statuses=(400, 404)))
     async def cancel(self, request: Request) -> Response:

@@ -11,7 +11,6 @@ from pi_cluster.server.asking.reply import Ended, Event, Reply
 from pi_cluster.server.http.failures import refusal_of
 
 MEDIA_TYPE = "application/x-ndjson"
-HEARTBEAT_S = 1.0  # somebody looks at a terminal
 
 
 def line(**value: Any) -> bytes:
@@ -26,7 +25,6 @@ class AnswerLines:
 
     def __init__(self, reply: Reply, ticket: str, notes: list[str]) -> None:
         """``ticket`` cancels the answer; ``notes`` are for whoever asks."""
-        self._reply = reply
         self._begin = line(
             begin={"ticket": ticket, "notes": notes, "in_thought": reply.begins_in_thought}
         )
@@ -48,9 +46,16 @@ class AnswerLines:
                     lines += line(thought=text)
         return lines
 
-    def silence(self) -> bytes:
+    def silence(self, standing: Standing | None) -> bytes:
         """What is waited for."""
-        return _standing(self._reply.standing())
+        match standing:
+            case Held(reason):
+                return line(held=reason)
+            case Waiting():
+                return line(waiting=asdict(standing))
+            case Reading():
+                return line(reading=asdict(standing))
+        return line(alive=True)
 
     def failure(self, error: Exception) -> bytes:
         """The error, with its kind: some help further that way."""
@@ -59,14 +64,3 @@ class AnswerLines:
     def closing(self) -> bytes:
         """Nothing: the answer was the end."""
         return b""
-
-
-def _standing(standing: Standing | None) -> bytes:
-    match standing:
-        case Held(reason):
-            return line(held=reason)
-        case Waiting():
-            return line(waiting=asdict(standing))
-        case Reading():
-            return line(reading=asdict(standing))
-    return line(alive=True)
