@@ -14,7 +14,7 @@ from pi_cluster.server.http.failures import tell_failures
 from pi_cluster.server.http.guard import Admission, Guard
 from pi_cluster.server.journal import write_line
 from pi_cluster.server.metrics import Metrics
-from pi_cluster.server.native import state_routes
+from pi_cluster.server.native import routes as native
 from pi_cluster.server.native.state_view import StateView
 from pi_cluster.server.native.state_watch import StateWatch
 from pi_cluster.server.ollama import models as ollama_models
@@ -65,6 +65,6 @@ def _routes(strict_model: bool) -> list[BaseRoute]:
         *openapi.routes(),
         *openai.routes(strict_model=strict_model),
         *ollama_models.routes(),
-        *state_routes.routes(),
+        *native.routes(),
         *page.routes(),
     ]

@@ -10,11 +10,13 @@ from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.hold import Attempt, Hold
 from pi_cluster.coordinator.asking.parts import Part
 from pi_cluster.coordinator.asking.question import Question
-from pi_cluster.coordinator.generation import FinishReason, Generation, News
+from pi_cluster.coordinator.finish_reason import FinishReason
+from pi_cluster.coordinator.generation import Generation, News
 from pi_cluster.coordinator.logprobs import TokenLogprobs
-from pi_cluster.coordinator.measurement import Measurement, Timings
+from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.patience import Patience
 from pi_cluster.coordinator.standing import Held, Standing
+from pi_cluster.coordinator.timings import Timings
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,11 @@ class Asked:
     def is_asked(self) -> bool:
         """Whether the pipeline has been given it, and did not lose it since."""
         return self._generation is not None
+
+    @property
+    def begins_in_thought(self) -> bool:
+        """Whether the answer goes on with a thought that the prompt has opened."""
+        return self._question.begins_in_thought
 
     def standing(self) -> Standing | None:
         """What it waits for, as any thread may ask; None while its answer comes, or has ended."""

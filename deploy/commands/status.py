@@ -25,7 +25,6 @@ from pi_cluster.coordinator.records.pipeline_record import (
 from pi_cluster.deploy.calling import dialer_to_ask
 from pi_cluster.deploy.commands.options import cluster_option
 from pi_cluster.deploy.known_local_workers import why_ended
-from pi_cluster.deploy.leading_out import way_out
 from pi_cluster.deploy.screen import output
 from pi_cluster.deploy.screen.status_view import (
     pipeline_rate,
@@ -34,6 +33,7 @@ from pi_cluster.deploy.screen.status_view import (
     status_table,
     troubles,
 )
+from pi_cluster.deploy.way_out import way_out
 
 _RATE_S = 0.5  # between the two looks that a rate takes
 _WATCH_TIMEOUT_S = 2.0  # a node that does not answer may not hold up the others for longer

@@ -72,6 +72,11 @@ class Reply:
         """How many answers it has."""
         return len(self._asked)
 
+    @property
+    def begins_in_thought(self) -> bool:
+        """Whether the first answer goes on with a thought that the prompt has opened."""
+        return self._asked[0].begins_in_thought
+
     def cancel(self) -> None:
         """End all answers; they come with what they have."""
         for asked in self._asked:
