@@ -30,6 +30,8 @@ class Counters:
     """That came back."""
     step_rows: int = 0
     """Positions in those steps."""
+    prompt_rows: int = 0
+    """Of those: of prompts. They are counted as they are read, and again where that was lost."""
     prompt_tokens: int = 0
     """Of the requests that were let in."""
     cached_tokens: int = 0
@@ -46,11 +48,16 @@ class Counters:
     """Sessions that were lost and followed by one that works, by what they were lost to."""
 
     def add_step(
-        self, rows: int, stages: Sequence[StageAddress], times: Sequence[StageTime]
+        self,
+        rows: int,
+        prompt_rows: int,
+        stages: Sequence[StageAddress],
+        times: Sequence[StageTime],
     ) -> None:
         """A step came back."""
         self.steps += 1
         self.step_rows += rows
+        self.prompt_rows += prompt_rows
         for stage, time in zip(stages, times, strict=True):
             if (work := self.stages.get(stage.node_id)) is None:
                 work = self.stages[stage.node_id] = StageWork(stage.name)

@@ -300,7 +300,7 @@ class Scheduler:
         now = time.perf_counter()
         sent = self._sent.take(result.step)
         self._pace.add(sent.rows, result, now - sent.sent_s)
-        self.counters.add_step(sent.rows, self._session.stages, result.stages)
+        self.counters.add_step(sent.rows, sent.prompt_rows, self._session.stages, result.stages)
         self.on_step.tell(sent.record(result, now))
         rows = collections.defaultdict(list)
         for row in result.rows:

@@ -55,7 +55,7 @@ class TokenCounts(msgspec.Struct):
     """Sums since this server began, or since another model came up."""
 
     prompt: int
-    """That were read, and not held already."""
+    """That were read, as they were, and not held already."""
     cached: int
     generated: int
 

@@ -65,7 +65,7 @@ class StateView:
                 *(count.running, count.waiting, client.occupancy.expected_wait_s)
             ),
             tokens=TokenCounts(
-                prompt=counters.prompt_tokens - counters.cached_tokens,
+                prompt=counters.prompt_rows,
                 cached=counters.cached_tokens,
                 generated=counters.generated_tokens,
             ),
@@ -85,14 +85,9 @@ def _condition(
     again = up_again(client.cluster, client.record.call, client.record.insecure)
     if any(stage.state == _REPLACED for stage in unwell):
         return "replaced", f"another machine has brought up the pipeline anew: run `{again}` here"
-    told = "; ".join(map(_trouble, unwell))
-    come_back = f"answers go on when it is back, or after `{again}`"
-    return ("healing" if count.running or count.waiting else "lost"), f"{told}: {come_back}"
-
-
-def _trouble(stage: StageStatus) -> str:
-    why = f" ({stage.problem})" if stage.problem else ""
-    return f"{stage.node}: {stage.state}{why}"
+    told = "; ".join(stage.problem or f"{stage.node}: {stage.state}" for stage in unwell)
+    note = f"{told}. Answers go on when that is mended, or after `{again}`."
+    return ("healing" if count.running or count.waiting else "lost"), note
 
 
 def _stage(stage: StageStatus, load: float | None) -> StageState:
