@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from pi_cluster.cluster.errors import ClusterError
 from pi_cluster.coordinator.asking.answer import Answer
-from pi_cluster.coordinator.asking.parts import Thought
+from pi_cluster.coordinator.asking.parts import Called, Part, Thought
 from pi_cluster.coordinator.asking.question import Question
 from pi_cluster.coordinator.client import PipelineClient
 from pi_cluster.coordinator.patience import END_OR_WAIT_LONGER
@@ -35,7 +35,7 @@ def answer(
                 shown += len(piece)
                 if show:
                     for part in parts.push(piece):
-                        show(part.text, isinstance(part, Thought))
+                        _show(part, show)
         except KeyboardInterrupt:
             if not stream.is_asked:
                 raise
@@ -44,8 +44,13 @@ def answer(
             raise
     if show:
         for part in (*parts.push((stream.answer.text or "")[shown:]), *parts.finish()):
-            show(part.text, isinstance(part, Thought))
+            _show(part, show)
     return stream.answer
+
+
+def _show(part: Part, show: Callable[[str, bool], None]) -> None:
+    if not isinstance(part, Called):  # commands give no tools
+        show(part.text, isinstance(part, Thought))
 
 
 def print_timings(answered: Answer) -> None:

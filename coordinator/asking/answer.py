@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from pi_cluster.coordinator.calling.tools import ToolCall
 from pi_cluster.coordinator.generation import FinishReason
 from pi_cluster.coordinator.logprobs import TokenLogprobs
 from pi_cluster.coordinator.measurement import StageFigures, Timings
@@ -24,6 +25,8 @@ class Answer:
     """With which the same question gives the same text."""
     logprobs: list[TokenLogprobs] = field(default_factory=list)
     """Of each of ``ids``, where they were asked for."""
+    tool_calls: list[ToolCall] = field(default_factory=list)
+    """What the model wants called; it is no part of ``text``."""
 
     @property
     def cached_tokens(self) -> int:

@@ -1,4 +1,4 @@
-"""What an answer consists of: what the model thinks, and what it says.
+"""What an answer consists of: what the model thinks, says, and has called.
 
 `transformer/text/thoughts.py` has how a thought is spelt.
 """
@@ -6,6 +6,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pi_cluster.coordinator.calling.tools import ToolCall
 from pi_cluster.transformer.text.thoughts import CLOSING, OPENING
 
 
@@ -23,7 +24,14 @@ class Thought:
     text: str
 
 
-Part = Said | Thought
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A call of a tool, once it is complete; its spelling is no part of the answer's text."""
+
+    call: ToolCall
+
+
+Part = Said | Thought | Called
 
 
 class AnswerParts:
@@ -39,7 +47,7 @@ class AnswerParts:
 
     def push(self, piece: str) -> Iterator[Part]:
         """Parts that are certain now; none of them is empty."""
-        return (part for part in self._parts(piece) if part.text)
+        return (part for part in self._parts(piece) if isinstance(part, Called) or part.text)
 
     def finish(self) -> Iterator[Part]:
         """What was held back, when no more comes."""

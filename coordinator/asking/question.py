@@ -9,6 +9,7 @@ from typing import Any, TypedDict, Unpack
 from pi_cluster.coordinator.answer_text import AnswerText
 from pi_cluster.coordinator.asking.parts import AnswerParts
 from pi_cluster.coordinator.asking.structured import asking_for_json, json_constraint
+from pi_cluster.coordinator.calling.tools import Tool, ToolUse, tool_use
 from pi_cluster.coordinator.constraint import Constraint
 from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.text_model import Message, TextModel
@@ -34,6 +35,8 @@ class Question:
     """Whether the prompt ends within a thought, which the answer goes on with."""
     new_constraint: Callable[[], Constraint] | None = None
     """Makes what the answer must keep to, anew each time that it is asked."""
+    tool_use: ToolUse | None = None
+    """What the model may have called."""
 
     def new_parts(self) -> AnswerParts:
         """Makes what tells the parts of the answer from each other."""
@@ -83,6 +86,12 @@ class AskKeywords(GenerationKeywords, total=False):
     """End the text before any of these."""
     schema: Mapping[str, Any] | None
     """A JSON schema that the answer follows; ``{"type": "object"}`` is any object."""
+    tools: Sequence[Tool | Mapping[str, Any]]
+    """What the model may have called: ``Tool`` or ``{"type": "function", "function": {...}}``."""
+    tool_choice: str | None
+    """``auto``, ``none``, ``required``, or the name of the tool that is to be called."""
+    parallel_tool_calls: bool
+    """Whether one answer may have several calls."""
 
 
 def generation_options(**chosen: Unpack[GenerationKeywords]) -> GenerationOptions:
@@ -123,6 +132,9 @@ def make_question(
     raw: bool = False,
     think: bool | None = None,
     schema: Mapping[str, Any] | None = None,
+    tools: Sequence[Tool | Mapping[str, Any]] = (),
+    tool_choice: str | None = None,
+    parallel_tool_calls: bool = True,
 ) -> Question:
     """Encode what is asked.
 
@@ -133,12 +145,13 @@ def make_question(
     """
     if schema is not None:
         prompt = asking_for_json(prompt, schema, raw=raw)
+    use = tool_use(tools, tool_choice, parallel_tool_calls)
     prompt_ids, continues = _encode(model, prompt, raw, think, on_notice)
     new_text = partial(model.answer, tuple(stops), raw=continues)
     new_text()  # what is wrong with a stop string is said before anything is asked
     in_thought = model.begins_in_thought(prompt_ids)
     new_constraint = None if schema is None else json_constraint(model, schema, in_thought)
-    return Question(prompt_ids, options, new_text, in_thought, new_constraint)
+    return Question(prompt_ids, options, new_text, in_thought, new_constraint, use)
 
 
 def _encode(
