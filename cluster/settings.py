@@ -22,6 +22,9 @@ SHARD_PART_BYTES = 240 << 10  # just below worker/allocator.py's LARGE_BYTES: ma
 MAX_SHARD_PART_BYTES = 1 << 20  # that are taken
 MAX_ECHO_BYTES = 1 << 20  # in either direction: enough to know a link by
 MAX_CALLS = 64  # at once; those of one caller are bounded more tightly (worker/trust/places.py)
+# What a node has not taken yet is lost when it is interrupted, and gRPC would let megabytes lie
+# there. It is enough to fill Gigabit for 2 ms, or 100 Mbit/s for 20 ms, until the node answers.
+WINDOW_BYTES = 256 << 10
 MAX_STREAMS = 256  # of one connection; calls that have ended count until Python lets go of them
 MOST_NEIGHBOURS = 32  # whom a node may ask for a shard that got damaged
 MAX_QUEUED_STEPS = 64  # a peer that sends more is held back by flow control

@@ -4,26 +4,18 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from pi_cluster.cluster import settings
 from pi_cluster.coordinator.constraint import Constraint
+from pi_cluster.coordinator.finish_reason import FinishReason
 from pi_cluster.coordinator.listeners import Listeners
 from pi_cluster.coordinator.logprobs import MAX_ALTERNATIVES, TokenLogprobs
-from pi_cluster.coordinator.measurement import Measurement, Timings
+from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.standing import Reading, Waiting
+from pi_cluster.coordinator.timings import Timings
 from pi_cluster.transformer.errors import SettingsError
-from pi_cluster.transformer.sampling import SamplingSettings, candidates_needed
-
-
-class FinishReason(StrEnum):
-    """Why a text ended."""
-
-    EOS = "eos"
-    STOP = "stop"
-    LENGTH = "length"
-    CONTEXT = "context"
-    INTERRUPTED = "interrupted"
+from pi_cluster.transformer.sampling import candidates_needed
+from pi_cluster.transformer.sampling_settings import SamplingSettings
 
 
 @dataclass(frozen=True, slots=True)

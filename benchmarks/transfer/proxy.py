@@ -7,6 +7,7 @@ import time
 from typing import Self
 
 _BLOCK_BYTES = 64 << 10
+_REST_S, _POLL_S = 0.5, 0.01
 
 
 class Proxy:
@@ -28,6 +29,15 @@ class Proxy:
     def address(self) -> str:
         """Where to call instead of the target."""
         return f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def arrived_bytes_at_rest(self) -> int:
+        """Once nothing has reached the target for half a second: how much has."""
+        seen, since = self.arrived_bytes, time.monotonic()
+        while time.monotonic() - since < _REST_S:
+            time.sleep(_POLL_S)
+            if self.arrived_bytes != seen:
+                seen, since = self.arrived_bytes, time.monotonic()
+        return seen
 
     def cut(self) -> None:
         """Break every connection; the next one is accepted again."""

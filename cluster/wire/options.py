@@ -12,9 +12,14 @@ _KEEPALIVE = [
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
 ]
+_WINDOW = [
+    ("grpc.http2.lookahead_bytes", settings.WINDOW_BYTES),
+    ("grpc.http2.bdp_probe", 0),  # it would make the window larger
+]
 _MAX_SENT = ("grpc.max_send_message_length", settings.MAX_MESSAGE_BYTES)
 CLIENT_OPTIONS = [
     *_KEEPALIVE,
+    *_WINDOW,
     _MAX_SENT,
     ("grpc.max_receive_message_length", settings.MAX_MESSAGE_BYTES),
     ("grpc.enable_http_proxy", 0),
@@ -22,6 +27,7 @@ CLIENT_OPTIONS = [
 _APART = ("grpc.use_local_subchannel_pool", 1)
 SERVER_OPTIONS = [
     *_KEEPALIVE,
+    *_WINDOW,
     _MAX_SENT,
     # A server drops peers that ping more often than this; its default is 300 s.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", settings.KEEPALIVE_TIME_MS // 2),

@@ -11,11 +11,13 @@ from pi_cluster.coordinator.asking.hold import Attempt, Hold
 from pi_cluster.coordinator.asking.parts import Called, Part
 from pi_cluster.coordinator.asking.question import Question
 from pi_cluster.coordinator.calling.tools import ToolCall
-from pi_cluster.coordinator.generation import FinishReason, Generation, News
+from pi_cluster.coordinator.finish_reason import FinishReason
+from pi_cluster.coordinator.generation import Generation, News
 from pi_cluster.coordinator.logprobs import TokenLogprobs
-from pi_cluster.coordinator.measurement import Measurement, Timings
+from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.patience import Patience
 from pi_cluster.coordinator.standing import Held, Standing
+from pi_cluster.coordinator.timings import Timings
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from pi_cluster.coordinator.constraint import Constraint
 from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.text_model import Message, TextModel
 from pi_cluster.transformer.errors import PromptError
-from pi_cluster.transformer.sampling import SamplingSettings
+from pi_cluster.transformer.sampling_settings import SamplingSettings
 
 Prompt = str | Sequence[int] | Sequence[Message]
 """A text, token ids, or the turns of a conversation."""

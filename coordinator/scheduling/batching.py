@@ -4,7 +4,8 @@ import collections
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from pi_cluster.coordinator.generation import FinishReason, Generation
+from pi_cluster.coordinator.finish_reason import FinishReason
+from pi_cluster.coordinator.generation import Generation
 from pi_cluster.coordinator.scheduling.drafts import DraftDepth, Drafter, NgramDrafter
 from pi_cluster.coordinator.scheduling.guide import Guide
 from pi_cluster.coordinator.scheduling.pace import Pace

@@ -20,7 +20,8 @@ from typing import Self
 
 from pi_cluster.cluster.errors import ClusterError, NodeError
 from pi_cluster.coordinator.constraint import Constraint
-from pi_cluster.coordinator.generation import FinishReason, Generation, GenerationOptions, News
+from pi_cluster.coordinator.finish_reason import FinishReason
+from pi_cluster.coordinator.generation import Generation, GenerationOptions, News
 from pi_cluster.coordinator.listeners import Listeners
 from pi_cluster.coordinator.logprobs import token_logprobs
 from pi_cluster.coordinator.measurement import Measurement

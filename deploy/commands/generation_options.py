@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from pi_cluster.coordinator.asking.question import generation_options as make_options
-from pi_cluster.transformer.sampling import SamplingSettings
+from pi_cluster.transformer.sampling_settings import SamplingSettings
 
 Command = Callable[..., Any]
 

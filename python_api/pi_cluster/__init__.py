@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pi_cluster.coordinator.async_client import AsyncPipelineClient
     from pi_cluster.coordinator.calling.tools import Tool, ToolCall
     from pi_cluster.coordinator.client import PipelineClient
-    from pi_cluster.coordinator.generation import FinishReason
+    from pi_cluster.coordinator.finish_reason import FinishReason
     from pi_cluster.coordinator.pipeline.status import PipelineStatus, StageStatus
     from pi_cluster.transformer.errors import ModelError, PromptError, SettingsError
 
@@ -41,7 +41,7 @@ _PLACES = {
     "coordinator.async_client": ("AsyncPipelineClient",),
     "coordinator.calling.tools": ("Tool", "ToolCall"),
     "coordinator.client": ("PipelineClient",),
-    "coordinator.generation": ("FinishReason",),
+    "coordinator.finish_reason": ("FinishReason",),
     "coordinator.pipeline.status": ("PipelineStatus", "StageStatus"),
     "transformer.errors": ("ModelError", "PromptError", "SettingsError"),
 }

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pi_cluster.coordinator.asking.answer import Answer
-from pi_cluster.coordinator.generation import FinishReason
+from pi_cluster.coordinator.finish_reason import FinishReason
 from pi_cluster.server.http.refusal import Refusal
 from pi_cluster.server.openai.answers import CachedTokens, Finish, LlamaTimings, Usage
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from pi_cluster.cluster.wire.client import NodeClient
-from pi_cluster.coordinator.generation import FinishReason, GenerationOptions
+from pi_cluster.coordinator.finish_reason import FinishReason
+from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
 from pi_cluster.coordinator.served_model import ServedModel

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 
 from pi_cluster.cluster.errors import NodeError
-from pi_cluster.coordinator.generation import FinishReason, GenerationOptions
+from pi_cluster.coordinator.finish_reason import FinishReason
+from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.cache import CacheRoom
 from pi_cluster.transformer.errors import ConstraintError, SettingsError, StepError
 from pi_cluster.transformer.limits import Limits
-from pi_cluster.transformer.sampling import SamplingSettings, sample, top_candidates
+from pi_cluster.transformer.sampling import sample, top_candidates
+from pi_cluster.transformer.sampling_settings import SamplingSettings
 from pi_cluster.transformer.stage import Chunk
 from tests.support.automata import Automaton, OfAutomaton, Script, probabilities
 from tests.support.raw_session import RawSession

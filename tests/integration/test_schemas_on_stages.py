@@ -9,12 +9,14 @@ import pytest
 
 from pi_cluster.coordinator.constraining.grammar import json_rule
 from pi_cluster.coordinator.constraining.llguidance_constraint import Vocabulary
-from pi_cluster.coordinator.generation import FinishReason, GenerationOptions
+from pi_cluster.coordinator.finish_reason import FinishReason
+from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.transformer.cache import CacheRoom
 from pi_cluster.transformer.limits import Limits
-from pi_cluster.transformer.sampling import SamplingSettings, sample, top_candidates
+from pi_cluster.transformer.sampling import sample, top_candidates
+from pi_cluster.transformer.sampling_settings import SamplingSettings
 from pi_cluster.transformer.stage import Chunk
 from tests.support.serving import GREEDY, Line, prompt_of, whole_model
 from tests.support.stages import run_step

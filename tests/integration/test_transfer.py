@@ -388,6 +388,23 @@ def test_up_says_who_lacks_what_where_there_is_no_terminal_and_goes_on_when_kill
     assert "ready: 1 stage" in again.err
 
 
+def test_little_is_on_its_way_to_a_node_that_does_not_take_it(cluster, tmp_path):
+    store = make_store(tmp_path / "store", 1, 120_000_000)
+    node, address = cluster.start_worker("one")
+    file = store.manifest.layer_file(0)
+    partial = vault_of(cluster, "one") / f"{file.sha256}.partial"
+    with Proxy(address, 100e6) as proxy, ThreadPoolExecutor(1) as pool:
+        ranges = {proxy.address: LayerRange(0, 1)}
+        moving = pool.submit(hand_out_shards, planned(cluster.name, store, ranges), Watched())
+        eventually(lambda: proxy.arrived_bytes, lambda seen: seen > 20e6)
+        node.process.send_signal(signal.SIGSTOP)
+        arrived = proxy.arrived_bytes_at_rest()
+        on_its_way = arrived - partial.stat().st_size
+        node.process.send_signal(signal.SIGCONT)
+        assert moving.result(timeout=60).from_operator == store.manifest.size_bytes
+    assert 0 < on_its_way < 1 << 20
+
+
 @pytest.mark.timeout(180)
 def test_ten_interruptions_at_random_send_less_than_a_twentieth_again(tmp_path):
     store = make_store(tmp_path / "store", 1, 120_000_000)

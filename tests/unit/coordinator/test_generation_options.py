@@ -6,7 +6,7 @@ from pi_cluster.cluster import settings
 from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.transformer.errors import PromptError, SettingsError
-from pi_cluster.transformer.sampling import SamplingSettings
+from pi_cluster.transformer.sampling_settings import SamplingSettings
 
 MODEL = ServedModel(vocab_size=100, bos_id=1, eos_ids=frozenset({2}), context=None)
 SHORT = ServedModel(vocab_size=100, bos_id=1, eos_ids=frozenset({2}), context=8)

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from pi_cluster.transformer.errors import ModelError, SettingsError
 from pi_cluster.transformer.sampling import (
     Candidates,
-    SamplingSettings,
     candidates_needed,
     distribution,
     sample,
     top_candidates,
 )
+from pi_cluster.transformer.sampling_settings import SamplingSettings
 
 # Few distinct values, so that ties are the rule.
 tied_logits = st.lists(st.integers(-3, 3), min_size=1, max_size=40).map(
