@@ -173,6 +173,11 @@ class TextModel:
         detokenizer = IncrementalDetokenizer(self._tokenizer(), continuation=raw, marks=marks)
         return AnswerText(detokenizer, stops)
 
+    @property
+    def takes_tools(self) -> bool:
+        """Whether the chat template can tell the model what there is to call."""
+        return self.has_chat_template and self._template().takes_tools
+
     def call_format(self) -> CallFormat:
         """How the model calls tools."""
         with self._building:

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pi_cluster.coordinator.calling.awaiting import CallsAwaited, Watch
 from pi_cluster.coordinator.calling.call_format import MOST_CALLS, CallFormat
+from pi_cluster.coordinator.calling.plain_chat import Messages, plain_chat, speaks_of_tools
 from pi_cluster.coordinator.calling.reading import CallReader
 from pi_cluster.coordinator.calling.tools import ToolUse
 from pi_cluster.coordinator.constraining.grammar import (
@@ -22,7 +23,23 @@ from pi_cluster.transformer.errors import PromptError
 if TYPE_CHECKING:
     from pi_cluster.coordinator.constraining.llguidance_constraint import Vocabulary
 
+P = TypeVar("P")
 Schemas = Sequence[Mapping[str, Any]]
+
+
+def told_of_tools(model: TextModel, prompt: P, use: ToolUse | None) -> P | Messages:
+    """A chat by which a model that was taught no tools can use them all the same.
+
+    Its template would not say what there is to call, nor take what was called before.
+    """
+    turns: Messages = []
+    if isinstance(prompt, str):
+        turns = [{"role": "user", "content": prompt}] if use else []
+    elif isinstance(prompt, Sequence) and all(isinstance(turn, Mapping) for turn in prompt):
+        turns = prompt
+    if not turns or not (use or speaks_of_tools(turns)) or model.takes_tools:
+        return prompt
+    return plain_chat(turns, use.tools if use else ())
 
 
 def calls_marks(model: TextModel) -> Mapping[int, str]:

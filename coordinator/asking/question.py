@@ -7,7 +7,12 @@ from functools import partial
 from typing import Any, TypedDict, Unpack
 
 from pi_cluster.coordinator.answer_text import AnswerText
-from pi_cluster.coordinator.asking.calls import calls_constraint, calls_marks, calls_reader
+from pi_cluster.coordinator.asking.calls import (
+    calls_constraint,
+    calls_marks,
+    calls_reader,
+    told_of_tools,
+)
 from pi_cluster.coordinator.asking.parts import AnswerParts
 from pi_cluster.coordinator.asking.structured import asking_for_json, json_constraint
 from pi_cluster.coordinator.calling.reading import CallReader
@@ -151,6 +156,8 @@ def make_question(
     if schema is not None:
         prompt = asking_for_json(prompt, schema, raw=raw)
     use = tool_use(tools, tool_choice, parallel_tool_calls)
+    if not raw:
+        prompt = told_of_tools(model, prompt, use)
     prompt_ids, continues = _encode(model, prompt, raw, think, on_notice)
     marks = calls_marks(model) if use else None
     new_text = partial(model.answer, tuple(stops), raw=continues, marks=marks)
