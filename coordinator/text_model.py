@@ -13,7 +13,7 @@ from pi_cluster.coordinator.calling.finding import find_format
 from pi_cluster.coordinator.constraining.building import build_vocabulary
 from pi_cluster.transformer.errors import ModelError, PromptError
 from pi_cluster.transformer.text.chat_template import ChatTemplate
-from pi_cluster.transformer.text.detokenizer import IncrementalDetokenizer
+from pi_cluster.transformer.text.detokenizer import IncrementalDetokenizer, shown_bytes
 from pi_cluster.transformer.text.text_files import TOKENIZERS, TextFiles
 from pi_cluster.transformer.text.thoughts import CLOSING, OPENING, begins_in_thought
 from pi_cluster.transformer.text.tokenizer import Tokenizer
@@ -103,12 +103,7 @@ class TextModel:
 
     def shown_bytes(self, token_id: int) -> bytes:
         """The bytes that one id adds to an answer's text; none for a control token."""
-        tokenizer = self._tokenizer()
-        if (added := tokenizer.added_text(token_id)) is not None:
-            return added.encode()
-        if token_id not in tokenizer or tokenizer.is_control(token_id):
-            return b""
-        return tokenizer.piece_bytes(token_id, continuation=True)
+        return shown_bytes(self._tokenizer(), token_id)
 
     def text_of(self, ids: Sequence[int]) -> str:
         """The text that ids stand for; control tokens have none."""

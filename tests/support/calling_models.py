@@ -13,7 +13,7 @@ from pi_cluster.coordinator.constraining.building import build_vocabulary
 from pi_cluster.coordinator.constraining.llguidance_constraint import Vocabulary
 from pi_cluster.transformer.checkpoint_file import read_object
 from pi_cluster.transformer.text.added_tokens import AddedToken
-from pi_cluster.transformer.text.detokenizer import IncrementalDetokenizer
+from pi_cluster.transformer.text.detokenizer import IncrementalDetokenizer, shown_bytes
 from pi_cluster.transformer.text.loading import load_sentencepiece, load_tekken
 from pi_cluster.transformer.text.tokenizer import Tokenizer
 from tests.support.small_tokenizers import MISTRAL, STORYTELLER
@@ -48,11 +48,7 @@ class CallingModel:
         return self._thought
 
     def shown_bytes(self, token_id: int) -> bytes:
-        if (added := self.tokenizer.added_text(token_id)) is not None:
-            return added.encode()
-        if self.tokenizer.is_control(token_id):
-            return b""
-        return self.tokenizer.piece_bytes(token_id, continuation=True)
+        return shown_bytes(self.tokenizer, token_id)
 
     def ids(self, text: str) -> list[int]:
         """Of what follows a control token as SentencePiece was taught: without a dummy prefix."""

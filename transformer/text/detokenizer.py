@@ -61,5 +61,16 @@ class IncrementalDetokenizer:
         return _mark_broken(self._bytes.decode(b"", final=True))
 
 
+def shown_bytes(tokenizer: Tokenizer, token_id: int) -> bytes:
+    """What an id adds to a text that has begun, in UTF-8, perhaps a part of a character."""
+    if token_id not in tokenizer:
+        return "\ufffd".encode()
+    if (added := tokenizer.added_text(token_id)) is not None:
+        return added.encode()
+    if tokenizer.is_control(token_id):
+        return b""
+    return tokenizer.piece_bytes(token_id, continuation=True)
+
+
 def _mark_broken(text: str) -> str:
     return _ESCAPED_BYTE.sub("\ufffd", text)
