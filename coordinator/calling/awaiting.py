@@ -98,6 +98,10 @@ class CallsAwaited:
         """None, until calls begin."""
         return self._calls.forced() if self._calls else ()
 
+    def likely(self) -> Sequence[int]:
+        """None, until calls begin."""
+        return self._calls.likely() if self._calls else ()
+
     def accept(self, token: int) -> None:
         """The text goes on with an id."""
         if self._calls:
