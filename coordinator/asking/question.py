@@ -7,8 +7,16 @@ from functools import partial
 from typing import Any, TypedDict, Unpack
 
 from pi_cluster.coordinator.answer_text import AnswerText
+from pi_cluster.coordinator.asking.calls import (
+    calls_constraint,
+    calls_marks,
+    calls_reader,
+    told_of_tools,
+)
 from pi_cluster.coordinator.asking.parts import AnswerParts
 from pi_cluster.coordinator.asking.structured import asking_for_json, json_constraint
+from pi_cluster.coordinator.calling.reading import CallReader
+from pi_cluster.coordinator.calling.tools import Tool, ToolUse, tool_use
 from pi_cluster.coordinator.constraint import Constraint
 from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.text_model import Message, TextModel
@@ -36,10 +44,15 @@ class Question:
     """Whether the prompt ends within a thought, which the answer goes on with."""
     new_constraint: Callable[[], Constraint] | None = None
     """Makes what the answer must keep to, anew each time that it is asked."""
+    tool_use: ToolUse | None = None
+    """What the model may have called."""
+    new_calls: Callable[[], CallReader] | None = None
+    """Makes what reads the answer's calls, if it may have some."""
 
     def new_parts(self) -> AnswerParts:
         """Makes what tells the parts of the answer from each other."""
-        return AnswerParts(begins_in_thought=self.begins_in_thought)
+        calls = self.new_calls() if self.new_calls else None
+        return AnswerParts(begins_in_thought=self.begins_in_thought, calls=calls)
 
 
 class GenerationKeywords(TypedDict, total=False):
@@ -85,6 +98,12 @@ class AskKeywords(GenerationKeywords, total=False):
     """End the text before any of these."""
     schema: Mapping[str, Any] | None
     """A JSON schema that the answer follows; ``{"type": "object"}`` is any object."""
+    tools: Sequence[Tool | Mapping[str, Any]]
+    """What the model may have called: ``Tool`` or ``{"type": "function", "function": {...}}``."""
+    tool_choice: str | None
+    """``auto``, ``none``, ``required``, or the name of the tool that is to be called."""
+    parallel_tool_calls: bool
+    """Whether one answer may have several calls."""
 
 
 def generation_options(**chosen: Unpack[GenerationKeywords]) -> GenerationOptions:
@@ -125,6 +144,9 @@ def make_question(
     raw: bool = False,
     think: bool | None = None,
     schema: Mapping[str, Any] | None = None,
+    tools: Sequence[Tool | Mapping[str, Any]] = (),
+    tool_choice: str | None = None,
+    parallel_tool_calls: bool = True,
 ) -> Question:
     """Encode what is asked.
 
@@ -135,10 +157,18 @@ def make_question(
     """
     if schema is not None:
         prompt = asking_for_json(prompt, schema, raw=raw)
+    use = tool_use(tools, tool_choice, parallel_tool_calls)
+    if not raw:
+        prompt = told_of_tools(model, prompt, use)
     prompt_ids, continues = _encode(model, prompt, raw, think, on_notice)
-    new_text = partial(model.answer, tuple(stops), raw=continues)
+    marks = calls_marks(model) if use else None
+    new_text = partial(model.answer, tuple(stops), raw=continues, marks=marks)
     new_text()  # what is wrong with a stop string is said before anything is asked
     in_thought = model.begins_in_thought(prompt_ids)
+    if use:
+        keeps_to = calls_constraint(model, use, in_thought, schema)
+        new_calls = partial(calls_reader, model, use)
+        return Question(prompt_ids, options, new_text, in_thought, keeps_to, use, new_calls)
     new_constraint = None if schema is None else json_constraint(model, schema, in_thought)
     return Question(prompt_ids, options, new_text, in_thought, new_constraint)
 

@@ -64,7 +64,10 @@ class ChatTemplate:
         # Compiling computes constants and may fail in any way a program can.
         except Exception as error:
             raise PromptError(f"the chat template is not valid Jinja: {_reason(error)}") from error
+        self.source = text
         named_there = {name.name for name in parsed.find_all(Name)}
+        self.takes_tools = "tools" in named_there
+        """Whether it can tell a model what there is to call."""
         self._switches = [name for name in SWITCHES if name in named_there]
         self._thinks = CLOSING in text or CLOSING in tokenizer.tokens
 
