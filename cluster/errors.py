@@ -80,6 +80,11 @@ class PipelineBusy(NodeError):
 class QueueFull(NodeError):
     """More requests wait for the pipeline than the coordinator remembers."""
 
+    def __init__(self, message: str, free_in_s: float | None = None) -> None:
+        """``free_in_s`` is when about one of them will wait no more, if that is known."""
+        super().__init__(message)
+        self.free_in_s = free_in_s
+
 
 class ShardDamaged(NodeError):
     """A node let go of its stage, since a shard that it maps is not what was sent."""

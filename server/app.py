@@ -8,12 +8,15 @@ from starlette.routing import BaseRoute
 
 from pi_cluster.server import health, openapi
 from pi_cluster.server.asking.desk import Desk
+from pi_cluster.server.asking.looks import Looks
 from pi_cluster.server.asking.visit import Visit
-from pi_cluster.server.health import Looks
 from pi_cluster.server.http.failures import tell_failures
 from pi_cluster.server.http.guard import Admission, Guard
 from pi_cluster.server.journal import write_line
 from pi_cluster.server.metrics import Metrics
+from pi_cluster.server.native import routes as native
+from pi_cluster.server.native.state_view import StateView
+from pi_cluster.server.native.state_watch import StateWatch
 from pi_cluster.server.ollama import models as ollama_models
 from pi_cluster.server.openai import routes as openai
 from pi_cluster.server.page import routes as page
@@ -34,7 +37,11 @@ def make_app(desk: Desk, *, strict_model: bool = False) -> Starlette:
 
     app = Starlette(routes=_routes(strict_model), lifespan=lifespan)
     app.state.desk = desk
-    app.state.looks = Looks(desk.client)
+    app.state.looks = Looks(desk.status)
+    app.state.visits = ()
+    app.state.state_view = StateView(desk, app.state.looks, lambda: app.state.visits)
+    app.state.state_watch = StateWatch(app.state.state_view)
+    desk.on_stop.add(app.state.state_watch.end)
     tell_failures(app)
     return app
 
@@ -47,7 +54,8 @@ def guarded(app: Starlette, admission: Admission) -> Guard:
         metrics.ended(visit)
 
     guard = Guard(app, admission, ended)
-    metrics = app.state.metrics = Metrics(guard.visits, lambda: app.state.desk.client.counters)
+    app.state.visits = guard.visits
+    metrics = app.state.metrics = Metrics(guard.visits, lambda: app.state.desk.client)
     return guard
 
 
@@ -57,5 +65,6 @@ def _routes(strict_model: bool) -> list[BaseRoute]:
         *openapi.routes(),
         *openai.routes(strict_model=strict_model),
         *ollama_models.routes(),
+        *native.routes(),
         *page.routes(),
     ]

@@ -69,6 +69,11 @@ class Asked:
         """Whether the pipeline has been given it, and did not lose it since."""
         return self._generation is not None
 
+    @property
+    def begins_in_thought(self) -> bool:
+        """Whether the answer goes on with a thought that the prompt has opened."""
+        return self._question.begins_in_thought
+
     def standing(self) -> Standing | None:
         """What it waits for, as any thread may ask; None while its answer comes, or has ended."""
         if self.has_ended:

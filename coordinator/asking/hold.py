@@ -69,6 +69,7 @@ class Hold:
         """Of all sessions."""
         self._lock = threading.Lock()  # of what is held
         self._held: _Held | None = None
+        self._lost_to = ""  # the session before, unless one has worked since
         self._is_closed = False
 
     def take(self) -> Scheduler:
@@ -119,6 +120,9 @@ class Hold:
     def _let_go(self, why: ClusterError | None = None, failure: _Failure = _NO_FAILURE) -> None:
         held, self._held = self._held, None
         if held:
+            if held.scheduler.has_served:
+                self._lost_to = ""
+            self._lost_to = _what_took(held.scheduler.failure or why) or self._lost_to
             held.scheduler.close(why)
             # Another coordinator may be taking it at this very moment, which is as well.
             with contextlib.suppress(SessionYielded):
@@ -138,7 +142,8 @@ class Hold:
             )
             entered.enter_context(session)
             scheduler = Scheduler(
-                *(session, record.model, record.cache_limits, self._settings, self.counters)
+                *(session, record.model, record.cache_limits, self._settings, self.counters),
+                heals=self._lost_to,
             )
             entered.enter_context(scheduler)
             self._held = _Held(scheduler, record.epoch, entered.pop_all())
@@ -224,6 +229,18 @@ class Attempt:
                 if not patience.is_lasting:
                     raise error
         yield patience.after(error)
+
+
+def _what_took(failure: Exception | None) -> str:
+    """To what a session is lost, in a word; nothing where it was given away."""
+    match failure:
+        case SessionExpired():
+            return "session_expired"
+        case NodeLost():
+            return "node_lost"
+        case StaleEpoch():
+            return "new_pipeline"
+    return ""
 
 
 def _closed() -> PipelineClosed:

@@ -26,6 +26,8 @@ from pi_cluster.transformer.sampling_settings import SamplingSettings
 Prompt = str | Sequence[int] | Sequence[Message]
 """A text, token ids, or the turns of a conversation."""
 
+CONTINUES_AS_IT_IS = "this model has no chat template: continuing the text as it is"
+
 _SAMPLING = SamplingSettings()
 _OPTIONS = GenerationOptions()
 
@@ -183,7 +185,7 @@ def _encode(
         if not prompt:
             raise PromptError("the prompt is empty: give it at least one character")
         if not raw and model.has_tokenizer and not model.has_chat_template:
-            on_notice("this model has no chat template: continuing the text as it is")
+            on_notice(CONTINUES_AS_IT_IS)
             raw = True
         if raw:
             _refuse_to_switch(think)

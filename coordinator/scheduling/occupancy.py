@@ -13,3 +13,5 @@ class Occupancy:
     """That there is room for."""
     cache_positions_used: int = 0
     """Those included that are kept for who goes on with a text."""
+    expected_wait_s: float | None = 0.0
+    """Of one who would come now and wait behind the others; None while nothing is known of it."""

@@ -49,14 +49,23 @@ class Requests:
         with self._lock:
             return len(self._began_s)
 
+    @property
+    def expected_wait_s(self) -> float | None:
+        """How long one would wait who came now; None while nothing is known of it."""
+        with self._lock:
+            waiting = len(self._turns)
+            return self._held.expected_wait_s(waiting, len(self._began_s)) if waiting else 0.0
+
     def add(self, generation: Generation) -> None:
         """Let one wait. Raises ``QueueFull`` when too many do, and the failure after the end."""
         with self._lock:
             if self._failure:
                 raise self._failure
             if len(self._turns) >= self._most:
+                free_in_s = self._held.expected_wait_s(0, len(self._began_s))
                 raise QueueFull(
-                    f"{len(self._turns)} requests wait for the pipeline already: try again later"
+                    f"{len(self._turns)} requests wait for the pipeline already: try again later",
+                    free_in_s,
                 )
             self._turns.add(generation.options.asker, generation)
             self._first = self._positions = None

@@ -69,8 +69,12 @@ class Scheduler:
         limits: CacheLimits,
         settings: SchedulerSettings | None = None,
         counters: Counters | None = None,
+        heals: str = "",
     ) -> None:
-        """``counters`` are added to, from where they stand."""
+        """``counters`` are added to, from where they stand.
+
+        ``heals`` says to what the session before was lost, if it was.
+        """
         self._session = session
         self._model = model
         self._limits = limits
@@ -87,6 +91,7 @@ class Scheduler:
         self._rest_after_s = settings.rest_after_s
         self._idle_since_s: float | None = None
         self._has_served = False
+        self._heals = heals
         self._requests = Requests(settings.max_waiting)
         self._is_closing = False
         self._why_closed: ClusterError = NodeError("the coordinator was closed")
@@ -124,6 +129,7 @@ class Scheduler:
         return Occupancy(
             *(self._requests.waiting, self._requests.running),
             *(self._limits.cache_positions, self._residents.positions_used),
+            self._requests.expected_wait_s,
         )
 
     def submit(
@@ -288,12 +294,13 @@ class Scheduler:
 
     def _take(self, result: StepResult) -> None:
         """Use what a step brought back."""
+        if not self._has_served and self._heals:
+            self.counters.heals[self._heals] += 1
         self._has_served = True
         now = time.perf_counter()
         sent = self._sent.take(result.step)
         self._pace.add(sent.rows, result, now - sent.sent_s)
-        self.counters.steps += 1
-        self.counters.step_rows += sent.rows
+        self.counters.add_step(sent.rows, sent.prompt_rows, self._session.stages, result.stages)
         self.on_step.tell(sent.record(result, now))
         rows = collections.defaultdict(list)
         for row in result.rows:

@@ -11,6 +11,8 @@ from typing import TypeVar
 from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.asked import Asked
 from pi_cluster.coordinator.client import PipelineClient
+from pi_cluster.coordinator.listeners import Listeners
+from pi_cluster.coordinator.pipeline.status import PipelineStatus
 from pi_cluster.server.asking.ask import Ask
 from pi_cluster.server.asking.clients import Clients
 from pi_cluster.server.asking.crowd import Crowd
@@ -45,6 +47,8 @@ class Desk:
         self._clients = Clients(client, renew or (lambda: client))
         self._card = ModelCard.of(client.record, client.model)
         self._crowd = Crowd()
+        self.on_stop = Listeners[None]()
+        """Are told, on any thread, that nothing is asked any more."""
         self._encoding = ThreadPoolExecutor(_ENCODERS, "encoding")
         self._opening = ThreadPoolExecutor(_OPENERS, "opening")
 
@@ -76,6 +80,14 @@ class Desk:
             on_end=partial(self._clients.give_back, client),
         )
 
+    def status(self) -> PipelineStatus:
+        """How the stages are now. Asks all nodes, on any thread, and takes as long as they do."""
+        client = self._clients.take()
+        try:
+            return client.status()
+        finally:
+            self._clients.give_back(client)
+
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
         """Leave the pipeline to another program, until the end of the block.
@@ -93,6 +105,7 @@ class Desk:
 
     def stop(self) -> None:
         """End all answers, and ask no more: that raises ``PipelineClosed``."""
+        self.on_stop.tell(None)
         self._clients.close()
 
     def close(self) -> None:

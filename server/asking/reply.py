@@ -72,6 +72,11 @@ class Reply:
         """How many answers it has."""
         return len(self._asked)
 
+    @property
+    def begins_in_thought(self) -> bool:
+        """Whether the first answer goes on with a thought that the prompt has opened."""
+        return self._asked[0].begins_in_thought
+
     def cancel(self) -> None:
         """End all answers; they come with what they have."""
         for asked in self._asked:
@@ -88,9 +93,19 @@ class Reply:
         waiting = [one for one in found if one]
         return max(waiting, key=_farness) if waiting and len(waiting) == len(found) else None
 
+    def _waits(self) -> bool:
+        left = [asked for asked in self._asked if not asked.has_ended]
+        return bool(left) and (
+            self._is_kept_out
+            or not any(
+                one.is_asked and not isinstance(one.standing(), Held | Waiting) for one in left
+            )
+        )
+
     async def __aiter__(self) -> AsyncGenerator[Event, None]:
         visit = current_visit.get() or Visit("", "", "")
         visit.has_asked = self._is_kept_out = True
+        visit.waits = self._waits
         try:
             async with self._crowd.among(), aclosing(self._events()) as events:
                 self._is_kept_out = False

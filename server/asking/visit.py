@@ -1,6 +1,7 @@
 """A request from its arrival to its end, for the log and the metrics; it holds no text."""
 
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -27,17 +28,14 @@ class Visit:
     began_s: float = field(default_factory=time.monotonic)
     has_asked: bool = False
     """Whether it asked the pipeline for something."""
+    waits: Callable[[], bool] = lambda: False
+    """Whether that is still to begin, as it waits for its turn or for the pipeline."""
     answers: list[Answer] = field(default_factory=list)
     gaps_s: list[float] = field(default_factory=list)
     """Times between a piece of an answer and its next."""
     outcome: str = ""
     """Why it ended without all that it asked for, in a word."""
     _grown_s: dict[int, float] = field(default_factory=dict)
-
-    @property
-    def has_grown(self) -> bool:
-        """Whether any answer has begun."""
-        return bool(self._grown_s)
 
     @property
     def finish(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from starlette.types import Receive, Scope, Send
 
 from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.coordinator.standing import Standing
 from pi_cluster.server.asking.gathering import Gathered, gather
 from pi_cluster.server.asking.reply import Event, Reply
 from pi_cluster.server.http.failures import refusal_of
@@ -18,6 +19,8 @@ from pi_cluster.transformer.errors import ModelError
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 10.0  # proxies and clients give up at 60 s and more of silence
+PROGRESS_S = 1.0  # for who shows it to a person
+_AT_ONCE_S = 0.1  # by then it is known whether there is anything to wait for
 PATIENT_S = 20.0  # so long a whole answer can still be refused by its status
 
 
@@ -34,8 +37,8 @@ class Framing(Protocol):
         """An answer has grown, or is complete."""
         ...
 
-    def silence(self) -> bytes:
-        """What shows after `HEARTBEAT_S` without news that somebody is there."""
+    def silence(self, standing: Standing | None) -> bytes:
+        """What shows after `HEARTBEAT_S` without news that somebody is there, and waits so."""
         ...
 
     def failure(self, error: Exception) -> bytes:
@@ -60,15 +63,21 @@ class WholeForm(Protocol):
 
 
 class StreamedAnswer:
-    """An ASGI response: events as they come. A client that leaves cancels what it asked."""
+    """An ASGI response: events as they come. A client that leaves cancels what it asked.
+
+    What the request waits for is told every `HEARTBEAT_S`; at once and then every `PROGRESS_S` to
+    a client that says ``x-progress: 1``.
+    """
 
     def __init__(self, reply: Reply, framing: Framing, heartbeat_s: float = HEARTBEAT_S) -> None:
         self._reply = reply
         self._framing = framing
         self._heartbeat_s = heartbeat_s
+        self._shows_progress = False
         self._last_sent_s = 0.0
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._shows_progress = (b"x-progress", b"1") in scope["headers"]
         await send(_start(self._framing.media_type))
         await _while_read(self._write(send), receive)
 
@@ -95,12 +104,18 @@ class StreamedAnswer:
     async def _beat(self, send: Send) -> None:
         """Break each long silence, beside whoever writes what comes."""
         loop = asyncio.get_running_loop()
+        look_s = PROGRESS_S if self._shows_progress else self._heartbeat_s
+        due_s = _AT_ONCE_S if self._shows_progress else look_s
         while True:
-            due_s = self._last_sent_s + self._heartbeat_s - loop.time()
-            if due_s > 0:
-                await asyncio.sleep(due_s)
+            if (left_s := self._last_sent_s + due_s - loop.time()) > 0:
+                await asyncio.sleep(left_s)
+                continue
+            standing = self._reply.standing()
+            if standing or due_s >= self._heartbeat_s:
+                await self._send(send, self._framing.silence(standing))
+                due_s = look_s
             else:
-                await self._send(send, self._framing.silence())
+                due_s += look_s
 
     async def _send(self, send: Send, part: bytes) -> None:
         self._last_sent_s = asyncio.get_running_loop().time()

@@ -6,6 +6,7 @@ told without its details, which are for the log.
 
 import http
 import json
+import math
 from collections.abc import Mapping
 
 from starlette.applications import Starlette
@@ -32,6 +33,7 @@ from pi_cluster.transformer.errors import (
 )
 
 BUSY_RETRY_S = 10  # a short answer or two
+_LONGEST_RETRY_S = 60  # clients of OpenAI's heed no longer one, and come back in seconds
 LOST_RETRY_S = 2  # a session begins anew in less
 
 # The first that fits; subclasses stand before their roots.
@@ -69,6 +71,8 @@ def refusal_of(error: Exception) -> Refusal:
         return Refusal(503, "server_stopping", _STOPPING, retrying(LOST_RETRY_S))
     for kind, status, code, retry_s in _KINDS:
         if isinstance(error, kind):
+            if isinstance(error, QueueFull) and error.free_in_s is not None:
+                retry_s = max(1, min(math.ceil(error.free_in_s), _LONGEST_RETRY_S))
             return Refusal(status, code, str(error), retrying(retry_s))
     if isinstance(error, ClusterError | ModelError):
         return Refusal(500, "server_error", str(error), retrying(None))

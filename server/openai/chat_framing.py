@@ -7,6 +7,7 @@ from msgspec import UNSET
 
 from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.parts import Part, Said, Thought
+from pi_cluster.coordinator.standing import Standing
 from pi_cluster.coordinator.text_model import TextModel
 from pi_cluster.server.asking.gathering import Gathered
 from pi_cluster.server.asking.model_card import ModelCard
@@ -26,7 +27,7 @@ from pi_cluster.server.openai.answers import (
 from pi_cluster.server.openai.events import DONE, MEDIA_TYPE, event, failure_event
 from pi_cluster.server.openai.figures import finish_of, timings_of, usage_of
 from pi_cluster.server.openai.heading import Heading
-from pi_cluster.server.openai.heartbeat import HEARTBEAT
+from pi_cluster.server.openai.heartbeat import heartbeat
 from pi_cluster.server.openai.likelihoods import Likelihoods
 
 
@@ -60,9 +61,9 @@ class ChatFraming:
             return head + b"".join(self._chunk(event.choice, delta) for delta in deltas)
         return b"".join(self._chunk(event.choice, delta) for delta in deltas)
 
-    def silence(self) -> bytes:
+    def silence(self, standing: Standing | None) -> bytes:
         """A comment."""
-        return HEARTBEAT
+        return heartbeat(standing)
 
     def failure(self, error: Exception) -> bytes:
         """An event with an error, which clients raise."""

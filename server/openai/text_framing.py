@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from pi_cluster.coordinator.asking.answer import Answer
+from pi_cluster.coordinator.standing import Standing
 from pi_cluster.coordinator.text_model import TextModel
 from pi_cluster.server.asking.gathering import Gathered
 from pi_cluster.server.asking.model_card import ModelCard
@@ -15,7 +16,7 @@ from pi_cluster.server.openai.answers import Completion, TextChoice
 from pi_cluster.server.openai.events import DONE, MEDIA_TYPE, event, failure_event
 from pi_cluster.server.openai.figures import finish_of, timings_of, usage_of
 from pi_cluster.server.openai.heading import Heading
-from pi_cluster.server.openai.heartbeat import HEARTBEAT
+from pi_cluster.server.openai.heartbeat import heartbeat
 from pi_cluster.server.openai.likelihoods import Likelihoods
 
 
@@ -49,9 +50,9 @@ class TextFraming:
             likely = self._likelihoods[event.choice].of_text(piece.logprobs)
         return self._chunk(TextChoice(event.choice, piece.text, likely))
 
-    def silence(self) -> bytes:
+    def silence(self, standing: Standing | None) -> bytes:
         """A comment."""
-        return HEARTBEAT
+        return heartbeat(standing)
 
     def failure(self, error: Exception) -> bytes:
         """An event with an error, which clients raise."""

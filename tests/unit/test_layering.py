@@ -78,18 +78,20 @@ ROOMS = {
     "server": {
         "asking": set(),
         "http": {"asking"},
+        "native": {"asking", "http"},
         "ollama": {"asking", "http"},
         "openai": {"asking", "http"},
         "page": set(),
     },
     "deploy": {
         "screen": set(),
+        "asking": {"screen"},
         "wheels": set(),
         "membership": {"screen"},
         "models": {"screen"},
         "doctor": {"screen"},
         "hosts": {"doctor", "membership", "screen", "wheels"},
-        "commands": {"doctor", "hosts", "membership", "models", "screen"},
+        "commands": {"asking", "doctor", "hosts", "membership", "models", "screen"},
     },
 }
 ROOMS_LISTED = {f"{package}/{room}" for package, rooms in ROOMS.items() for room in rooms}
@@ -108,6 +110,9 @@ IMPORTS_WITHIN_FUNCTIONS = {
     ("deploy/cli.py", "pi_cluster.deploy.screen.output.notes"),
     # Most errors are of other kinds, and few commands compute.
     ("deploy/failure.py", "pi_cluster.kernels.KernelsError"),
+    # Whoever asks a server needs nothing that asks nodes, and few questions fail.
+    ("deploy/asking/choice.py", "pi_cluster.deploy.asking.nodes.NodesAsker"),
+    ("deploy/leading_out.py", "pi_cluster.deploy.way_out.add_way_out"),
     # An extra, which only `pull` takes.
     ("deploy/models/pulling.py", "pi_cluster.deploy.models.hub.Hub"),
     # An extra, and few answers follow a schema.

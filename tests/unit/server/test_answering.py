@@ -12,6 +12,7 @@ import pytest
 from pi_cluster.cluster.errors import NodeLost
 from pi_cluster.coordinator.asking.asked import Piece
 from pi_cluster.coordinator.asking.parts import Said, Thought
+from pi_cluster.coordinator.standing import Held, Reading, Waiting
 from pi_cluster.server.asking.reply import Grown
 from pi_cluster.server.http.answering import StreamedAnswer, WholeAnswer
 from pi_cluster.server.openai.chat_framing import ChatForm, ChatFraming
@@ -24,9 +25,13 @@ SOON_S = 0.01
 class Reply:
     """Says what it is given; where that is an event, waits for it."""
 
-    def __init__(self, *said):
+    def __init__(self, *said, stands=None):
         self.said = said
+        self.stands = stands
         self.has_ended = False
+
+    def standing(self):
+        return self.stands
 
     async def __aiter__(self):
         try:
@@ -70,8 +75,9 @@ class Client:
     def body(self):
         return b"".join(message.get("body", b"") for message in self.sent)
 
-    async def read(self, response):
-        await asyncio.wait_for(response({}, self.receive, self.send), 20)
+    async def read(self, response, headers=()):
+        scope = {"type": "http", "headers": headers}
+        await asyncio.wait_for(response(scope, self.receive, self.send), 20)
 
 
 def said(*parts):
@@ -86,8 +92,8 @@ def events(body):
     return list(parse(iter(body.splitlines(keepends=True))))
 
 
-async def while_waiting(response, go_on, client, part, times):
-    reading = asyncio.create_task(client.read(response))
+async def while_waiting(response, go_on, client, part, times, headers=()):
+    reading = asyncio.create_task(client.read(response, headers))
     await asyncio.wait_for(client.has(part, times), 20)
     go_on.set()
     await reading
@@ -102,6 +108,37 @@ def test_a_stream_shows_its_role_at_once_and_breaks_each_silence():
         assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
         assert len(comments) >= 3 and all(isinstance(one, Comment) for one in comments)
         assert content["choices"][0]["delta"] == {"content": "Hi"} and end == DONE
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(
+    ("stands", "told"),
+    [
+        (None, "waiting"),
+        (Waiting(2, None), "waiting 2"),
+        (Waiting(0, 29.2), "waiting 0 30"),
+        (Reading(512, 3000), "prompt 512/3000"),
+        (Held("pi2 is\r\nlost"), "held pi2 is lost"),
+    ],
+)
+def test_what_breaks_a_silence_says_what_is_waited_for_in_one_line(stands, told):
+    async def check():
+        go_on, client = asyncio.Event(), Client()
+        response = StreamedAnswer(Reply(go_on, stands=stands), framing(), SOON_S)
+        await while_waiting(response, go_on, client, b"\n:", 1)
+        _, comment, *_ = events(client.body)
+        assert comment == Comment(told)
+
+    asyncio.run(check())
+
+
+def test_who_shows_progress_is_told_it_long_before_a_silence_is_broken():
+    async def check():
+        go_on, client = asyncio.Event(), Client()
+        response = StreamedAnswer(Reply(go_on, stands=Waiting(1, None)), framing())
+        wanted = [(b"x-progress", b"1")]
+        await while_waiting(response, go_on, client, b": waiting 1\n", 2, wanted)
 
     asyncio.run(check())
 

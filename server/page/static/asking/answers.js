@@ -5,7 +5,7 @@ import { lines } from "./lines.js";
 
 /**
  * @typedef {{kind: "said" | "thought", text: string}} Grown
- * @typedef {{kind: "waiting", before?: number, seconds?: number}} Waiting
+ * @typedef {{kind: "waiting", before?: number, seconds?: number, why?: string}} Waiting
  * @typedef {{kind: "reading", done: number, total: number}} Reading
  * @typedef {{kind: "ended", reason: string, timings?: object}} Ended
  * @typedef {{kind: "counted", usage: object}} Counted
@@ -47,8 +47,9 @@ export async function* answer(model, messages, settings, signal) {
   if (!hasEnded) throw new CallError("The answer broke off: the server ended the connection.");
 }
 
-/** What a heartbeat says: `waiting 2 30`, `prompt 512/3000`. */
+/** What a heartbeat says: `waiting 2 30`, `prompt 512/3000`, `held pi2 does not answer`. */
 export function standing(comment) {
+  if (comment.startsWith("held ")) return { kind: "waiting", why: comment.slice(5) };
   const waiting = /^waiting(?: (\d+)(?:[ ,~]+([\d.]+))?)?/.exec(comment);
   if (waiting) {
     const [before, seconds] = waiting.slice(1).map((told) => told && Number(told));

@@ -87,7 +87,7 @@ export class ClusterView {
   }
 
   #show() {
-    const isShown = Boolean(this.#state?.stages?.length) && !clusterIsFolded();
+    const isShown = Boolean(this.#state) && !clusterIsFolded();
     byId("cluster").hidden = !isShown;
     byId("cluster").classList.remove("away");
     byId("toggle-cluster").setAttribute("aria-expanded", String(!clusterIsFolded()));
@@ -96,14 +96,15 @@ export class ClusterView {
 
   #draw() {
     const width = byId("cluster").clientWidth;
-    if (!this.#state?.stages?.length || !width) return;
-    const { stages, note } = this.#state;
+    if (!this.#state || !width) return;
+    const { stages = [], note } = this.#state;
     const line = summary(this.#state, this.#rate);
     const unwell = stages
       .filter(({ is_well }) => !is_well)
       .map(({ node, state }) => `${node} is ${state}`);
     const label = [`The cluster: ${stages.length} nodes`, line, ...unwell].join(", ");
-    this.#drawing.show(stages, width, label);
+    this.#drawing.element.classList.toggle("none", !stages.length);
+    if (stages.length) this.#drawing.show(stages, width, label);
     this.#line.textContent = line;
     this.#note.hidden = !note;
     if (this.#note.textContent !== (note ?? "")) this.#note.textContent = note ?? "";

@@ -33,7 +33,8 @@ export class StandingView {
   }
 }
 
-function waiting({ before, seconds }) {
+function waiting({ before, seconds, why }) {
+  if (why) return `Waiting: ${why}`;
   if (before === undefined) return "Waiting for its turn…";
   const place = before === 0 ? "Next in the queue" : `${before} before you`;
   return seconds === undefined ? place : `${place}, about ${duration(Math.ceil(seconds))}`;
