@@ -4,7 +4,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.coordinator.answer_text import AnswerText
@@ -12,7 +12,7 @@ from pi_cluster.coordinator.calling.call_format import CallFormat
 from pi_cluster.coordinator.calling.finding import find_format
 from pi_cluster.coordinator.constraining.building import build_vocabulary
 from pi_cluster.transformer.errors import ModelError, PromptError
-from pi_cluster.transformer.text.chat_template import ChatTemplate
+from pi_cluster.transformer.text.chat_template import ChatTemplate, Tools
 from pi_cluster.transformer.text.detokenizer import IncrementalDetokenizer, shown_bytes
 from pi_cluster.transformer.text.text_files import TOKENIZERS, TextFiles
 from pi_cluster.transformer.text.thoughts import CLOSING, OPENING, begins_in_thought
@@ -22,8 +22,9 @@ from pi_cluster.transformer.text.unicode_text import require_unicode
 if TYPE_CHECKING:
     from pi_cluster.coordinator.constraining.llguidance_constraint import Vocabulary
 
-Message = Mapping[str, str]
-"""``{"role": "user" | "assistant" | "system", "content": ...}``"""
+Message = Mapping[str, Any]
+"""``{"role": "user" | "assistant" | "system", "content": ...}``, or as OpenAI's API has calls of
+tools, ``{"role": "assistant", "tool_calls": ...}``, and ``{"role": "tool", ...}``."""
 
 _ENOUGH_IDS = 12  # of a prompt's end, for a tag that is spelt in pieces
 
@@ -121,13 +122,16 @@ class TextModel:
         self._tokenizer()
         return self._template().render(messages)
 
-    def chat_ids(self, messages: Sequence[Message], think: bool | None = None) -> list[int]:
+    def chat_ids(
+        self, messages: Sequence[Message], think: bool | None = None, tools: Tools = ()
+    ) -> list[int]:
         """Ids of a conversation whose next turn is the model's.
 
-        ``think`` has it think before that or not; None leaves it to the template.
+        ``think`` has it think before that or not; None leaves it to the template. ``tools`` are
+        what it may have called, as OpenAI's API has them.
         """
         self._tokenizer()
-        return self._template().encode(messages, think=think)
+        return self._template().encode(messages, think=think, tools=tools)
 
     def begins_in_thought(self, prompt_ids: Sequence[int]) -> bool:
         """Whether an answer to this prompt goes on with a thought that the prompt begins."""

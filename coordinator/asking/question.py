@@ -160,7 +160,7 @@ def make_question(
     use = tool_use(tools, tool_choice, parallel_tool_calls)
     if not raw:
         prompt = told_of_tools(model, prompt, use)
-    prompt_ids, continues = _encode(model, prompt, raw, think, on_notice)
+    prompt_ids, continues = _encode(model, prompt, raw, think, on_notice, use)
     marks = calls_marks(model) if use else None
     new_text = partial(model.answer, tuple(stops), raw=continues, marks=marks)
     new_text()  # what is wrong with a stop string is said before anything is asked
@@ -179,6 +179,7 @@ def _encode(
     raw: bool,
     think: bool | None,
     on_notice: Callable[[str], None],
+    use: ToolUse | None,
 ) -> tuple[list[int], bool]:
     """Ids of a prompt, and whether its answer continues the text rather than replies to it."""
     if isinstance(prompt, str):
@@ -190,7 +191,7 @@ def _encode(
         if raw:
             _refuse_to_switch(think)
             return model.raw_ids(prompt), True
-        return model.chat_ids([{"role": "user", "content": prompt}], think), False
+        return _chat_ids(model, [{"role": "user", "content": prompt}], think, use), False
     turns = [one for one in prompt if isinstance(one, Mapping)]
     if not turns:
         _refuse_to_switch(think)
@@ -198,9 +199,38 @@ def _encode(
     if raw or len(turns) < len(prompt):
         raise PromptError("turns of a chat stand alone: neither with ids nor with `raw`")
     for turn in turns:
-        if not all(isinstance(turn.get(key), str) for key in ("role", "content")):
-            raise PromptError(f"a turn has a role and a content, which are texts; not {turn!r}")
-    return model.chat_ids(turns, think), False
+        _check_turn(turn)
+    return _chat_ids(model, turns, think, use), False
+
+
+def _chat_ids(
+    model: TextModel, turns: Sequence[Message], think: bool | None, use: ToolUse | None
+) -> list[int]:
+    # A template that takes no tools has been told of them in a message.
+    tools = use.tools if use and model.takes_tools else ()
+    return model.chat_ids(turns, think, [tool.to_json() for tool in tools])
+
+
+def _check_turn(turn: Message) -> None:
+    role, content, calls = (turn.get(key) for key in ("role", "content", "tool_calls"))
+    if calls and role == "assistant":
+        if not isinstance(calls, Sequence) or not all(map(_is_call, calls)):
+            raise PromptError(
+                'the calls of a turn are a list of {"id": ..., "function": {"name": ..., '
+                '"arguments": ...}}'
+            )
+        content = content or ""
+    if not isinstance(role, str) or not isinstance(content, str):
+        raise PromptError(f"a turn has a role and a content, which are texts; not {turn!r}")
+
+
+def _is_call(given: object) -> bool:
+    function = given.get("function") if isinstance(given, Mapping) else None
+    if not isinstance(given, Mapping) or not isinstance(function, Mapping):
+        return False
+    arguments = function.get("arguments") or ""
+    is_named = isinstance(function.get("name"), str) and isinstance(given.get("id") or "", str)
+    return is_named and isinstance(arguments, str | Mapping)
 
 
 def _refuse_to_switch(think: bool | None) -> None:

@@ -14,7 +14,7 @@ from jinja2.nodes import Name
 
 from pi_cluster.transformer.errors import PromptError
 from pi_cluster.transformer.text.added_tokens import AddedToken
-from pi_cluster.transformer.text.chat_forms import forms
+from pi_cluster.transformer.text.chat_forms import forms_of_calls
 from pi_cluster.transformer.text.control_text import ControlText
 from pi_cluster.transformer.text.guarded_text import GuardedText
 from pi_cluster.transformer.text.template_environment import make_environment
@@ -26,6 +26,7 @@ _MAX_RENDERED_CHARS = 1_000_000  # several times the longest window; a template'
 # Names that templates compare and spell tags with, as in '<|' + message.role + '|>'.
 _ROLES = frozenset({"system", "user", "assistant", "tool"})
 _NO_ID = -1
+Tools = Sequence[Mapping[str, Any]]
 _SOME_THOUGHT, _SOME_ANSWER = "some thought", "an answer"
 
 
@@ -82,14 +83,15 @@ class ChatTemplate:
         *,
         add_generation_prompt: bool = True,
         think: bool | None = None,
+        tools: Tools = (),
     ) -> list[int]:
         """The ids of a chat, ``<s>`` included where the template writes it.
 
-        ``messages`` are ``{"role": ..., "content": ...}``. Control spellings inside them stay plain
-        text, and what the model thought before its earlier answers is left out. A chat that the
-        template refuses is tried in its other `forms`. ``think`` has it think or not, where the
-        template has a switch for that. Raises `PromptError`, with the template's own words where it
-        refuses the messages.
+        ``messages`` are ``{"role": ..., "content": ...}``, or calls of ``tools`` and what came of
+        them, as OpenAI's API has both. Control spellings inside them stay plain text, and what the
+        model thought before its earlier answers is left out. A chat that the template refuses is
+        tried in its other `forms`. ``think`` has it think or not, where the template has a switch
+        for that. Raises `PromptError`, with the template's own words where it refuses the messages.
         """
         if not messages:
             raise PromptError("a chat needs at least one message")
@@ -100,7 +102,10 @@ class ChatTemplate:
             )
         if self._thinks:
             messages = [self._without_thoughts(message) for message in messages]
-        rendered = self._rendered_in_some_form(messages, add_generation_prompt, think)
+        try:
+            rendered = self._rendered_in_some_form(messages, add_generation_prompt, think, tools)
+        except RecursionError as error:
+            raise PromptError("a message or a tool is nested too deep: make it flatter") from error
         parts = list(self._control_text.split(rendered))
         for _, token in parts:
             if token and token.id == _NO_ID:
@@ -148,12 +153,16 @@ class ChatTemplate:
         return {**message, "content": without_thoughts(content)}
 
     def _rendered_in_some_form(
-        self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool, think: bool | None
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        add_generation_prompt: bool,
+        think: bool | None,
+        tools: Tools,
     ) -> str:
         refused: PromptError | None = None
-        for form in forms(messages):
+        for form in forms_of_calls(messages):
             try:
-                return self._rendered(form, add_generation_prompt, think)
+                return self._rendered(form, add_generation_prompt, think, tools)
             except PromptError as error:
                 refused = refused or error
         assert refused, "a chat has at least the form in which it was sent"
@@ -164,11 +173,15 @@ class ChatTemplate:
         messages: Sequence[Mapping[str, Any]],
         add_generation_prompt: bool,
         think: bool | None = None,
+        tools: Tools = (),
     ) -> str:
         guarded = [self._guard_message(message) for message in messages]
         switches = {} if think is None else dict.fromkeys(self._switches, think)
         return self._render(
-            messages=guarded, add_generation_prompt=add_generation_prompt, **switches
+            messages=guarded,
+            add_generation_prompt=add_generation_prompt,
+            tools=self._guard(tools) or None,
+            **switches,
         )
 
     def _guard_message(self, message: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,7 +193,8 @@ class ChatTemplate:
         if isinstance(value, str):
             return GuardedText(value, self._control_text)
         if isinstance(value, Mapping):
-            return {key: self._guard(item) for key, item in value.items()}
+            # Keys too: what a tool's properties are called, people say who give the tool.
+            return {self._guard(key): self._guard(item) for key, item in value.items()}
         if isinstance(value, Sequence):
             return [self._guard(item) for item in value]
         return value
@@ -189,9 +203,7 @@ class ChatTemplate:
         parts: list[str] = []
         length = 0
         try:
-            for part in self._template.generate(
-                **variables, **self._variables, tools=None, documents=None
-            ):
+            for part in self._template.generate(**variables, **self._variables, documents=None):
                 parts.append(part)
                 length += len(part)
                 if length > _MAX_RENDERED_CHARS:
