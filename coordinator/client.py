@@ -19,6 +19,7 @@ from pi_cluster.coordinator.asking.question import (
     make_question,
 )
 from pi_cluster.coordinator.asking.stream import AnswerStream
+from pi_cluster.coordinator.calling.tools import Tool
 from pi_cluster.coordinator.listeners import Listeners
 from pi_cluster.coordinator.patience import DEFAULT_WAIT_S, Patience
 from pi_cluster.coordinator.pipeline.asker import dialer_to_ask
@@ -121,14 +122,22 @@ class PipelineClient:
         think: bool | None = None,
         stop: str | Sequence[str] = (),
         schema: Mapping[str, Any] | None = None,
+        tools: Sequence[Tool | Mapping[str, Any]] = (),
+        tool_choice: str | None = None,
+        parallel_tool_calls: bool = True,
         **keywords: Unpack[GenerationKeywords],
     ) -> Question:
         """Encode what is to be asked, which `ask` would do first; raises as it does."""
         stops = (stop,) if isinstance(stop, str) else stop
         options = generation_options(**keywords)
-        tell = self._notices.tell
         return make_question(
-            *(self.model, prompt, options, stops, tell), raw=raw, think=think, schema=schema
+            *(self.model, prompt, options, stops, self._notices.tell),
+            raw=raw,
+            think=think,
+            schema=schema,
+            tools=tools,
+            tool_choice=tool_choice,
+            parallel_tool_calls=parallel_tool_calls,
         )
 
     def pose(self, question: Question) -> AnswerStream:

@@ -38,6 +38,10 @@ class Constraint(Protocol):
         """
         ...
 
+    def likely(self) -> Sequence[int]:
+        """Ids that are worth a guess where nothing is forced; none if there is no saying."""
+        ...
+
     def accept(self, token: int) -> None:
         """The text goes on with an id that was allowed, perhaps only as a guess."""
         ...

@@ -4,14 +4,17 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.coordinator.answer_text import AnswerText
+from pi_cluster.coordinator.calling.call_format import CallFormat
+from pi_cluster.coordinator.calling.finding import find_format
+from pi_cluster.coordinator.calling.generic import Generic
 from pi_cluster.coordinator.constraining.building import build_vocabulary
 from pi_cluster.transformer.errors import ModelError, PromptError
 from pi_cluster.transformer.text.chat_template import ChatTemplate
-from pi_cluster.transformer.text.detokenizer import IncrementalDetokenizer
+from pi_cluster.transformer.text.detokenizer import IncrementalDetokenizer, shown_bytes
 from pi_cluster.transformer.text.text_files import TOKENIZERS, TextFiles
 from pi_cluster.transformer.text.thoughts import CLOSING, OPENING, begins_in_thought
 from pi_cluster.transformer.text.tokenizer import Tokenizer
@@ -20,8 +23,8 @@ from pi_cluster.transformer.text.unicode_text import require_unicode
 if TYPE_CHECKING:
     from pi_cluster.coordinator.constraining.llguidance_constraint import Vocabulary
 
-Message = Mapping[str, str]
-"""``{"role": "user" | "assistant" | "system", "content": ...}``"""
+Message = Mapping[str, Any]
+"""``{"role": "user" | "assistant" | "system" | "tool", "content": ...}``, as OpenAI has it."""
 
 _ENOUGH_IDS = 12  # of a prompt's end, for a tag that is spelt in pieces
 
@@ -41,6 +44,7 @@ class TextModel:
         self._eos_ids = frozenset(manifest.eos_ids)
         self._building = threading.Lock()
         self._vocabulary: Vocabulary | None = None
+        self._call_format: CallFormat | None = None
         self._lists_tokenizer = not paths.keys().isdisjoint(TOKENIZERS)
         self._vocab_size = int(manifest.config["vocab_size"])
         self._files = TextFiles(paths, self._vocab_size, manifest.tokenizer_name)
@@ -98,6 +102,10 @@ class TextModel:
             return tokenizer.id_to_piece(token_id).encode()
         return tokenizer.piece_bytes(token_id, continuation=continuation)
 
+    def shown_bytes(self, token_id: int) -> bytes:
+        """The bytes that one id adds to an answer's text; none for a control token."""
+        return shown_bytes(self._tokenizer(), token_id)
+
     def text_of(self, ids: Sequence[int]) -> str:
         """The text that ids stand for; control tokens have none."""
         tokenizer = self._tokenizer()
@@ -109,18 +117,26 @@ class TextModel:
         detokenizer = IncrementalDetokenizer(tokenizer, continuation=False)
         return "".join([*map(detokenizer.push, ids), detokenizer.finish()])
 
-    def chat_text(self, messages: Sequence[Message]) -> str:
+    def chat_text(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
         """A conversation as the chat template writes it, whose next turn is the model's."""
         self._tokenizer()
-        return self._template().render(messages)
+        return self._template().render(messages, tools)
 
-    def chat_ids(self, messages: Sequence[Message], think: bool | None = None) -> list[int]:
+    def chat_ids(
+        self,
+        messages: Sequence[Message],
+        think: bool | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> list[int]:
         """Ids of a conversation whose next turn is the model's.
 
-        ``think`` has it think before that or not; None leaves it to the template.
+        ``think`` has it think before that or not; None leaves it to the template. ``tools`` are
+        what it may call, in OpenAI's words, if it `takes_tools`.
         """
         self._tokenizer()
-        return self._template().encode(messages, think=think)
+        return self._template().encode(messages, think=think, tools=tools)
 
     def begins_in_thought(self, prompt_ids: Sequence[int]) -> bool:
         """Whether an answer to this prompt goes on with a thought that the prompt begins."""
@@ -149,11 +165,30 @@ class TextModel:
         opening, closing = tokens.get(OPENING), tokens.get(CLOSING)
         return opening.id if opening else None, closing.id if closing else None
 
-    def answer(self, stops: Sequence[str], *, raw: bool) -> AnswerText | None:
-        """Takes an answer's ids; None when the model has no text at all."""
+    def answer(
+        self, stops: Sequence[str], *, raw: bool, marks: Mapping[int, str] | None = None
+    ) -> AnswerText | None:
+        """Takes an answer's ids; None when the model has no text at all.
+
+        ``marks`` are the text of these ids.
+        """
         if not self.has_tokenizer and not stops:
             return None
-        return AnswerText(IncrementalDetokenizer(self._tokenizer(), continuation=raw), stops)
+        detokenizer = IncrementalDetokenizer(self._tokenizer(), continuation=raw, marks=marks)
+        return AnswerText(detokenizer, stops)
+
+    @property
+    def takes_tools(self) -> bool:
+        """Whether the model was taught to call tools, in a form that is known here."""
+        return self.has_chat_template and not isinstance(self.call_format(), Generic)
+
+    def call_format(self) -> CallFormat:
+        """How the model calls tools."""
+        with self._building:
+            if self._call_format is None:
+                template = self._template() if self.has_chat_template else None
+                self._call_format = find_format(self._tokenizer(), template)
+        return self._call_format
 
     def _tokenizer(self) -> Tokenizer:
         if self.fault:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pi_cluster.coordinator.calling.tools import ToolCall
 from pi_cluster.coordinator.finish_reason import FinishReason
 from pi_cluster.coordinator.timings import StageFigures, Timings
 
@@ -27,6 +28,8 @@ class Answer:
     """With which the same question gives the same text."""
     logprobs: "list[TokenLogprobs]" = field(default_factory=list)
     """Of each of ``ids``, where they were asked for."""
+    tool_calls: list[ToolCall] = field(default_factory=list)
+    """What the model wants called; it is no part of ``text``."""
 
     @property
     def cached_tokens(self) -> int:

@@ -2,14 +2,15 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from pi_cluster.cluster.errors import ClusterError, NodeLost
 from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.hold import Attempt, Hold
-from pi_cluster.coordinator.asking.parts import Part
+from pi_cluster.coordinator.asking.parts import Called, Part
 from pi_cluster.coordinator.asking.question import Question
+from pi_cluster.coordinator.calling.tools import ToolCall
 from pi_cluster.coordinator.finish_reason import FinishReason
 from pi_cluster.coordinator.generation import Generation, News
 from pi_cluster.coordinator.logprobs import TokenLogprobs
@@ -59,6 +60,8 @@ class Asked:
         self._logprobs: list[TokenLogprobs] = []
         self._measured: Measurement | None = None
         self._text, self._parts = question.new_text(), question.new_parts()
+        self._shown = ""  # of an answer with calls, whose spelling is not shown
+        self._calls: list[ToolCall] = []
         self._failure: Exception | None = None
 
     @property
@@ -88,6 +91,8 @@ class Asked:
             raise RuntimeError("the answer has not ended: iterate to its end, or close it")
         generation, question = self._generation, self._question
         text = self._text.text if self._text else None
+        if question.tool_use:
+            text = self._shown
         seed = question.options.sampling.seed
         prompt_ids = list(question.prompt_ids)
         ids, logprobs = self._answered, self._logprobs
@@ -101,7 +106,8 @@ class Asked:
             return Answer(text, [], prompt_ids, reason, times, (), seed)
         times = measured.timings(len(prompt_ids), len(ids))
         stages = measured.stage_figures()
-        return Answer(text, ids, prompt_ids, reason, times, stages, seed, logprobs)
+        calls = list(self._calls)
+        return Answer(text, ids, prompt_ids, reason, times, stages, seed, logprobs, calls)
 
     def ask(self, error: ClusterError | None = None) -> Iterator[float]:
         """Ask, again after ``error``. Yields seconds to wait, and ends when it is asked.
@@ -143,10 +149,8 @@ class Asked:
     def close(self) -> None:
         """End it with what was taken so far; harmless when it has ended."""
         if not self.has_ended:
-            self.has_ended = True
             self.cancel()
-            if self._text:
-                self._text.finish()
+            self._end("")
 
     def _ask(self, error: ClusterError | None) -> Iterator[float]:
         self._keep_answered()
@@ -191,13 +195,24 @@ class Asked:
             generation.finish_reason = FinishReason.STOP
             generation.cancel()
         elif token is not None:
-            return Piece(text, tuple(self._parts.push(text)), logprobs)
+            return self._grown(text, self._parts.push(text), logprobs)
         return self._end(text, logprobs)
 
     def _end(self, text: str, logprobs: tuple[TokenLogprobs, ...] = ()) -> Piece:
         self.has_ended = True
         text += self._text.finish() if self._text else ""
-        return Piece(text, (*self._parts.push(text), *self._parts.finish()), logprobs)
+        parts = (*self._parts.push(text), *self._parts.finish())
+        return self._grown(text, parts, logprobs)
+
+    def _grown(
+        self, text: str, parts: Iterable[Part], logprobs: tuple[TokenLogprobs, ...]
+    ) -> Piece:
+        parts = tuple(parts)
+        if self._question.tool_use:
+            self._calls += [part.call for part in parts if isinstance(part, Called)]
+            text = "".join(part.text for part in parts if not isinstance(part, Called))
+            self._shown += text
+        return Piece(text, parts, logprobs)
 
     def _fail(self, failure: Exception) -> None:
         self._failure, self.has_ended = failure, True

@@ -1,4 +1,4 @@
-"""What an answer consists of: what the model thinks, and what it says.
+"""What an answer consists of: what the model thinks, says, and has called.
 
 `transformer/text/thoughts.py` has how a thought is spelt.
 """
@@ -6,6 +6,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pi_cluster.coordinator.calling.reading import CallReader
+from pi_cluster.coordinator.calling.tools import ToolCall
 from pi_cluster.transformer.text.thoughts import CLOSING, OPENING
 
 
@@ -23,7 +25,14 @@ class Thought:
     text: str
 
 
-Part = Said | Thought
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A call of a tool, once it is complete; its spelling is no part of the answer's text."""
+
+    call: ToolCall
+
+
+Part = Said | Thought | Called
 
 
 class AnswerParts:
@@ -32,22 +41,38 @@ class AnswerParts:
     A thought comes first, or there is none: what an answer says of ``<think>`` later is its text.
     """
 
-    def __init__(self, *, begins_in_thought: bool) -> None:
-        """``begins_in_thought``: the prompt has opened what the answer goes on with."""
+    def __init__(self, *, begins_in_thought: bool, calls: CallReader | None = None) -> None:
+        """``begins_in_thought``: the prompt has opened what the answer goes on with.
+
+        ``calls`` reads the calls behind the thought, of an answer that may have some.
+        """
+        self._calls = calls
         self._is_thought = True if begins_in_thought else None  # None: not known yet
         self._held = ""
 
     def push(self, piece: str) -> Iterator[Part]:
         """Parts that are certain now; none of them is empty."""
-        return (part for part in self._parts(piece) if part.text)
+        for part in self._texts(piece):
+            yield from self._told(part)
 
     def finish(self) -> Iterator[Part]:
         """What was held back, when no more comes."""
         held, self._held = self._held, ""
-        if held:
-            yield Thought(held) if self._is_thought else Said(held)
+        yield from self._told(Thought(held) if self._is_thought else Said(held))
+        if self._calls:
+            yield from map(_as_part, self._calls.finish())
 
-    def _parts(self, piece: str) -> Iterator[Part]:
+    def _told(self, part: Said | Thought) -> Iterator[Part]:
+        if not part.text:
+            return
+        if not self._calls:
+            yield part
+        elif isinstance(part, Thought):
+            yield Thought(self._calls.unmarked(part.text))
+        else:
+            yield from map(_as_part, self._calls.push(part.text))
+
+    def _texts(self, piece: str) -> Iterator[Said | Thought]:
         if self._is_thought is False:
             yield Said(piece)
             return
@@ -70,3 +95,7 @@ class AnswerParts:
         kept = next((n for n in range(len(CLOSING) - 1, 0, -1) if before.endswith(CLOSING[:n])), 0)
         self._held = before[len(before) - kept :]
         yield Thought(before[: len(before) - kept])
+
+
+def _as_part(one: str | ToolCall) -> Part:
+    return Said(one) if isinstance(one, str) else Called(one)

@@ -6,18 +6,16 @@ from typing import Any, TypeVar
 
 from pi_cluster.coordinator.constraining.grammar import (
     ANY_OBJECT,
+    SPACE,
+    behind_thought,
     check_schema,
     json_rule,
-    token,
 )
 from pi_cluster.coordinator.constraint import Constraint
 from pi_cluster.coordinator.text_model import TextModel
 from pi_cluster.transformer.errors import PromptError
 
 _SYSTEM_LINE = "Answer with one JSON object and nothing else."
-# SentencePiece begins a text with a space, and models write line breaks behind their thoughts.
-_SPACE = "SPACE: /[ \\n]{1,8}/\n"
-_THOUGHT = "THOUGHT: /(?s:.*)/\n"
 
 P = TypeVar("P")
 
@@ -53,17 +51,8 @@ def json_constraint(
     """
     check_schema(schema, "the schema")
     vocabulary = model.vocabulary()
-    opening, closing = model.thought_ids()
-    answer = f"answer: SPACE? json\njson: {json_rule(schema, fixed=False)}\n{_SPACE}"
-    if begins_in_thought and closing is not None:
-        grammar = f"start: THOUGHT {token(closing)} answer\n{answer}{_THOUGHT}"
-    elif begins_in_thought:
-        grammar = f"start: thought answer\nthought[lazy]: /(?s:.*)<\\/think>/\n{answer}"
-    elif opening is not None and closing is not None:
-        thought = f"thought: {token(opening)} THOUGHT {token(closing)}\n"
-        grammar = f"start: thought? answer\n{thought}{answer}{_THOUGHT}"
-    else:
-        grammar = f"start: answer\n{answer}"
+    thought = behind_thought(*model.thought_ids(), begins_in_thought=begins_in_thought)
+    grammar = f"{thought}answer: SPACE? json\njson: {json_rule(schema, fixed=False)}\n{SPACE}"
     try:
         vocabulary.constraint(grammar)
     except PromptError as error:

@@ -16,14 +16,14 @@ def build_vocabulary(
 ) -> "Vocabulary":
     """See `Vocabulary`; raises `PromptError` where the library or an end of texts is missing."""
     if not eos_ids:
-        raise PromptError("this model has no end of a text, so no answer of it can follow a schema")
+        raise PromptError("this model has no end of a text, so no answer of it can keep to a form")
     try:
         from pi_cluster.coordinator.constraining.llguidance_constraint import Vocabulary
     except ModuleNotFoundError as error:
         if error.name != "llguidance":
             raise
         raise PromptError(
-            "for answers that follow a schema, llguidance is missing: install it with "
+            "for schemas and tools, llguidance is missing: install it with "
             f"`{sys.executable} -m pip install llguidance`"
         ) from None
     return Vocabulary(tokenizer, vocab_size, eos_ids)

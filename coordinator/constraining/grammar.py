@@ -18,6 +18,9 @@ ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
 _FLEXIBLE = {"whitespace_pattern": "[ \\n]{1,8}"}
 # As json.dumps writes: where there is no choice, ids need not be sampled.
 _FIXED = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}
+# SentencePiece begins a text with a space, and models write line breaks behind their thoughts.
+SPACE = "SPACE: /[ \\n]{1,8}/\n"
+_THOUGHT = "THOUGHT: /(?s:.*)/\n"
 _OWN_KEY = "x-guidance"
 _SCHEMAS_BY_NAME = ("properties", "patternProperties", "$defs", "definitions")
 _SCHEMAS = ("items", "additionalProperties", "not", "if", "then", "else", "contains")
@@ -42,6 +45,22 @@ def json_rule(schema: Mapping[str, Any], *, fixed: bool) -> str:
     """
     own = _FIXED if fixed else _FLEXIBLE
     return "%json " + json.dumps({**_closed(schema), _OWN_KEY: own}, ensure_ascii=False)
+
+
+def behind_thought(opening: int | None, closing: int | None, *, begins_in_thought: bool) -> str:
+    """Rules from the start to the rule ``answer``, which comes behind a thought if there is one.
+
+    ``opening`` and ``closing`` are the added tokens around a thought, as far as there are such.
+    ``begins_in_thought`` is of a prompt that has opened it.
+    """
+    if begins_in_thought and closing is not None:
+        return f"start: THOUGHT {token(closing)} answer\n{_THOUGHT}"
+    if begins_in_thought:
+        return "start: thought answer\nthought[lazy]: /(?s:.*)<\\/think>/\n"
+    if opening is not None and closing is not None:
+        thought = f"thought: {token(opening)} THOUGHT {token(closing)}\n"
+        return f"start: thought? answer\n{thought}{_THOUGHT}"
+    return "start: answer\n"
 
 
 def check_schema(schema: object, where: str) -> Mapping[str, Any]:

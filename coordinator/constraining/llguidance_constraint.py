@@ -3,10 +3,11 @@
 It is an optional dependency: the extra ``serve`` brings it.
 """
 
+import codecs
 import functools
 import re
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, cast
 
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
@@ -20,6 +21,7 @@ _KEPT_GRAMMARS = 64
 # The library's own limits bound size and time; its errors must not repeat what was asked.
 _LIMITS = LLParserLimits(verbose_errors=False)
 _UNSUPPORTED = re.compile(r"[Uu]nimplemented keys?: *\[([^\]]*)\]")
+_new_decoder = codecs.getincrementaldecoder("utf-8")
 _LONGEST_REASON = 300
 
 
@@ -35,6 +37,7 @@ class Vocabulary:
         spelling = _Spelling(tokenizer, vocab_size, min(eos_ids))
         self._library = LLTokenizer(cast(Any, spelling), eos_token=sorted(eos_ids))
         spelling.library = self._library
+        self._spelling = spelling
         self._lock = threading.Lock()
         self._compiled = functools.lru_cache(_KEPT_GRAMMARS)(self._compile)
         self._eos_ids = frozenset(eos_ids)
@@ -47,7 +50,9 @@ class Vocabulary:
         """
         with self._lock:
             matcher = self._compiled(grammar)
-        return LlguidanceConstraint(matcher.deep_copy(), self.mask_bytes, self._eos_ids)
+        return LlguidanceConstraint(
+            matcher.deep_copy(), self.mask_bytes, self._eos_ids, self._spelling
+        )
 
     @staticmethod
     def explained(error: PromptError, schema: object) -> str:
@@ -68,10 +73,23 @@ class Vocabulary:
 class LlguidanceConstraint:
     """A `Constraint`. Which ids it allows is a pure function of the ids that were accepted."""
 
-    def __init__(self, matcher: LLMatcher, mask_bytes: int, eos_ids: frozenset[int]) -> None:
+    def __init__(
+        self,
+        matcher: LLMatcher,
+        mask_bytes: int,
+        eos_ids: frozenset[int],
+        spell: Callable[[bytes], Sequence[int]],
+    ) -> None:
+        self._spell = spell
         self._matcher = matcher
         self._mask_bytes = mask_bytes
         self._eos_ids = eos_ids
+
+    def anew(self) -> "LlguidanceConstraint":
+        """One that stands where this one does; from the beginning, it costs microseconds."""
+        return LlguidanceConstraint(
+            self._matcher.deep_copy(), self._mask_bytes, self._eos_ids, self._spell
+        )
 
     @property
     def is_finished(self) -> bool:
@@ -96,6 +114,24 @@ class LlguidanceConstraint:
         self._check()
         self.rollback(len(forced))
         return forced
+
+    def likely(self) -> Sequence[int]:
+        """Characters without a choice, whose ids may still be those of longer pieces.
+
+        What objects and lists of JSON go on with is mostly a string: ``{"`` is one piece of most.
+        """
+        forced = self._matcher.compute_ff_bytes()
+        self._check()
+        try:  # it may end within a character, or begin in one
+            forced = _new_decoder().decode(forced).encode()
+        except UnicodeDecodeError:
+            return ()
+        if not forced:
+            return ()
+        spelt = self._spell(forced + b'"') if forced.endswith((b"{", b"[")) else ()
+        if spelt and self.permitted(spelt) == len(spelt):
+            return spelt
+        return self._spell(forced)
 
     def permitted(self, ids: Sequence[int]) -> int:
         """How many of these may follow each other from here."""

@@ -37,6 +37,8 @@ class Running:
         """How often each id was generated, if the sampling asks for it."""
         self.opening: list[int] = []
         """Ids that were forced before any was sampled, until they are told."""
+        self.settled = range(0)
+        """Positions behind which ids were forced last: rows of guesses there may still come."""
         self._guide = guide
         self._has_logprobs = generation.options.logprobs is not None
         self._counts = generation.options.sampling.counts_generated
@@ -87,6 +89,7 @@ class Running:
         come with their logits.
         """
         added: list[int] = []
+        before = len(self.state.text) - 1
         reason = self.end_after(model)
         while not reason and (forced := self._forced) and not self._has_logprobs:
             if self.state.guesses:
@@ -98,6 +101,7 @@ class Running:
                 added.append(token)
                 if reason := self.end_after(model):
                     break
+        self.settled = range(before, len(self.state.text) - 1)
         return added, reason
 
     def first_pick(self, pace: Pace) -> "Pick":
@@ -186,22 +190,33 @@ class Running:
         if wanted > 0 and self._guide:
             state.guesses += self._followed(self._guide, wanted)
         elif wanted > 0:
-            state.guesses += self._drafted(wanted)
+            state.guesses += self._drafted(wanted, state.guesses)
         return min(most, state.unsent_guesses)
 
     def _followed(self, guide: Guide, most: int) -> Sequence[int]:
         """What the text that keeps to a constraint may go on with."""
+        found: list[int] = []
         try:
-            guesses = guide.forced_ahead[:most] or self._drafted(most)
-            return guesses[: guide.follow(guesses)]
+            while len(found) < most:
+                guesses = guide.forced_ahead or (guide.likely_ahead if self._drafter else ())
+                is_drafted = not guesses
+                if is_drafted:
+                    guesses = self._drafted(most - len(found), [*self.state.guesses, *found])
+                guesses = guesses[: most - len(found)]
+                followed = guide.follow(guesses)
+                found += guesses[:followed]
+                if is_drafted or followed < len(guesses):
+                    break
         except Exception as error:
             raise GuessFailed(self) from error
+        return found
 
-    def _drafted(self, most: int) -> Sequence[int]:
+    def _drafted(self, most: int, guesses: Sequence[int]) -> Sequence[int]:
+        """Up to ``most`` ids behind the ``guesses`` that there are."""
         if self._drafter is None:
             return []
-        wanted = min(most, self._depth.allowed() - len(self.state.guesses))
-        return self._drafter.guess(self.state.guesses, wanted) if wanted > 0 else []
+        wanted = min(most, self._depth.allowed() - len(guesses))
+        return self._drafter.guess(guesses, wanted) if wanted > 0 else []
 
 
 @dataclass(slots=True)

@@ -51,6 +51,11 @@ class Guide:
         self._first()
         return self._next[-1].forced
 
+    @property
+    def likely_ahead(self) -> Sequence[int]:
+        """What may be worth a guess behind the last one."""
+        return () if self._constraint.is_finished else self._constraint.likely()
+
     def allowed(self, start: int, rows: int) -> Sequence[bytes]:
         """What may follow so many rows, of which the first has ``start`` guesses before its end.
 

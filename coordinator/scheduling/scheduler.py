@@ -337,6 +337,8 @@ class Scheduler:
         if rows and running.opening:
             self._give_opening(running)
         for row in rows:
+            if row.position in running.settled:
+                continue
             if row.position != len(state.text) - 1:
                 raise NodeError(f"{last} answered for position {row.position} out of turn")
             options = generation.options

@@ -1,8 +1,10 @@
 """Questions to the nodes themselves, by this program's own hold on the pipeline."""
 
+from collections.abc import Iterable
+
 from pi_cluster.cluster.errors import ClusterError
 from pi_cluster.coordinator.asking.answer import Answer
-from pi_cluster.coordinator.asking.parts import Thought
+from pi_cluster.coordinator.asking.parts import Called, Part, Thought
 from pi_cluster.coordinator.asking.question import AskKeywords, Prompt, Question
 from pi_cluster.coordinator.client import PipelineClient
 from pi_cluster.coordinator.patience import END_OR_WAIT_LONGER
@@ -47,8 +49,7 @@ class NodesAsker:
                 for piece in stream:
                     shown += len(piece)
                     if show:
-                        for part in parts.push(piece):
-                            show(part.text, isinstance(part, Thought))
+                        _show_all(parts.push(piece), show)
             except KeyboardInterrupt:
                 if not stream.is_asked:
                     raise
@@ -56,6 +57,12 @@ class NodesAsker:
                 end_line()
                 raise
         if show:
-            for part in (*parts.push((stream.answer.text or "")[shown:]), *parts.finish()):
-                show(part.text, isinstance(part, Thought))
+            _show_all(parts.push((stream.answer.text or "")[shown:]), show)
+            _show_all(parts.finish(), show)
         return stream.answer
+
+
+def _show_all(parts: Iterable[Part], show: Show) -> None:
+    for part in parts:
+        if not isinstance(part, Called):  # commands give no tools
+            show(part.text, isinstance(part, Thought))

@@ -14,7 +14,7 @@ from pi_cluster.cluster.errors import AccessError, ClusterError, StateError
 from pi_cluster.coordinator.records.server_record import is_running, socket_file
 
 _CONNECT_S = 10.0
-_SILENCE_S = 60.0  # it says something every second
+_SILENCE_S = 60.0  # it says something every ten seconds
 _MOST_LINE_BYTES = 32 << 20
 _RETRIED = (429, 503)
 
@@ -30,6 +30,16 @@ class ServerLink:
         """``url`` is how it is called in messages; with a ``socket`` that is the way to it."""
         self._url, self._socket = url, socket
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
+
+    def get(self, path: str) -> dict[str, Any]:
+        """What lies there; raises as `streaming` does."""
+        connection = self._connection()
+        try:
+            for value in self._lines(self._asked(connection, path, None)):
+                return value
+        finally:
+            connection.close()
+        raise StateError(f"the server at {self._url} says nothing: look whether it still runs")
 
     @contextmanager
     def streaming(self, path: str, body: Mapping[str, Any]) -> Iterator[Iterator[dict[str, Any]]]:
@@ -50,14 +60,17 @@ class ServerLink:
                 pass
 
     def _asked(
-        self, connection: http.client.HTTPConnection, path: str, body: Mapping[str, Any]
+        self, connection: http.client.HTTPConnection, path: str, body: Mapping[str, Any] | None
     ) -> http.client.HTTPResponse:
-        headers = {"content-type": "application/json", **self._headers}
+        headers = {"content-type": "application/json", "x-progress": "1", **self._headers}
         try:
             connection.connect()
             assert connection.sock is not None
             connection.sock.settimeout(_SILENCE_S)
-            connection.request("POST", path, json.dumps(body).encode(), headers)
+            if body is None:
+                connection.request("GET", path, headers=headers)
+            else:
+                connection.request("POST", path, json.dumps(body).encode(), headers)
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise StateError(self._unreached(error)) from error

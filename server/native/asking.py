@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import TypedDict, cast
 
 import msgspec
 from starlette.requests import Request
@@ -19,7 +19,24 @@ from pi_cluster.server.http.answering import StreamedAnswer
 from pi_cluster.server.http.bodies import read_json
 from pi_cluster.server.http.operation import Operation, operation
 from pi_cluster.server.http.refusal import Refusal
-from pi_cluster.server.native.lines import HEARTBEAT_S, MEDIA_TYPE, AnswerLines
+from pi_cluster.server.native.lines import MEDIA_TYPE, AnswerLines
+
+
+class AskedKeywords(TypedDict, total=False):
+    """Those of ``AskKeywords`` that commands have options for."""
+
+    max_tokens: int
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    repeat_penalty: float
+    seed: int | None
+    chunk_size: int | None
+    draft: bool
+    raw: bool
+    think: bool | None
+    stop: list[str]
 
 
 class AskBody(msgspec.Struct):
@@ -27,7 +44,7 @@ class AskBody(msgspec.Struct):
 
     prompt: str | list[int | dict[str, str]]
     """A text, token ids, or the turns of a chat."""
-    keywords: AskKeywords = msgspec.field(default_factory=AskKeywords)
+    keywords: AskedKeywords = msgspec.field(default_factory=AskedKeywords)
     only_check: bool = False
     """Say what is wrong with it, and ask nothing."""
 
@@ -58,13 +75,13 @@ class _Asking:
         """The answer, its parts and what it waits for, one JSON value a line."""
         desk: Desk = request.app.state.desk
         said = await read_json(request, AskBody)
-        said.keywords.pop("asker", None)  # whoever asks is known by the key
-        reply = await desk.prepare(Ask(cast(Prompt, said.prompt), said.keywords))
+        asked = Ask(cast(Prompt, said.prompt), cast(AskKeywords, said.keywords))
+        reply = await desk.prepare(asked)
         if said.only_check:
             return Response(status_code=204)
         ticket = secrets.token_urlsafe()
         lines = AnswerLines(reply, ticket, _notes(said, desk.client.model))
-        return self._noted(ticket, reply, StreamedAnswer(reply, lines, HEARTBEAT_S))
+        return self._noted(ticket, reply, StreamedAnswer(reply, lines))
 
     @operation(Operation("End an answer early", CancelBody, statuses=(400, 404)))
     async def cancel(self, request: Request) -> Response:

@@ -11,7 +11,9 @@ from pi_cluster.server.asking.desk import Desk
 from pi_cluster.server.http.local import is_local
 from pi_cluster.server.http.operation import Operation, operation
 from pi_cluster.server.http.refusal import Refusal
-from pi_cluster.server.native.lines import HEARTBEAT_S, MEDIA_TYPE, line
+from pi_cluster.server.native.lines import MEDIA_TYPE, line
+
+_HEARTBEAT_S = 1.0
 
 
 def routes() -> list[BaseRoute]:
@@ -56,7 +58,7 @@ class _Exclusive:
 async def _beat(send: Send) -> None:
     while True:
         await _say(send, line(alive=True))
-        await asyncio.sleep(HEARTBEAT_S)
+        await asyncio.sleep(_HEARTBEAT_S)
 
 
 async def _say(send: Send, part: bytes) -> None:

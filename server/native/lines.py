@@ -11,7 +11,6 @@ from pi_cluster.server.asking.reply import Ended, Event, Reply
 from pi_cluster.server.http.failures import refusal_of
 
 MEDIA_TYPE = "application/x-ndjson"
-HEARTBEAT_S = 1.0  # somebody looks at a terminal
 
 
 def line(**value: Any) -> bytes:
@@ -49,7 +48,14 @@ class AnswerLines:
 
     def silence(self, standing: Standing | None) -> bytes:
         """What is waited for."""
-        return _standing(standing)
+        match standing:
+            case Held(reason):
+                return line(held=reason)
+            case Waiting():
+                return line(waiting=asdict(standing))
+            case Reading():
+                return line(reading=asdict(standing))
+        return line(alive=True)
 
     def failure(self, error: Exception) -> bytes:
         """The error, with its kind: some help further that way."""
@@ -58,14 +64,3 @@ class AnswerLines:
     def closing(self) -> bytes:
         """Nothing: the answer was the end."""
         return b""
-
-
-def _standing(standing: Standing | None) -> bytes:
-    match standing:
-        case Held(reason):
-            return line(held=reason)
-        case Waiting():
-            return line(waiting=asdict(standing))
-        case Reading():
-            return line(reading=asdict(standing))
-    return line(alive=True)

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from tests.support.asking import ENDLESS_IDS, FOX
+from tests.support.cluster_process import eventually
 from tests.support.servers import serving
 
 GREEDY = ("--temperature", "0", "--max-tokens", "20")
@@ -124,3 +125,43 @@ def test_a_server_that_is_killed_midway_is_named_and_the_nodes_are_asked_again(m
             outcome = running.end()
         assert outcome.code == 1 and "the server" in outcome.err and "ask again" in outcome.err
         assert cluster.run("prompt", FOX, *GREEDY).code == 0
+
+
+def kept_waiting(server, words):
+    """A prompt that is held back because another program has the pipeline."""
+    while True:
+        running = server.cluster.start(*words)
+        eventually(lambda one=running: "to itself" in one.error_text or has_ended(one), bool)
+        if not has_ended(running):
+            return running
+
+
+def has_ended(running):
+    return running.process.poll() is not None
+
+
+def test_bench_has_the_server_hold_its_clients_and_gives_the_pipeline_back(asked):
+    server, words, alone, _ = asked
+    quick = ("bench", "--prompt-tokens", "8", "--gen-tokens", "4", "--format", "json")
+    bench = server.cluster.start(*quick, "--repeat", "100000")
+    waiting = kept_waiting(server, words["text"])
+    bench.send(signal.SIGKILL)
+    assert bench.end().code == -signal.SIGKILL
+    assert waiting.end().out == alone["text"].out
+    assert server.cluster.run(*quick, "--repeat", "1").code == 0
+    assert server.cluster.run(*words["text"]) == alone["text"]
+
+
+def test_status_and_down_speak_of_the_server(make_cluster):
+    with make_cluster() as cluster:
+        cluster.up("--local", "1")
+        assert cluster.status()["server"] is None
+        with serving(cluster) as server:
+            assert f"server: {server.url}, nobody being answered" in cluster.run("status").out
+            assert cluster.status()["server"]["running"] == 0
+            down = cluster.run("down")
+            assert f"the server at {server.url} goes on" in down.err
+            refused = cluster.run("prompt", "Hello")
+            assert refused.code == 1 and "pi-cluster up" in refused.err
+            cluster.up("--local", "1")
+            assert cluster.run("prompt", FOX, *GREEDY).code == 0

@@ -4,7 +4,6 @@ import json
 from functools import partial
 
 import jsonschema
-import numpy as np
 import pytest
 
 from pi_cluster.coordinator.constraining.grammar import json_rule
@@ -15,11 +14,9 @@ from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.transformer.cache import CacheRoom
 from pi_cluster.transformer.limits import Limits
-from pi_cluster.transformer.sampling import sample, top_candidates
 from pi_cluster.transformer.sampling_settings import SamplingSettings
-from pi_cluster.transformer.stage import Chunk
+from tests.support.masked_rows import Ascii, masked_row_by_row
 from tests.support.serving import GREEDY, Line, prompt_of, whole_model
-from tests.support.stages import run_step
 from tests.support.worker_servers import pipeline
 
 VOCAB, END, COUNT = 130, 129, 120
@@ -40,25 +37,6 @@ LAMP = {
 TAGS = {"type": "array", "items": {"enum": ["a", "b", "ab"]}, "minItems": 2, "maxItems": 4}
 
 
-class Ascii:
-    """Each id is the character of that number; the last ids stand for no text."""
-
-    tokens: dict = {}  # noqa: RUF012
-    unk_id = None
-
-    def __contains__(self, token_id):
-        return 0 < token_id < 128
-
-    def is_control(self, token_id):
-        return False
-
-    def piece_bytes(self, token_id, *, continuation):
-        return bytes([token_id])
-
-    def encode(self, text, *, continuation=False):
-        return [*text.encode("ascii", "replace")]
-
-
 @pytest.fixture(scope="module", params=[[0, 6], [0, 2, 4, 6]], ids=["one stage", "three stages"])
 def line(request, random_store, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stages")
@@ -71,27 +49,6 @@ def vocabulary():
     return Vocabulary(Ascii(), VOCAB, {END})
 
 
-def masked_row_by_row(line, prompt, sampling, constraint):
-    """One row a step on one stage, and all logits of what is not allowed taken out."""
-    text = list(prompt)
-    for position in range(len(prompt) + COUNT - 1):
-        row = np.array([text[position]])
-        _, rows = run_step([line.whole], [Chunk(1, position, 1)], row)
-        if position < len(prompt) - 1:
-            continue
-        if constraint.is_finished:
-            break
-        bits = np.frombuffer(constraint.mask(), np.uint8)
-        allowed = np.unpackbits(bits, bitorder="little")[:VOCAB].astype(bool)
-        masked = np.where(allowed, rows[0], np.float32(-np.inf))
-        token = sample(top_candidates(masked, 0), sampling, position + 1, set(text), {})
-        if token == END:
-            break
-        constraint.accept(token)
-        text.append(token)
-    return text[len(prompt) :]
-
-
 @pytest.mark.parametrize("fixed", [True, False], ids=["fixed", "flexible"])
 @pytest.mark.parametrize("schema", [LAMP, TAGS], ids=["lamp", "tags"])
 @pytest.mark.parametrize("sampling", [GREEDY, SEEDED], ids=["greedy", "seeded"])
@@ -99,7 +56,7 @@ def test_ids_are_those_of_one_stage_with_masked_logits(line, vocabulary, samplin
     grammar = f"start: {json_rule(schema, fixed=fixed)}\n"
     new = partial(vocabulary.constraint, grammar)
     prompt = prompt_of(4, 40)
-    wanted = masked_row_by_row(line, prompt, sampling, new())
+    wanted = masked_row_by_row(line, prompt, sampling, new(), COUNT)
     with line.served() as scheduler:
         for draft, chunk_size in ((True, None), (False, None), (True, 1), (False, 7)):
             options = GenerationOptions(sampling, COUNT, chunk_size, draft=draft)

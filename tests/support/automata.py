@@ -73,6 +73,9 @@ class OfAutomaton:
             ahead += ids
         return ahead
 
+    def likely(self) -> Sequence[int]:
+        return ()
+
     def accept(self, token: int) -> None:
         ids = self._automaton.choices(self.answer)
         assert ids is None or token in ids, f"{token} is not one of {ids}"
@@ -101,6 +104,9 @@ class Script:
 
     def forced(self) -> Sequence[int]:
         return self._ids[self._at :]
+
+    def likely(self) -> Sequence[int]:
+        return ()
 
     def accept(self, token: int) -> None:
         assert token == self._ids[self._at]

@@ -72,7 +72,8 @@ ROOMS = {
         "bench": {"scheduling"},
         "records": {"planning", "scheduling"},
         "pipeline": {"planning", "records"},
-        "asking": {"constraining", "records", "scheduling"},
+        "calling": {"constraining"},
+        "asking": {"calling", "constraining", "records", "scheduling"},
     },
     "server": {
         "asking": set(),

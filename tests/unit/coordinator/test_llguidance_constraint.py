@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from pi_cluster.coordinator.constraining import grammar
 from pi_cluster.coordinator.constraining.llguidance_constraint import Vocabulary
+from pi_cluster.transformer.checkpoint_file import read_object
 from pi_cluster.transformer.errors import PromptError
-from pi_cluster.transformer.text.loading import load_sentencepiece
+from pi_cluster.transformer.text.loading import load_sentencepiece, load_tekken
 from pi_cluster.transformer.text.tokenizer import Tokenizer
 from tests.support.small_tokenizers import (
     FAMILIES,
@@ -23,11 +24,14 @@ from tests.support.small_tokenizers import (
 )
 
 EOS = 2
-SIZES = {"storyteller": 2_059, "mistral-v3": 32_768}
+SIZES = {"storyteller": 2_059, "mistral-v3": 32_768, "tekken": 131_072}
 
 
 @cache
 def tokenizer_of(name: str) -> Tokenizer:
+    if name == "tekken":
+        file = MISTRAL / "tekken_240911.json"
+        return load_tekken(file, read_object(file), SIZES[name])[0]
     files = {
         "storyteller": STORYTELLER,
         "mistral-v3": MISTRAL / "mistral_instruct_tokenizer_240323.model.v3",
@@ -121,6 +125,8 @@ def test_masks_are_the_same_row_by_row_as_forced_and_as_guessed_and_taken_back(s
     other, at = new(text), 0
     while at < len(ids):
         assert other.mask() == masks[at]
+        likely = other.likely()
+        assert other.permitted(likely) == len(likely)
         forced = list(other.forced())[: len(ids) - at]
         assert forced == ids[at : at + len(forced)]
         ahead = data.draw(st.integers(0, min(6, len(ids) - at)))
@@ -142,9 +148,10 @@ def test_a_mask_has_one_bit_for_each_id_of_the_model_and_no_byte_more(name):
     assert {text[:1] for text in texts} == {b"{"}
 
 
-def test_no_control_token_is_allowed_within_a_text_and_none_is_spelt_by_one():
-    tokenizer = tokenizer_of("mistral-v3")
-    constraint = vocabulary_of("mistral-v3").constraint(written({"type": "string"}))
+@pytest.mark.parametrize("name", ["mistral-v3", "tekken"])
+def test_no_control_token_is_allowed_within_a_text_and_none_is_spelt_by_one(name):
+    tokenizer = tokenizer_of(name)
+    constraint = vocabulary_of(name).constraint(written({"type": "string"}))
     for one in tokenizer.encode('"[INST] </s>', continuation=True):
         assert set(allowed(constraint.mask())).isdisjoint(tokenizer.control_ids.values())
         constraint.accept(one)
@@ -163,6 +170,20 @@ def test_vocabularies_of_other_families_follow_a_schema(name, tmp_path):
         constraint.accept(ids[-1])
     texts = (tokenizer.piece_bytes(i, continuation=True) for i in ids)
     jsonschema.validate(json.loads(b"".join(texts)), schema)
+
+
+@pytest.mark.parametrize("name", ["mistral-v3", "tekken"])
+def test_what_is_forced_is_spelt_as_the_tokenizer_would(name):
+    schema = {"const": {"first": "Ünïcode 😀 and more", "second": [1, 2.5, None]}}
+    constraint = vocabulary_of(name).constraint(written(schema, fixed=True))
+    text = json.dumps(schema["const"], ensure_ascii=False)
+    ids = []
+    while not constraint.is_finished:
+        ahead = constraint.forced() or constraint.likely()[:1]
+        for one in ahead or [i for i in allowed(constraint.mask()) if i != EOS][:1]:
+            ids.append(one)
+            constraint.accept(one)
+    assert ids == tokenizer_of(name).encode(text, continuation=True)
 
 
 def test_white_space_ends_after_eight_characters():
