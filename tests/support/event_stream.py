@@ -49,13 +49,18 @@ def parse(lines: Iterator[bytes]) -> Iterator[Any]:
 
 @contextmanager
 def posting(
-    server: Server, path: str, body: object, timeout_s: float = 40.0
+    server: Server, path: str, body: object, timeout_s: float = 40.0, **headers: str
 ) -> Iterator[http.client.HTTPResponse]:
-    """The response to a request; the connection ends with the block."""
+    """The response to a request; the connection ends with the block.
+
+    ``headers`` are spelt with underscores.
+    """
     connection = http.client.HTTPConnection(server.host, server.port, timeout=timeout_s)
     try:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        named["content-type"] = "application/json"
         said = body if isinstance(body, bytes) else json.dumps(body).encode()
-        connection.request("POST", path, said, {"content-type": "application/json"})
+        connection.request("POST", path, said, named)
         yield connection.getresponse()
     finally:
         connection.close()
