@@ -4,12 +4,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.coordinator.answer_text import AnswerText
 from pi_cluster.coordinator.calling.call_format import CallFormat
 from pi_cluster.coordinator.calling.finding import find_format
+from pi_cluster.coordinator.calling.generic import Generic
 from pi_cluster.coordinator.constraining.building import build_vocabulary
 from pi_cluster.transformer.errors import ModelError, PromptError
 from pi_cluster.transformer.text.chat_template import ChatTemplate
@@ -22,8 +23,8 @@ from pi_cluster.transformer.text.unicode_text import require_unicode
 if TYPE_CHECKING:
     from pi_cluster.coordinator.constraining.llguidance_constraint import Vocabulary
 
-Message = Mapping[str, str]
-"""``{"role": "user" | "assistant" | "system", "content": ...}``"""
+Message = Mapping[str, Any]
+"""``{"role": "user" | "assistant" | "system" | "tool", "content": ...}``, as OpenAI has it."""
 
 _ENOUGH_IDS = 12  # of a prompt's end, for a tag that is spelt in pieces
 
@@ -120,18 +121,26 @@ class TextModel:
         detokenizer = IncrementalDetokenizer(tokenizer, continuation=False)
         return "".join([*map(detokenizer.push, ids), detokenizer.finish()])
 
-    def chat_text(self, messages: Sequence[Message]) -> str:
+    def chat_text(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
         """A conversation as the chat template writes it, whose next turn is the model's."""
         self._tokenizer()
-        return self._template().render(messages)
+        return self._template().render(messages, tools)
 
-    def chat_ids(self, messages: Sequence[Message], think: bool | None = None) -> list[int]:
+    def chat_ids(
+        self,
+        messages: Sequence[Message],
+        think: bool | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> list[int]:
         """Ids of a conversation whose next turn is the model's.
 
-        ``think`` has it think before that or not; None leaves it to the template.
+        ``think`` has it think before that or not; None leaves it to the template. ``tools`` are
+        what it may call, in OpenAI's words, if it `takes_tools`.
         """
         self._tokenizer()
-        return self._template().encode(messages, think=think)
+        return self._template().encode(messages, think=think, tools=tools)
 
     def begins_in_thought(self, prompt_ids: Sequence[int]) -> bool:
         """Whether an answer to this prompt goes on with a thought that the prompt begins."""
@@ -174,8 +183,8 @@ class TextModel:
 
     @property
     def takes_tools(self) -> bool:
-        """Whether the chat template can tell the model what there is to call."""
-        return self.has_chat_template and self._template().takes_tools
+        """Whether the model was taught to call tools, in a form that is known here."""
+        return self.has_chat_template and not isinstance(self.call_format(), Generic)
 
     def call_format(self) -> CallFormat:
         """How the model calls tools."""

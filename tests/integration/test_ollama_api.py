@@ -230,6 +230,6 @@ def test_open_webui_chats_by_ollamas_api_while_it_asks_for_a_title(served_story)
 def test_a_silence_is_broken_by_lines_that_add_nothing(served_story):
     """One that asks for progress is told at once; its lines are those of any long wait."""
     long = {**CHAT, "messages": [{"role": "user", "content": "word " * 300}]}
-    with posting(served_story, "/api/chat", long, x_progress="1") as response:
+    with posting(served_story, "/api/chat", long, progress=True) as response:
         lines = list(parse(response))
     assert lines[-1]["done"] and all("content" in line["message"] for line in lines)

@@ -2,9 +2,11 @@
 
 Some templates refuse a system message, or roles that do not alternate. What programs send is often
 neither: so a refused chat is tried again with neighbours of one role as one message, and then with
-the system's text in front of what the user says next.
+the system's text in front of what the user says next. Most templates want the arguments of earlier
+calls as objects; last of all they are tried as JSON texts.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,11 +17,12 @@ _JOIN = "\n\n"
 def forms(messages: Messages) -> Iterator[Messages]:
     """The chat as it was sent, then each other form of it, as far as they differ."""
     seen: list[Messages] = []
-    merged = _merged(messages)
-    for form in (messages, merged, _merged(_folded(merged))):
-        if [*form] not in seen:
-            seen.append([*form])
-            yield form
+    for written in (messages, [_with_texts(message) for message in messages]):
+        merged = _merged(written)
+        for form in (written, merged, _merged(_folded(merged))):
+            if [*form] not in seen:
+                seen.append([*form])
+                yield form
 
 
 def _merged(messages: Messages) -> Messages:
@@ -62,3 +65,17 @@ def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, An
     content = _JOIN.join(filter(None, (one["content"], other["content"])))
     calls = [*(one.get("tool_calls") or ()), *(other.get("tool_calls") or ())]
     return {**one, **other, "content": content, **({"tool_calls": calls} if calls else {})}
+
+
+def _with_texts(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    calls = message.get("tool_calls")
+    if not calls:
+        return message
+    return {**message, "tool_calls": [_with_text(call) for call in calls]}
+
+
+def _with_text(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    function = call["function"]
+    given = function["arguments"]
+    text = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+    return {**call, "function": {**function, "arguments": text}}

@@ -87,14 +87,15 @@ class ChatTemplate:
         *,
         add_generation_prompt: bool = True,
         think: bool | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> list[int]:
         """The ids of a chat, ``<s>`` included where the template writes it.
 
-        ``messages`` are ``{"role": ..., "content": ...}``. Control spellings inside them stay plain
-        text, and what the model thought before its earlier answers is left out. A chat that the
-        template refuses is tried in its other `forms`. ``think`` has it think or not, where the
-        template has a switch for that. Raises `PromptError`, with the template's own words where it
-        refuses the messages.
+        ``messages`` are ``{"role": ..., "content": ...}``, and ``tools`` what the model may call,
+        in OpenAI's words. Control spellings inside both stay plain text, and what the model thought
+        before its earlier answers is left out. A chat that the template refuses is tried in its
+        other `forms`. ``think`` has it think or not, where the template has a switch for that.
+        Raises `PromptError`, with the template's own words where it refuses the messages.
         """
         if not messages:
             raise PromptError("a chat needs at least one message")
@@ -105,7 +106,10 @@ class ChatTemplate:
             )
         if self._thinks:
             messages = [self._without_thoughts(message) for message in messages]
-        rendered = self._rendered_in_some_form(messages, add_generation_prompt, think)
+        try:
+            rendered = self._rendered_in_some_form(messages, add_generation_prompt, think, tools)
+        except RecursionError as error:
+            raise PromptError("a message or a tool is nested too deep: make it flatter") from error
         parts = list(self._control_text.split(rendered))
         for _, token in parts:
             if token and token.id == _NO_ID:
@@ -115,9 +119,11 @@ class ChatTemplate:
                 )
         return self._tokenizer.encode_parts(parts)
 
-    def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
+    def render(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
         """The text that `encode` would give ids for; raises as it does."""
-        return self._control_text.unguard(self._rendered(messages, add_generation_prompt=True))
+        return self._control_text.unguard(self._rendered(messages, True, tools=tools))
 
     def end_of_turn(self) -> int | None:
         """The id that the template writes right behind an answer, if it is a control token.
@@ -126,7 +132,7 @@ class ChatTemplate:
         """
         chat = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _SOME_ANSWER}]
         with suppress(PromptError):
-            rendered = self._rendered(chat, add_generation_prompt=False)
+            rendered = self._rendered(chat, False)
             _, answered, rest = rendered.rpartition(_SOME_ANSWER)
             text, token = next(self._control_text.split(rest))
             if answered and not text.strip() and token and token.is_control and token.id != _NO_ID:
@@ -140,7 +146,7 @@ class ChatTemplate:
         user = {"role": "user", "content": "?"}
         with suppress(PromptError):
             chat = [user, {"role": "assistant", "content": thought}, user]
-            return _SOME_THOUGHT in self._rendered(chat, add_generation_prompt=True)
+            return _SOME_THOUGHT in self._rendered(chat, True)
         return False
 
     def _without_thoughts(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -153,12 +159,16 @@ class ChatTemplate:
         return {**message, "content": without_thoughts(content)}
 
     def _rendered_in_some_form(
-        self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool, think: bool | None
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        add_generation_prompt: bool,
+        think: bool | None,
+        tools: Sequence[Mapping[str, Any]],
     ) -> str:
         refused: PromptError | None = None
         for form in forms(messages):
             try:
-                return self._rendered(form, add_generation_prompt, think)
+                return self._rendered(form, add_generation_prompt, think, tools)
             except PromptError as error:
                 refused = refused or error
         assert refused, "a chat has at least the form in which it was sent"
@@ -169,11 +179,15 @@ class ChatTemplate:
         messages: Sequence[Mapping[str, Any]],
         add_generation_prompt: bool,
         think: bool | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> str:
         guarded = [self._guard_message(message) for message in messages]
         switches = {} if think is None else dict.fromkeys(self._switches, think)
         return self._render(
-            messages=guarded, add_generation_prompt=add_generation_prompt, **switches
+            messages=guarded,
+            tools=self._guard(tools) or None,
+            add_generation_prompt=add_generation_prompt,
+            **switches,
         )
 
     def _guard_message(self, message: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,18 +199,21 @@ class ChatTemplate:
         if isinstance(value, str):
             return GuardedText(value, self._control_text)
         if isinstance(value, Mapping):
-            return {key: self._guard(item) for key, item in value.items()}
+            return {self._guard_key(key): self._guard(item) for key, item in value.items()}
         if isinstance(value, Sequence):
             return [self._guard(item) for item in value]
         return value
+
+    def _guard_key(self, key: Any) -> Any:
+        # Templates look for keys by their names, which need no guard; others may be anything.
+        is_plain = not isinstance(key, str) or self._control_text.guard(key) == key
+        return key if is_plain else self._guard(key)
 
     def _render(self, **variables: Any) -> str:
         parts: list[str] = []
         length = 0
         try:
-            for part in self._template.generate(
-                **variables, **self._variables, tools=None, documents=None
-            ):
+            for part in self._template.generate(**variables, **self._variables, documents=None):
                 parts.append(part)
                 length += len(part)
                 if length > _MAX_RENDERED_CHARS:
