@@ -25,6 +25,8 @@ _NOTHING = ("0", "0s", "0m", "0h", "0ms")
 def chat_ask(request: OllamaChatRequest, card: ModelCard) -> Ask:
     """What a chat asks. Raises ``Refusal`` for what is not offered, by its name."""
     turns = turns_of(request.messages or ())
+    if not turns:
+        refuse("messages", "`messages` has results alone, and no call: send the whole conversation")
     if turns[-1]["role"] == "assistant":
         refuse("messages", "the last message is the assistant's: end with one of the user")
     keywords = _keywords(request, card)

@@ -117,38 +117,28 @@ def test_a_chat_does_not_end_with_the_assistants_turn():
         asked(messages=[*HI, {"role": "assistant", "content": "Hel"}])
 
 
-def call(name, **more):
-    return {"function": {"name": name, "arguments": {"of": name}}, **more}
-
-
-def results(calls, *told):
+def test_calls_and_results_keep_what_is_said_of_them():
+    called = {"function": {"name": "look", "arguments": {"at": "sky"}}}
     said = [
-        {"role": "assistant", "content": None, "tool_calls": calls},
-        *({"role": "tool", "content": "x", **one} for one in told),
+        {"role": "assistant", "content": None, "tool_calls": [called, {"id": "one", **called}]},
+        {"role": "tool", "content": "blue", "tool_name": "look"},
+        {"role": "tool", "content": "grey", "tool_call_id": "one"},
     ]
-    asking, *found = turns_of(read(said, list[OllamaMessage]))
-    assert asking["content"] == ""
-    ids = [one["id"] for one in asking.get("tool_calls", ())]
-    return ids, [(one.get("tool_call_id"), one.get("name")) for one in found]
+    assert turns_of(read(said, list[OllamaMessage])) == [
+        {
+            **{"role": "assistant", "content": ""},
+            "tool_calls": [
+                {"type": "function", **called},
+                {"type": "function", "id": "one", **called},
+            ],
+        },
+        {"role": "tool", "content": "blue", "name": "look"},
+        {"role": "tool", "content": "grey", "tool_call_id": "one"},
+    ]
 
 
-def test_results_belong_to_the_first_call_that_waits_for_one():
-    ids, found = results([call("a"), call("b"), call("a")], {}, {}, {})
-    assert len(set(ids)) == 3 and all(len(one) == 9 for one in ids)
-    assert found == list(zip(ids, "aba", strict=True))
-
-
-def test_results_that_name_their_tool_come_in_any_order():
-    ids, found = results([call("a"), call("b"), call("a")], *({"tool_name": n} for n in "baa"))
-    assert found == [(ids[1], "b"), (ids[0], "a"), (ids[2], "a")]
-
-
-def test_ids_that_clients_keep_are_kept():
-    told = ({"tool_call_id": "two"}, {"tool_call_id": "one", "tool_name": "a"})
-    ids, found = results([call("a", id="one"), call("b", id="two")], *told)
-    assert ids == ["one", "two"] and found == [("two", "b"), ("one", "a")]
-
-
-def test_a_result_of_no_call_keeps_what_it_says():
-    _, found = results([], {"tool_name": "a"}, {})
-    assert found == [(None, "a"), (None, None)]
+def test_results_whose_calls_a_client_cut_off_are_left_out():
+    """Home Assistant keeps the system text and some of the last messages."""
+    system, answer = {"role": "system", "content": "x"}, {"role": "assistant", "content": "On."}
+    said = [system, {"role": "tool", "content": "{}"}, answer, *HI]
+    assert turns_of(read(said, list[OllamaMessage])) == [system, answer, *HI]
