@@ -117,10 +117,12 @@ class TextModel:
         detokenizer = IncrementalDetokenizer(tokenizer, continuation=False)
         return "".join([*map(detokenizer.push, ids), detokenizer.finish()])
 
-    def chat_text(self, messages: Sequence[Message]) -> str:
+    def chat_text(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
         """A conversation as the chat template writes it, whose next turn is the model's."""
         self._tokenizer()
-        return self._template().render(messages)
+        return self._template().render(messages, tools)
 
     def chat_ids(
         self,

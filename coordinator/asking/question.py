@@ -135,6 +135,15 @@ def generation_options(**chosen: Unpack[GenerationKeywords]) -> GenerationOption
     )
 
 
+def chat_text(
+    model: TextModel, turns: Sequence[Message], tools: Sequence[Tool | Mapping[str, Any]]
+) -> str:
+    """A chat as the model reads it; raises as `make_question` does."""
+    use = tool_use(tools, None, True)
+    told = told_of_tools(model, checked_turns(turns), use)
+    return model.chat_text(told, _shown_tools(model, use))
+
+
 def make_question(
     model: TextModel,
     prompt: Prompt,
@@ -162,8 +171,8 @@ def make_question(
     prompt = _checked(prompt, raw=raw, has_tools=use is not None)
     if not raw:
         prompt = told_of_tools(model, prompt, use)
-    shown_tools = [tool.to_json() for tool in use.tools] if use and model.takes_tools else []
-    prompt_ids, continues = _encode(model, prompt, raw, think, shown_tools, on_notice)
+    tools = _shown_tools(model, use)
+    prompt_ids, continues = _encode(model, prompt, raw, think, tools, on_notice)
     marks = calls_marks(model) if use else None
     new_text = partial(model.answer, tuple(stops), raw=continues, marks=marks)
     new_text()  # what is wrong with a stop string is said before anything is asked
@@ -174,6 +183,11 @@ def make_question(
         return Question(prompt_ids, options, new_text, in_thought, keeps_to, use, new_calls)
     new_constraint = None if schema is None else json_constraint(model, schema, in_thought)
     return Question(prompt_ids, options, new_text, in_thought, new_constraint)
+
+
+def _shown_tools(model: TextModel, use: ToolUse | None) -> list[dict[str, Any]]:
+    """What the chat template is to tell the model that it may call."""
+    return [tool.to_json() for tool in use.tools] if use and model.takes_tools else []
 
 
 def _encode(

@@ -101,7 +101,10 @@ class ChatTemplate:
             )
         if self._thinks:
             messages = [self._without_thoughts(message) for message in messages]
-        rendered = self._rendered_in_some_form(messages, add_generation_prompt, think, tools)
+        try:
+            rendered = self._rendered_in_some_form(messages, add_generation_prompt, think, tools)
+        except RecursionError as error:
+            raise PromptError("a message or a tool is nested too deep: make it flatter") from error
         parts = list(self._control_text.split(rendered))
         for _, token in parts:
             if token and token.id == _NO_ID:
