@@ -7,7 +7,7 @@ PACKAGES := cluster coordinator deploy kernels protos server shard_tool storytel
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real test test-quick test-real test-clients test-page picture fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos docs bench bench-kernels bench-pipeline soak bench-server soak-server bench-prediction bench-virtual bench-quality bench-real bench-real-quality bench-transfer bench-startup test-sanitized wheels clean
+.PHONY: help demo demo-real test test-quick test-real test-clients test-page picture fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos docs bench bench-kernels bench-pipeline soak bench-server bench-forced-ids soak-server bench-prediction bench-virtual bench-quality bench-real bench-real-quality bench-transfer bench-startup test-sanitized wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -117,6 +117,9 @@ soak: .venv/installed ## ask three workers here 10 000 requests, 100 at once: no
 
 bench-server: .venv/installed ## measure what a server costs beside the library, on three workers here: three minutes
 	@$(BIN)/python -m benchmarks.server
+
+bench-forced-ids: .venv/installed ## count the round trips of a tool call, on three workers here: half a minute
+	@$(BIN)/python -m benchmarks.forced_ids
 
 SOAK_SECONDS ?= 300
 soak-server: .venv/installed ## ask a server by 32 streams for SOAK_SECONDS: no text may differ, no memory may grow

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.forced_ids import CALL as CALL_AT_HOME
+from benchmarks.forced_ids import TOOLS as TOOLS_AT_HOME
 from pi_cluster.coordinator.asking.calls import calls_constraint, calls_reader
 from pi_cluster.coordinator.asking.parts import AnswerParts, Called, Said
 from pi_cluster.coordinator.calling.tools import Tool, tool_use
@@ -133,6 +135,26 @@ def test_a_call_of_mistrals_is_spelt_as_the_model_was_taught(version):
         assert constraint.is_finished
         assert 2 * forced > len(ids)
     assert [part.call.name for part in parts_of(model, ids)] == ["turn_on"]
+
+
+@pytest.mark.parametrize("choice", [None, "required"])
+@pytest.mark.parametrize(("version", "ids"), [("v3", 38), ("v3-tekken", 37)])
+def test_a_call_of_home_assistant_leaves_at_most_20_ids_to_wait_for(version, ids, choice):
+    model = mistral_model(version)
+    call = [model.call_format().openings[0], *model.tokenizer.encode(json.dumps([CALL_AT_HOME]))]
+    constraint = constraint_of(model, choice=choice, tools=TOOLS_AT_HOME)
+    waits = at = 0
+    while at < len(call):
+        certain = list(constraint.forced())
+        if not certain:
+            likely = list(constraint.likely())
+            certain = likely if likely and call[at : at + len(likely)] == likely else []
+        waits += not certain
+        for one in certain or call[at : at + 1]:
+            constraint.accept(one)
+            at += 1
+    assert len(call) == ids
+    assert waits <= 20
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
