@@ -10,9 +10,10 @@ from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.coordinator.answer_text import AnswerText
 from pi_cluster.coordinator.calling.call_format import CallFormat
 from pi_cluster.coordinator.calling.finding import find_format
+from pi_cluster.coordinator.calling.generic import Generic
 from pi_cluster.coordinator.constraining.building import build_vocabulary
 from pi_cluster.transformer.errors import ModelError, PromptError
-from pi_cluster.transformer.text.chat_template import ChatTemplate, Tools
+from pi_cluster.transformer.text.chat_template import ChatTemplate
 from pi_cluster.transformer.text.detokenizer import IncrementalDetokenizer, shown_bytes
 from pi_cluster.transformer.text.text_files import TOKENIZERS, TextFiles
 from pi_cluster.transformer.text.thoughts import CLOSING, OPENING, begins_in_thought
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from pi_cluster.coordinator.constraining.llguidance_constraint import Vocabulary
 
 Message = Mapping[str, Any]
-"""``{"role": "user" | "assistant" | "system", "content": ...}``, or as OpenAI's API has calls of
-tools, ``{"role": "assistant", "tool_calls": ...}``, and ``{"role": "tool", ...}``."""
+"""``{"role": "user" | "assistant" | "system" | "tool", "content": ...}``, as OpenAI has it."""
 
 _ENOUGH_IDS = 12  # of a prompt's end, for a tag that is spelt in pieces
 
@@ -117,18 +117,23 @@ class TextModel:
         detokenizer = IncrementalDetokenizer(tokenizer, continuation=False)
         return "".join([*map(detokenizer.push, ids), detokenizer.finish()])
 
-    def chat_text(self, messages: Sequence[Message]) -> str:
+    def chat_text(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
         """A conversation as the chat template writes it, whose next turn is the model's."""
         self._tokenizer()
-        return self._template().render(messages)
+        return self._template().render(messages, tools)
 
     def chat_ids(
-        self, messages: Sequence[Message], think: bool | None = None, tools: Tools = ()
+        self,
+        messages: Sequence[Message],
+        think: bool | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> list[int]:
         """Ids of a conversation whose next turn is the model's.
 
         ``think`` has it think before that or not; None leaves it to the template. ``tools`` are
-        what it may have called, as OpenAI's API has them.
+        what it may call, in OpenAI's words, if it `takes_tools`.
         """
         self._tokenizer()
         return self._template().encode(messages, think=think, tools=tools)
@@ -174,8 +179,8 @@ class TextModel:
 
     @property
     def takes_tools(self) -> bool:
-        """Whether the chat template can tell the model what there is to call."""
-        return self.has_chat_template and self._template().takes_tools
+        """Whether the model was taught to call tools, in a form that is known here."""
+        return self.has_chat_template and not isinstance(self.call_format(), Generic)
 
     def call_format(self) -> CallFormat:
         """How the model calls tools."""

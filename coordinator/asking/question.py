@@ -17,6 +17,7 @@ from pi_cluster.coordinator.asking.parts import AnswerParts
 from pi_cluster.coordinator.asking.structured import asking_for_json, json_constraint
 from pi_cluster.coordinator.calling.reading import CallReader
 from pi_cluster.coordinator.calling.tools import Tool, ToolUse, tool_use
+from pi_cluster.coordinator.calling.turns import checked_turns
 from pi_cluster.coordinator.constraint import Constraint
 from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.text_model import Message, TextModel
@@ -134,6 +135,15 @@ def generation_options(**chosen: Unpack[GenerationKeywords]) -> GenerationOption
     )
 
 
+def chat_text(
+    model: TextModel, turns: Sequence[Message], tools: Sequence[Tool | Mapping[str, Any]]
+) -> str:
+    """A chat as the model reads it; raises as `make_question` does."""
+    use = tool_use(tools, None, True)
+    told = told_of_tools(model, checked_turns(turns), use)
+    return model.chat_text(told, _shown_tools(model, use))
+
+
 def make_question(
     model: TextModel,
     prompt: Prompt,
@@ -158,9 +168,11 @@ def make_question(
     if schema is not None:
         prompt = asking_for_json(prompt, schema, raw=raw)
     use = tool_use(tools, tool_choice, parallel_tool_calls)
+    prompt = _checked(prompt, raw=raw, has_tools=use is not None)
     if not raw:
         prompt = told_of_tools(model, prompt, use)
-    prompt_ids, continues = _encode(model, prompt, raw, think, on_notice, use)
+    tools = _shown_tools(model, use)
+    prompt_ids, continues = _encode(model, prompt, raw, think, tools, on_notice)
     marks = calls_marks(model) if use else None
     new_text = partial(model.answer, tuple(stops), raw=continues, marks=marks)
     new_text()  # what is wrong with a stop string is said before anything is asked
@@ -173,13 +185,18 @@ def make_question(
     return Question(prompt_ids, options, new_text, in_thought, new_constraint)
 
 
+def _shown_tools(model: TextModel, use: ToolUse | None) -> list[dict[str, Any]]:
+    """What the chat template is to tell the model that it may call."""
+    return [tool.to_json() for tool in use.tools] if use and model.takes_tools else []
+
+
 def _encode(
     model: TextModel,
     prompt: Prompt,
     raw: bool,
     think: bool | None,
+    tools: Sequence[Mapping[str, Any]],
     on_notice: Callable[[str], None],
-    use: ToolUse | None,
 ) -> tuple[list[int], bool]:
     """Ids of a prompt, and whether its answer continues the text rather than replies to it."""
     if isinstance(prompt, str):
@@ -191,46 +208,24 @@ def _encode(
         if raw:
             _refuse_to_switch(think)
             return model.raw_ids(prompt), True
-        return _chat_ids(model, [{"role": "user", "content": prompt}], think, use), False
+        return model.chat_ids([{"role": "user", "content": prompt}], think, tools), False
     turns = [one for one in prompt if isinstance(one, Mapping)]
     if not turns:
         _refuse_to_switch(think)
         return _checked_ids(prompt), True
+    return model.chat_ids(turns, think, tools), False
+
+
+def _checked(prompt: Prompt, *, raw: bool, has_tools: bool) -> Prompt:
+    """A chat with its calls and results matched; anything else as it is."""
+    turns = [] if isinstance(prompt, str) else [one for one in prompt if isinstance(one, Mapping)]
+    if has_tools and (raw or not (turns or isinstance(prompt, str))):
+        raise PromptError("tools belong to a chat: give its turns, and neither ids nor `raw`")
+    if not turns:
+        return prompt
     if raw or len(turns) < len(prompt):
         raise PromptError("turns of a chat stand alone: neither with ids nor with `raw`")
-    for turn in turns:
-        _check_turn(turn)
-    return _chat_ids(model, turns, think, use), False
-
-
-def _chat_ids(
-    model: TextModel, turns: Sequence[Message], think: bool | None, use: ToolUse | None
-) -> list[int]:
-    # A template that takes no tools has been told of them in a message.
-    tools = use.tools if use and model.takes_tools else ()
-    return model.chat_ids(turns, think, [tool.to_json() for tool in tools])
-
-
-def _check_turn(turn: Message) -> None:
-    role, content, calls = (turn.get(key) for key in ("role", "content", "tool_calls"))
-    if calls and role == "assistant":
-        if not isinstance(calls, Sequence) or not all(map(_is_call, calls)):
-            raise PromptError(
-                'the calls of a turn are a list of {"id": ..., "function": {"name": ..., '
-                '"arguments": ...}}'
-            )
-        content = content or ""
-    if not isinstance(role, str) or not isinstance(content, str):
-        raise PromptError(f"a turn has a role and a content, which are texts; not {turn!r}")
-
-
-def _is_call(given: object) -> bool:
-    function = given.get("function") if isinstance(given, Mapping) else None
-    if not isinstance(given, Mapping) or not isinstance(function, Mapping):
-        return False
-    arguments = function.get("arguments") or ""
-    is_named = isinstance(function.get("name"), str) and isinstance(given.get("id") or "", str)
-    return is_named and isinstance(arguments, str | Mapping)
+    return checked_turns(turns)
 
 
 def _refuse_to_switch(think: bool | None) -> None:

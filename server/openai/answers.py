@@ -68,12 +68,34 @@ class TextLogprobs(Struct):
     text_offset: list[int]
 
 
+class FunctionCall(Struct):
+    """What is called, with its arguments as JSON text."""
+
+    name: str
+    arguments: str
+
+
+class CalledTool(Struct):
+    """A call of a tool, whole."""
+
+    id: str
+    function: FunctionCall
+    type: Literal["function"] = "function"
+
+
+class CalledToolChunk(CalledTool, kw_only=True):
+    """The same in a stream, where calls are counted."""
+
+    index: int
+
+
 class Delta(Struct, omit_defaults=True):
     """What an answer has grown by."""
 
     role: str | UnsetType = UNSET
     content: str | UnsetType = UNSET
     reasoning_content: str | UnsetType = UNSET
+    tool_calls: list[CalledToolChunk] | UnsetType = UNSET
 
 
 class ChunkChoice(Struct):
@@ -104,6 +126,7 @@ class AnswerMessage(Struct):
     content: str | None
     role: str = "assistant"
     reasoning_content: str | UnsetType = UNSET
+    tool_calls: list[CalledTool] | UnsetType = UNSET
 
 
 class ChatChoice(Struct):

@@ -6,7 +6,8 @@ import msgspec
 from msgspec import UNSET
 
 from pi_cluster.coordinator.asking.answer import Answer
-from pi_cluster.coordinator.asking.parts import Part, Said, Thought
+from pi_cluster.coordinator.asking.parts import Called, Part, Said, Thought
+from pi_cluster.coordinator.calling.tools import ToolCall
 from pi_cluster.coordinator.standing import Standing
 from pi_cluster.coordinator.text_model import TextModel
 from pi_cluster.server.asking.gathering import Gathered
@@ -17,12 +18,15 @@ from pi_cluster.server.http.failures import openai_error
 from pi_cluster.server.http.refusal import Refusal
 from pi_cluster.server.openai.answers import (
     AnswerMessage,
+    CalledTool,
+    CalledToolChunk,
     ChatChoice,
     ChatChunk,
     ChatCompletion,
     ChatLogprobs,
     ChunkChoice,
     Delta,
+    FunctionCall,
 )
 from pi_cluster.server.openai.events import DONE, MEDIA_TYPE, event, failure_event
 from pi_cluster.server.openai.figures import finish_of, timings_of, usage_of
@@ -41,6 +45,7 @@ class ChatFraming:
         self._words = Heading("chatcmpl", card).words
         self._tags = [Untagged() for _ in range(choices)]
         self._likelihoods = [Likelihoods(model, continuation=False) for _ in range(choices)]
+        self._calls = [0] * choices
         self._answers: list[Answer] = []
 
     def opening(self) -> bytes:
@@ -53,7 +58,7 @@ class ChatFraming:
         if isinstance(event, Ended):
             return self._last(event.choice, event.answer)
         tags = self._tags[event.choice]
-        deltas = _deltas([tags.part(part) for part in event.piece.parts])
+        deltas = self._deltas(event.choice, [tags.part(part) for part in event.piece.parts])
         if logprobs := event.piece.logprobs:
             first, *deltas = deltas or [Delta(content="")]
             likely = self._likelihoods[event.choice].of_chat(logprobs)
@@ -81,6 +86,21 @@ class ChatFraming:
         ended = ChunkChoice(choice, Delta(), finish_reason=finish_of(answer))
         return event(ChatChunk(*self._words, [ended], timings=timings_of(answer)))
 
+    def _deltas(self, choice: int, parts: Sequence[Part]) -> list[Delta]:
+        deltas = []
+        for part in parts:
+            match part:
+                case Said(text) if text:
+                    deltas.append(Delta(content=text))
+                case Thought(text) if text:
+                    deltas.append(Delta(reasoning_content=text))
+                case Called(call):
+                    # One call a chunk: some clients read no more of each.
+                    called = CalledToolChunk(call.id, _function(call), index=self._calls[choice])
+                    self._calls[choice] += 1
+                    deltas.append(Delta(tool_calls=[called]))
+        return deltas
+
     def _chunk(self, choice: int, delta: Delta, likely: ChatLogprobs | None = None) -> bytes:
         return event(ChatChunk(*self._words, [ChunkChoice(choice, delta, likely)]))
 
@@ -106,17 +126,15 @@ class ChatForm:
 
     def _choice(self, number: int, gathered: Gathered) -> ChatChoice:
         answer = gathered.answer
-        message = AnswerMessage(gathered.said, reasoning_content=gathered.thought or UNSET)
+        calls = [CalledTool(call.id, _function(call)) for call in answer.tool_calls]
+        message = AnswerMessage(
+            gathered.said or (None if calls else ""),
+            reasoning_content=gathered.thought or UNSET,
+            tool_calls=calls or UNSET,
+        )
         likely = Likelihoods(self._model, continuation=False).of_chat(answer.logprobs)
         return ChatChoice(number, message, finish_of(answer), likely if answer.logprobs else None)
 
 
-def _deltas(parts: Sequence[Part]) -> list[Delta]:
-    deltas = []
-    for part in parts:
-        match part:
-            case Said(text) if text:
-                deltas.append(Delta(content=text))
-            case Thought(text) if text:
-                deltas.append(Delta(reasoning_content=text))
-    return deltas
+def _function(call: ToolCall) -> FunctionCall:
+    return FunctionCall(call.name, call.arguments)

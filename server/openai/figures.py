@@ -19,7 +19,8 @@ def finish_of(answer: Answer) -> Finish:
     """Why an answer ended. Raises ``Refusal`` for one that the server cut off."""
     if answer.was_interrupted:
         raise Refusal(503, "interrupted", "the server ended this answer: ask again")
-    return _FINISHES[answer.finish_reason]
+    finish = _FINISHES[answer.finish_reason]
+    return "tool_calls" if answer.tool_calls and finish == "stop" else finish
 
 
 def usage_of(answers: Sequence[Answer], n: int) -> Usage:

@@ -1,6 +1,5 @@
 """Messages as OpenAI's clients write them, as turns that a chat template reads."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,7 +24,7 @@ def _turn(place: int, message: ChatMessage) -> dict[str, Any]:
     if message.tool_call_id is not None:
         turn["tool_call_id"] = message.tool_call_id
     if message.tool_calls:
-        turn["tool_calls"] = [_call(place, call) for call in message.tool_calls]
+        turn["tool_calls"] = [_call(call) for call in message.tool_calls]
     return turn
 
 
@@ -45,17 +44,6 @@ def _text(place: int, content: str | list[ContentPart] | None) -> str:
     return "\n".join(texts)
 
 
-def _call(place: int, call: EarlierCall) -> dict[str, Any]:
-    said = call.function.arguments or "{}"
-    try:
-        arguments = json.loads(said)
-    except ValueError:
-        arguments = None
-    if not isinstance(arguments, dict):
-        raise Refusal(
-            *(400, "invalid_value"),
-            f"the arguments of {call.function.name!r} are no JSON object",
-            field_name=f"messages[{place}].tool_calls",
-        )
-    function = {"name": call.function.name, "arguments": arguments}
+def _call(call: EarlierCall) -> dict[str, Any]:
+    function = {"name": call.function.name, "arguments": call.function.arguments}
     return {"id": call.id or "", "type": "function", "function": function}

@@ -94,6 +94,19 @@ class TemplateSwitches(Struct):
     thinking: bool | None = None
 
 
+class NamedFunction(Struct):
+    """The function that is to be called."""
+
+    name: str
+
+
+class ToolChoice(Struct):
+    """What is to be called, where it is one."""
+
+    type: str
+    function: NamedFunction | None = None
+
+
 class ChatRequest(GenerationFields, kw_only=True):
     """``/v1/chat/completions``"""
 
@@ -102,7 +115,7 @@ class ChatRequest(GenerationFields, kw_only=True):
     logprobs: bool | None = None
     top_logprobs: _Alternatives | None = None
     tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
+    tool_choice: str | ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
     reasoning_effort: str | None = None

@@ -5,6 +5,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from pi_cluster.coordinator.asking.question import chat_text
 from pi_cluster.server.asking.desk import Desk
 from pi_cluster.server.http.bodies import read_json
 from pi_cluster.server.http.operation import Operation, operation
@@ -49,8 +50,9 @@ async def _detokenize(request: Request) -> Response:
 async def _apply_template(request: Request) -> Response:
     desk: Desk = request.app.state.desk
     said = await read_json(request, TemplateRequest)
-    turns = turns_of(said.messages)
-    return _json(Rendered(await desk.encoding(lambda: desk.client.model.chat_text(turns))))
+    turns, tools = turns_of(said.messages), said.tools or ()
+    model = desk.client.model
+    return _json(Rendered(await desk.encoding(lambda: chat_text(model, turns, tools))))
 
 
 def _json(value: object) -> Response:

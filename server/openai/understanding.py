@@ -12,11 +12,9 @@ from pi_cluster.server.openai.requests import (
     CompletionRequest,
     GenerationFields,
     ResponseFormat,
+    ToolChoice,
 )
 
-_NOT_YET = {
-    "tools": "tools are not offered: leave `tools` out",
-}
 _SURELY_ONE = 1e-9  # a top_p that keeps the likeliest token alone, as clients mean by 0
 
 
@@ -41,6 +39,10 @@ def chat_ask(request: ChatRequest, *, can_think: bool) -> Ask:
         refuse("messages", "the last message is the assistant's: end with one of the user")
     if (schema := schema_of(request.response_format)) is not None:
         keywords["schema"] = schema
+    if request.tools:
+        keywords["tools"] = request.tools
+        keywords["tool_choice"] = choice_of(request.tool_choice)
+        keywords["parallel_tool_calls"] = request.parallel_tool_calls is not False
     if can_think and (think := wants_thought(request)) is not None:
         keywords["think"] = think
     return Ask(turns, keywords, request.n or 1)
@@ -75,6 +77,15 @@ def schema_of(form: ResponseFormat | None) -> dict[str, Any] | None:
     return form.schema or {"type": "object"}
 
 
+def choice_of(said: str | ToolChoice | None) -> str | None:
+    """Which tool is to be called; ``auto``, ``none`` or ``required``; None where it is not said."""
+    if not isinstance(said, ToolChoice):
+        return said
+    if said.type != "function" or said.function is None:
+        refuse("tool_choice", "`tool_choice` is auto, none, required, or names a function")
+    return said.function.name
+
+
 def wants_thought(request: ChatRequest) -> bool | None:
     """Whether a client wants the model to think; None where it does not say."""
     if switches := request.chat_template_kwargs:
@@ -105,9 +116,6 @@ def _prompts(said: str | list[str | int | list[int]]) -> list[str | list[int]]:
 
 def _keywords(said: GenerationFields) -> AskKeywords:
     """Keywords for what was said; the rest stays as the Python API has it."""
-    for field, why in _NOT_YET.items():
-        if getattr(said, field, None):
-            refuse(field, why)
     if said.grammar:
         refuse("grammar", "grammars of llama.cpp are not read: send a `response_format`")
     keywords = AskKeywords()

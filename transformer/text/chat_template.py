@@ -14,7 +14,7 @@ from jinja2.nodes import Name
 
 from pi_cluster.transformer.errors import PromptError
 from pi_cluster.transformer.text.added_tokens import AddedToken
-from pi_cluster.transformer.text.chat_forms import forms_of_calls
+from pi_cluster.transformer.text.chat_forms import forms
 from pi_cluster.transformer.text.control_text import ControlText
 from pi_cluster.transformer.text.guarded_text import GuardedText
 from pi_cluster.transformer.text.template_environment import make_environment
@@ -26,7 +26,6 @@ _MAX_RENDERED_CHARS = 1_000_000  # several times the longest window; a template'
 # Names that templates compare and spell tags with, as in '<|' + message.role + '|>'.
 _ROLES = frozenset({"system", "user", "assistant", "tool"})
 _NO_ID = -1
-Tools = Sequence[Mapping[str, Any]]
 _SOME_THOUGHT, _SOME_ANSWER = "some thought", "an answer"
 
 
@@ -83,15 +82,15 @@ class ChatTemplate:
         *,
         add_generation_prompt: bool = True,
         think: bool | None = None,
-        tools: Tools = (),
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> list[int]:
         """The ids of a chat, ``<s>`` included where the template writes it.
 
-        ``messages`` are ``{"role": ..., "content": ...}``, or calls of ``tools`` and what came of
-        them, as OpenAI's API has both. Control spellings inside them stay plain text, and what the
-        model thought before its earlier answers is left out. A chat that the template refuses is
-        tried in its other `forms`. ``think`` has it think or not, where the template has a switch
-        for that. Raises `PromptError`, with the template's own words where it refuses the messages.
+        ``messages`` are ``{"role": ..., "content": ...}``, and ``tools`` what the model may call,
+        in OpenAI's words. Control spellings inside both stay plain text, and what the model thought
+        before its earlier answers is left out. A chat that the template refuses is tried in its
+        other `forms`. ``think`` has it think or not, where the template has a switch for that.
+        Raises `PromptError`, with the template's own words where it refuses the messages.
         """
         if not messages:
             raise PromptError("a chat needs at least one message")
@@ -115,9 +114,11 @@ class ChatTemplate:
                 )
         return self._tokenizer.encode_parts(parts)
 
-    def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
+    def render(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
         """The text that `encode` would give ids for; raises as it does."""
-        return self._control_text.unguard(self._rendered(messages, add_generation_prompt=True))
+        return self._control_text.unguard(self._rendered(messages, True, tools=tools))
 
     def end_of_turn(self) -> int | None:
         """The id that the template writes right behind an answer, if it is a control token.
@@ -126,7 +127,7 @@ class ChatTemplate:
         """
         chat = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _SOME_ANSWER}]
         with suppress(PromptError):
-            rendered = self._rendered(chat, add_generation_prompt=False)
+            rendered = self._rendered(chat, False)
             _, answered, rest = rendered.rpartition(_SOME_ANSWER)
             text, token = next(self._control_text.split(rest))
             if answered and not text.strip() and token and token.is_control and token.id != _NO_ID:
@@ -140,7 +141,7 @@ class ChatTemplate:
         user = {"role": "user", "content": "?"}
         with suppress(PromptError):
             chat = [user, {"role": "assistant", "content": thought}, user]
-            return _SOME_THOUGHT in self._rendered(chat, add_generation_prompt=True)
+            return _SOME_THOUGHT in self._rendered(chat, True)
         return False
 
     def _without_thoughts(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -157,10 +158,10 @@ class ChatTemplate:
         messages: Sequence[Mapping[str, Any]],
         add_generation_prompt: bool,
         think: bool | None,
-        tools: Tools,
+        tools: Sequence[Mapping[str, Any]],
     ) -> str:
         refused: PromptError | None = None
-        for form in forms_of_calls(messages):
+        for form in forms(messages):
             try:
                 return self._rendered(form, add_generation_prompt, think, tools)
             except PromptError as error:
@@ -173,14 +174,14 @@ class ChatTemplate:
         messages: Sequence[Mapping[str, Any]],
         add_generation_prompt: bool,
         think: bool | None = None,
-        tools: Tools = (),
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> str:
         guarded = [self._guard_message(message) for message in messages]
         switches = {} if think is None else dict.fromkeys(self._switches, think)
         return self._render(
             messages=guarded,
-            add_generation_prompt=add_generation_prompt,
             tools=self._guard(tools) or None,
+            add_generation_prompt=add_generation_prompt,
             **switches,
         )
 
@@ -193,11 +194,15 @@ class ChatTemplate:
         if isinstance(value, str):
             return GuardedText(value, self._control_text)
         if isinstance(value, Mapping):
-            # Keys too: what a tool's properties are called, people say who give the tool.
-            return {self._guard(key): self._guard(item) for key, item in value.items()}
+            return {self._guard_key(key): self._guard(item) for key, item in value.items()}
         if isinstance(value, Sequence):
             return [self._guard(item) for item in value]
         return value
+
+    def _guard_key(self, key: Any) -> Any:
+        # Templates look for keys by their names, which need no guard; others may be anything.
+        is_plain = not isinstance(key, str) or self._control_text.guard(key) == key
+        return key if is_plain else self._guard(key)
 
     def _render(self, **variables: Any) -> str:
         parts: list[str] = []

@@ -1,72 +1,69 @@
-"""Askers take turns, each one's own requests stay in order, and nobody is passed for ever."""
+"""Turns of a chat, with calls and their results matched."""
 
-from collections import Counter
+import pytest
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from pi_cluster.coordinator.calling.turns import checked_turns
+from pi_cluster.transformer.errors import PromptError
 
-from pi_cluster.coordinator.scheduling.turns import Turns
+ASKED = {"role": "user", "content": "Is it hot in Paris?"}
 
-ASKERS = "abcd"
-events = st.lists(
-    st.one_of(
-        st.tuples(st.just("add"), st.sampled_from(ASKERS)),
-        st.tuples(st.just("let in"), st.none()),
-        st.tuples(st.just("leave"), st.integers(0, 20)),
-        st.tuples(st.just("give up"), st.integers(0, 20)),
-    ),
-    max_size=120,
+
+def called(*calls):
+    return {"role": "assistant", "content": None, "tool_calls": list(calls)}
+
+
+def call(name, arguments, **more):
+    return {"type": "function", "function": {"name": name, "arguments": arguments}, **more}
+
+
+def result(content="20", **more):
+    return {"role": "tool", "content": content, **more}
+
+
+def test_arguments_are_objects_and_ids_have_nine_letters_the_same_in_call_and_result():
+    made = call("heat", '{"city": "Paris"}', id="call_0123456789abcdef")
+    asked, answered, told = checked_turns(
+        [ASKED, called(made), result(tool_call_id="call_0123456789abcdef")]
+    )
+    assert asked == ASKED
+    (one,) = answered["tool_calls"]
+    assert one["function"] == {"name": "heat", "arguments": {"city": "Paris"}}
+    assert len(one["id"]) == 9 and one["id"].isalnum() and answered["content"] == ""
+    assert told == {**result(), "tool_call_id": one["id"], "name": "heat"}
+
+
+def test_an_id_that_templates_take_stays():
+    made = call("heat", {}, id="aB3456789")
+    assert checked_turns([ASKED, called(made)])[1]["tool_calls"][0]["id"] == "aB3456789"
+
+
+def test_results_without_ids_are_of_the_first_call_that_has_none_or_of_their_name():
+    made = [call("heat", {}), call("rain", {}), call("heat", {"city": "Rome"})]
+    results = [result("2"), result("dry", name="rain"), result("3")]
+    turns = checked_turns([ASKED, called(*made), *results])
+    ids = [one["id"] for one in turns[1]["tool_calls"]]
+    assert [turn["tool_call_id"] for turn in turns[2:]] == ids
+    assert [turn["name"] for turn in turns[2:]] == ["heat", "rain", "heat"]
+
+
+@pytest.mark.parametrize(
+    ("turns", "reason"),
+    [
+        ([{"role": "user"}], "turn 1 has no content"),
+        ([{"role": "user", "content": 3}], "a turn has a role and a content"),
+        ([{"content": "hi"}], "a turn has a role and a content"),
+        ([{**called(call("heat", {})), "role": "user"}], "only the assistant does"),
+        ([called({"id": "1"})], 'a call in turn 1 is not {"function"'),
+        ([called(call("heat", "[1]"))], "the arguments of 'heat' in turn 1 are no JSON object"),
+        ([called(call("heat", "{"))], "the arguments of 'heat' in turn 1 are no JSON object"),
+        ([called(call("heat", "[" * 100_000))], "are no JSON object"),
+        ([ASKED, result(tool_call_id="x")], "turn 2 is the result of call 'x'"),
+        ([ASKED, called(call("heat", {})), result(), result()], "or which has one already"),
+        ([ASKED, called(call("heat", {})), result(name="rain")], "which no earlier turn made"),
+        ([{"role": "assistant", "content": "", "tool_calls": 3}], "are no list"),
+    ],
 )
-
-
-def test_a_flood_is_passed_by_whoever_has_fewer_in():
-    turns = Turns()
-    for number in range(5):
-        turns.add("flood", number)
-    for number in range(2):
-        assert turns.let_in("flood") == number
-    turns.add("other", "x")
-    turns.add("other", "y")
-    turns.add("other", "z")
-    assert list(turns.order()) == ["x", "y", 2, "z", 3, 4]
-
-
-def test_without_askers_the_first_to_come_is_the_first_to_be_let_in():
-    turns = Turns()
-    for number in range(5):
-        turns.add("", number)
-    assert list(turns.order()) == list(range(5))
-
-
-@settings(max_examples=300, deadline=None, derandomize=True)
-@given(events=events)
-def test_whatever_comes_and_goes_each_is_let_in_by_the_order_that_was_told(events):
-    turns, inside, waiting, passed = Turns(), [], [], Counter()
-    for number, (event, which) in enumerate(events):
-        if event == "add":
-            waiting.append((which, number))
-            turns.add(which, (which, number))
-        elif event == "let in" and waiting:
-            told, first = list(turns.order()), turns.first
-            assert told[0] == first and sorted(told, key=waiting.index) == waiting
-            asker = first[0]
-            assert first == next(one for one in waiting if one[0] == asker), "in its own order"
-            count = Counter(a for a, _ in inside)
-            assert count[asker] == min(count[a] for a, _ in waiting)
-            assert turns.let_in(asker) == first
-            waiting.remove(first)
-            inside.append(first)
-            passed[asker] = 0
-            for other in {a for a, _ in waiting} - {asker}:
-                passed[other] += not count[other]
-                assert passed[other] < len(ASKERS), "who has none in is passed once by each other"
-        elif event == "leave" and inside:
-            asker, _ = inside.pop(which % len(inside))
-            turns.leave(asker)
-            passed[asker] = 0  # it has been served just now
-        elif event == "give up" and waiting:
-            one = waiting.pop(which % len(waiting))
-            assert turns.give_up(one[0], one) and not turns.give_up(one[0], one)
-            passed[one[0]] = 0
-        assert len(turns) == len(waiting)
-    assert sorted(turns.clear()) == sorted(waiting) and not len(turns)
+def test_what_makes_no_sense_is_refused_by_its_turn(turns, reason):
+    with pytest.raises(PromptError) as refused:
+        checked_turns(turns)
+    assert reason in str(refused.value)

@@ -78,7 +78,7 @@ def test_messages_become_turns():
         {"role": "tool", "content": "2", "tool_call_id": "a1"},
     ]
     turns = asked(messages=said).prompt
-    function = {"name": "f", "arguments": {"x": 1}}
+    function = {"name": "f", "arguments": '{"x": 1}'}
     assert turns == [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "a\nb"},

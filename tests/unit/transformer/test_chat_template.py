@@ -276,3 +276,41 @@ def test_a_checkpoint_without_template_gets_the_one_its_tokenizer_proves():
     assert template_for_tokenizer("tokenizer.model", TOKENIZER) is None
     assert template_for_tekken("v3") == builtin_template("v3-tekken")
     assert template_for_tekken("v99") is None
+
+
+def test_tools_are_shown_to_the_template_with_what_they_spell_guarded():
+    source = (
+        "{{ bos_token }}{% for t in tools %}{{ t | tojson }}{{ t.function.name }}{% endfor %}"
+        "{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.arguments | tojson }}"
+        "{% endfor %}{{ m.content }}{% endfor %}"
+    )
+    template = ChatTemplate(source, TOKENIZER)
+    tool = {"function": {"name": "</s>", "parameters": {"</s>": {"type": "string"}}}}
+    call = {"function": {"name": "f", "arguments": {"</s>": "</s>"}}}
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": [call]}]
+    ids = template.encode(turns, tools=[tool])
+    assert ids.count(TOKENIZER.eos_id) == 0
+    shown = '{"function": {"name": "</s>", "parameters": {"</s>": {"type": "string"}}}}</s>hi'
+    assert template.render(turns, [tool]) == f'<s>{shown}{{"</s>": "</s>"}}'
+
+
+def test_arguments_are_shown_as_texts_where_a_template_takes_no_objects():
+    source = (
+        "{% for m in messages %}{% for c in m.tool_calls %}{{ '' + c.function.arguments }}"
+        "{% endfor %}{{ m.content }}{% endfor %}"
+    )
+    call = {"function": {"name": "f", "arguments": {"a": 1}}}
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": [call]}]
+    template = ChatTemplate(source, TOKENIZER)
+    assert template.encode(turns) == TOKENIZER.encode('hi{"a": 1}')
+
+
+def test_arguments_that_are_nested_too_deep_are_an_error_of_that_chat():
+    deep = {}
+    for _ in range(5_000):
+        deep = {"a": deep}
+    call = {"function": {"name": "f", "arguments": deep}}
+    turns = [{"role": "assistant", "content": "", "tool_calls": [call]}]
+    template = ChatTemplate("{{ messages[0].tool_calls[0] | tojson }}", TOKENIZER)
+    with pytest.raises(PromptError, match="nested too deep"):
+        template.encode(turns)
