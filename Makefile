@@ -7,7 +7,7 @@ PACKAGES := cluster coordinator deploy kernels protos server shard_tool storytel
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real test test-quick test-real test-clients test-page fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos docs bench bench-kernels bench-pipeline soak bench-server bench-forced-ids soak-server bench-prediction bench-virtual bench-quality bench-real bench-real-quality bench-transfer bench-startup test-sanitized wheels clean
+.PHONY: help demo demo-real test test-quick test-real test-clients test-page picture fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos docs bench bench-kernels bench-pipeline soak bench-server bench-forced-ids soak-server bench-prediction bench-virtual bench-quality bench-real bench-real-quality bench-transfer bench-startup test-sanitized wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -44,6 +44,9 @@ test-clients: .venv/developing ## ask a server by the clients that people use, w
 
 test-page: .venv/browsing build/axe/node_modules/axe-core/axe.min.js ## use the page in Chromium: needs chromium and npm, a minute
 	AXE=$(CURDIR)/build/axe/node_modules/axe-core/axe.min.js $(BIN)/python -m pytest -m browser tests/page
+
+picture: .venv/browsing ## take docs/page.png anew, of the page that is served at URL
+	$(BIN)/python -m tests.page.picture $(URL) docs/page.png
 
 build/axe/node_modules/axe-core/axe.min.js:
 	npm install --silent --no-save --ignore-scripts --prefix build/axe axe-core@4.14.1

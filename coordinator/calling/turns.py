@@ -5,6 +5,7 @@ import json
 import re
 import string
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from pi_cluster.transformer.errors import PromptError
@@ -16,9 +17,10 @@ _DIGITS = string.ascii_letters + string.digits
 def checked_turns(turns: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The same turns as chat templates take them.
 
-    Arguments are objects, ids have nine letters and digits, and a result has the name of what was
-    called. A result without an id is that of the first call that has none yet. Raises
-    ``PromptError`` for what is no turn, and for a result of a call that nobody made.
+    Arguments are objects where they are JSON objects at all, ids have nine letters and digits, and
+    a result has the name of what was called. A result without an id is that of the first call that
+    has none yet. Raises ``PromptError`` for what is no turn, and for a result of a call that nobody
+    made.
     """
     checked: list[Mapping[str, Any]] = []
     unanswered: dict[str, str] = {}  # names by ids
@@ -56,17 +58,16 @@ def _calls(place: int, calls: object) -> Iterator[Mapping[str, Any]]:
         yield {"id": _nine(given), "type": "function", "function": called}
 
 
-def _arguments(place: int, name: str, given: object) -> Mapping[str, Any]:
+def _arguments(place: int, name: str, given: object) -> Mapping[str, Any] | str:
     if isinstance(given, str):
-        try:
-            given = json.loads(given or "{}")
-        except (ValueError, RecursionError):
-            given = given or {}
-    if given is None:
-        return {}
-    if not isinstance(given, Mapping):
+        # A model may have written what is no JSON, and the conversation is to go on.
+        with suppress(ValueError, RecursionError):
+            read = json.loads(given or "{}")
+            return read if isinstance(read, Mapping) else given
+        return given
+    if given is not None and not isinstance(given, Mapping):
         raise PromptError(f"the arguments of {name!r} in turn {place} are no JSON object")
-    return given
+    return given or {}
 
 
 def _result(place: int, turn: Mapping[str, Any], unanswered: dict[str, str]) -> Mapping[str, Any]:

@@ -49,13 +49,14 @@ def parse(lines: Iterator[bytes]) -> Iterator[Any]:
 
 @contextmanager
 def posting(
-    server: Server, path: str, body: object, timeout_s: float = 40.0
+    server: Server, path: str, body: object, timeout_s: float = 40.0, *, progress: bool = False
 ) -> Iterator[http.client.HTTPResponse]:
-    """The response to a request; the connection ends with the block."""
+    """The response to a request, as who shows ``progress`` asks; it ends with the block."""
     connection = http.client.HTTPConnection(server.host, server.port, timeout=timeout_s)
     try:
         said = body if isinstance(body, bytes) else json.dumps(body).encode()
-        connection.request("POST", path, said, {"content-type": "application/json"})
+        headers = {"content-type": "application/json"} | ({"x-progress": "1"} if progress else {})
+        connection.request("POST", path, said, headers)
         yield connection.getresponse()
     finally:
         connection.close()

@@ -71,9 +71,11 @@ def _with_texts(message: Mapping[str, Any]) -> Mapping[str, Any]:
     calls = message.get("tool_calls")
     if not calls:
         return message
-    texts = [
-        {**call, "function": {**function, "arguments": json.dumps(function["arguments"])}}
-        for call in calls
-        for function in [call["function"]]
-    ]
-    return {**message, "tool_calls": texts}
+    return {**message, "tool_calls": [_with_text(call) for call in calls]}
+
+
+def _with_text(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    function = call["function"]
+    given = function["arguments"]
+    text = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+    return {**call, "function": {**function, "arguments": text}}

@@ -34,6 +34,14 @@ def test_an_error_has_a_status_a_code_and_whether_to_try_again(error, status, co
     assert ("retry-after" in told.headers) == (retries == "true")
 
 
+@pytest.mark.parametrize(
+    ("free_in_s", "retry"), [(None, "10"), (12.2, "13"), (0.01, "1"), (400.0, "60")]
+)
+def test_a_full_queue_says_when_about_there_will_be_a_place(free_in_s, retry):
+    told = refusal_of(errors.QueueFull("64 wait", free_in_s))
+    assert told.headers["retry-after"] == retry
+
+
 def test_a_server_that_ends_says_so_and_to_ask_again():
     told = refusal_of(errors.PipelineClosed("this program has let go of the pipeline"))
     assert (told.status, told.code, told.headers["x-should-retry"]) == (
