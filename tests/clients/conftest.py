@@ -24,9 +24,10 @@ PACKAGES = {
         *("langchain-openai==1.7.4", "litellm==1.110.2", "llm==0.32.1"),
         *("pydantic-ai-slim[openai]==2.31.1", "instructor==1.17.0"),
     ),
+    "ollama": ("ollama==0.6.3", "langchain-ollama==1.1.0"),
     "schemathesis": ("schemathesis==4.32.5",),
 }
-NODE_PACKAGES = ("openai@7.59.0",)
+NODE_PACKAGES = ("openai@7.59.0", "ollama@0.6.4")
 _INSTALLING_S, _RUNNING_S = 600, 120
 
 
@@ -76,7 +77,7 @@ def python_with():
 
 @pytest.fixture(scope="session")
 def node_program():
-    """A program beside the packages that it imports, installed once."""
+    """Gives the path of a program beside the packages that it imports, installed once."""
     folder = ENVIRONMENTS / "node"
     stamp = folder / hashlib.sha256(repr(NODE_PACKAGES).encode()).hexdigest()
     if not stamp.exists():
@@ -84,7 +85,7 @@ def node_program():
         folder.mkdir(parents=True)
         _run(["npm", "install", "--silent", "--prefix", folder, *NODE_PACKAGES], _INSTALLING_S)
         stamp.touch()
-    return Path(shutil.copy(PROGRAMS / "node_library.mjs", folder))
+    return lambda name: Path(shutil.copy(PROGRAMS / name, folder))
 
 
 @pytest.fixture
@@ -106,7 +107,9 @@ def run(tmp_path):
 
 
 def _run(words, timeout_s, home=None, **variables) -> str:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI_", "PYTEST"))}
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith(("OPENAI_", "OLLAMA_", "PYTEST"))
+    }
     if home:
         environment |= {"HOME": str(home), "XDG_CONFIG_HOME": str(home)}
     # What a client would fetch about models or send about its users has no place in a test.

@@ -59,7 +59,7 @@ def test_the_llm_command(served, said, python_with, run, tmp_path):
 
 
 def test_the_openai_library_for_node(served, said, node_program, run):
-    told = json.loads(run("node", node_program, f"{served.url}/v1"))
+    told = json.loads(run("node", node_program("node_library.mjs"), f"{served.url}/v1"))
     assert told["plain"] == told["stream"] == told["accumulated"] == said
     assert told["usage"] == 16 and told["refused"] == "invalid_value"
 
