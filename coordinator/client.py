@@ -125,6 +125,7 @@ class PipelineClient:
         tools: Sequence[Tool | Mapping[str, Any]] = (),
         tool_choice: str | None = None,
         parallel_tool_calls: bool = True,
+        continues: bool = False,
         **keywords: Unpack[GenerationKeywords],
     ) -> Question:
         """Encode what is to be asked, which `ask` would do first; raises as it does."""
@@ -138,6 +139,7 @@ class PipelineClient:
             tools=tools,
             tool_choice=tool_choice,
             parallel_tool_calls=parallel_tool_calls,
+            continues=continues,
         )
 
     def pose(self, question: Question) -> AnswerStream:
@@ -173,6 +175,10 @@ class PipelineClient:
     def occupancy(self) -> Occupancy:
         """How full the pipeline is with what this client asks."""
         return self._hold.occupancy
+
+    def check_queue(self) -> None:
+        """Raises ``QueueFull`` when too many questions wait for another one to be asked now."""
+        self._hold.check_queue()
 
     @property
     def cluster(self) -> str:

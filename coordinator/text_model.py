@@ -133,14 +133,17 @@ class TextModel:
         messages: Sequence[Message],
         think: bool | None = None,
         tools: Sequence[Mapping[str, Any]] = (),
+        *,
+        continues: bool = False,
     ) -> list[int]:
         """Ids of a conversation whose next turn is the model's.
 
         ``think`` has it think before that or not; None leaves it to the template. ``tools`` are
-        what it may call, in OpenAI's words, if it `takes_tools`.
+        what it may call, in OpenAI's words, if it `takes_tools`. With ``continues`` the last turn
+        is the model's, and it goes on with that.
         """
         self._tokenizer()
-        return self._template().encode(messages, think=think, tools=tools)
+        return self._template().encode(messages, think=think, tools=tools, continues=continues)
 
     def begins_in_thought(self, prompt_ids: Sequence[int]) -> bool:
         """Whether an answer to this prompt goes on with a thought that the prompt begins."""

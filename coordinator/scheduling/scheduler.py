@@ -132,6 +132,10 @@ class Scheduler:
             self._requests.expected_wait_s,
         )
 
+    def check_queue(self) -> None:
+        """Raises ``QueueFull`` when too many requests wait for one more; any thread may ask."""
+        self._requests.check_room()
+
     def submit(
         self,
         prompt_ids: Sequence[int],
@@ -217,8 +221,10 @@ class Scheduler:
                 self._session.end_sequence(number)
             if not generation.answered:  # else it has been counted
                 generation.measurement.cached_tokens = placement.state.shared
-            self.counters.prompt_tokens += len(prompt)
-            self.counters.cached_tokens += placement.state.shared
+            if not generation.measurement.was_let_in:  # else it is asked again
+                generation.measurement.was_let_in = True
+                self.counters.prompt_tokens += len(prompt)
+                self.counters.cached_tokens += placement.state.shared
             self._begin(generation, placement.state)
 
     def _begin(self, generation: Generation, state: SequenceState) -> None:
