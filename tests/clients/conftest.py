@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.asking import FOX
 from tests.support.cluster_process import Cluster, processes_of
 from tests.support.failing_first import failing_first
 from tests.support.servers import serving
@@ -48,6 +49,12 @@ def served(tmp_path_factory):
         with serving(cluster) as server:
             yield server
     assert not processes_of(folder)
+
+
+@pytest.fixture(scope="session")
+def said(served):
+    """What the command answers to the question that all programs ask."""
+    return served.cluster.prompt(FOX, "--temperature", "0", "--max-tokens", "16")["text"]
 
 
 @pytest.fixture

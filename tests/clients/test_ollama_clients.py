@@ -2,17 +2,7 @@
 
 import json
 
-import pytest
-
-FOX = "Tell me a story about a brave fox."
 MODEL = "storyteller:latest"
-
-
-@pytest.fixture(scope="session")
-def said(served):
-    """What the command answers to the same question."""
-    words = ("--temperature", "0", "--max-tokens", "16")
-    return served.cluster.prompt(FOX, *words)["text"]
 
 
 def test_the_ollama_library(served, said, told_by):
@@ -22,13 +12,9 @@ def test_the_ollama_library(served, said, told_by):
     assert told["at_once"] == [said] * 4
     assert (told["model"], told["loaded"], told["usage"]) == (MODEL, [MODEL], 16)
     assert isinstance(told["schema"]["legs"], int)
-    assert set(told["tools"]) <= {"turn_on"} and told.get("after_tools", "stop") in (
-        *("stop", "length"),
-    )
-    assert (told["load"], told["pull"], told["able"]) == (
-        *("load", "success"),
-        ["completion", "tools"],
-    )
+    assert set(told["tools"]) <= {"turn_on"}  # it calls it or not, and nothing else
+    assert (told["load"], told["pull"]) == ("load", "success")
+    assert told["able"] == ["completion", "tools"]
     assert told["missing"] == [404, "model 'llama3' not found"]
     assert told["refused"] == [400, f'"{MODEL}" does not support thinking']
 

@@ -4,14 +4,7 @@ import json
 
 import pytest
 
-FOX = "Tell me a story about a brave fox."
-
-
-@pytest.fixture(scope="session")
-def said(served):
-    """What the command answers to the same question."""
-    words = ("--temperature", "0", "--max-tokens", "16")
-    return served.cluster.prompt(FOX, *words)["text"]
+from tests.support.asking import FOX
 
 
 @pytest.mark.parametrize("environment", ["openai-new", "openai-old"])

@@ -48,7 +48,7 @@ if answer.tool_calls:
         for call in answer.tool_calls
     ]
     again = {**longer, "messages": [*QUESTION, answer, *results]}
-    told["after_tools"] = client.chat(**again, tools=[turn_on]).done_reason
+    client.chat(**again, tools=[turn_on])
 
 told["load"] = client.generate(model=model, keep_alive=-1).done_reason
 told["pull"] = client.pull(model).status
