@@ -12,7 +12,7 @@ from pi_cluster.server.asking.model_card import ModelCard
 from pi_cluster.server.http.bodies import read_json
 from pi_cluster.server.http.refusal import Refusal
 
-API_VERSION = "0.12.0"  # of Ollama: clients ask for a least one
+API_VERSION = "0.12.11"  # of Ollama, the first with logprobs: clients ask for a least one
 _QUANTIZATIONS = {"f32": "F32", "f16": "F16", "q8": "Q8_0"} | {
     **{"q4": "Q4_0", "q4_1": "Q4_1", "q4k": "Q4_K"},
 }

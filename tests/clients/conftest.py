@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.asking import FOX
 from tests.support.cluster_process import Cluster, processes_of
 from tests.support.failing_first import failing_first
 from tests.support.servers import serving
@@ -24,9 +25,10 @@ PACKAGES = {
         *("langchain-openai==1.7.4", "litellm==1.110.2", "llm==0.32.1"),
         *("pydantic-ai-slim[openai]==2.31.1", "instructor==1.17.0"),
     ),
+    "ollama": ("ollama==0.6.3", "langchain-ollama==1.1.0"),
     "schemathesis": ("schemathesis==4.32.5",),
 }
-NODE_PACKAGES = ("openai@7.59.0",)
+NODE_PACKAGES = ("openai@7.59.0", "ollama@0.6.4")
 _INSTALLING_S, _RUNNING_S = 600, 120
 
 
@@ -47,6 +49,12 @@ def served(tmp_path_factory):
         with serving(cluster) as server:
             yield server
     assert not processes_of(folder)
+
+
+@pytest.fixture(scope="session")
+def said(served):
+    """What the command answers to the question that all programs ask."""
+    return served.cluster.prompt(FOX, "--temperature", "0", "--max-tokens", "16")["text"]
 
 
 @pytest.fixture
@@ -76,7 +84,7 @@ def python_with():
 
 @pytest.fixture(scope="session")
 def node_program():
-    """A program beside the packages that it imports, installed once."""
+    """Gives the path of a program beside the packages that it imports, installed once."""
     folder = ENVIRONMENTS / "node"
     stamp = folder / hashlib.sha256(repr(NODE_PACKAGES).encode()).hexdigest()
     if not stamp.exists():
@@ -84,7 +92,7 @@ def node_program():
         folder.mkdir(parents=True)
         _run(["npm", "install", "--silent", "--prefix", folder, *NODE_PACKAGES], _INSTALLING_S)
         stamp.touch()
-    return Path(shutil.copy(PROGRAMS / "node_library.mjs", folder))
+    return lambda name: Path(shutil.copy(PROGRAMS / name, folder))
 
 
 @pytest.fixture
@@ -106,7 +114,9 @@ def run(tmp_path):
 
 
 def _run(words, timeout_s, home=None, **variables) -> str:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI_", "PYTEST"))}
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith(("OPENAI_", "OLLAMA_", "PYTEST"))
+    }
     if home:
         environment |= {"HOME": str(home), "XDG_CONFIG_HOME": str(home)}
     # What a client would fetch about models or send about its users has no place in a test.

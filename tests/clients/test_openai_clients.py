@@ -4,14 +4,7 @@ import json
 
 import pytest
 
-FOX = "Tell me a story about a brave fox."
-
-
-@pytest.fixture(scope="session")
-def said(served):
-    """What the command answers to the same question."""
-    words = ("--temperature", "0", "--max-tokens", "16")
-    return served.cluster.prompt(FOX, *words)["text"]
+from tests.support.asking import FOX
 
 
 @pytest.mark.parametrize("environment", ["openai-new", "openai-old"])
@@ -59,7 +52,7 @@ def test_the_llm_command(served, said, python_with, run, tmp_path):
 
 
 def test_the_openai_library_for_node(served, said, node_program, run):
-    told = json.loads(run("node", node_program, f"{served.url}/v1"))
+    told = json.loads(run("node", node_program("node_library.mjs"), f"{served.url}/v1"))
     assert told["plain"] == told["stream"] == told["accumulated"] == said
     assert told["usage"] == 16 and told["refused"] == "invalid_value"
 

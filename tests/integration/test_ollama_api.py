@@ -2,15 +2,21 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import jsonschema
 import pytest
 
-from tests.support.asking import FOX
+from tests.support.asking import ENDLESS_IDS, FOX
 from tests.support.event_stream import post, posting
 from tests.support.ollama_lines import HomeAssistant, parse
 
 MODEL = "storyteller"
+PLACES = 8  # texts as long as these that the caches of the shared server hold at once
+LONG = {
+    **{"prompt": ENDLESS_IDS, "temperature": 0, "repeat_penalty": 1e9, "stream": True},
+    "max_tokens": 4000,
+}
 GREEDY = {"temperature": 0, "num_predict": 24}
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": FOX}], "options": GREEDY}
 TEXT = {"model": MODEL, "prompt": FOX, "options": GREEDY}
@@ -227,9 +233,20 @@ def test_open_webui_chats_by_ollamas_api_while_it_asks_for_a_title(served_story)
     assert last["eval_count"] == 30
 
 
-def test_a_silence_is_broken_by_lines_that_add_nothing(served_story):
-    """One that asks for progress is told at once; its lines are those of any long wait."""
-    long = {**CHAT, "messages": [{"role": "user", "content": "word " * 300}]}
-    with posting(served_story, "/api/chat", long, progress=True) as response:
-        lines = list(parse(response))
-    assert lines[-1]["done"] and all("content" in line["message"] for line in lines)
+def test_who_waits_is_sent_lines_that_add_nothing(served_story, alone):
+    """Asked as one that shows progress, for whom they come at once; else they come every 10 s."""
+    with ExitStack() as entered:
+        talking = [
+            entered.enter_context(posting(served_story, "/v1/completions", LONG))
+            for _ in range(PLACES)
+        ]
+        assert all(next(stream).startswith(b"data: ") for stream in talking)
+        options = {"temperature": 0, "num_predict": 500}
+        asked = posting(served_story, "/api/chat", {**CHAT, "options": options}, progress=True)
+        waiting = entered.enter_context(asked)
+        first = json.loads(next(waiting))
+        assert first["message"] == {"role": "assistant", "content": ""} and not first["done"]
+        for stream in talking:
+            stream.close()
+        told = (json.loads(line)["message"]["content"] for line in waiting)
+        assert alone["text"].startswith(next(filter(None, told)))

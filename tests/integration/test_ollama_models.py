@@ -42,7 +42,7 @@ def test_a_model_is_shown_with_the_length_of_its_texts(server, name):
     assert status == 200
     assert info[f"{info['general.architecture']}.context_length"] > 0
     assert info["general.parameter_count"] > 0
-    assert "completion" in json.loads(text)["capabilities"]
+    assert json.loads(text)["capabilities"] == ["completion", "tools"]
 
 
 def test_pulling_the_served_model_succeeds_line_by_line_or_as_one_object(server):
