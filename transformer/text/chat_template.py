@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
-from jinja2 import TemplateError, TemplateSyntaxError
+from jinja2 import Template, TemplateError, TemplateSyntaxError
 from jinja2.nodes import Name
 
 from pi_cluster.transformer.errors import PromptError
@@ -18,6 +18,7 @@ from pi_cluster.transformer.text.chat_forms import forms
 from pi_cluster.transformer.text.control_text import ControlText
 from pi_cluster.transformer.text.guarded_text import GuardedText
 from pi_cluster.transformer.text.template_environment import make_environment
+from pi_cluster.transformer.text.template_sources import TemplateSources
 from pi_cluster.transformer.text.thoughts import CLOSING, OPENING, SWITCHES, without_thoughts
 from pi_cluster.transformer.text.tokenizer import Tokenizer
 
@@ -39,8 +40,7 @@ class ChatTemplate:
         tokenizer: Tokenizer,
         special: Mapping[str, str] | None = None,
     ) -> None:
-        """Compile ``source``: Jinja, an object ``{"default": Jinja, ...}``, or a list of
-        ``{"name": "default", "template": Jinja}`` and others.
+        """Compile ``source``, which is as `TemplateSources.of` takes it.
 
         ``special`` are spellings that the template may use by name, such as ``eos_token``;
         ``bos_token``, ``eos_token`` and ``unk_token`` are the tokenizer's own unless given. Raises
@@ -57,20 +57,17 @@ class ChatTemplate:
         named = (s for s in self._variables.values() if s not in tokenizer.tokens)
         tokens = [_named_token(spelling, tokenizer) for spelling in named]
         self._control_text = ControlText([*tokenizer.tokens.values(), *tokens])
-        text = _default_source(source)
-        environment = make_environment()
-        try:
-            parsed = environment.parse(text)
-            self._template = environment.from_string(parsed)
-        # Compiling computes constants and may fail in any way a program can.
-        except Exception as error:
-            raise PromptError(f"the chat template is not valid Jinja: {_reason(error)}") from error
-        self.source = text
-        named_there = {name.name for name in parsed.find_all(Name)}
-        self.takes_tools = "tools" in named_there
+        sources = TemplateSources.of(source)
+        self._template, names = _compiled(sources.default)
+        self._with_tools, names_with_tools = self._template, names
+        if sources.with_tools != sources.default:
+            self._with_tools, names_with_tools = _compiled(sources.with_tools)
+        self.source = sources.with_tools
+        """Of the template for chats with tools, which mostly is the only one."""
+        self.takes_tools = "tools" in names_with_tools
         """Whether it can tell a model what there is to call."""
-        self._switches = [name for name in SWITCHES if name in named_there]
-        self._thinks = CLOSING in text or CLOSING in tokenizer.tokens
+        self._switches = [name for name in SWITCHES if name in names | names_with_tools]
+        self._thinks = CLOSING in sources.default or CLOSING in tokenizer.tokens
 
     @property
     def can_think(self) -> bool:
@@ -222,8 +219,9 @@ class ChatTemplate:
     def _render(self, **variables: Any) -> str:
         parts: list[str] = []
         length = 0
+        template = self._with_tools if variables["tools"] else self._template
         try:
-            for part in self._template.generate(**variables, **self._variables, documents=None):
+            for part in template.generate(**variables, **self._variables, documents=None):
                 parts.append(part)
                 length += len(part)
                 if length > _MAX_RENDERED_CHARS:
@@ -246,17 +244,16 @@ def _up_to_here(rendered: str) -> str:
     return before
 
 
-def _default_source(source: Any) -> str:
-    if isinstance(source, Sequence) and not isinstance(source, str):
-        entries = [entry for entry in source if isinstance(entry, Mapping)]
-        source = {entry.get("name"): entry.get("template") for entry in entries}
-    if isinstance(source, Mapping):
-        source = source.get("default")
-        if source is None:
-            raise PromptError("none of the chat templates is named 'default'")
-    if not isinstance(source, str):
-        raise PromptError("the chat template is neither text nor an object or list of templates")
-    return source
+def _compiled(source: str) -> tuple[Template, set[str]]:
+    """A template, and the names in it."""
+    environment = make_environment()
+    try:
+        parsed = environment.parse(source)
+        names = {name.name for name in parsed.find_all(Name)}
+        return environment.from_string(parsed), names
+    # Compiling computes constants and may fail in any way a program can.
+    except Exception as error:
+        raise PromptError(f"the chat template is not valid Jinja: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:

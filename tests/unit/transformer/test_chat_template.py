@@ -165,7 +165,28 @@ def test_templates_may_be_given_as_an_object_by_name():
         encode_with({"tool_use": "a"}, "x")
 
 
-@pytest.mark.parametrize("source", [5, True, {"default": 5}, [{"name": "default", "template": []}]])
+def test_a_template_for_chats_with_tools_is_taken_for_those():
+    tool = {"type": "function", "function": {"name": "time", "parameters": {}}}
+    named = [
+        {"name": "default", "template": "b"},
+        {"name": "tool_use", "template": "{{ tools[0].function.name }}<tool_call>"},
+    ]
+    template = ChatTemplate(named, TOKENIZER)
+    assert template.encode([user("x")]) == TOKENIZER.encode("b")
+    assert template.encode([user("x")], tools=[tool]) == TOKENIZER.encode("time<tool_call>")
+    assert template.takes_tools and "<tool_call>" in template.source
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        5,
+        True,
+        {"default": 5},
+        [{"name": "default", "template": []}],
+        {"default": "a", "tool_use": 5},
+    ],
+)
 def test_what_can_be_no_template_is_refused(source):
     with pytest.raises(PromptError, match="neither text nor"):
         encode_with(source, "x")
