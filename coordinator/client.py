@@ -125,6 +125,7 @@ class PipelineClient:
         tools: Sequence[Tool | Mapping[str, Any]] = (),
         tool_choice: str | None = None,
         parallel_tool_calls: bool = True,
+        continues: bool = False,
         **keywords: Unpack[GenerationKeywords],
     ) -> Question:
         """Encode what is to be asked, which `ask` would do first; raises as it does."""
@@ -138,6 +139,7 @@ class PipelineClient:
             tools=tools,
             tool_choice=tool_choice,
             parallel_tool_calls=parallel_tool_calls,
+            continues=continues,
         )
 
     def pose(self, question: Question) -> AnswerStream:

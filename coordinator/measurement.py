@@ -39,6 +39,8 @@ class Measurement:
     """Generated tokens for which a constraint left no choice."""
     cached_tokens: int = 0
     """Of the prompt's: those that were not computed again."""
+    was_let_in: bool = False
+    """Whether the prompt has had its place in the caches before, in this session or another."""
     prefill: list[StageTotal] = field(init=False)
     decode: list[StageTotal] = field(init=False)
     _steps: int = field(init=False, default=0)

@@ -62,10 +62,14 @@ class TextModel:
     @property
     def can_think(self) -> bool:
         """Whether the model thinks before it answers, always or where it is told to."""
-        with suppress(ModelError):
-            template = self._files.template if self.has_chat_template else None
-            return template is not None and template.can_think
-        return False
+        template = self._readable_template()
+        return template is not None and template.can_think
+
+    @property
+    def can_switch_thinking(self) -> bool:
+        """Whether it can be told to think before it answers, or not to."""
+        template = self._readable_template()
+        return template is not None and template.can_switch_thinking
 
     @property
     def fault(self) -> str | None:
@@ -129,14 +133,17 @@ class TextModel:
         messages: Sequence[Message],
         think: bool | None = None,
         tools: Sequence[Mapping[str, Any]] = (),
+        *,
+        continues: bool = False,
     ) -> list[int]:
         """Ids of a conversation whose next turn is the model's.
 
         ``think`` has it think before that or not; None leaves it to the template. ``tools`` are
-        what it may call, in OpenAI's words, if it `takes_tools`.
+        what it may call, in OpenAI's words, if it `takes_tools`. With ``continues`` the last turn
+        is the model's, and it goes on with that.
         """
         self._tokenizer()
-        return self._template().encode(messages, think=think, tools=tools)
+        return self._template().encode(messages, think=think, tools=tools, continues=continues)
 
     def begins_in_thought(self, prompt_ids: Sequence[int]) -> bool:
         """Whether an answer to this prompt goes on with a thought that the prompt begins."""
@@ -203,6 +210,11 @@ class TextModel:
                 "checkpoint and shard it again, or give token ids with --ids"
             )
         return self._files.tokenizer
+
+    def _readable_template(self) -> ChatTemplate | None:
+        with suppress(ModelError):
+            return self._files.template if self.has_chat_template else None
+        return None
 
     def _template(self) -> ChatTemplate:
         try:

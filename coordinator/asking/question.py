@@ -105,6 +105,8 @@ class AskKeywords(GenerationKeywords, total=False):
     """``auto``, ``none``, ``required``, or the name of the tool that is to be called."""
     parallel_tool_calls: bool
     """Whether one answer may have several calls."""
+    continues: bool
+    """Go on with the last turn, which is the assistant's."""
 
 
 def generation_options(**chosen: Unpack[GenerationKeywords]) -> GenerationOptions:
@@ -157,6 +159,7 @@ def make_question(
     tools: Sequence[Tool | Mapping[str, Any]] = (),
     tool_choice: str | None = None,
     parallel_tool_calls: bool = True,
+    continues: bool = False,
 ) -> Question:
     """Encode what is asked.
 
@@ -171,8 +174,12 @@ def make_question(
     prompt = _checked(prompt, raw=raw, has_tools=use is not None)
     if not raw:
         prompt = told_of_tools(model, prompt, use)
-    tools = _shown_tools(model, use)
-    prompt_ids, continues = _encode(model, prompt, raw, think, tools, on_notice)
+    if continues:
+        turns = _continued(prompt, use, schema)
+        prompt_ids = model.chat_ids(turns, think, continues=True)
+    else:
+        tools = _shown_tools(model, use)
+        prompt_ids, continues = _encode(model, prompt, raw, think, tools, on_notice)
     marks = calls_marks(model) if use else None
     new_text = partial(model.answer, tuple(stops), raw=continues, marks=marks)
     new_text()  # what is wrong with a stop string is said before anything is asked
@@ -226,6 +233,21 @@ def _checked(prompt: Prompt, *, raw: bool, has_tools: bool) -> Prompt:
     if raw or len(turns) < len(prompt):
         raise PromptError("turns of a chat stand alone: neither with ids nor with `raw`")
     return checked_turns(turns)
+
+
+def _continued(
+    prompt: Prompt, use: ToolUse | None, schema: Mapping[str, Any] | None
+) -> list[Message]:
+    """The turns, if they end with what the assistant may go on with; else `PromptError`."""
+    turns = [] if isinstance(prompt, str) else [one for one in prompt if isinstance(one, Mapping)]
+    if not turns or turns[-1]["role"] != "assistant" or turns[-1].get("tool_calls"):
+        raise PromptError("there is nothing to go on with: let the last turn be the assistant's")
+    if use or schema is not None:
+        raise PromptError(
+            "an answer that goes on cannot follow a schema or call tools: leave them out, or end "
+            "with a turn of the user"
+        )
+    return turns
 
 
 def _refuse_to_switch(think: bool | None) -> None:

@@ -221,8 +221,10 @@ class Scheduler:
                 self._session.end_sequence(number)
             if not generation.answered:  # else it has been counted
                 generation.measurement.cached_tokens = placement.state.shared
-            self.counters.prompt_tokens += len(prompt)
-            self.counters.cached_tokens += placement.state.shared
+            if not generation.measurement.was_let_in:  # else it is asked again
+                generation.measurement.was_let_in = True
+                self.counters.prompt_tokens += len(prompt)
+                self.counters.cached_tokens += placement.state.shared
             self._begin(generation, placement.state)
 
     def _begin(self, generation: Generation, state: SequenceState) -> None:

@@ -36,7 +36,7 @@ def chat_ask(request: ChatRequest, *, can_think: bool) -> Ask:
         refuse("top_logprobs", "`top_logprobs` come with `logprobs`: set it to true")
     turns = turns_of(request.messages)
     if turns[-1]["role"] == "assistant":
-        refuse("messages", "the last message is the assistant's: end with one of the user")
+        keywords["continues"] = True
     if (schema := schema_of(request.response_format)) is not None:
         keywords["schema"] = schema
     if request.tools:

@@ -187,7 +187,10 @@ def test_a_killed_worker_is_seen_lost_healed_and_back(hand_made):
             follower.until(lambda state: state["condition"] == "ready")
             after = [told["choices"][0]["text"] for told in events if hasattr(told, "get")]
     assert "".join(after) == before["choices"][0]["text"]
-    assert metrics_of(server)['pi_cluster_heals_total{kind="node_lost"}'] == "1.0"
+    metrics = metrics_of(server)
+    assert metrics['pi_cluster_heals_total{kind="node_lost"}'] == "1.0"
+    asked_twice = 2 * before["usage"]["prompt_tokens"]
+    assert float(metrics["pi_cluster_prompt_tokens_total"]) == asked_twice, "however often tried"
 
 
 def test_a_new_epoch_is_followed(hand_made):

@@ -10,6 +10,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
+from pi_cluster.coordinator.records.pipeline_record import load_record
 from tests.support.asking import ENDLESS_IDS, FOX
 from tests.support.cluster_process import describe_all, eventually
 from tests.support.event_stream import DONE, parse, post, posting
@@ -301,3 +302,17 @@ def test_a_body_that_is_no_json_is_refused(served_story):
     connection.request("GET", "/v1/chat/completions")
     assert connection.getresponse().status == 405
     connection.close()
+
+
+def test_a_last_message_of_the_assistant_is_gone_on_with(served_story, client):
+    turns = [*SAID, {"role": "assistant", "content": "Once upon a ti"}]
+    asked = {**GREEDY, "messages": turns}
+    said = client.chat.completions.create(**asked).choices[0].message.content
+    with served_story.cluster.environment():
+        ids = load_record(served_story.cluster.name).text_model().chat_ids(turns, continues=True)
+    assert said == client.completions.create(prompt=ids, **GREEDY).choices[0].text
+    with client.chat.completions.create(stream=True, **asked) as stream:
+        pieces = [chunk.choices[0].delta.content or "" for chunk in stream]
+    assert "".join(pieces) == said
+    with pytest.raises(openai.BadRequestError, match="cannot follow a schema"):
+        client.chat.completions.create(response_format={"type": "json_object"}, **asked)

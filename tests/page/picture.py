@@ -11,10 +11,10 @@ from tests.support.cluster_process import eventually
 
 SIZE = {"width": 1100, "height": 760}
 QUESTIONS = (
-    "Say hello, in one short sentence.",
-    "Tell me a story about three small computers that wanted to be one large computer.",
+    "Where do foxes live?",
+    "Write a long story about a fox who finds three small computers in a forest.",
 )
-ENOUGH = 600  # letters of the last answer
+ENOUGH = 500  # letters of the last answer
 PATIENCE_S = 120.0  # a Pi thinks longer than the machine that this was written on
 
 

@@ -100,3 +100,10 @@ def test_a_node_that_is_lost_is_drawn_so_and_its_return_too(visit, real, workers
     assert answered(page)
     expect(lost).to_have_count(0)
     expect(page.locator("#cluster .note")).to_be_hidden()
+
+
+def test_without_a_pipeline_it_says_how_one_comes_up(visit, real):
+    page = visit(real.port)
+    assert real.cluster.run("down").code == 0
+    expect(page.locator("#cluster .note")).to_contain_text("pi-cluster up")
+    expect(page.locator(".drawing")).to_be_hidden()

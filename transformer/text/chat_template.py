@@ -26,6 +26,7 @@ _MAX_RENDERED_CHARS = 1_000_000  # several times the longest window; a template'
 # Names that templates compare and spell tags with, as in '<|' + message.role + '|>'.
 _ROLES = frozenset({"system", "user", "assistant", "tool"})
 _NO_ID = -1
+_HERE = "\ue0f1"  # of Unicode's private use: where a message that goes on has come to
 _SOME_THOUGHT, _SOME_ANSWER = "some thought", "an answer"
 
 
@@ -74,7 +75,12 @@ class ChatTemplate:
     @property
     def can_think(self) -> bool:
         """Whether the model thinks before its answers, or the template has a switch for that."""
-        return bool(self._switches) or self._thinks
+        return self.can_switch_thinking or self._thinks
+
+    @property
+    def can_switch_thinking(self) -> bool:
+        """Whether the template has a switch for thinking."""
+        return bool(self._switches)
 
     def encode(
         self,
@@ -83,6 +89,7 @@ class ChatTemplate:
         add_generation_prompt: bool = True,
         think: bool | None = None,
         tools: Sequence[Mapping[str, Any]] = (),
+        continues: bool = False,
     ) -> list[int]:
         """The ids of a chat, ``<s>`` included where the template writes it.
 
@@ -90,19 +97,27 @@ class ChatTemplate:
         in OpenAI's words. Control spellings inside both stay plain text, and what the model thought
         before its earlier answers is left out. A chat that the template refuses is tried in its
         other `forms`. ``think`` has it think or not, where the template has a switch for that.
+        With ``continues`` the chat ends within its last message, which the model goes on with.
         Raises `PromptError`, with the template's own words where it refuses the messages.
         """
         if not messages:
             raise PromptError("a chat needs at least one message")
-        if think is not None and not self._switches:
+        if think is not None and not self.can_switch_thinking:
             raise PromptError(
                 "this model's chat template has no switch for thinking (enable_thinking): leave "
                 "--think out"
             )
+        *before, last = messages
         if self._thinks:
-            messages = [self._without_thoughts(message) for message in messages]
+            messages = [self._without_thoughts(message) for message in before]
+            messages += [last if continues else self._without_thoughts(last)]
+        if continues:
+            messages = [*messages[:-1], {**last, "content": f"{last.get('content')}{_HERE}"}]
+            add_generation_prompt = False
         try:
             rendered = self._rendered_in_some_form(messages, add_generation_prompt, think, tools)
+            if continues:
+                rendered = _up_to_here(rendered)
         except RecursionError as error:
             raise PromptError("a message or a tool is nested too deep: make it flatter") from error
         parts = list(self._control_text.split(rendered))
@@ -222,6 +237,13 @@ class ChatTemplate:
                 f"the rendered chat exceeds {_MAX_RENDERED_CHARS} characters; shorten it"
             )
         return "".join(parts)
+
+
+def _up_to_here(rendered: str) -> str:
+    before, here, _ = rendered.rpartition(_HERE)
+    if not here:
+        raise PromptError("the chat template does not write the last message, to go on with it")
+    return before
 
 
 def _default_source(source: Any) -> str:

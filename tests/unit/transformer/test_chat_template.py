@@ -303,3 +303,35 @@ def test_arguments_are_shown_as_texts_where_a_template_takes_no_objects():
     turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": [call]}]
     template = ChatTemplate(source, TOKENIZER)
     assert template.encode(turns) == TOKENIZER.encode('hi{"a": 1}')
+
+
+def test_a_chat_that_goes_on_ends_within_its_last_message():
+    source = (
+        "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content | trim }}{{ eos_token }}"
+        "{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
+    )
+    template = ChatTemplate(source, TOKENIZER)
+    turns = [user("hi"), {"role": "assistant", "content": " Once upon a "}]
+    begun = template.encode(turns, continues=True)
+    whole = "[user] hi</s>[assistant] Once upon a "
+    assert begun == template.encode([user("hi")], add_generation_prompt=False) + rest(
+        whole.partition("</s>")[2]
+    )
+    assert begun[-1] != TOKENIZER.eos_id
+
+
+def test_a_template_that_leaves_the_last_message_out_cannot_go_on_with_it():
+    template = ChatTemplate("{{ messages[0].content }}", TOKENIZER)
+    with pytest.raises(PromptError, match="does not write the last message"):
+        template.encode([user("hi"), {"role": "assistant", "content": "x"}], continues=True)
+
+
+def test_arguments_that_are_nested_too_deep_are_an_error_of_that_chat():
+    deep = {}
+    for _ in range(5_000):
+        deep = {"a": deep}
+    call = {"function": {"name": "f", "arguments": deep}}
+    turns = [{"role": "assistant", "content": "", "tool_calls": [call]}]
+    template = ChatTemplate("{{ messages[0].tool_calls[0] | tojson }}", TOKENIZER)
+    with pytest.raises(PromptError, match="nested too deep"):
+        template.encode(turns)

@@ -1,0 +1,26 @@
+"""The programs of `examples/`, run as people run them against a real server."""
+
+import os
+import subprocess
+import sys
+
+from tests.support.own_sources import ROOT
+
+
+def run(name, server, *words):
+    """One of them, to its end."""
+    env = os.environ | {"OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": "none"}
+    return subprocess.run(
+        [sys.executable, ROOT / "examples" / name, *words],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_a_model_has_functions_called_and_says_something_in_the_end(served_story):
+    done = run("functions.py", served_story, "Is the lamp in the kitchen on?")
+    went_on = "still wants something done after" in done.stderr
+    assert done.returncode == (1 if went_on else 0), done.stderr
+    assert went_on or done.stdout.strip()
