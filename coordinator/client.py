@@ -176,6 +176,10 @@ class PipelineClient:
         """How full the pipeline is with what this client asks."""
         return self._hold.occupancy
 
+    def check_queue(self) -> None:
+        """Raises ``QueueFull`` when too many questions wait for another one to be asked now."""
+        self._hold.check_queue()
+
     @property
     def cluster(self) -> str:
         """Whose pipeline it asks."""

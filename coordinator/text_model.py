@@ -62,10 +62,14 @@ class TextModel:
     @property
     def can_think(self) -> bool:
         """Whether the model thinks before it answers, always or where it is told to."""
-        with suppress(ModelError):
-            template = self._files.template if self.has_chat_template else None
-            return template is not None and template.can_think
-        return False
+        template = self._readable_template()
+        return template is not None and template.can_think
+
+    @property
+    def can_switch_thinking(self) -> bool:
+        """Whether it can be told to think before it answers, or not to."""
+        template = self._readable_template()
+        return template is not None and template.can_switch_thinking
 
     @property
     def fault(self) -> str | None:
@@ -206,6 +210,11 @@ class TextModel:
                 "checkpoint and shard it again, or give token ids with --ids"
             )
         return self._files.tokenizer
+
+    def _readable_template(self) -> ChatTemplate | None:
+        with suppress(ModelError):
+            return self._files.template if self.has_chat_template else None
+        return None
 
     def _template(self) -> ChatTemplate:
         try:

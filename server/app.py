@@ -17,7 +17,7 @@ from pi_cluster.server.metrics import Metrics
 from pi_cluster.server.native import routes as native
 from pi_cluster.server.native.state_view import StateView
 from pi_cluster.server.native.state_watch import StateWatch
-from pi_cluster.server.ollama import models as ollama_models
+from pi_cluster.server.ollama import routes as ollama
 from pi_cluster.server.openai import routes as openai
 from pi_cluster.server.page import routes as page
 
@@ -64,7 +64,7 @@ def _routes(strict_model: bool) -> list[BaseRoute]:
         *health.routes(),
         *openapi.routes(),
         *openai.routes(strict_model=strict_model),
-        *ollama_models.routes(),
+        *ollama.routes(),
         *native.routes(),
         *page.routes(),
     ]

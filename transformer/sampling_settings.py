@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pi_cluster.transformer.errors import SettingsError
 
 _MAX = sys.float_info.max
+_MOST_CANDIDATES = 2**31 - 1  # beyond any vocabulary, and what a step can ask for
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,9 @@ class SamplingSettings:
             "temperature", _is_real(self.temperature) and self.temperature >= 0, "0 or more"
         )
         self._require(
-            "top_k", _is_int(self.top_k) and self.top_k >= 0, "a whole number, 0 (off) or more"
+            "top_k",
+            _is_int(self.top_k) and 0 <= self.top_k <= _MOST_CANDIDATES,
+            f"a whole number from 0 (off) to {_MOST_CANDIDATES}",
         )
         self._require(
             "top_p", _is_real(self.top_p) and 0 < self.top_p <= 1, "above 0, at most 1 (off)"

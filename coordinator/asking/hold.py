@@ -105,6 +105,11 @@ class Hold:
         held = self._held
         return held.scheduler.occupancy if held else Occupancy()
 
+    def check_queue(self) -> None:
+        """Raises ``QueueFull`` when too many questions wait for one more."""
+        if held := self._held:
+            held.scheduler.check_queue()
+
     def let_go_of(self, scheduler: Scheduler | None) -> None:
         """Free all that the pipeline holds for one scheduler, unless that is done."""
         with self._lock:

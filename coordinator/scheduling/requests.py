@@ -61,14 +61,14 @@ class Requests:
         with self._lock:
             if self._failure:
                 raise self._failure
-            if len(self._turns) >= self._most:
-                free_in_s = self._held.expected_wait_s(0, len(self._began_s))
-                raise QueueFull(
-                    f"{len(self._turns)} requests wait for the pipeline already: try again later",
-                    free_in_s,
-                )
+            self._check_room()
             self._turns.add(generation.options.asker, generation)
             self._first = self._positions = None
+
+    def check_room(self) -> None:
+        """Raises ``QueueFull`` when `add` would."""
+        with self._lock:
+            self._check_room()
 
     def cancel(self, generation: Generation) -> None:
         """Have one end as soon as the scheduler looks."""
@@ -127,3 +127,10 @@ class Requests:
             self._failure = failure
             self._first = self._positions = None
             return self._turns.clear()
+
+    def _check_room(self) -> None:
+        if len(self._turns) >= self._most:
+            raise QueueFull(
+                f"{len(self._turns)} requests wait for the pipeline already: try again later",
+                self._held.expected_wait_s(0, len(self._began_s)),
+            )

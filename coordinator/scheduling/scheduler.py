@@ -132,6 +132,10 @@ class Scheduler:
             self._requests.expected_wait_s,
         )
 
+    def check_queue(self) -> None:
+        """Raises ``QueueFull`` when too many requests wait for one more; any thread may ask."""
+        self._requests.check_room()
+
     def submit(
         self,
         prompt_ids: Sequence[int],

@@ -69,7 +69,8 @@ class Desk:
         """Encode and check what is asked; nothing is asked before the reply is iterated.
 
         Several asks have one reply, with the choices of the first before those of the next.
-        Raises ``PromptError`` and ``SettingsError`` for what cannot be asked.
+        Raises ``PromptError`` and ``SettingsError`` for what cannot be asked, and ``QueueFull``
+        while too many wait: a stream that has begun could not be refused by its status.
         """
         visit = current_visit.get()
         asker = visit.asker if visit else ""
@@ -133,6 +134,7 @@ class Desk:
             raise
 
     def _prepared(self, client: PipelineClient, ask: Ask, asker: str) -> list[Asked]:
+        client.check_queue()
         first, room = client.question(ask.prompt, **ask.keywords), client.room()
         one_off = first.options.one_off or is_one_off(ask.prompt)
         asker = first.options.asker or asker

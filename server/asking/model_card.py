@@ -35,6 +35,8 @@ class ModelCard:
     """Whether it knows turns of a conversation; else it continues texts."""
     can_think: bool
     """Whether it thinks before it answers, always or when it is told to."""
+    can_switch_thinking: bool
+    """Whether it can be told to think, or not to."""
 
     @classmethod
     def of(cls, record: PipelineRecord, model: TextModel) -> Self:
@@ -51,6 +53,7 @@ class ModelCard:
             formats=manifest.formats_of_matrices,
             has_chat=model.has_chat_template,
             can_think=model.can_think,
+            can_switch_thinking=model.can_switch_thinking,
         )
 
     def is_called(self, name: str) -> bool:

@@ -81,7 +81,7 @@ async def _show(request: Request) -> Response:
         "template": "",
         "details": _details(card),
         "model_info": _model_info(card),
-        "capabilities": ["completion", *(["thinking"] if card.can_think else [])],
+        "capabilities": _capabilities(card),
         "modified_at": _created(card),
     }
     return JSONResponse(about)
@@ -94,6 +94,11 @@ async def _pull(request: Request) -> Response:
         return JSONResponse({"status": "success"})
     lines = b'{"status":"pulling manifest"}\n{"status":"success"}\n'
     return Response(lines, media_type="application/x-ndjson")
+
+
+def _capabilities(card: ModelCard) -> list[str]:
+    able = {"completion": True, "tools": card.has_chat, "thinking": card.can_think}
+    return [name for name, is_able in able.items() if is_able]
 
 
 def _refusing(what: str) -> Callable[[Request], Awaitable[Response]]:

@@ -58,7 +58,7 @@ class _Api:
         said = await read_json(request, ChatRequest)
         self._check_model(desk, said)
         card, model = desk.card, desk.client.model
-        reply = await desk.prepare(chat_ask(said, can_think=card.can_think))
+        reply = await desk.prepare(chat_ask(said, can_think=card.can_switch_thinking))
         if not said.stream:
             return WholeAnswer(reply, ChatForm(card, model))
         framing = ChatFraming(card, model, reply.choices, _wants_usage(said))

@@ -75,7 +75,12 @@ class ChatTemplate:
     @property
     def can_think(self) -> bool:
         """Whether the model thinks before its answers, or the template has a switch for that."""
-        return bool(self._switches) or self._thinks
+        return self.can_switch_thinking or self._thinks
+
+    @property
+    def can_switch_thinking(self) -> bool:
+        """Whether the template has a switch for thinking."""
+        return bool(self._switches)
 
     def encode(
         self,
@@ -97,7 +102,7 @@ class ChatTemplate:
         """
         if not messages:
             raise PromptError("a chat needs at least one message")
-        if think is not None and not self._switches:
+        if think is not None and not self.can_switch_thinking:
             raise PromptError(
                 "this model's chat template has no switch for thinking (enable_thinking): leave "
                 "--think out"

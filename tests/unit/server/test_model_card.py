@@ -11,6 +11,7 @@ def card(name):
         *(name, 0, "0" * 64, 1, 512, small_config(n_layers=2), ("q4",)),
         has_chat=True,
         can_think=False,
+        can_switch_thinking=False,
     )
 
 

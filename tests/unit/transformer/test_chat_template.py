@@ -324,3 +324,14 @@ def test_a_template_that_leaves_the_last_message_out_cannot_go_on_with_it():
     template = ChatTemplate("{{ messages[0].content }}", TOKENIZER)
     with pytest.raises(PromptError, match="does not write the last message"):
         template.encode([user("hi"), {"role": "assistant", "content": "x"}], continues=True)
+
+
+def test_arguments_that_are_nested_too_deep_are_an_error_of_that_chat():
+    deep = {}
+    for _ in range(5_000):
+        deep = {"a": deep}
+    call = {"function": {"name": "f", "arguments": deep}}
+    turns = [{"role": "assistant", "content": "", "tool_calls": [call]}]
+    template = ChatTemplate("{{ messages[0].tool_calls[0] | tojson }}", TOKENIZER)
+    with pytest.raises(PromptError, match="nested too deep"):
+        template.encode(turns)

@@ -49,6 +49,7 @@ def logits_of(*values: float) -> np.ndarray:
         ("top_k", -1),
         ("top_k", 3.0),
         ("top_k", True),
+        ("top_k", 2**31),
         ("top_p", 0.0),
         ("top_p", 1.0001),
         ("top_p", math.nan),
