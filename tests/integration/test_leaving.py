@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import select
 import time
 from contextlib import ExitStack, closing
 
@@ -133,10 +134,12 @@ def test_a_full_queue_sends_others_away_for_a_while_and_loses_nobody(server):
     with ExitStack() as stack:
         talking = stack.enter_context(closing(asked(server)))
         counted(server, running=1, waiting=0)
-        waiting = [
-            stack.enter_context(closing(asked(server, WHOLE, count=2))) for _ in range(WAITING)
+        asking = [
+            stack.enter_context(closing(asked(server, WHOLE, count=2))) for _ in range(WAITING + 1)
         ]
-        counted(server, running=1, waiting=WAITING)
+        # Once one of them is refused, all others wait.
+        (sent_away,), _, _ = select.select([one.sock for one in asking], [], [], _PATIENCE_S)
+        waiting = [one for one in asking if one.sock is not sent_away]
         for way in WAYS:
             with closing(asked(server, way)) as one_more:
                 response = one_more.getresponse()
