@@ -9,6 +9,8 @@ from pi_cluster.cluster.errors import PipelineBusy, StateError
 from pi_cluster.deploy.asking.server_link import link_to_local_server
 from pi_cluster.deploy.screen.output import notice
 
+_TELL_AFTER_S = 0.5
+
 
 @contextmanager
 def server_held(cluster: str, wait_s: float) -> Iterator[None]:
@@ -31,12 +33,13 @@ def _wait_until_alone(lines: Iterator[dict[str, Any]], wait_s: float) -> None:
     for line in lines:
         if line.get("alone"):
             return
-        if time.monotonic() - began_s > wait_s:
+        waited_s = time.monotonic() - began_s
+        if waited_s > wait_s:
             raise PipelineBusy(
                 f"the server here still answers others, also after {wait_s:.0f} s: run this again "
                 "when they have finished, or give a longer --wait"
             )
-        if not has_told:
+        if not has_told and waited_s > _TELL_AFTER_S:
             has_told = True
             notice("the server here is answering others: waiting for it to finish")
     raise StateError("the server here ended meanwhile: run the same command again")

@@ -73,6 +73,10 @@ class ServerService:
         """Write the unit, and start it now and whenever it should. Raises ``HostError``."""
         self._check_able()
         text = self.unit(words)
+        kept = settings.folders()
+        for folder in (kept.data, kept.state, kept.cache, kept.config):
+            # Only what is there when the service starts can be left open to it.
+            folder.mkdir(parents=True, exist_ok=True)
         self.unit_file.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(self.unit_file, text.encode())
         self.unit_file.chmod(0o644)

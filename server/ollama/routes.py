@@ -64,7 +64,8 @@ async def _generate(request: Request) -> Response | ASGIApp:
 
 async def _answering(desk: Desk, said: AskFields, asked: Ask, frames: AnswerFrames) -> ASGIApp:
     reply = await desk.prepare(asked)
-    likelihoods = Likelihoods(desk.client.model, continuation=frames.raw)
+    continuation = frames.raw or asked.keywords.get("continues", False)
+    likelihoods = Likelihoods(desk.client.model, continuation=continuation)
     if said.stream is False:
         return WholeAnswer(reply, AnswerObject(frames, likelihoods))
     return StreamedAnswer(reply, AnswerLines(frames, likelihoods))

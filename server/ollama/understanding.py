@@ -27,9 +27,9 @@ def chat_ask(request: OllamaChatRequest, card: ModelCard) -> Ask:
     turns = turns_of(request.messages or ())
     if not turns:
         refuse("messages", "`messages` has results alone, and no call: send the whole conversation")
-    if turns[-1]["role"] == "assistant":
-        refuse("messages", "the last message is the assistant's: end with one of the user")
     keywords = _keywords(request, card)
+    if turns[-1]["role"] == "assistant":
+        keywords["continues"] = True
     if request.tools:
         keywords["tools"] = request.tools
     return Ask(turns, keywords)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from pi_cluster.cluster.errors import QueueFull
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.coordinator.finish_reason import FinishReason
 from pi_cluster.coordinator.generation import GenerationOptions
@@ -90,6 +91,22 @@ def test_a_request_tells_what_it_waits_for_until_its_text_grows(line):
         second.cancel()
         assert list(first) == list(second) == []
         assert first.standing() is second.standing() is None
+
+
+def test_who_would_come_now_is_told_how_long_it_takes_and_who_finds_it_full_when_to_come(line):
+    limits = replace(LIMITS, max_sequences=1)
+    with line.served(SchedulerSettings(max_waiting=1), limits) as scheduler:
+        assert scheduler.occupancy.expected_wait_s == 0
+        list(scheduler.submit([1, 2], options(5)))
+        talking = iter(scheduler.submit([1, 2], options(ENDLESS)))
+        next(talking)
+        scheduler.submit([1, 3], options(5))
+        with pytest.raises(QueueFull) as full:
+            scheduler.submit([1, 4], options(5))
+        mean_s = full.value.free_in_s
+        assert mean_s > 0
+        assert scheduler.occupancy.expected_wait_s == pytest.approx(2 * mean_s), "one is before it"
+        talking.close()
 
 
 def test_what_was_held_already_counts_as_read(line):

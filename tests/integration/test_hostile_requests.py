@@ -11,6 +11,7 @@ from tests.support.servers import serving
 SECRET = "my-secret-diary"
 DEEP = 100_000
 CHAT, TEXTS, NATIVE = "/v1/chat/completions", "/v1/completions", "/cluster/v1/ask"
+OLLAMA_CHAT = "/api/chat"
 SAID = [{"role": "user", "content": SECRET}]
 
 
@@ -36,7 +37,7 @@ def refused(server, path, body):
     """The sentence of a refusal, which is the client's fault and says so in its API's form."""
     status, told = post(server, path, body)
     assert 400 <= status < 500, (status, told)
-    return told["error"]["message"]
+    return told["error"] if path.startswith("/api/") else told["error"]["message"]
 
 
 NO_JSON = {
@@ -51,7 +52,7 @@ NO_JSON = {
 }
 
 
-@pytest.mark.parametrize("path", [CHAT, TEXTS, NATIVE])
+@pytest.mark.parametrize("path", [CHAT, TEXTS, NATIVE, OLLAMA_CHAT])
 @pytest.mark.parametrize("body", NO_JSON.values(), ids=NO_JSON)
 def test_what_is_no_json_or_no_request_is_refused(server, path, body):
     assert refused(server, path, body)

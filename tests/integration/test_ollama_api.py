@@ -84,6 +84,19 @@ def test_a_raw_text_is_continued_with_its_space(served_story, stream):
     assert text == wanted["choices"][0]["text"] and text.startswith(" ")
 
 
+def test_a_last_message_of_the_assistant_is_gone_on_with(served_story):
+    messages = [*CHAT["messages"], {"role": "assistant", "content": "Once upon a ti"}]
+    asked = {**CHAT, "messages": messages, "logprobs": True}
+    said = {"messages": messages, "temperature": 0, "max_tokens": 24}
+    _, wanted = post(served_story, "/v1/chat/completions", said)
+    _, whole = post(served_story, "/api/chat", {**asked, "stream": False})
+    text = whole["message"]["content"]
+    assert text == wanted["choices"][0]["message"]["content"]
+    assert "".join(token["token"] for token in whole["logprobs"]) == text
+    lines = streamed(served_story, "/api/chat", asked)
+    assert "".join(line["message"]["content"] for line in lines) == text
+
+
 def test_a_stop_and_a_seed_are_heeded(served_story, alone):
     word = alone["text"].split()[3]
     asked = {**TEXT, "stream": False, "options": {**GREEDY, "stop": [word]}}

@@ -2,19 +2,21 @@
 
 import http.client
 import json
+import resource
 import signal
 import socket
 import ssl
 import time
 from contextlib import ExitStack
 
+import openai
 import pytest
 
 from tests.support.cluster_process import eventually
 from tests.support.servers import serving
 
 SECRET = "my-secret-diary"
-MANY = 300
+MANY = 700  # more than a server keeps open; see server/http/limits.py
 _PATIENCE_S = 30
 
 
@@ -100,7 +102,10 @@ def test_a_body_that_says_it_is_too_large_is_refused_before_it_comes(server):
 
 
 def test_idle_connections_keep_nobody_out(server):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with ExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 2 * MANY)), hard))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         for _ in range(MANY):
             stack.enter_context(connect(server))
         assert ask(server, "GET", "/health")[0] == 200
@@ -202,3 +207,17 @@ def test_https_is_trusted_by_whoever_trusts_the_servers_own_authority(make_clust
             connection.request("GET", "/health")
             assert connection.getresponse().status == 200
             connection.close()
+            with (
+                openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client,
+                pytest.raises(openai.APIConnectionError),
+            ):
+                client.models.list()
+            with (
+                openai.DefaultHttpxClient(verify=context) as trusting,
+                openai.OpenAI(
+                    base_url=f"{server.url}/v1", api_key="none", http_client=trusting
+                ) as client,
+            ):
+                (model,) = client.models.list().data
+                said = client.completions.create(model=model.id, prompt="Once", max_tokens=3)
+            assert said.usage.completion_tokens == 3

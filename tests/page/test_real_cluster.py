@@ -85,7 +85,7 @@ def test_a_question_shows_its_place_in_the_queue_and_how_far_it_is_read(visit, r
 
 
 def test_a_node_that_is_lost_is_drawn_so_and_its_return_too(visit, real, workers):
-    page = visit(real.port)
+    page = visit(real.port, size=PHONE)
     running, address = workers["pi2"]
     running.send(signal.SIGKILL)
     running.process.wait()
@@ -95,6 +95,8 @@ def test_a_node_that_is_lost_is_drawn_so_and_its_return_too(visit, real, workers
     expect(page.locator("#cluster .note")).to_contain_text("pi2")
     ask(page, "Tell me a story about a cat.")
     page.get_by_text(re.compile(r"Waiting: pi2 .*")).wait_for()
+    for told in (page.locator("#cluster .note"), page.locator(".standing-line")):
+        expect(told).to_be_in_viewport(ratio=1)
     page.get_by_text("healing · 1 waiting").wait_for()
     workers["pi2"] = start_again(real.cluster, "pi2", address), address
     assert answered(page)

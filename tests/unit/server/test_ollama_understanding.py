@@ -112,9 +112,15 @@ def test_tools_go_on_as_they_are():
     assert asked(tools=[]).keywords == {}
 
 
-def test_a_chat_does_not_end_with_the_assistants_turn():
-    with pytest.raises(Refusal, match="end with one of the user"):
-        asked(messages=[*HI, {"role": "assistant", "content": "Hel"}])
+def test_a_last_message_of_the_assistant_is_gone_on_with():
+    turns = [*HI, {"role": "assistant", "content": "Hel"}]
+    ask = asked(messages=turns)
+    assert (ask.prompt, ask.keywords) == (turns, {"continues": True})
+
+
+def test_results_alone_are_no_chat():
+    with pytest.raises(Refusal, match="send the whole conversation"):
+        asked(messages=[{"role": "tool", "content": "{}"}])
 
 
 def test_calls_and_results_keep_what_is_said_of_them():

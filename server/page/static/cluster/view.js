@@ -35,7 +35,8 @@ export class ClusterView {
       asTable.setAttribute("aria-pressed", String(shown));
     });
     const line = element("div", { class: "line" }, this.#line, asTable);
-    byId("cluster").append(this.#drawing.element, line, this.#note, readable);
+    // What is the matter stands first: a phone has no room for all.
+    byId("cluster").append(this.#note, this.#drawing.element, line, readable);
     byId("toggle-cluster").addEventListener("click", () => {
       keepClusterFolded(!clusterIsFolded());
       this.#show();

@@ -132,8 +132,10 @@ export class ConversationView {
     const turns = turnsOf(this.conversation);
     for await (const event of answer(await this.page.model(), turns, settings, signal)) {
       const now_ms = performance.now();
-      if (event.kind === "waiting" || event.kind === "reading") standing.show(event);
-      else if (event.kind === "said" || event.kind === "thought") {
+      if (event.kind === "waiting" || event.kind === "reading") {
+        standing.show(event);
+        this.#following.follow();
+      } else if (event.kind === "said" || event.kind === "thought") {
         taken.first_ms ??= now_ms;
         taken.ended_ms = now_ms;
         view.arrive();
