@@ -25,7 +25,8 @@ HERMES = (
     "{% if tools %}{{ '<|im_start|>system\nTools:' }}{% for tool in tools %}"
     "{{ '\n' + tool | tojson }}{% endfor %}{{ '<|im_end|>\n' }}{% endif %}"
     "{% for message in messages %}{% if message.role == 'tool' %}"
-    "{{ '<|im_start|>user\n<tool_response>\n' + message.content + '\n</tool_response><|im_end|>\n' }}"
+    "{{ '<|im_start|>user\n<tool_response>\n' + message.content }}"
+    "{{ '\n</tool_response><|im_end|>\n' }}"
     "{% else %}{{ '<|im_start|>' + message.role + '\n' + (message.content or '') }}"
     '{% for call in message.tool_calls or [] %}{{ \'<tool_call>\n{"name": "\' }}'
     '{{ call.function.name + \'", "arguments": \' }}{{ call.function.arguments | tojson }}'
@@ -41,13 +42,16 @@ LLAMA = (
     "{{ message.content | trim }}{% endif %}{{ eos_token }}{% endfor %}"
 )
 MISTRAL = (
-    "{{ bos_token }}{% for message in messages %}{% if message.role == 'user' %}{% if tools and loop.index "
-    "== 1 %}{{ '[AVAILABLE_TOOLS] ' + tools | tojson + '[/AVAILABLE_TOOLS]' }}{% endif %}"
+    "{{ bos_token }}{% for message in messages %}{% if message.role == 'user' %}"
+    "{% if tools and loop.first %}{{ '[AVAILABLE_TOOLS] ' + tools | tojson }}"
+    "{{ '[/AVAILABLE_TOOLS]' }}{% endif %}"
     "{{ '[INST] ' + message.content + '[/INST]' }}{% elif message.tool_calls %}"
     "{{ '[TOOL_CALLS] [' }}{% for call in message.tool_calls %}{% if call.id | length != 9 %}"
     "{{ raise_exception('ids have 9 characters') }}{% endif %}{{ (call.function | tojson)[:-1] }}"
-    "{{ ', \"id\": \"' + call.id + '\"}' }}{{ ', ' if not loop.last }}{% endfor %}{{ ']' + eos_token }}"
-    "{% elif message.role == 'tool' %}{{ '[TOOL_RESULTS] {\"content\": ' + message.content | string }}"
+    "{{ ', \"id\": \"' + call.id + '\"}' }}{{ ', ' if not loop.last }}{% endfor %}"
+    "{{ ']' + eos_token }}"
+    "{% elif message.role == 'tool' %}{{ '[TOOL_RESULTS] {\"content\": ' }}"
+    "{{ message.content | string }}"
     "{{ ', \"call_id\": \"' + message.tool_call_id + '\"}[/TOOL_RESULTS]' }}{% else %}"
     "{{ ' ' + message.content + eos_token }}{% endif %}{% endfor %}"
 )
