@@ -12,6 +12,9 @@
 Every message names the thing and the next step; it is shown to people as it stands.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class ModelError(Exception):
     """Root of this tree."""
@@ -32,6 +35,9 @@ class SettingsError(ModelError):
 class PromptError(ModelError):
     """A prompt that this model cannot take: empty, too long, out of vocabulary, not text."""
 
+    field_name: str | None = None
+    """Which part of a request is at fault, where that is known."""
+
 
 class PromptTooLong(PromptError):
     """A prompt, or with what it asks for a text, that has more tokens than there is room for."""
@@ -43,3 +49,13 @@ class ConstraintError(ModelError):
 
 class StepError(ModelError):
     """A step that a stage cannot run: out of order, out of bounds, or malformed."""
+
+
+@contextmanager
+def naming(field_name: str) -> Iterator[None]:
+    """Have a `PromptError` say which part of a request it is about, unless it does already."""
+    try:
+        yield
+    except PromptError as error:
+        error.field_name = error.field_name or field_name
+        raise

@@ -21,7 +21,7 @@ from pi_cluster.coordinator.calling.turns import checked_turns
 from pi_cluster.coordinator.constraint import Constraint
 from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.text_model import Message, TextModel
-from pi_cluster.transformer.errors import PromptError
+from pi_cluster.transformer.errors import PromptError, naming
 from pi_cluster.transformer.sampling_settings import SamplingSettings
 
 Prompt = str | Sequence[int] | Sequence[Message]
@@ -170,7 +170,8 @@ def make_question(
     """
     if schema is not None:
         prompt = asking_for_json(prompt, schema, raw=raw)
-    use = tool_use(tools, tool_choice, parallel_tool_calls)
+    with naming("tools"):
+        use = tool_use(tools, tool_choice, parallel_tool_calls)
     prompt = _checked(prompt, raw=raw, has_tools=use is not None)
     if not raw:
         prompt = told_of_tools(model, prompt, use)
@@ -232,7 +233,8 @@ def _checked(prompt: Prompt, *, raw: bool, has_tools: bool) -> Prompt:
         return prompt
     if raw or len(turns) < len(prompt):
         raise PromptError("turns of a chat stand alone: neither with ids nor with `raw`")
-    return checked_turns(turns)
+    with naming("messages"):
+        return checked_turns(turns)
 
 
 def _continued(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from pi_cluster.coordinator.constraining.grammar import MAX_SCHEMA_BYTES, check_schema
-from pi_cluster.transformer.errors import PromptError
+from pi_cluster.transformer.errors import PromptError, naming
 
 AUTO, NONE, REQUIRED = CHOICES = ("auto", "none", "required")
 """Of ``tool_choice``: as the model likes, no call, at least one call."""
@@ -125,15 +125,20 @@ def tool_use(
     size = sum(len(json.dumps(tool.to_json(), ensure_ascii=False).encode()) for tool in read)
     if size > _MOST_BYTES:
         raise PromptError(f"the tools have {size} bytes; at most {_MOST_BYTES} are read")
+    with naming("tool_choice"):
+        _check_choice(choice, names)
+    if not read or choice == NONE:
+        return None
+    return ToolUse(read, choice or AUTO, parallel)
+
+
+def _check_choice(choice: str | None, names: Sequence[str]) -> None:
     if choice not in (None, *CHOICES, *names):
         raise PromptError(
             f"tool_choice is {choice!r}: it is auto, none, required, or the name of a tool"
         )
-    if not read and choice not in (None, AUTO, NONE):
+    if not names and choice not in (None, AUTO, NONE):
         raise PromptError(f"tool_choice is {choice} and there are no tools: give some")
-    if not read or choice == NONE:
-        return None
-    return ToolUse(read, choice or AUTO, parallel)
 
 
 def new_call_id() -> str:

@@ -73,7 +73,8 @@ def refusal_of(error: Exception) -> Refusal:
         if isinstance(error, kind):
             if isinstance(error, QueueFull) and error.free_in_s is not None:
                 retry_s = max(1, min(math.ceil(error.free_in_s), _LONGEST_RETRY_S))
-            return Refusal(status, code, str(error), retrying(retry_s))
+            at_fault = error.field_name if isinstance(error, PromptError) else None
+            return Refusal(status, code, str(error), retrying(retry_s), at_fault)
     if isinstance(error, ClusterError | ModelError):
         return Refusal(500, "server_error", str(error), retrying(None))
     return Refusal(500, "internal_error", _FAULT, retrying(None))

@@ -94,21 +94,27 @@ def test_an_answer_that_is_cut_off_within_a_call_is_told_as_cut_off(served_story
 
 
 @pytest.mark.parametrize(
-    ("fields", "reason"),
+    ("fields", "at_fault", "reason"),
     [
-        ({"tools": [{"type": "web_search"}]}, "a tool is a Tool, or"),
-        ({"tools": [HEAT, HEAT]}, "two tools are named heat"),
-        ({"tools": [HEAT], "tool_choice": "rain"}, "tool_choice is 'rain'"),
-        ({"tools": [HEAT], "tool_choice": {"type": "custom"}}, "tool_choice"),
-        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "a tool is named 'a b'"),
+        ({"tools": [{"type": "web_search"}]}, "tools", "a tool is a Tool, or"),
+        ({"tools": [HEAT, HEAT]}, "tools", "two tools are named heat"),
+        ({"tools": [HEAT], "tool_choice": "rain"}, "tool_choice", "tool_choice is 'rain'"),
+        ({"tools": [HEAT], "tool_choice": {"type": "custom"}}, "tool_choice", "names a function"),
+        (
+            {"tools": [{"type": "function", "function": {"name": "a b"}}]},
+            "tools",
+            "a tool is named 'a b'",
+        ),
         (
             {"messages": [*SAID, {"role": "tool", "tool_call_id": "x", "content": "1"}]},
+            "messages",
             "turn 2 is the result of call 'x'",
         ),
-        ({"functions": [{"name": "heat"}]}, "send `tools`"),
+        ({"functions": [{"name": "heat"}]}, "functions", "send `tools`"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_words(client, fields, reason):
+def test_what_makes_no_sense_is_refused_in_words_and_by_its_field(client, fields, at_fault, reason):
     with pytest.raises(openai.BadRequestError) as refused:
         client.chat.completions.create(**ASKED | {"extra_body": fields})
     assert reason in refused.value.message
+    assert refused.value.param == at_fault
