@@ -23,6 +23,7 @@ from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.text_model import Message, TextModel
 from pi_cluster.transformer.errors import PromptError, naming
 from pi_cluster.transformer.sampling_settings import SamplingSettings
+from pi_cluster.transformer.text.thoughts import ends_in_thought
 
 Prompt = str | Sequence[int] | Sequence[Message]
 """A text, token ids, or the turns of a conversation."""
@@ -175,16 +176,18 @@ def make_question(
     prompt = _checked(prompt, raw=raw, has_tools=use is not None)
     if not raw:
         prompt = told_of_tools(model, prompt, use)
+    begun = ""
     if continues:
         turns = _continued(prompt, use, schema)
+        begun = turns[-1]["content"]
         prompt_ids = model.chat_ids(turns, think, continues=True)
     else:
         tools = _shown_tools(model, use)
         prompt_ids, continues = _encode(model, prompt, raw, think, tools, on_notice)
+    in_thought = ends_in_thought(begun) or model.begins_in_thought(prompt_ids)
     marks = calls_marks(model) if use else None
     new_text = partial(model.answer, tuple(stops), raw=continues, marks=marks)
     new_text()  # what is wrong with a stop string is said before anything is asked
-    in_thought = model.begins_in_thought(prompt_ids)
     if use:
         keeps_to = calls_constraint(model, use, in_thought, schema)
         new_calls = partial(calls_reader, model, use)
