@@ -40,11 +40,20 @@ class ChatFraming:
 
     media_type = MEDIA_TYPE
 
-    def __init__(self, card: ModelCard, model: TextModel, choices: int, with_usage: bool) -> None:
+    def __init__(
+        self,
+        card: ModelCard,
+        model: TextModel,
+        choices: int,
+        *,
+        with_usage: bool,
+        continuation: bool = False,
+    ) -> None:
+        """``continuation``: the answers go on with what the assistant has begun to say."""
         self._with_usage = with_usage
         self._words = Heading("chatcmpl", card).words
         self._tags = [Untagged() for _ in range(choices)]
-        self._likelihoods = [Likelihoods(model, continuation=False) for _ in range(choices)]
+        self._likelihoods = [Likelihoods(model, continuation=continuation) for _ in range(choices)]
         self._calls = [0] * choices
         self._answers: list[Answer] = []
 
@@ -108,8 +117,9 @@ class ChatFraming:
 class ChatForm:
     """A chat's answers in one object."""
 
-    def __init__(self, card: ModelCard, model: TextModel) -> None:
-        self._model = model
+    def __init__(self, card: ModelCard, model: TextModel, *, continuation: bool = False) -> None:
+        """``continuation``: the answers go on with what the assistant has begun to say."""
+        self._model, self._continuation = model, continuation
         self._words = Heading("chatcmpl", card).words
 
     def whole(self, answers: Sequence[Gathered]) -> bytes:
@@ -132,7 +142,7 @@ class ChatForm:
             reasoning_content=gathered.thought or UNSET,
             tool_calls=calls or UNSET,
         )
-        likely = Likelihoods(self._model, continuation=False).of_chat(answer.logprobs)
+        likely = Likelihoods(self._model, continuation=self._continuation).of_chat(answer.logprobs)
         return ChatChoice(number, message, finish_of(answer), likely if answer.logprobs else None)
 
 

@@ -58,10 +58,14 @@ class _Api:
         said = await read_json(request, ChatRequest)
         self._check_model(desk, said)
         card, model = desk.card, desk.client.model
-        reply = await desk.prepare(chat_ask(said, can_think=card.can_switch_thinking))
+        ask = chat_ask(said, can_think=card.can_switch_thinking)
+        reply, continuation = await desk.prepare(ask), ask.keywords.get("continues", False)
         if not said.stream:
-            return WholeAnswer(reply, ChatForm(card, model))
-        framing = ChatFraming(card, model, reply.choices, _wants_usage(said))
+            return WholeAnswer(reply, ChatForm(card, model, continuation=continuation))
+        usage = _wants_usage(said)
+        framing = ChatFraming(
+            card, model, reply.choices, with_usage=usage, continuation=continuation
+        )
         return StreamedAnswer(reply, framing)
 
     @operation(

@@ -314,5 +314,7 @@ def test_a_last_message_of_the_assistant_is_gone_on_with(served_story, client):
     with client.chat.completions.create(stream=True, **asked) as stream:
         pieces = [chunk.choices[0].delta.content or "" for chunk in stream]
     assert "".join(pieces) == said
+    likely = client.chat.completions.create(logprobs=True, **asked).choices[0].logprobs.content
+    assert "".join(one.token for one in likely) == said
     with pytest.raises(openai.BadRequestError, match="cannot follow a schema"):
         client.chat.completions.create(response_format={"type": "json_object"}, **asked)
