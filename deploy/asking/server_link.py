@@ -15,8 +15,8 @@ from pi_cluster.coordinator.records.server_record import is_running, socket_file
 
 _CONNECT_S = 10.0
 _SILENCE_S = 60.0  # it says something every ten seconds
+_LOOK_S = 10.0  # whoever looks at it wants to know that it hangs
 _MOST_LINE_BYTES = 32 << 20
-_RETRIED = (429, 503)
 
 
 class ServerRefused(ClusterError):
@@ -35,7 +35,7 @@ class ServerLink:
         """What lies there; raises as `streaming` does."""
         connection = self._connection()
         try:
-            for value in self._lines(self._asked(connection, path, None)):
+            for value in self._lines(self._asked(connection, path, None, _LOOK_S)):
                 return value
         finally:
             connection.close()
@@ -60,13 +60,17 @@ class ServerLink:
                 pass
 
     def _asked(
-        self, connection: http.client.HTTPConnection, path: str, body: Mapping[str, Any] | None
+        self,
+        connection: http.client.HTTPConnection,
+        path: str,
+        body: Mapping[str, Any] | None,
+        silence_s: float = _SILENCE_S,
     ) -> http.client.HTTPResponse:
         headers = {"content-type": "application/json", "x-progress": "1", **self._headers}
         try:
             connection.connect()
             assert connection.sock is not None
-            connection.sock.settimeout(_SILENCE_S)
+            connection.sock.settimeout(silence_s)
             if body is None:
                 connection.request("GET", path, headers=headers)
             else:

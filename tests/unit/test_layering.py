@@ -89,7 +89,7 @@ ROOMS = {
         "wheels": set(),
         "membership": {"screen"},
         "models": {"screen"},
-        "doctor": {"screen"},
+        "doctor": {"asking", "screen"},
         "hosts": {"doctor", "membership", "screen", "wheels"},
         "commands": {"asking", "doctor", "hosts", "membership", "models", "screen"},
     },
