@@ -5,10 +5,13 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, Unpack
 
+import numpy as np
+
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.asked import Asked
+from pi_cluster.coordinator.asking.embedding import Embedded, shortened, vector_keywords
 from pi_cluster.coordinator.asking.hold import Hold
 from pi_cluster.coordinator.asking.question import (
     AskKeywords,
@@ -25,6 +28,7 @@ from pi_cluster.coordinator.patience import DEFAULT_WAIT_S, Patience
 from pi_cluster.coordinator.pipeline.asker import dialer_to_ask
 from pi_cluster.coordinator.pipeline.status import PipelineStatus
 from pi_cluster.coordinator.pipeline.watching import PipelineWatch
+from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.coordinator.records.access import insecure_warning, still_insecure
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
 from pi_cluster.coordinator.room import Room
@@ -113,6 +117,34 @@ class PipelineClient:
     def stream(self, prompt: Prompt, **keywords: Unpack[AskKeywords]) -> AnswerStream:
         """Ask, as `ask` does, for an answer in pieces. It is under way when this returns."""
         return self.pose(self.question(prompt, **keywords))
+
+    def embed(
+        self,
+        texts: Sequence[str | Sequence[int]],
+        *,
+        pooling: Pooling | str = Pooling.LAST,
+        dimensions: int | None = None,
+    ) -> Embedded:
+        """The vectors of texts, or of token ids, for comparing what they are about.
+
+        ``pooling`` is as the model was made for: ``last`` or ``mean``. ``dimensions`` keeps the
+        first ones alone, of models that were made for that. Raises as `ask` does.
+        """
+        keywords = vector_keywords(pooling)
+        questions = [self.question(text, **keywords) for text in texts]
+        streams = [self.pose(question) for question in questions]
+        try:
+            for stream in streams:
+                for _ in stream:
+                    pass
+            answers = [stream.answer for stream in streams]
+        finally:
+            for stream in streams:
+                stream.close()
+        vectors = [answer.vector for answer in answers if answer.vector is not None]
+        tokens = sum(len(answer.prompt_ids) for answer in answers)
+        stacked = np.stack(vectors) if vectors else np.empty((0, dimensions or 0), np.float32)
+        return Embedded(shortened(stacked, dimensions) if vectors else stacked, tokens)
 
     def question(
         self,

@@ -11,6 +11,7 @@ from pi_cluster.coordinator.finish_reason import FinishReason
 from pi_cluster.coordinator.listeners import Listeners
 from pi_cluster.coordinator.logprobs import MAX_ALTERNATIVES, TokenLogprobs
 from pi_cluster.coordinator.measurement import Measurement
+from pi_cluster.coordinator.pooling import Pooled, Pooling
 from pi_cluster.coordinator.standing import Reading, Waiting
 from pi_cluster.coordinator.timings import Timings
 from pi_cluster.transformer.errors import SettingsError
@@ -35,6 +36,8 @@ class GenerationOptions:
     """Who asks: askers take turns where requests have to wait."""
     one_off: bool = False
     """Whether nobody will go on with the text, so that its caches need not be kept."""
+    pooling: Pooling | None = None
+    """Give the prompt's vector instead of an answer."""
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -91,6 +94,8 @@ class Generation:
         """What has been taken so far: by the iteration, or with `take`."""
         self.logprobs: list[TokenLogprobs] = []
         """Of all ids that were sampled so far, also of those that were not taken yet."""
+        self.pooled = Pooled(options.pooling) if options.pooling else None
+        """For the scheduler, until it has ended."""
         self.finish_reason = FinishReason.INTERRUPTED
         self._lock = threading.Lock()  # between what was told and who is told it
         self._told: list[News] = []

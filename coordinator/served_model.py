@@ -20,6 +20,8 @@ class ServedModel:
     """Most positions of one text; None with a window, where texts grow without end."""
     made_for: int = 0
     """Positions that the model was made for; 0 where that is not known."""
+    dim: int = 0
+    """Numbers of a hidden state; 0 where nobody asks for one."""
     cluster: str = settings.DEFAULT_CLUSTER
     """Whose pipeline serves it."""
 

@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from pi_cluster.cluster.errors import NodeError
 from pi_cluster.cluster.wire.arrays import unpack_floats, unpack_ids
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.sampling import Candidates, top_candidates
+
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,17 @@ class StepChunk:
     prefix_of: int = 0
     allowed: Sequence[bytes] = ()
     log_sum: bool = False
+    wants_states: bool = False
+    """Whether ``logit_rows`` want their states behind the final norm instead of logits."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowState:
+    """A position of a sequence as the head sees it. Shape: ``values (dim,) float32``."""
+
+    sequence: int
+    position: int
+    values: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +76,7 @@ class StepResult:
     step: int
     rows: tuple[RowLogits, ...]
     stages: tuple[StageTime, ...]
+    states: tuple[RowState, ...] = ()
     faults: Mapping[int, NodeError] = field(default_factory=dict)
     """Sequences with a row that is worth nothing, and why."""
 
@@ -77,7 +92,13 @@ def chunk_on_wire(chunk: StepChunk) -> pb.Chunk:
         prefix_of=chunk.prefix_of,
         allowed=chunk.allowed,
         log_sum=chunk.log_sum,
+        state=chunk.wants_states,
     )
+
+
+def row_state(row: pb.RowLogits) -> RowState:
+    """What the last stage returned of a row whose state was asked for."""
+    return RowState(row.sequence, row.position, unpack_floats(row.state, 1)[:, 0])
 
 
 def row_logits(row: pb.RowLogits, vocab_size: int) -> RowLogits:

@@ -12,6 +12,7 @@ from pi_cluster.coordinator.calling.call_format import CallFormat
 from pi_cluster.coordinator.calling.finding import find_format
 from pi_cluster.coordinator.calling.generic import Generic
 from pi_cluster.coordinator.constraining.building import build_vocabulary
+from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.transformer.errors import ModelError, PromptError
 from pi_cluster.transformer.text.chat_template import ChatTemplate
 from pi_cluster.transformer.text.detokenizer import IncrementalDetokenizer, shown_bytes
@@ -120,6 +121,11 @@ class TextModel:
                 )
         detokenizer = IncrementalDetokenizer(tokenizer, continuation=False)
         return "".join([*map(detokenizer.push, ids), detokenizer.finish()])
+
+    def embedded_ids(self, text: str, pooling: Pooling) -> list[int]:
+        """Ids of a text that is to become a vector; the last token's tells that it has ended."""
+        ids, end = self.raw_ids(text), self._tokenizer().eos_id
+        return [*ids, end] if pooling is Pooling.LAST and end is not None else ids
 
     def chat_text(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()

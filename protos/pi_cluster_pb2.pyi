@@ -303,7 +303,7 @@ class TokenIds(_message.Message):
     def __init__(self, id: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Chunk(_message.Message):
-    __slots__ = ("sequence", "start", "rows", "logit_rows", "candidates", "prefix_of", "allowed", "log_sum")
+    __slots__ = ("sequence", "start", "rows", "logit_rows", "candidates", "prefix_of", "allowed", "log_sum", "state")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
@@ -312,6 +312,7 @@ class Chunk(_message.Message):
     PREFIX_OF_FIELD_NUMBER: _ClassVar[int]
     ALLOWED_FIELD_NUMBER: _ClassVar[int]
     LOG_SUM_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     start: int
     rows: int
@@ -320,7 +321,8 @@ class Chunk(_message.Message):
     prefix_of: int
     allowed: _containers.RepeatedScalarFieldContainer[bytes]
     log_sum: bool
-    def __init__(self, sequence: _Optional[int] = ..., start: _Optional[int] = ..., rows: _Optional[int] = ..., logit_rows: _Optional[int] = ..., candidates: _Optional[int] = ..., prefix_of: _Optional[int] = ..., allowed: _Optional[_Iterable[bytes]] = ..., log_sum: bool = ...) -> None: ...
+    state: bool
+    def __init__(self, sequence: _Optional[int] = ..., start: _Optional[int] = ..., rows: _Optional[int] = ..., logit_rows: _Optional[int] = ..., candidates: _Optional[int] = ..., prefix_of: _Optional[int] = ..., allowed: _Optional[_Iterable[bytes]] = ..., log_sum: bool = ..., state: bool = ...) -> None: ...
 
 class EndSequences(_message.Message):
     __slots__ = ("sequence",)
@@ -379,18 +381,20 @@ class StepResult(_message.Message):
     def __init__(self, step: _Optional[int] = ..., rows: _Optional[_Iterable[_Union[RowLogits, _Mapping]]] = ..., timings: _Optional[_Iterable[_Union[StageTiming, _Mapping]]] = ..., ready: bool = ...) -> None: ...
 
 class RowLogits(_message.Message):
-    __slots__ = ("sequence", "position", "ids", "logits", "log_sum")
+    __slots__ = ("sequence", "position", "ids", "logits", "log_sum", "state")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     IDS_FIELD_NUMBER: _ClassVar[int]
     LOGITS_FIELD_NUMBER: _ClassVar[int]
     LOG_SUM_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     position: int
     ids: bytes
     logits: bytes
     log_sum: float
-    def __init__(self, sequence: _Optional[int] = ..., position: _Optional[int] = ..., ids: _Optional[bytes] = ..., logits: _Optional[bytes] = ..., log_sum: _Optional[float] = ...) -> None: ...
+    state: bytes
+    def __init__(self, sequence: _Optional[int] = ..., position: _Optional[int] = ..., ids: _Optional[bytes] = ..., logits: _Optional[bytes] = ..., log_sum: _Optional[float] = ..., state: _Optional[bytes] = ...) -> None: ...
 
 class MeasureNodeRequest(_message.Message):
     __slots__ = ()

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
+from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.server import health, openapi
 from pi_cluster.server.asking.desk import Desk
 from pi_cluster.server.asking.looks import Looks
@@ -22,10 +23,13 @@ from pi_cluster.server.openai import routes as openai
 from pi_cluster.server.page import routes as page
 
 
-def make_app(desk: Desk, *, strict_model: bool = False) -> Starlette:
+def make_app(
+    desk: Desk, *, strict_model: bool = False, embeddings: Pooling | None = None
+) -> Starlette:
     """The application that asks at ``desk``, which it closes at its end.
 
-    OpenAI's clients may call the model as they like, unless ``strict_model``.
+    OpenAI's clients may call the model as they like, unless ``strict_model``. ``embeddings`` says
+    how the model makes vectors of texts; without, there are none.
     """
 
     @asynccontextmanager
@@ -37,6 +41,7 @@ def make_app(desk: Desk, *, strict_model: bool = False) -> Starlette:
 
     app = Starlette(routes=_routes(strict_model), lifespan=lifespan)
     app.state.desk = desk
+    app.state.embeddings = embeddings
     app.state.looks = Looks(desk.status)
     app.state.visits = ()
     app.state.state_view = StateView(desk, app.state.looks, lambda: app.state.visits)

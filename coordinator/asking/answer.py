@@ -9,6 +9,7 @@ from pi_cluster.coordinator.timings import StageFigures, Timings
 
 if TYPE_CHECKING:
     from pi_cluster.coordinator.logprobs import TokenLogprobs
+    from pi_cluster.coordinator.pooling import Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,9 @@ class Answer:
     """Of each of ``ids``, where they were asked for."""
     tool_calls: list[ToolCall] = field(default_factory=list)
     """What the model wants called; it is no part of ``text``."""
+
+    vector: "Vector | None" = None
+    """Of the prompt, with ``pooling``. Shape: ``(dim,) float32``, of length 1."""
 
     @property
     def cached_tokens(self) -> int:

@@ -107,7 +107,9 @@ class Asked:
         times = measured.timings(len(prompt_ids), len(ids))
         stages = measured.stage_figures()
         calls = list(self._calls)
-        return Answer(text, ids, prompt_ids, reason, times, stages, seed, logprobs, calls)
+        pooled = generation.pooled if generation else None
+        vector = pooled.vector() if pooled and reason is FinishReason.LENGTH else None
+        return Answer(text, ids, prompt_ids, reason, times, stages, seed, logprobs, calls, vector)
 
     def ask(self, error: ClusterError | None = None) -> Iterator[float]:
         """Ask, again after ``error``. Yields seconds to wait, and ends when it is asked.

@@ -20,6 +20,7 @@ from pi_cluster.coordinator.calling.tools import Tool, ToolUse, tool_use
 from pi_cluster.coordinator.calling.turns import checked_turns
 from pi_cluster.coordinator.constraint import Constraint
 from pi_cluster.coordinator.generation import GenerationOptions
+from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.coordinator.text_model import Message, TextModel
 from pi_cluster.transformer.errors import PromptError, naming
 from pi_cluster.transformer.sampling_settings import SamplingSettings
@@ -85,6 +86,8 @@ class GenerationKeywords(TypedDict, total=False):
     """From -2 to 2: the same, for each time that it was generated."""
     logit_bias: Mapping[int, float]
     """From -100 to 100, by token id: added to its logit."""
+    pooling: Pooling | None
+    """Give the text's vector instead of an answer, which is None. See ``PipelineClient.embed``."""
     logprobs: int | None
     """Log-probabilities of the tokens, each with so many alternatives, up to 20."""
 
@@ -135,6 +138,7 @@ def generation_options(**chosen: Unpack[GenerationKeywords]) -> GenerationOption
         chosen.get("logprobs"),
         chosen.get("asker", _OPTIONS.asker),
         chosen.get("one_off", _OPTIONS.one_off),
+        chosen.get("pooling"),
     )
 
 
@@ -169,6 +173,8 @@ def make_question(
     ``PromptError`` for what this model cannot be asked, and ``SettingsError`` for a stop string
     that it cannot have.
     """
+    if options.pooling:
+        return Question(_pooled_ids(model, prompt, options.pooling), options, lambda: None)
     if schema is not None:
         prompt = asking_for_json(prompt, schema, raw=raw)
     with naming("tools"):
@@ -199,6 +205,15 @@ def make_question(
 def _shown_tools(model: TextModel, use: ToolUse | None) -> list[dict[str, Any]]:
     """What the chat template is to tell the model that it may call."""
     return [tool.to_json() for tool in use.tools] if use and model.takes_tools else []
+
+
+def _pooled_ids(model: TextModel, prompt: Prompt, pooling: Pooling) -> list[int]:
+    """Ids of a text, or those that are given, of which a vector is wanted."""
+    if not isinstance(prompt, str):
+        return _checked_ids(prompt)
+    if not prompt:
+        raise PromptError("a text is empty: give it at least one character")
+    return model.embedded_ids(prompt, pooling)
 
 
 def _encode(

@@ -92,6 +92,7 @@ class PipelineRecord:
             eos_ids=frozenset(self.manifest.eos_ids),
             context=None if config.widest_window else self.limits.context,
             made_for=config.max_positions,
+            dim=config.dim,
             cluster=self.folder.name,
         )
 

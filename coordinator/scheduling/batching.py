@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from pi_cluster.coordinator.finish_reason import FinishReason
 from pi_cluster.coordinator.generation import Generation
+from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.coordinator.scheduling.drafts import DraftDepth, Drafter, NgramDrafter
 from pi_cluster.coordinator.scheduling.guide import Guide
 from pi_cluster.coordinator.scheduling.pace import Pace
@@ -48,7 +49,8 @@ class Running:
         self._depth = DraftDepth()
         self._drafter: Drafter | None = None
         # Many logits of every guess would cost more to send than a guess is worth.
-        if generation.options.draft and 0 < state.candidates <= _MOST_CANDIDATES:
+        few = 0 < state.candidates <= _MOST_CANDIDATES
+        if generation.options.draft and few and not generation.options.pooling:
             self._drafter = NgramDrafter()
             self._drafter.add(state.text)
 
@@ -131,6 +133,9 @@ class Running:
     def take(self, rows: int) -> StepChunk:
         """Make the chunk of a pick."""
         chunk = self.state.take(rows)
+        if pooling := self.generation.options.pooling:
+            wanted = chunk.logit_rows if pooling is Pooling.LAST else len(chunk.ids)
+            return replace(chunk, logit_rows=wanted, candidates=0, wants_states=True)
         if self._has_logprobs:
             chunk = replace(chunk, log_sum=True)
         if self._guide and chunk.logit_rows:

@@ -127,16 +127,23 @@ class Residents:
         return sum(resident.positions for resident in tuple(self._all.values()))
 
     def place(
-        self, prompt: Sequence[int], most_positions: int, candidates: int, *, one_off: bool = False
+        self,
+        prompt: Sequence[int],
+        most_positions: int,
+        candidates: int,
+        *,
+        one_off: bool = False,
+        is_shared: bool = True,
     ) -> Placement | None:
         """Let a text in that may grow to ``most_positions``; None while there is no room.
 
         It begins with what the stages hold of its prompt already: by going on with a finished
         text, or by copying the beginning of one that others still need. What is ``one_off`` takes
-        over a chat only where it finds no other room but a chat's.
+        over a chat only where it finds no other room but a chat's. What is not ``is_shared`` is
+        computed from its first position on.
         """
         needed = self._limits.tiles(most_positions)
-        source, shared = self._longest_shared(prompt)
+        source, shared = self._longest_shared(prompt) if is_shared else (None, 0)
         worth = _worth(source, shared, one_off=one_off)
         is_free = source is not None and not source.is_active
         goes_on = is_free and source is not None and shared == source.state.confirmed

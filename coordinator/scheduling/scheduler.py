@@ -25,6 +25,7 @@ from pi_cluster.coordinator.generation import Generation, GenerationOptions, New
 from pi_cluster.coordinator.listeners import Listeners
 from pi_cluster.coordinator.logprobs import token_logprobs
 from pi_cluster.coordinator.measurement import Measurement
+from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.coordinator.scheduling.batching import GuessFailed, Pick, Running, next_picks
 from pi_cluster.coordinator.scheduling.counters import Counters
 from pi_cluster.coordinator.scheduling.guide import Guide
@@ -36,7 +37,7 @@ from pi_cluster.coordinator.scheduling.sent_steps import SentStep, SentSteps, St
 from pi_cluster.coordinator.scheduling.sequence import SequenceState
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.session import Session
-from pi_cluster.coordinator.steps import RowLogits, StepChunk, StepResult
+from pi_cluster.coordinator.steps import RowLogits, RowState, StepChunk, StepResult
 from pi_cluster.transformer.errors import ModelError
 from pi_cluster.transformer.sampling import sample
 
@@ -212,7 +213,9 @@ class Scheduler:
             options, prompt = generation.options, generation.prompt_ids
             most = self._most_positions(prompt, options)
             placement = self._residents.place(
-                prompt, most, options.candidates, one_off=options.one_off
+                *(prompt, most, options.candidates),
+                one_off=options.one_off,
+                is_shared=options.pooling is not Pooling.MEAN,
             )
             if placement is None:
                 break
@@ -308,9 +311,11 @@ class Scheduler:
         self._pace.add(sent.rows, result, now - sent.sent_s)
         self.counters.add_step(sent.rows, sent.prompt_rows, self._session.stages, result.stages)
         self.on_step.tell(sent.record(result, now))
-        rows = collections.defaultdict(list)
+        rows, states = collections.defaultdict(list), collections.defaultdict(list)
         for row in result.rows:
             rows[row.sequence].append(row)
+        for state in result.states:
+            states[state.sequence].append(state)
         alone_s = now - sent.sent_s if sent.is_alone and not self._session.in_flight else None
         for pick, chunk in zip(sent.picks, sent.chunks, strict=True):
             running = pick.running
@@ -321,7 +326,10 @@ class Scheduler:
                 running.generation.measurement.add_step(result, alone_s, bool(pick.prompt_rows))
                 if chunk.sequence in result.faults:
                     raise result.faults[chunk.sequence]
-                self._extend(running, chunk, rows[chunk.sequence])
+                if chunk.wants_states:
+                    self._pool(running, chunk, states[chunk.sequence])
+                else:
+                    self._extend(running, chunk, rows[chunk.sequence])
 
     @contextlib.contextmanager
     def _ending_alone(self, running: Running) -> Iterator[None]:
@@ -372,6 +380,22 @@ class Scheduler:
             if not was_right:
                 return
         state.confirmed = chunk.start + len(chunk.ids)
+
+    def _pool(self, running: Running, chunk: StepChunk, states: list[RowState]) -> None:
+        """Take the states of a chunk, and end the request with the last of them."""
+        pooled, stop = running.generation.pooled, chunk.start + len(chunk.ids)
+        assert pooled, "states are asked for where they are pooled"
+        last = self._session.stages[-1].name
+        if [state.position for state in states] != [*range(stop - chunk.logit_rows, stop)]:
+            raise NodeError(f"{last} answered with {len(states)} states of {chunk.logit_rows}")
+        for state in states:
+            if len(state.values) != self._model.dim:
+                raise NodeError(f"{last} answered with a state of {len(state.values)} numbers")
+            pooled.add(state.values)
+        running.state.confirmed = stop
+        if stop == len(running.state.text):
+            running.generation.measurement.add_token()
+            self._finish(running, FinishReason.LENGTH)
 
     def _go_on_forced(self, running: Running) -> bool:
         """Extend a text by what follows for certain; whether it has not ended with that."""

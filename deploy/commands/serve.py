@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from pi_cluster.coordinator.client import PipelineClient
+from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.coordinator.records.advice import bring_one_up
 from pi_cluster.coordinator.records.pipeline_record import has_record, load_record
 from pi_cluster.deploy.calling import dialer_to_ask
@@ -74,6 +75,11 @@ _DEFAULTS = ServerSettings()
 @click.option(
     "--strict-model", is_flag=True, help="Refuse OpenAI's requests for a model of another name."
 )
+@click.option(
+    "--embeddings",
+    type=click.Choice([one.value for one in Pooling]),
+    help="Give texts as vectors: of the last state, or the mean of all, as the model was made for.",
+)
 @click.option("--insecure", is_flag=True, help="Let everybody on the network ask, without a key.")
 @click.option(
     "--log-prompts",
@@ -104,6 +110,7 @@ def serve(
     key: Path | None,
     own_tls: bool,
     strict_model: bool,
+    embeddings: str | None,
     insecure: bool,
     log_prompts: Path | None,
     wait_for_up: bool,
@@ -159,7 +166,8 @@ def serve(
 
         desk = Desk(connect(), connect, prompts)
         entered.callback(desk.close)
-        app = guarded(make_app(desk, strict_model=strict_model), admission)
+        pooling = Pooling(embeddings) if embeddings else None
+        app = guarded(make_app(desk, strict_model=strict_model, embeddings=pooling), admission)
         run_server(
             *(app, listeners, settings.limits, tls), on_stop=desk.stop, every_hour=every_hour
         )

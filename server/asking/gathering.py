@@ -1,13 +1,22 @@
 """Answers gathered for those who want them whole."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.parts import Part, Said, Thought
-from pi_cluster.server.asking.reply import Ended, Reply
+from pi_cluster.server.asking.reply import Ended, Event
 from pi_cluster.server.asking.untagged import Untagged
+
+
+class Events(Protocol):
+    """What a request has come to, as it comes; left early, it is cancelled."""
+
+    def __aiter__(self) -> AsyncGenerator[Event, None]:
+        """Ask, once."""
+        ...
 
 
 @dataclass(slots=True)
@@ -29,7 +38,7 @@ class Gathered:
         return "".join(part.text for part in self.parts if isinstance(part, Thought))
 
 
-async def gather(reply: Reply) -> Sequence[Gathered]:
+async def gather(reply: Events) -> Sequence[Gathered]:
     """All answers of a reply, in the order of their choices; raises what ended it."""
     parts: dict[int, list[Part]] = {}
     tags: dict[int, Untagged] = {}

@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from pi_cluster.cluster.errors import ClusterError
 from pi_cluster.coordinator.standing import Standing
-from pi_cluster.server.asking.gathering import Gathered, gather
+from pi_cluster.server.asking.gathering import Events, Gathered, gather
 from pi_cluster.server.asking.reply import Event, Reply
 from pi_cluster.server.http.failures import refusal_of
 from pi_cluster.server.http.refusal import Refusal
@@ -132,7 +132,7 @@ class WholeAnswer:
 
     def __init__(
         self,
-        reply: Reply,
+        reply: Events,
         form: WholeForm,
         patient_s: float = PATIENT_S,
         heartbeat_s: float = HEARTBEAT_S,

@@ -11,7 +11,7 @@ from pi_cluster.server.asking.desk import Desk
 from pi_cluster.server.http.answering import StreamedAnswer, WholeAnswer
 from pi_cluster.server.http.bodies import read_json
 from pi_cluster.server.http.operation import Operation, operation
-from pi_cluster.server.ollama import models
+from pi_cluster.server.ollama import embeddings, models
 from pi_cluster.server.ollama.answers import ChatFrame, GenerateFrame
 from pi_cluster.server.ollama.framing import AnswerFrames, AnswerLines, AnswerObject
 from pi_cluster.server.ollama.likelihoods import Likelihoods
@@ -25,6 +25,7 @@ def routes() -> list[BaseRoute]:
     return [
         Route("/api/chat", _chat, methods=["POST"]),
         Route("/api/generate", _generate, methods=["POST"]),
+        *embeddings.routes(),
         *models.routes(),
     ]
 

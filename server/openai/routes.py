@@ -22,6 +22,7 @@ from pi_cluster.server.openai.answers import (
     ModelMeta,
 )
 from pi_cluster.server.openai.chat_framing import ChatForm, ChatFraming
+from pi_cluster.server.openai.embeddings import embed
 from pi_cluster.server.openai.requests import ChatRequest, CompletionRequest, GenerationFields
 from pi_cluster.server.openai.text_framing import TextForm, TextFraming
 from pi_cluster.server.openai.understanding import chat_ask, completion_asks
@@ -38,7 +39,7 @@ def routes(*, strict_model: bool = False) -> list[BaseRoute]:
             Route(f"{prefix}/chat/completions", api.chat, methods=["POST"]),
             Route(f"{prefix}/completions", api.complete, methods=["POST"]),
             Route(f"{prefix}/responses", _respond, methods=["POST"]),
-            Route(f"{prefix}/embeddings", _embed, methods=["POST"]),
+            Route(f"{prefix}/embeddings", embed, methods=["POST"]),
         ]
     return [*found, *tokens.routes()]
 
@@ -106,15 +107,6 @@ async def _respond(_request: Request) -> Response:
     raise Refusal(
         *(501, "not_offered"),
         "the responses API is not offered: send chats to /v1/chat/completions",
-        retrying(None),
-    )
-
-
-@operation(Operation("Not offered: a model made for it is small", statuses=(501,)))
-async def _embed(_request: Request) -> Response:
-    raise Refusal(
-        *(501, "not_offered"),
-        "this model has no embeddings: take a small model made for them, on the machine that asks",
         retrying(None),
     )
 

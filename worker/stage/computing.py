@@ -1,7 +1,8 @@
 """One step through this stage: rows in, layers, and hidden states or logits out."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class StepComputer:
             return
         batch = self._computed(batch)
         # Once more, since the head is the largest matrix: it need not serve what nobody wants.
-        rows = self._logits(self._superseded.wanted(step.step, batch))
+        rows = self._asked_for(self._superseded.wanted(step.step, batch))
         timing = pb.StageTiming(
             idle_ns=max(0, arrived_ns - waiting_since_ns),
             queued_ns=max(0, began - arrived_ns),
@@ -80,27 +81,25 @@ class StepComputer:
         hidden = self._stage.embed(batch.rows) if self._stage.is_first else batch.rows
         return Batch(batch.chunks, self._stage.forward(chunks, hidden))
 
-    def _logits(self, batch: Batch) -> list[pb.RowLogits]:
-        """Logits of the rows that are asked for; the head is read only if there are any."""
-        wanted: list[tuple[int, pb.Chunk, int, bytes]] = []
+    def _asked_for(self, batch: Batch) -> list[pb.RowLogits]:
+        """Logits and states of the rows that want them; the head is read only if one does."""
+        wanted: list[_Wanted] = []
         first = 0
         for chunk in batch.chunks if self._stage.is_last else ():
-            if chunk.logit_rows > chunk.rows:
-                raise NodeError(f"logits of {chunk.logit_rows} of {chunk.rows} rows were asked for")
-            wanted += [
-                (first + row, chunk, chunk.start + row, allowed)
-                for row, allowed in zip(
-                    range(chunk.rows - chunk.logit_rows, chunk.rows), _allowed(chunk), strict=True
-                )
-            ]
+            wanted += _wanted_of(chunk, first)
             first += chunk.rows
-        if not wanted:
-            return []
-        logits = self._stage.logits(batch.rows[[row for row, *_ in wanted]])
+        logits = self._of(batch, [one for one in wanted if not one.chunk.state], self._stage.logits)
+        states = self._of(batch, [one for one in wanted if one.chunk.state], self._stage.final_norm)
         return [
-            _row_logits(values, chunk, position, allowed)
-            for values, (_, chunk, position, allowed) in zip(logits, wanted, strict=True)
+            _row_state(next(states), one) if one.chunk.state else _row_logits(next(logits), one)
+            for one in wanted
         ]
+
+    def _of(
+        self, batch: Batch, wanted: Sequence["_Wanted"], compute: Callable[[Array], Array]
+    ) -> Iterator[Array]:
+        rows = [one.row for one in wanted]
+        return iter(compute(batch.rows[rows])) if rows else iter(())
 
     def _pass_on(
         self,
@@ -135,7 +134,35 @@ def _allowed(chunk: pb.Chunk) -> Sequence[bytes]:
     return chunk.allowed
 
 
-def _row_logits(logits: Array, chunk: pb.Chunk, position: int, allowed: bytes) -> pb.RowLogits:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A row of a step of which something is asked for."""
+
+    row: int
+    chunk: pb.Chunk
+    position: int
+    allowed: bytes
+
+
+def _wanted_of(chunk: pb.Chunk, first: int) -> list[_Wanted]:
+    """Of a chunk whose first row is the step's row ``first``."""
+    if chunk.logit_rows > chunk.rows:
+        raise NodeError(f"logits of {chunk.logit_rows} of {chunk.rows} rows were asked for")
+    if chunk.state and (chunk.allowed or chunk.candidates or chunk.log_sum):
+        raise NodeError("states were asked for as if they were logits")
+    rows = range(chunk.rows - chunk.logit_rows, chunk.rows)
+    return [
+        _Wanted(first + row, chunk, chunk.start + row, allowed)
+        for row, allowed in zip(rows, _allowed(chunk), strict=True)
+    ]
+
+
+def _row_state(state: Array, wanted: _Wanted) -> pb.RowLogits:
+    return pb.RowLogits(sequence=wanted.chunk.sequence, position=wanted.position, state=pack(state))
+
+
+def _row_logits(logits: Array, wanted: _Wanted) -> pb.RowLogits:
+    chunk, allowed = wanted.chunk, wanted.allowed
     log_sum = log_sum_exp(logits) if chunk.log_sum else 0.0
     if chunk.candidates == 0 and not allowed:
         ids, best = b"", logits
@@ -144,5 +171,9 @@ def _row_logits(logits: Array, chunk: pb.Chunk, position: int, allowed: bytes) -
         top = top_allowed(logits, count, allowed) if allowed else top_candidates(logits, count)
         ids, best = pack(top.ids), top.logits
     return pb.RowLogits(
-        sequence=chunk.sequence, position=position, ids=ids, logits=pack(best), log_sum=log_sum
+        sequence=chunk.sequence,
+        position=wanted.position,
+        ids=ids,
+        logits=pack(best),
+        log_sum=log_sum,
     )
