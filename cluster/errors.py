@@ -19,6 +19,7 @@
   + HubError           a model cannot be fetched         the message names the way
     + HubUnreachable   the hub does not answer           try again; what has come is kept
   + SystemFailure      the system refused (disk, file)  the message names it and what to do there
+  + ServerRefused    a server does not do what it should  the message is the server's
   + VersionError       two sides speak different versions  update the older side
   + StateError         no pipeline, or its record is torn  `up`
     + ModelReplaced    another model is up meanwhile       ask that one anew
@@ -120,6 +121,10 @@ class HubUnreachable(HubError):
 
 class SystemFailure(ClusterError):
     """An operating system refused what was asked of it: a full disk, a read-only card."""
+
+
+class ServerRefused(ClusterError):
+    """A server of a pipeline does not do what it was asked to."""
 
 
 class VersionError(ClusterError):

@@ -10,6 +10,7 @@ from pi_cluster.cluster.errors import (
     ClusterError,
     NodeLost,
     PipelineBusy,
+    ServerRefused,
     SessionExpired,
     ShardDamaged,
     StaleEpoch,
@@ -19,7 +20,7 @@ from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.finish_reason import FinishReason
 from pi_cluster.coordinator.timings import StageFigures, Timings
 from pi_cluster.deploy.asking.asker import Show
-from pi_cluster.deploy.asking.server_link import ServerLink, ServerRefused
+from pi_cluster.deploy.asking.server_link import ServerLink
 from pi_cluster.deploy.screen.output import end_line, note, notice
 
 if TYPE_CHECKING:

@@ -10,17 +10,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pi_cluster.cluster import settings, unix_socket
-from pi_cluster.cluster.errors import AccessError, ClusterError, StateError
+from pi_cluster.cluster.errors import AccessError, ClusterError, ServerRefused, StateError
 from pi_cluster.coordinator.records.server_record import is_running, socket_file
 
 _CONNECT_S = 10.0
 _SILENCE_S = 60.0  # it says something every ten seconds
 _LOOK_S = 10.0  # whoever looks at it wants to know that it hangs
 _MOST_LINE_BYTES = 32 << 20
-
-
-class ServerRefused(ClusterError):
-    """A server does not do what it was asked to; the message is the server's."""
 
 
 class ServerLink:
