@@ -1,7 +1,7 @@
 """The pipeline that is up, for programs with an event loop, which is never made to wait."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Self, TypeVar, Unpack
@@ -10,10 +10,12 @@ from pi_cluster.cluster import settings
 from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.asked import Asked
 from pi_cluster.coordinator.asking.async_stream import AsyncAnswerStream
+from pi_cluster.coordinator.asking.embedding import Embedded, embedded, vector_keywords
 from pi_cluster.coordinator.asking.question import AskKeywords, Prompt
 from pi_cluster.coordinator.client import PipelineClient
 from pi_cluster.coordinator.patience import DEFAULT_WAIT_S
 from pi_cluster.coordinator.pipeline.status import PipelineStatus
+from pi_cluster.coordinator.pooling import Pooling
 
 T = TypeVar("T")
 
@@ -59,6 +61,19 @@ class AsyncPipelineClient:
             async for _ in stream:
                 pass
         return stream.answer
+
+    async def embed(
+        self,
+        texts: Sequence[str | Sequence[int]],
+        *,
+        pooling: Pooling | str = Pooling.LAST,
+        dimensions: int | None = None,
+    ) -> Embedded:
+        """As :meth:`PipelineClient.embed`."""
+        keywords = vector_keywords(pooling)
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(self.ask(text, **keywords)) for text in texts]
+        return embedded([task.result() for task in asked], dimensions)
 
     def stream(self, prompt: Prompt, **keywords: Unpack[AskKeywords]) -> AsyncAnswerStream:
         """As :meth:`PipelineClient.stream`, but it is asked, and raises, when it is iterated."""

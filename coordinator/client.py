@@ -5,13 +5,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, Unpack
 
-import numpy as np
-
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.asked import Asked
-from pi_cluster.coordinator.asking.embedding import Embedded, shortened, vector_keywords
+from pi_cluster.coordinator.asking.embedding import Embedded, embedded, vector_keywords
 from pi_cluster.coordinator.asking.hold import Hold
 from pi_cluster.coordinator.asking.question import (
     AskKeywords,
@@ -137,14 +135,10 @@ class PipelineClient:
             for stream in streams:
                 for _ in stream:
                     pass
-            answers = [stream.answer for stream in streams]
+            return embedded([stream.answer for stream in streams], dimensions)
         finally:
             for stream in streams:
                 stream.close()
-        vectors = [answer.vector for answer in answers if answer.vector is not None]
-        tokens = sum(len(answer.prompt_ids) for answer in answers)
-        stacked = np.stack(vectors) if vectors else np.empty((0, dimensions or 0), np.float32)
-        return Embedded(shortened(stacked, dimensions) if vectors else stacked, tokens)
 
     def question(
         self,

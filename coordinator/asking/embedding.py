@@ -1,10 +1,13 @@
 """Texts as vectors: what is asked for one, and what they are together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from pi_cluster.cluster.errors import PipelineClosed
+from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.question import AskKeywords
 from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.transformer.errors import SettingsError
@@ -30,6 +33,20 @@ def vector_keywords(pooling: Pooling | str) -> AskKeywords:
     if pooling not in list(Pooling):
         raise SettingsError(f"pooling is {pooling!r}; it must be {' or '.join(Pooling)}")
     return {"pooling": Pooling(pooling), "max_tokens": 1, "draft": False, "one_off": True}
+
+
+def embedded(answers: Sequence[Answer], dimensions: int | None) -> Embedded:
+    """What answers to `vector_keywords` are together.
+
+    Raises ``SettingsError`` for more dimensions than there are, and ``PipelineClosed`` where one
+    was ended before its vector was known.
+    """
+    found = [answer.vector for answer in answers if answer.vector is not None]
+    if len(found) < len(answers):
+        raise PipelineClosed("an answer was ended before its vector was known")
+    vectors = np.stack(found) if found else np.empty((0, 0), np.float32)
+    tokens = sum(len(answer.prompt_ids) for answer in answers)
+    return Embedded(shortened(vectors, dimensions) if found else vectors, tokens)
 
 
 def shortened(vectors: Vectors, dimensions: int | None) -> Vectors:

@@ -1,13 +1,9 @@
 """Embeddings, whichever API they are asked by, or why there are none."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from pi_cluster.cluster.errors import PipelineClosed
-from pi_cluster.coordinator.asking.embedding import Vectors, shortened
+from pi_cluster.coordinator.asking.embedding import shortened
 from pi_cluster.server.asking.desk import Desk
-from pi_cluster.server.asking.gathering import Gathered
 from pi_cluster.server.http.failures import retrying
 from pi_cluster.server.http.refusal import Refusal
 
@@ -25,11 +21,3 @@ def not_offered() -> Refusal:
 def check_dimensions(dimensions: int | None, desk: Desk) -> None:
     """Raises ``SettingsError`` for more than the model's vectors have."""
     shortened(np.empty((1, desk.card.config.dim), np.float32), dimensions)
-
-
-def vectors_of(answers: Sequence[Gathered], dimensions: int | None) -> Vectors:
-    """Those of answers to ``vector_keywords``, one row each."""
-    found = [one.answer.vector for one in answers if one.answer.vector is not None]
-    if len(found) < len(answers):
-        raise PipelineClosed("an answer was ended before its vector was known")
-    return shortened(np.stack(found), dimensions)

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from pi_cluster.coordinator.asking.embedding import vector_keywords
+from pi_cluster.coordinator.asking.embedding import embedded, vector_keywords
 from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.server.asking.ask import Ask
 from pi_cluster.server.asking.desk import Desk
@@ -18,7 +18,7 @@ from pi_cluster.server.asking.gathering import Gathered
 from pi_cluster.server.asking.in_turn import InTurn
 from pi_cluster.server.http.answering import WholeAnswer
 from pi_cluster.server.http.bodies import read_json
-from pi_cluster.server.http.embedding import check_dimensions, not_offered, vectors_of
+from pi_cluster.server.http.embedding import check_dimensions, not_offered
 from pi_cluster.server.http.failures import ollama_error
 from pi_cluster.server.http.operation import Operation, operation
 from pi_cluster.server.http.refusal import Refusal
@@ -114,10 +114,10 @@ class _Form:
         return self._said.dimensions
 
     def whole(self, answers: Sequence[Gathered]) -> bytes:
-        vectors = vectors_of(answers, self.dimensions).tolist()
-        tokens = sum(len(one.answer.prompt_ids) for one in answers)
+        found = embedded([one.answer for one in answers], self.dimensions)
         passed_ns = time.perf_counter_ns() - self._began_ns
-        return msgspec.json.encode(Embedded(self._said.model, vectors, passed_ns, 0, tokens))
+        told = Embedded(self._said.model, found.vectors.tolist(), passed_ns, 0, found.prompt_tokens)
+        return msgspec.json.encode(told)
 
     def refused(self, refusal: Refusal) -> bytes:
         return msgspec.json.encode(ollama_error(refusal))
@@ -127,7 +127,8 @@ class _OldForm:
     dimensions = None
 
     def whole(self, answers: Sequence[Gathered]) -> bytes:
-        return msgspec.json.encode(OldEmbedded(vectors_of(answers, None)[0].tolist()))
+        found = embedded([one.answer for one in answers], None)
+        return msgspec.json.encode(OldEmbedded(found.vectors[0].tolist()))
 
     def refused(self, refusal: Refusal) -> bytes:
         return msgspec.json.encode(ollama_error(refusal))

@@ -9,7 +9,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
-from pi_cluster.coordinator.asking.embedding import Vectors, vector_keywords
+from pi_cluster.coordinator.asking.embedding import Vectors, embedded, vector_keywords
 from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.server.asking.ask import Ask
 from pi_cluster.server.asking.desk import Desk
@@ -17,7 +17,7 @@ from pi_cluster.server.asking.gathering import Gathered
 from pi_cluster.server.asking.in_turn import InTurn
 from pi_cluster.server.http.answering import WholeAnswer
 from pi_cluster.server.http.bodies import read_json
-from pi_cluster.server.http.embedding import check_dimensions, not_offered, vectors_of
+from pi_cluster.server.http.embedding import check_dimensions, not_offered
 from pi_cluster.server.http.failures import openai_error
 from pi_cluster.server.http.operation import Operation, operation
 from pi_cluster.server.http.refusal import Refusal
@@ -83,10 +83,9 @@ class _Form:
 
     def whole(self, answers: Sequence[Gathered]) -> bytes:
         """An ``EmbeddingList``."""
-        vectors = vectors_of(answers, self._said.dimensions)
-        data = [Embedding(index, self._written(one)) for index, one in enumerate(vectors)]
-        tokens = sum(len(one.answer.prompt_ids) for one in answers)
-        usage = EmbeddingUsage(tokens, tokens)
+        found = embedded([one.answer for one in answers], self._said.dimensions)
+        data = [Embedding(index, self._written(one)) for index, one in enumerate(found.vectors)]
+        usage = EmbeddingUsage(found.prompt_tokens, found.prompt_tokens)
         return msgspec.json.encode(EmbeddingList(data, self._model, usage))
 
     def refused(self, refusal: Refusal) -> bytes:

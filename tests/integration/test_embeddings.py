@@ -1,12 +1,13 @@
 """Vectors of texts by the library, by OpenAI's API and by Ollama's, all the same."""
 
+import asyncio
 import base64
 
 import numpy as np
 import openai
 import pytest
 
-from pi_cluster import PipelineClient, PromptError, SettingsError
+from pi_cluster import AsyncPipelineClient, PipelineClient, PromptError, SettingsError
 from tests.support.event_stream import post
 from tests.support.servers import serving
 
@@ -26,6 +27,11 @@ def served(request, make_cluster):
             with pytest.raises(PromptError, match="empty"):
                 client.embed([""])
             assert client.embed([]).vectors.shape == (0, 0)
+
+            async def embed():
+                return await AsyncPipelineClient.over(client).embed(TEXTS, pooling=request.param)
+
+            assert np.array_equal(asyncio.run(embed()).vectors, found.vectors)
         with serving(cluster, "--embeddings", request.param) as server:
             yield server, found
 
