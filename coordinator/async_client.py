@@ -71,9 +71,12 @@ class AsyncPipelineClient:
     ) -> Embedded:
         """As :meth:`PipelineClient.embed`."""
         keywords = vector_keywords(pooling)
-        async with asyncio.TaskGroup() as group:
-            asked = [group.create_task(self.ask(text, **keywords)) for text in texts]
-        return embedded([task.result() for task in asked], dimensions)
+        asked = [asyncio.create_task(self.ask(text, **keywords)) for text in texts]
+        try:
+            return embedded(await asyncio.gather(*asked), dimensions)
+        finally:
+            for task in asked:
+                task.cancel()
 
     def stream(self, prompt: Prompt, **keywords: Unpack[AskKeywords]) -> AsyncAnswerStream:
         """As :meth:`PipelineClient.stream`, but it is asked, and raises, when it is iterated."""

@@ -29,7 +29,10 @@ def served(request, make_cluster):
             assert client.embed([]).vectors.shape == (0, 0)
 
             async def embed():
-                return await AsyncPipelineClient.over(client).embed(TEXTS, pooling=request.param)
+                async with AsyncPipelineClient.over(client) as over:
+                    with pytest.raises(PromptError, match="empty"):
+                        await over.embed([*TEXTS, ""])
+                    return await over.embed(TEXTS, pooling=request.param)
 
             assert np.array_equal(asyncio.run(embed()).vectors, found.vectors)
         with serving(cluster, "--embeddings", request.param) as server:
