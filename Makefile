@@ -3,11 +3,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PEER_PYTHON ?= $(BIN)/python
-PACKAGES := cluster coordinator deploy kernels protos shard_tool storyteller transformer worker
+PACKAGES := cluster coordinator deploy kernels protos server shard_tool storyteller transformer worker
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real test test-quick test-real fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos docs bench bench-kernels bench-pipeline soak bench-prediction bench-virtual bench-quality bench-real bench-real-quality bench-transfer bench-startup test-sanitized wheels clean
+.PHONY: help demo demo-real test test-quick test-real test-clients test-page picture fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos docs bench bench-kernels bench-pipeline soak bench-server bench-forced-ids soak-server bench-prediction bench-virtual bench-quality bench-real bench-real-quality bench-transfer bench-startup test-sanitized wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -37,6 +37,19 @@ test-quick: .venv/developing ## run what a change breaks first: unit, parity and
 
 test-real: .venv/developing ## ask a real model, SmolLM2 135M (93 MB, once), on one, two and three workers here, two minutes
 	$(BIN)/python -m pytest -m real tests/integration
+
+# npm, which Debian has as a package, fetches axe-core, the judge of accessibility.
+test-clients: .venv/developing ## ask a server by the clients that people use, which are installed once: needs npm, two minutes
+	$(BIN)/python -m pytest -m clients tests/clients
+
+test-page: .venv/browsing build/axe/node_modules/axe-core/axe.min.js ## use the page in Chromium: needs chromium and npm, a minute
+	AXE=$(CURDIR)/build/axe/node_modules/axe-core/axe.min.js $(BIN)/python -m pytest -m browser tests/page
+
+picture: .venv/browsing ## take docs/page.png anew, of the page that is served at URL
+	$(BIN)/python -m tests.page.picture $(URL) docs/page.png
+
+build/axe/node_modules/axe-core/axe.min.js:
+	npm install --silent --no-save --ignore-scripts --prefix build/axe axe-core@4.14.1
 
 fuzz: .venv/developing ## send 10 000 random messages to every method of a worker, with and without certificates: ten minutes
 	$(BIN)/python -m pytest tests/integration/test_fuzz.py --fuzz-messages 10000
@@ -73,7 +86,7 @@ check: .venv/developing ## format, lint, types, and whether the generated stubs 
 
 lock: .venv/created ## renew constraints.txt, the versions that development and CI use: then run check and test
 	$(BIN)/python -m pip install --quiet --group lock
-	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --all-extras --group dev --no-annotate \
+	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --all-extras --group dev --group browser --no-annotate \
 		--custom-compile-command "make lock" --output-file constraints.txt pyproject.toml
 
 format: .venv/developing ## bring the code into its format
@@ -101,6 +114,16 @@ bench-pipeline: .venv/installed ## measure pipelines of two workers here, with P
 
 soak: .venv/installed ## ask three workers here 10 000 requests, 100 at once: nothing may be wrong or grow, two minutes
 	@$(BIN)/python -m benchmarks.soak
+
+bench-server: .venv/installed ## measure what a server costs beside the library, on three workers here: three minutes
+	@$(BIN)/python -m benchmarks.server
+
+bench-forced-ids: .venv/installed ## count the round trips of a tool call, on three workers here: half a minute
+	@$(BIN)/python -m benchmarks.forced_ids
+
+SOAK_SECONDS ?= 300
+soak-server: .venv/installed ## ask a server by 32 streams for SOAK_SECONDS: no text may differ, no memory may grow
+	@$(BIN)/python -m benchmarks.server.soak --seconds $(SOAK_SECONDS)
 
 bench-prediction: .venv/installed ## compare what plan predicts with what bench measures, about two minutes
 	@$(BIN)/python -m benchmarks.prediction
@@ -166,9 +189,13 @@ endef
 	@touch $@
 
 .venv/installed: .venv/created pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[pull]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[pull,serve]'
 	@touch $@
 
 .venv/developing: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev
+	@touch $@
+
+.venv/browsing: .venv/developing
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group browser
 	@touch $@

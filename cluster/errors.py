@@ -19,8 +19,10 @@
   + HubError           a model cannot be fetched         the message names the way
     + HubUnreachable   the hub does not answer           try again; what has come is kept
   + SystemFailure      the system refused (disk, file)  the message names it and what to do there
+  + ServerRefused    a server does not do what it should  the message is the server's
   + VersionError       two sides speak different versions  update the older side
   + StateError         no pipeline, or its record is torn  `up`
+    + ModelReplaced    another model is up meanwhile       ask that one anew
 
 Every message names the thing and, where it is known there, the next step; it is shown to people as
 it stands. How a pipeline comes back is known where its record is, and added there as a note.
@@ -56,10 +58,16 @@ class NodeError(ClusterError):
 class NodeLost(NodeError):
     """A node stopped answering."""
 
-    def __init__(self, message: str, node_ids: Sequence[str] = ()) -> None:
-        """``node_ids`` are of those who may be lost; of two, one does not reach the other."""
+    def __init__(
+        self, message: str, node_ids: Sequence[str] = (), *, was_awaited: bool = False
+    ) -> None:
+        """``node_ids`` are of those who may be lost; of two, one does not reach the other.
+
+        ``was_awaited``: it was silent, and given up only after it had been waited for.
+        """
         super().__init__(message)
         self.node_ids = tuple(node_ids)
+        self.was_awaited = was_awaited
 
 
 class SessionExpired(NodeLost):
@@ -72,6 +80,11 @@ class PipelineBusy(NodeError):
 
 class QueueFull(NodeError):
     """More requests wait for the pipeline than the coordinator remembers."""
+
+    def __init__(self, message: str, free_in_s: float | None = None) -> None:
+        """``free_in_s`` is when about one of them will wait no more, if that is known."""
+        super().__init__(message)
+        self.free_in_s = free_in_s
 
 
 class ShardDamaged(NodeError):
@@ -110,9 +123,17 @@ class SystemFailure(ClusterError):
     """An operating system refused what was asked of it: a full disk, a read-only card."""
 
 
+class ServerRefused(ClusterError):
+    """A server of a pipeline does not do what it was asked to."""
+
+
 class VersionError(ClusterError):
     """A store or a peer follows a version of a format or protocol that is not known here."""
 
 
 class StateError(ClusterError):
     """There is no running pipeline, or the record of it cannot be read."""
+
+
+class ModelReplaced(StateError):
+    """Another model was brought up since the question was encoded for the one before."""

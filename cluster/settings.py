@@ -119,6 +119,16 @@ def check_cluster_name(name: str) -> str:
     return name
 
 
+def server_url() -> str:
+    """The server that ``PI_CLUSTER_URL`` names, which commands ask instead of nodes; or nothing."""
+    return os.environ.get("PI_CLUSTER_URL", "").strip()
+
+
+def server_key() -> str:
+    """What that server knows this user by, from ``PI_CLUSTER_API_KEY``; or nothing."""
+    return os.environ.get("PI_CLUSTER_API_KEY", "").strip()
+
+
 def kernel_variant() -> str | None:
     """The kernels that ``PI_CLUSTER_KERNELS`` asks for; None takes the fastest."""
     return os.environ.get("PI_CLUSTER_KERNELS") or None

@@ -1,7 +1,7 @@
 """The pipeline that is up, for programs with an event loop, which is never made to wait."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Self, TypeVar, Unpack
@@ -10,10 +10,12 @@ from pi_cluster.cluster import settings
 from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.asked import Asked
 from pi_cluster.coordinator.asking.async_stream import AsyncAnswerStream
+from pi_cluster.coordinator.asking.embedding import Embedded, embedded, vector_keywords
 from pi_cluster.coordinator.asking.question import AskKeywords, Prompt
 from pi_cluster.coordinator.client import PipelineClient
 from pi_cluster.coordinator.patience import DEFAULT_WAIT_S
 from pi_cluster.coordinator.pipeline.status import PipelineStatus
+from pi_cluster.coordinator.pooling import Pooling
 
 T = TypeVar("T")
 
@@ -54,15 +56,36 @@ class AsyncPipelineClient:
 
     async def ask(self, prompt: Prompt, **keywords: Unpack[AskKeywords]) -> Answer:
         """As :meth:`PipelineClient.ask`."""
-        stream = self._stream(prompt, keywords, is_shown=False)
+        stream = self.stream(prompt, **keywords)
         async with stream:
             async for _ in stream:
                 pass
         return stream.answer
 
+    async def embed(
+        self,
+        texts: Sequence[str | Sequence[int]],
+        *,
+        pooling: Pooling | str = Pooling.LAST,
+        dimensions: int | None = None,
+    ) -> Embedded:
+        """As :meth:`PipelineClient.embed`."""
+        keywords = vector_keywords(pooling)
+        asked = [asyncio.create_task(self.ask(text, **keywords)) for text in texts]
+        try:
+            return embedded(await asyncio.gather(*asked), dimensions)
+        finally:
+            for task in asked:
+                task.cancel()
+
     def stream(self, prompt: Prompt, **keywords: Unpack[AskKeywords]) -> AsyncAnswerStream:
         """As :meth:`PipelineClient.stream`, but it is asked, and raises, when it is iterated."""
-        return self._stream(prompt, keywords, is_shown=True)
+        client = self._opened
+
+        def make() -> Asked:
+            return client.prepare(client.question(prompt, **keywords))
+
+        return AsyncAnswerStream(make, self._off_loop)
 
     async def status(self) -> PipelineStatus:
         """As :meth:`PipelineClient.status`."""
@@ -91,16 +114,6 @@ class AsyncPipelineClient:
         if self._client is None:
             raise RuntimeError("the client is not open: use it within `async with`")
         return self._client
-
-    def _stream(
-        self, prompt: Prompt, keywords: AskKeywords, *, is_shown: bool
-    ) -> AsyncAnswerStream:
-        client = self._opened
-
-        def make() -> Asked:
-            return client.prepare(client.question(prompt, **keywords), is_shown=is_shown)
-
-        return AsyncAnswerStream(make, self._off_loop)
 
     async def _off_loop(self, function: Callable[[], T]) -> T:
         # Without a pool of ours, it is the loop's: a question that runs on learns of the end there.

@@ -2,13 +2,14 @@
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from typing import Self, Unpack
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self, Unpack
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.asked import Asked
+from pi_cluster.coordinator.asking.embedding import Embedded, embedded, vector_keywords
 from pi_cluster.coordinator.asking.hold import Hold
 from pi_cluster.coordinator.asking.question import (
     AskKeywords,
@@ -19,13 +20,19 @@ from pi_cluster.coordinator.asking.question import (
     make_question,
 )
 from pi_cluster.coordinator.asking.stream import AnswerStream
+from pi_cluster.coordinator.calling.tools import Tool
 from pi_cluster.coordinator.listeners import Listeners
 from pi_cluster.coordinator.patience import DEFAULT_WAIT_S, Patience
 from pi_cluster.coordinator.pipeline.asker import dialer_to_ask
 from pi_cluster.coordinator.pipeline.status import PipelineStatus
 from pi_cluster.coordinator.pipeline.watching import PipelineWatch
+from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.coordinator.records.access import insecure_warning, still_insecure
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
+from pi_cluster.coordinator.room import Room
+from pi_cluster.coordinator.scheduling.counters import Counters
+from pi_cluster.coordinator.scheduling.occupancy import Occupancy
+from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
 
 log = logging.getLogger(__name__)
 
@@ -45,16 +52,26 @@ class PipelineClient:
         wait_s: float = DEFAULT_WAIT_S,
         on_notice: Callable[[str], None] | None = None,
         or_else: str = ", or connect with a longer wait_s",
+        *,
+        scheduling: SchedulerSettings | None = None,
+        is_lasting: bool = False,
     ) -> None:
         """``record`` is that of the pipeline, whose nodes ``dialer`` calls; see `connect`.
 
-        ``or_else`` ends the sentence that says what to do when ``wait_s`` was not enough.
+        ``or_else`` ends the sentence that says what to do when ``wait_s`` was not enough. A client
+        that ``is_lasting`` waits as long for nodes that are not there.
         """
         self._notices = Listeners[str]()
         self._notices.add(on_notice or log.info)
-        self._hold = Hold(record, dialer, self._notices.tell)
-        self._model = record.text_model()
+        self._hold = Hold(record, dialer, self._notices.tell, scheduling)
+        self.record = record
+        """The pipeline as it was when the client was made."""
+        self.digest = record.manifest.digest
+        """Of the store whose model it asks."""
+        self.model = record.text_model()
+        """By which questions are encoded."""
         self._wait_s, self._or_else = wait_s, or_else
+        self._is_lasting = is_lasting
         self._watching = threading.Lock()
         self._watch = PipelineWatch(dialer)
 
@@ -90,7 +107,7 @@ class PipelineClient:
         Raises ``PromptError`` and ``SettingsError`` for what cannot be asked, and ``ClusterError``
         when the pipeline cannot answer.
         """
-        with self.pose(self.question(prompt, **keywords), is_shown=False) as stream:
+        with self.pose(self.question(prompt, **keywords)) as stream:
             for _ in stream:
                 pass
         return stream.answer
@@ -99,6 +116,30 @@ class PipelineClient:
         """Ask, as `ask` does, for an answer in pieces. It is under way when this returns."""
         return self.pose(self.question(prompt, **keywords))
 
+    def embed(
+        self,
+        texts: Sequence[str | Sequence[int]],
+        *,
+        pooling: Pooling | str = Pooling.LAST,
+        dimensions: int | None = None,
+    ) -> Embedded:
+        """The vectors of texts, or of token ids, for comparing what they are about.
+
+        ``pooling`` is as the model was made for: ``last`` or ``mean``. ``dimensions`` keeps the
+        first ones alone, of models that were made for that. Raises as `ask` does.
+        """
+        keywords = vector_keywords(pooling)
+        questions = [self.question(text, **keywords) for text in texts]
+        streams = [self.pose(question) for question in questions]
+        try:
+            for stream in streams:
+                for _ in stream:
+                    pass
+            return embedded([stream.answer for stream in streams], dimensions)
+        finally:
+            for stream in streams:
+                stream.close()
+
     def question(
         self,
         prompt: Prompt,
@@ -106,32 +147,74 @@ class PipelineClient:
         raw: bool = False,
         think: bool | None = None,
         stop: str | Sequence[str] = (),
+        schema: Mapping[str, Any] | None = None,
+        tools: Sequence[Tool | Mapping[str, Any]] = (),
+        tool_choice: str | None = None,
+        parallel_tool_calls: bool = True,
+        continues: bool = False,
         **keywords: Unpack[GenerationKeywords],
     ) -> Question:
         """Encode what is to be asked, which `ask` would do first; raises as it does."""
         stops = (stop,) if isinstance(stop, str) else stop
         options = generation_options(**keywords)
-        tell = self._notices.tell
-        return make_question(self._model, prompt, options, stops, tell, raw=raw, think=think)
+        return make_question(
+            *(self.model, prompt, options, stops, self._notices.tell),
+            raw=raw,
+            think=think,
+            schema=schema,
+            tools=tools,
+            tool_choice=tool_choice,
+            parallel_tool_calls=parallel_tool_calls,
+            continues=continues,
+        )
 
-    def pose(self, question: Question, *, is_shown: bool = True) -> AnswerStream:
-        """Ask what was encoded.
+    def pose(self, question: Question) -> AnswerStream:
+        """Ask what was encoded. It is under way when this returns."""
+        return AnswerStream(self.prepare(question))
 
-        An answer is asked for again by itself when the session is lost before any of it
-        ``is_shown``; where nobody sees it grow, that is until its end.
-        """
-        return AnswerStream(self.prepare(question, is_shown=is_shown))
-
-    def prepare(self, question: Question, *, is_shown: bool) -> Asked:
+    def prepare(self, question: Question) -> Asked:
         """What is to be asked, for whoever has another way to wait."""
-        patience = Patience(self._wait_s, self._or_else, self._notices.tell)
-        return Asked(self._hold, question, patience, is_shown)
+        patience = Patience(
+            *(self._wait_s, self._or_else, self._notices.tell), is_lasting=self._is_lasting
+        )
+        return Asked(self._hold, question, patience)
+
+    def room(self) -> Room:
+        """How long a text may become in the pipeline that is up now.
+
+        Raises ``StateError`` when none is up, or one with another model.
+        """
+        record = self._hold.load()
+        return Room(record.model, record.cache_limits)
 
     def status(self) -> PipelineStatus:
         """How each stage of the pipeline that is up now is; asks all nodes."""
         record = load_record(self._hold.cluster)
         with self._watching:
             return PipelineStatus.of(record, self._watch.look(record))
+
+    def release(self) -> None:
+        """Free the pipeline for other programs; questions take it back, and answers go on."""
+        self._hold.release()
+
+    @property
+    def occupancy(self) -> Occupancy:
+        """How full the pipeline is with what this client asks."""
+        return self._hold.occupancy
+
+    def check_queue(self) -> None:
+        """Raises ``QueueFull`` when too many questions wait for another one to be asked now."""
+        self._hold.check_queue()
+
+    @property
+    def cluster(self) -> str:
+        """Whose pipeline it asks."""
+        return self._hold.cluster
+
+    @property
+    def counters(self) -> Counters:
+        """What the pipeline has done for this client; the sums grow as it is asked."""
+        return self._hold.counters
 
     def close(self) -> None:
         """Let go of the pipeline. Answers that are not at their end raise ``PipelineClosed``."""

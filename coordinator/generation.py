@@ -4,23 +4,19 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from pi_cluster.cluster import settings
+from pi_cluster.coordinator.constraint import Constraint
+from pi_cluster.coordinator.finish_reason import FinishReason
 from pi_cluster.coordinator.listeners import Listeners
-from pi_cluster.coordinator.measurement import Measurement, Timings
+from pi_cluster.coordinator.logprobs import MAX_ALTERNATIVES, TokenLogprobs
+from pi_cluster.coordinator.measurement import Measurement
+from pi_cluster.coordinator.pooling import Pooled, Pooling
+from pi_cluster.coordinator.standing import Reading, Waiting
+from pi_cluster.coordinator.timings import Timings
 from pi_cluster.transformer.errors import SettingsError
-from pi_cluster.transformer.sampling import SamplingSettings
-
-
-class FinishReason(StrEnum):
-    """Why a text ended."""
-
-    EOS = "eos"
-    STOP = "stop"
-    LENGTH = "length"
-    CONTEXT = "context"
-    INTERRUPTED = "interrupted"
+from pi_cluster.transformer.sampling import candidates_needed
+from pi_cluster.transformer.sampling_settings import SamplingSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +30,14 @@ class GenerationOptions:
     ignore_eos: bool = False
     draft: bool = True
     """Whether to guess ahead, which changes the speed and never the text."""
+    logprobs: int | None = None
+    """With so many alternatives, each id's log-probability; None does without."""
+    asker: str = ""
+    """Who asks: askers take turns where requests have to wait."""
+    one_off: bool = False
+    """Whether nobody will go on with the text, so that its caches need not be kept."""
+    pooling: Pooling | None = None
+    """Give the prompt's vector instead of an answer."""
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -42,6 +46,16 @@ class GenerationOptions:
             raise SettingsError(
                 f"chunk-size is {self.chunk_size}; it must be from 1 to {settings.MAX_STEP_ROWS}"
             )
+        if self.logprobs is not None and self.logprobs not in range(MAX_ALTERNATIVES + 1):
+            raise SettingsError(
+                f"logprobs is {self.logprobs!r}; it must be from 0 to {MAX_ALTERNATIVES}"
+            )
+
+    @property
+    def candidates(self) -> int:
+        """How many of the best logits of a row are needed; 0 means all."""
+        needed = candidates_needed(self.sampling)
+        return max(needed, self.logprobs or 0) if needed else 0
 
 
 News = int | FinishReason | Exception
@@ -64,19 +78,49 @@ class Generation:
         options: GenerationOptions,
         measurement: Measurement,
         on_cancel: "Callable[[Generation], None]",
+        constraint: Constraint | None = None,
+        waiting: "Callable[[Generation], Waiting | None]" = lambda _: None,
+        answered: int = 0,
     ) -> None:
+        """``waiting`` tells how long it still has to wait; None when it has not."""
         self.prompt_ids = list(prompt_ids)
         self.options = options
+        self.answered = answered
+        """How many of the prompt's last ids were generated, by a session that was lost."""
         self.measurement = measurement
+        self.constraint = constraint
+        """For the scheduler alone."""
         self.ids: list[int] = []
         """What has been taken so far: by the iteration, or with `take`."""
+        self.logprobs: list[TokenLogprobs] = []
+        """Of all ids that were sampled so far, also of those that were not taken yet."""
+        self.pooled = Pooled(options.pooling) if options.pooling else None
+        """For the scheduler, until it has ended."""
         self.finish_reason = FinishReason.INTERRUPTED
-        self.queue_position: int | None = None
-        """How many requests are to begin before this one; None once it has begun."""
         self._lock = threading.Lock()  # between what was told and who is told it
         self._told: list[News] = []
         self._listeners = Listeners[News]()
         self._on_cancel = on_cancel
+        self._waiting = waiting
+        self._read: Callable[[], int] | None = None
+
+    @property
+    def queue_position(self) -> int | None:
+        """How many requests are to begin before this one; None once it has begun."""
+        waiting = self._waiting(self)
+        return waiting.position if waiting else None
+
+    def standing(self) -> Waiting | Reading | None:
+        """What it waits for, as any thread may ask; None once its text grows, or has ended."""
+        if self._told:
+            return None
+        if waiting := self._waiting(self):
+            return waiting
+        return Reading(self._read(), len(self.prompt_ids)) if self._read else None
+
+    def begin(self, read: Callable[[], int]) -> None:
+        """For the scheduler: it waits no more, and ``read`` tells how much of it is read."""
+        self._read = read
 
     @property
     def timings(self) -> Timings:

@@ -1,15 +1,13 @@
-"""How long a generation took, and how its stages spent that time.
-
-TTFT runs from the request to the first token; ``prefill_s`` from the first step sent, so that it
-leaves out connecting; ``decode_s`` from the first token to the last.
-"""
+"""What is measured of one generation while it runs."""
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.coordinator.steps import StepResult
+from pi_cluster.coordinator.timings import StageFigures, Timings
 
 
 @dataclass(slots=True)
@@ -19,50 +17,6 @@ class StageTotal:
     compute_s: float = 0.0
     wait_s: float = 0.0
     """The stage had nothing to do, the first step's wait for the request left out."""
-
-
-@dataclass(frozen=True, slots=True)
-class StageFigures:
-    """What a stage did for one generation; ``prompt --json`` prints these names."""
-
-    node: str
-    layers: str
-    compute_s: float
-    wait_s: float
-    """It had nothing to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timings:
-    """The durations of one generation, in seconds, and the rates that follow from them."""
-
-    load_s: float
-    prefill_s: float
-    decode_s: float
-    ttft_s: float
-    prompt_tokens: int
-    generated_tokens: int
-
-    @property
-    def prefill_tps(self) -> float:
-        """Prompt tokens per second."""
-        return self.prompt_tokens / self.prefill_s if self.prefill_s else 0.0
-
-    @property
-    def decode_tps(self) -> float:
-        """Tokens per second after the first one, which belongs to prefill."""
-        return (self.generated_tokens - 1) / self.decode_s if self.decode_s else 0.0
-
-    def to_json(self) -> dict[str, float]:
-        """The names that ``prompt --json`` prints."""
-        return {
-            "load_s": self.load_s,
-            "prefill_s": self.prefill_s,
-            "decode_s": self.decode_s,
-            "ttft_s": self.ttft_s,
-            "prefill_tps": self.prefill_tps,
-            "decode_tps": self.decode_tps,
-        }
 
 
 @dataclass(slots=True)
@@ -81,6 +35,12 @@ class Measurement:
     right_guesses: int = 0
     wrong_guesses: int = 0
     """Only the first of those that followed each other: the others were never decided."""
+    forced: int = 0
+    """Generated tokens for which a constraint left no choice."""
+    cached_tokens: int = 0
+    """Of the prompt's: those that were not computed again."""
+    was_let_in: bool = False
+    """Whether the prompt has had its place in the caches before, in this session or another."""
     prefill: list[StageTotal] = field(init=False)
     decode: list[StageTotal] = field(init=False)
     _steps: int = field(init=False, default=0)
@@ -88,6 +48,13 @@ class Measurement:
     def __post_init__(self) -> None:
         self.prefill = [StageTotal() for _ in self.stages]
         self.decode = [StageTotal() for _ in self.stages]
+
+    def going_on(self, stages: Sequence[StageAddress]) -> Self:
+        """The same text's times in another session, whose stages begin to be counted anew."""
+        again = replace(self, stages=stages)
+        if not self.first_token_at:
+            again.prefill_began = 0.0
+        return again
 
     def begin_prefill(self, now: float) -> None:
         """A step is sent; the first one begins prefill."""
@@ -122,14 +89,18 @@ class Measurement:
     def timings(self, prompt_tokens: int, generated_tokens: int) -> Timings:
         """What is known so far; all zero before the first token."""
         if not self.first_token_at:
-            return Timings(0.0, 0.0, 0.0, 0.0, prompt_tokens, generated_tokens)
+            return Timings(
+                *(0.0, 0.0, 0.0, 0.0, prompt_tokens, generated_tokens, self.cached_tokens)
+            )
+        began = self.prefill_began or self.first_token_at  # a text may be forced as a whole
         return Timings(
-            load_s=self.prefill_began - self.requested_at,
-            prefill_s=self.first_token_at - self.prefill_began,
+            load_s=began - self.requested_at,
+            prefill_s=self.first_token_at - began,
             decode_s=self.last_token_at - self.first_token_at,
             ttft_s=self.first_token_at - self.requested_at,
             prompt_tokens=prompt_tokens,
             generated_tokens=generated_tokens,
+            cached_tokens=self.cached_tokens,
         )
 
     def stage_figures(self) -> tuple[StageFigures, ...]:

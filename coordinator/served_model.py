@@ -1,11 +1,11 @@
 """What a coordinator must know of the model that its pipeline serves."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
-from pi_cluster.transformer.errors import PromptError
+from pi_cluster.transformer.errors import PromptError, PromptTooLong, SettingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,8 @@ class ServedModel:
     """Most positions of one text; None with a window, where texts grow without end."""
     made_for: int = 0
     """Positions that the model was made for; 0 where that is not known."""
+    dim: int = 0
+    """Numbers of a hidden state; 0 where nobody asks for one."""
     cluster: str = settings.DEFAULT_CLUSTER
     """Whose pipeline serves it."""
 
@@ -36,6 +38,15 @@ class ServedModel:
         asked = prompt_tokens + max_tokens
         return asked if self.context is None else min(asked, self.context)
 
+    def check_bias(self, ids: Iterable[int]) -> None:
+        """Raise ``SettingsError`` for a bias of ids that the model does not have."""
+        for token_id in ids:
+            if token_id >= self.vocab_size:
+                raise SettingsError(
+                    f"logit_bias has token id {token_id}, which is outside the vocabulary "
+                    f"0..{self.vocab_size - 1}"
+                )
+
     def check_prompt(self, ids: Sequence[int]) -> None:
         """Raise ``PromptError`` unless the pipeline can take these ids as a prompt."""
         if not ids:
@@ -46,7 +57,7 @@ class ServedModel:
                     f"token id {token_id} is outside the vocabulary 0..{self.vocab_size - 1}"
                 )
         if self.context is not None and len(ids) >= self.context:
-            raise PromptError(
+            raise PromptTooLong(
                 f"the prompt has {len(ids)} tokens and the pipeline's context is {self.context}: "
                 f"{self.room_for(len(ids) + 1)}"
             )

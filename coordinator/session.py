@@ -24,10 +24,12 @@ from pi_cluster.coordinator.silent_nodes import OnNotice, Watch, Watched
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.coordinator.steps import (
     RowLogits,
+    RowState,
     StepChunk,
     StepResult,
     chunk_on_wire,
     row_logits,
+    row_state,
     stage_time,
 )
 from pi_cluster.protos import pi_cluster_pb2 as pb
@@ -157,10 +159,10 @@ class Session:
             if (result := self.wait()) is not None:
                 return result
 
-    def wait(self) -> StepResult | None:
-        """Wait for the next step to come back, or for `wake`, which gives None."""
+    def wait(self, most_s: float | None = None) -> StepResult | None:
+        """Wait for the next step to come back, or for `wake` or ``most_s`` to pass: None."""
         while True:
-            message = self._receive()
+            message = self._receive(most_s)
             if message is None:
                 return None
             if message.step not in self._wanted:
@@ -185,15 +187,18 @@ class Session:
                 f"{len(message.timings)} of {len(self.stages)} stages reported on a step: "
                 "bring the pipeline up again"
             )
-        rows, faults = list[RowLogits](), dict[int, NodeError]()
+        rows, states, faults = list[RowLogits](), list[RowState](), dict[int, NodeError]()
         for row in message.rows:
             if row.sequence in wanted:
                 try:
-                    rows.append(row_logits(row, self._vocab_size))
+                    if row.state:
+                        states.append(row_state(row))
+                    else:
+                        rows.append(row_logits(row, self._vocab_size))
                 except NodeError as error:
                     faults[row.sequence] = error
         times = tuple(stage_time(timing) for timing in message.timings)
-        return StepResult(message.step, tuple(rows), times, faults)
+        return StepResult(message.step, tuple(rows), times, tuple(states), faults)
 
     def _messages(self) -> Iterator[pb.StepMessage]:
         while (message := self._outbox.get()) is not None:
@@ -211,9 +216,12 @@ class Session:
             last = self.stages[-1]
             self._inbox.put(carried_error(error, last.peer.label, last.node_id))
 
-    def _receive(self) -> pb.StepResult | None:
+    def _receive(self, most_s: float | None = None) -> pb.StepResult | None:
         if self._failure is None:
-            item = self._inbox.get()
+            try:
+                item = self._inbox.get(timeout=most_s)
+            except queue.Empty:
+                return None
             if not isinstance(item, ClusterError):
                 return item
             self._failure = self._explain(item)

@@ -61,7 +61,7 @@ def _all_lost(silent: Sequence[_Silent]) -> NodeLost:
     *others, last = silent
     words = "".join(f"{one.does_not}, " for one in others)
     ids = dict.fromkeys(node_id for one in silent for node_id in one.node_ids)
-    return NodeLost(f"{words}{last.lost}", tuple(ids))
+    return NodeLost(f"{words}{last.lost}", tuple(ids), was_awaited=True)
 
 
 class Watch:

@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from pi_cluster.cluster.errors import NodeError
 from pi_cluster.cluster.wire.arrays import unpack_floats, unpack_ids
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.sampling import Candidates, top_candidates
+
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +19,8 @@ class StepChunk:
     """Consecutive positions of one sequence on their way into the pipeline.
 
     ``start`` may lie below what was sent before: the stages then forget the rest. ``logit_rows`` of
-    the last rows come back with their ``candidates`` best logits (0: all of them). With
+    the last rows come back with their ``candidates`` best logits (0: all of them), each of those
+    that are ``allowed`` to follow it (empty: of all; one for each of these rows, or none). With
     ``prefix_of`` a new sequence begins with the first ``start`` positions of that one.
     """
 
@@ -26,6 +30,19 @@ class StepChunk:
     logit_rows: int = 0
     candidates: int = 0
     prefix_of: int = 0
+    allowed: Sequence[bytes] = ()
+    log_sum: bool = False
+    wants_states: bool = False
+    """Whether ``logit_rows`` want their states behind the final norm instead of logits."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowState:
+    """A position of a sequence as the head sees it. Shape: ``values (dim,) float32``."""
+
+    sequence: int
+    position: int
+    values: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +52,8 @@ class RowLogits:
     sequence: int
     position: int
     candidates: Candidates
+    log_sum: float = 0.0
+    """Over all logits; 0 where it was not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +76,7 @@ class StepResult:
     step: int
     rows: tuple[RowLogits, ...]
     stages: tuple[StageTime, ...]
+    states: tuple[RowState, ...] = ()
     faults: Mapping[int, NodeError] = field(default_factory=dict)
     """Sequences with a row that is worth nothing, and why."""
 
@@ -70,7 +90,15 @@ def chunk_on_wire(chunk: StepChunk) -> pb.Chunk:
         logit_rows=chunk.logit_rows,
         candidates=chunk.candidates,
         prefix_of=chunk.prefix_of,
+        allowed=chunk.allowed,
+        log_sum=chunk.log_sum,
+        state=chunk.wants_states,
     )
+
+
+def row_state(row: pb.RowLogits) -> RowState:
+    """What the last stage returned of a row whose state was asked for."""
+    return RowState(row.sequence, row.position, unpack_floats(row.state, 1)[:, 0])
 
 
 def row_logits(row: pb.RowLogits, vocab_size: int) -> RowLogits:
@@ -80,7 +108,7 @@ def row_logits(row: pb.RowLogits, vocab_size: int) -> RowLogits:
     if len(ids) != len(logits) or not len(ids) or ids.min() < 0 or ids.max() >= vocab_size:
         raise NodeError("the last stage returned candidates that are no tokens of this model")
     best = Candidates(ids, logits) if row.ids else top_candidates(logits, 0)
-    return RowLogits(row.sequence, row.position, best)
+    return RowLogits(row.sequence, row.position, best, row.log_sum)
 
 
 def stage_time(timing: pb.StageTiming) -> StageTime:

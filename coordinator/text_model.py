@@ -1,20 +1,31 @@
 """Between people's text and a model's token ids, as far as its store has files for it."""
 
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.coordinator.answer_text import AnswerText
+from pi_cluster.coordinator.calling.call_format import CallFormat
+from pi_cluster.coordinator.calling.finding import find_format
+from pi_cluster.coordinator.calling.generic import Generic
+from pi_cluster.coordinator.constraining.building import build_vocabulary
+from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.transformer.errors import ModelError, PromptError
 from pi_cluster.transformer.text.chat_template import ChatTemplate
-from pi_cluster.transformer.text.detokenizer import IncrementalDetokenizer
+from pi_cluster.transformer.text.detokenizer import IncrementalDetokenizer, shown_bytes
 from pi_cluster.transformer.text.text_files import TOKENIZERS, TextFiles
-from pi_cluster.transformer.text.thoughts import begins_in_thought
+from pi_cluster.transformer.text.thoughts import CLOSING, OPENING, begins_in_thought
 from pi_cluster.transformer.text.tokenizer import Tokenizer
 from pi_cluster.transformer.text.unicode_text import require_unicode
 
-Message = Mapping[str, str]
-"""``{"role": "user" | "assistant" | "system", "content": ...}``"""
+if TYPE_CHECKING:
+    from pi_cluster.coordinator.constraining.llguidance_constraint import Vocabulary
+
+Message = Mapping[str, Any]
+"""``{"role": "user" | "assistant" | "system" | "tool", "content": ...}``, as OpenAI has it."""
 
 _ENOUGH_IDS = 12  # of a prompt's end, for a tag that is spelt in pieces
 
@@ -31,8 +42,13 @@ class TextModel:
         """Nothing is read yet; the files lie in ``folder`` under their names in the store."""
         paths = {file.name: folder / file.name for file in manifest.tokenizer_files}
         self._bos_id = manifest.bos_id
+        self._eos_ids = frozenset(manifest.eos_ids)
+        self._building = threading.Lock()
+        self._vocabulary: Vocabulary | None = None
+        self._call_format: CallFormat | None = None
         self._lists_tokenizer = not paths.keys().isdisjoint(TOKENIZERS)
-        self._files = TextFiles(paths, int(manifest.config["vocab_size"]), manifest.tokenizer_name)
+        self._vocab_size = int(manifest.config["vocab_size"])
+        self._files = TextFiles(paths, self._vocab_size, manifest.tokenizer_name)
 
     @property
     def has_tokenizer(self) -> bool:
@@ -45,6 +61,18 @@ class TextModel:
         return self.has_tokenizer and self._files.has_template
 
     @property
+    def can_think(self) -> bool:
+        """Whether the model thinks before it answers, always or where it is told to."""
+        template = self._readable_template()
+        return template is not None and template.can_think
+
+    @property
+    def can_switch_thinking(self) -> bool:
+        """Whether it can be told to think before it answers, or not to."""
+        template = self._readable_template()
+        return template is not None and template.can_switch_thinking
+
+    @property
     def fault(self) -> str | None:
         """Why the tokenizer of the store cannot be used, if it cannot."""
         try:
@@ -55,21 +83,73 @@ class TextModel:
 
     def raw_ids(self, text: str) -> list[int]:
         """Ids of a text that the model is to continue."""
-        require_unicode(text)
-        if not text:
-            return []
-        opening = self._tokenizer().opening_ids
-        if opening is None:
-            opening = () if self._bos_id is None else (self._bos_id,)
-        return [*opening, *self._tokenizer().encode(text)]
+        return self.text_ids(text, opening=True) if text else []
 
-    def chat_ids(self, messages: Sequence[Message], think: bool | None = None) -> list[int]:
+    def text_ids(self, text: str, *, opening: bool) -> list[int]:
+        """Ids of a text, behind those that begin every text if ``opening``."""
+        require_unicode(text)
+        if not opening:
+            return list(self._tokenizer().encode(text))
+        opening_ids = self._tokenizer().opening_ids
+        if opening_ids is None:
+            opening_ids = () if self._bos_id is None else (self._bos_id,)
+        return [*opening_ids, *self._tokenizer().encode(text)]
+
+    def token_bytes(self, token_id: int, *, continuation: bool) -> bytes:
+        """The bytes that one id stands for; of a control token those of its spelling.
+
+        Without ``continuation`` it is the first of an answer, whose dummy space does not count.
+        """
+        tokenizer = self._tokenizer()
+        if token_id not in tokenizer:
+            return "\ufffd".encode()
+        if tokenizer.added_text(token_id) is not None or tokenizer.is_control(token_id):
+            return tokenizer.id_to_piece(token_id).encode()
+        return tokenizer.piece_bytes(token_id, continuation=continuation)
+
+    def shown_bytes(self, token_id: int) -> bytes:
+        """The bytes that one id adds to an answer's text; none for a control token."""
+        return shown_bytes(self._tokenizer(), token_id)
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        """The text that ids stand for; control tokens have none."""
+        tokenizer = self._tokenizer()
+        for token_id in ids:
+            if not 0 <= token_id < self._vocab_size:
+                raise PromptError(
+                    f"token id {token_id} is outside the vocabulary 0..{self._vocab_size - 1}"
+                )
+        detokenizer = IncrementalDetokenizer(tokenizer, continuation=False)
+        return "".join([*map(detokenizer.push, ids), detokenizer.finish()])
+
+    def embedded_ids(self, text: str, pooling: Pooling) -> list[int]:
+        """Ids of a text that is to become a vector; the last token's tells that it has ended."""
+        ids, end = self.raw_ids(text), self._tokenizer().eos_id
+        return [*ids, end] if pooling is Pooling.LAST and end is not None else ids
+
+    def chat_text(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
+        """A conversation as the chat template writes it, whose next turn is the model's."""
+        self._tokenizer()
+        return self._template().render(messages, tools)
+
+    def chat_ids(
+        self,
+        messages: Sequence[Message],
+        think: bool | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
+        *,
+        continues: bool = False,
+    ) -> list[int]:
         """Ids of a conversation whose next turn is the model's.
 
-        ``think`` has it think before that or not; None leaves it to the template.
+        ``think`` has it think before that or not; None leaves it to the template. ``tools`` are
+        what it may call, in OpenAI's words, if it `takes_tools`. With ``continues`` the last turn
+        is the model's, and it goes on with that.
         """
         self._tokenizer()
-        return self._template().encode(messages, think=think)
+        return self._template().encode(messages, think=think, tools=tools, continues=continues)
 
     def begins_in_thought(self, prompt_ids: Sequence[int]) -> bool:
         """Whether an answer to this prompt goes on with a thought that the prompt begins."""
@@ -79,11 +159,49 @@ class TextModel:
         end = prompt_ids[-_ENOUGH_IDS:]
         return begins_in_thought("".join([*map(detokenizer.push, end), detokenizer.finish()]))
 
-    def answer(self, stops: Sequence[str], *, raw: bool) -> AnswerText | None:
-        """Takes an answer's ids; None when the model has no text at all."""
+    def vocabulary(self) -> "Vocabulary":
+        """What constrains answers, built when it is first asked for; any thread may ask.
+
+        Raises ``PromptError`` where there is no text to constrain, or the library is not installed.
+        """
+        tokenizer = self._tokenizer()
+        with self._building:
+            if self._vocabulary is None:
+                self._vocabulary = build_vocabulary(
+                    tokenizer, self._files.vocab_size, self._eos_ids
+                )
+        return self._vocabulary
+
+    def thought_ids(self) -> tuple[int | None, int | None]:
+        """The added tokens that open and close a thought, as far as there are such."""
+        tokens = self._tokenizer().tokens
+        opening, closing = tokens.get(OPENING), tokens.get(CLOSING)
+        return opening.id if opening else None, closing.id if closing else None
+
+    def answer(
+        self, stops: Sequence[str], *, raw: bool, marks: Mapping[int, str] | None = None
+    ) -> AnswerText | None:
+        """Takes an answer's ids; None when the model has no text at all.
+
+        ``marks`` are the text of these ids.
+        """
         if not self.has_tokenizer and not stops:
             return None
-        return AnswerText(IncrementalDetokenizer(self._tokenizer(), continuation=raw), stops)
+        detokenizer = IncrementalDetokenizer(self._tokenizer(), continuation=raw, marks=marks)
+        return AnswerText(detokenizer, stops)
+
+    @property
+    def takes_tools(self) -> bool:
+        """Whether the model was taught to call tools, in a form that is known here."""
+        return self.has_chat_template and not isinstance(self.call_format(), Generic)
+
+    def call_format(self) -> CallFormat:
+        """How the model calls tools."""
+        with self._building:
+            if self._call_format is None:
+                template = self._template() if self.has_chat_template else None
+                self._call_format = find_format(self._tokenizer(), template)
+        return self._call_format
 
     def _tokenizer(self) -> Tokenizer:
         if self.fault:
@@ -98,6 +216,11 @@ class TextModel:
                 "checkpoint and shard it again, or give token ids with --ids"
             )
         return self._files.tokenizer
+
+    def _readable_template(self) -> ChatTemplate | None:
+        with suppress(ModelError):
+            return self._files.template if self.has_chat_template else None
+        return None
 
     def _template(self) -> ChatTemplate:
         try:

@@ -27,6 +27,21 @@ def _authority() -> None:
 
 
 @click.group(
+    "key",
+    cls=LazyGroup,
+    places={
+        "create": _place("key:create", "Make a key for NAME, and print it; it is shown this once."),
+        "list": _place("key:list_keys", "Show whose keys there are; not the keys."),
+        "revoke": _place(
+            "key:revoke", "Let nobody in by the key of NAME, from the next request on."
+        ),
+    },
+)
+def _key() -> None:
+    """Make keys for a server, list them, take them back."""
+
+
+@click.group(
     "models",
     cls=LazyGroup,
     default="list",
@@ -129,6 +144,7 @@ COMMANDS: dict[str, Place | LazyGroup] = {
         "join:join",
         "Join a cluster by a TOKEN of `pi-cluster token create`.",
     ),
+    "key": _key,
     "leave": _place(
         "leave:leave",
         "Take back what `join` did on this Pi.",
@@ -142,6 +158,10 @@ COMMANDS: dict[str, Place | LazyGroup] = {
     ),
     "prompt": _place("prompt:prompt", "Ask the model."),
     "pull": _place("pull:pull", "Fetch a model by its name, and cut it into a store."),
+    "serve": _place(
+        "serve:serve",
+        "Serve the model over HTTP, to programs and people.",
+    ),
     "shard": _place("shard:shard", "Cut a checkpoint into a store: one file per layer."),
     "status": _place("status:status", "Show the pipeline and how its nodes are."),
     "token": _token,

@@ -303,20 +303,26 @@ class TokenIds(_message.Message):
     def __init__(self, id: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Chunk(_message.Message):
-    __slots__ = ("sequence", "start", "rows", "logit_rows", "candidates", "prefix_of")
+    __slots__ = ("sequence", "start", "rows", "logit_rows", "candidates", "prefix_of", "allowed", "log_sum", "state")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     LOGIT_ROWS_FIELD_NUMBER: _ClassVar[int]
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     PREFIX_OF_FIELD_NUMBER: _ClassVar[int]
+    ALLOWED_FIELD_NUMBER: _ClassVar[int]
+    LOG_SUM_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     start: int
     rows: int
     logit_rows: int
     candidates: int
     prefix_of: int
-    def __init__(self, sequence: _Optional[int] = ..., start: _Optional[int] = ..., rows: _Optional[int] = ..., logit_rows: _Optional[int] = ..., candidates: _Optional[int] = ..., prefix_of: _Optional[int] = ...) -> None: ...
+    allowed: _containers.RepeatedScalarFieldContainer[bytes]
+    log_sum: bool
+    state: bool
+    def __init__(self, sequence: _Optional[int] = ..., start: _Optional[int] = ..., rows: _Optional[int] = ..., logit_rows: _Optional[int] = ..., candidates: _Optional[int] = ..., prefix_of: _Optional[int] = ..., allowed: _Optional[_Iterable[bytes]] = ..., log_sum: bool = ..., state: bool = ...) -> None: ...
 
 class EndSequences(_message.Message):
     __slots__ = ("sequence",)
@@ -375,16 +381,20 @@ class StepResult(_message.Message):
     def __init__(self, step: _Optional[int] = ..., rows: _Optional[_Iterable[_Union[RowLogits, _Mapping]]] = ..., timings: _Optional[_Iterable[_Union[StageTiming, _Mapping]]] = ..., ready: bool = ...) -> None: ...
 
 class RowLogits(_message.Message):
-    __slots__ = ("sequence", "position", "ids", "logits")
+    __slots__ = ("sequence", "position", "ids", "logits", "log_sum", "state")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     IDS_FIELD_NUMBER: _ClassVar[int]
     LOGITS_FIELD_NUMBER: _ClassVar[int]
+    LOG_SUM_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     position: int
     ids: bytes
     logits: bytes
-    def __init__(self, sequence: _Optional[int] = ..., position: _Optional[int] = ..., ids: _Optional[bytes] = ..., logits: _Optional[bytes] = ...) -> None: ...
+    log_sum: float
+    state: bytes
+    def __init__(self, sequence: _Optional[int] = ..., position: _Optional[int] = ..., ids: _Optional[bytes] = ..., logits: _Optional[bytes] = ..., log_sum: _Optional[float] = ..., state: _Optional[bytes] = ...) -> None: ...
 
 class MeasureNodeRequest(_message.Message):
     __slots__ = ()

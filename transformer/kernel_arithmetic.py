@@ -123,12 +123,15 @@ class KernelArithmetic:
         ]
         return self._layers.forward(hidden, angles, parts)
 
+    def final_norm(self, hidden: Array) -> Array:
+        """The norm before the head."""
+        assert isinstance(self._norm, np.ndarray), "only the last stage has a head"
+        return self._engine.rms_norm(hidden, self._norm, self._config.norm_eps)
+
     def logits(self, hidden: Array) -> Array:
         """Final norm and head, whose rounding no later layer would smooth: it is done finely."""
         assert isinstance(self._output, Matrix), "only the last stage has a head"
-        assert isinstance(self._norm, np.ndarray)
-        normed = self._engine.rms_norm(hidden, self._norm, self._config.norm_eps)
-        return self._engine.fine_linear(normed, self._output)
+        return self._engine.fine_linear(self.final_norm(hidden), self._output)
 
 
 _KERNELS_NAMES = {

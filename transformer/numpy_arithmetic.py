@@ -89,10 +89,15 @@ class NumpyArithmetic:
             hidden = layer.forward(hidden, angles, spans, [cache[index] for cache in caches])
         return hidden
 
+    def final_norm(self, hidden: Array) -> Array:
+        """The norm before the head."""
+        assert self._norm is not None, "only the last stage has a head"
+        return rms_norm(hidden, self._norm, self._config.norm_eps)
+
     def logits(self, hidden: Array) -> Array:
         """Final norm and head."""
-        assert self._norm is not None and self._output is not None, "only the last stage has a head"
-        return linear(rms_norm(hidden, self._norm, self._config.norm_eps), self._output)
+        assert self._output is not None, "only the last stage has a head"
+        return linear(self.final_norm(hidden), self._output)
 
 
 def numpy_stage(config: ModelConfig, layers: range, weights: StageWeights, limits: Limits) -> Stage:

@@ -1,14 +1,16 @@
-"""From logits to the next id: the settings, the best candidates, the draw.
+"""From logits to the next id: the best candidates, the draw.
 
 The steps and their order are those of Hugging Face transformers: repetition penalty, temperature,
-top-k, top-p, min-p, draw. The draw depends on logits, settings and position alone, so that a text
-comes out the same when it is replayed, when its tokens were guessed beforehand, and whoever else
-is served in between.
+top-k, top-p, min-p, draw; a bias comes before the repetition penalty, presence and frequency
+penalties behind it, as in vLLM and llama.cpp. The draw depends on logits, settings and position
+alone, so that a text comes out the same when it is replayed, when its tokens were guessed
+beforehand, and whoever else is served in between.
 """
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +18,8 @@ import numpy.typing as npt
 # By name: numpy loads it when first asked, and a Ctrl-C during that is swallowed.
 from numpy.random import Generator, Philox
 
-from pi_cluster.transformer.errors import ModelError, SettingsError
+from pi_cluster.transformer.errors import ModelError
+from pi_cluster.transformer.sampling_settings import SamplingSettings
 
 Ids = npt.NDArray[np.int32]
 Logits = npt.NDArray[np.float32]
@@ -24,57 +27,7 @@ Doubles = npt.NDArray[np.float64]
 
 _MAX = sys.float_info.max
 _COLUMN = 64  # of so many logits about one is looked at closely
-
-
-@dataclass(frozen=True, slots=True)
-class SamplingSettings:
-    """How the next id is chosen; valid from birth, else `SettingsError`.
-
-    * ``temperature`` divides the logits (arXiv:1503.02531, section 2); 0 is greedy: always the best
-    * ``top_k`` keeps the k best (arXiv:1805.04833, section 5.4); 0 keeps all
-    * ``top_p`` keeps the smallest set of best ids whose probabilities reach it (nucleus sampling,
-      arXiv:1904.09751, section 3.1); 1 keeps all
-    * ``min_p`` drops ids less probable than this share of the best one's probability
-      (arXiv:2407.01082, section 3); 0 keeps all
-    * ``repeat_penalty`` weakens what the text already holds (CTRL, arXiv:1909.05858, section 4.1);
-      1 changes nothing
-    * ``seed`` picks one of 2**64 series of random numbers
-    """
-
-    temperature: float = 0.7
-    top_k: int = 40
-    top_p: float = 1.0
-    min_p: float = 0.0
-    repeat_penalty: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        self._require(
-            "temperature", _is_real(self.temperature) and self.temperature >= 0, "0 or more"
-        )
-        self._require(
-            "top_k", _is_int(self.top_k) and self.top_k >= 0, "a whole number, 0 (off) or more"
-        )
-        self._require(
-            "top_p", _is_real(self.top_p) and 0 < self.top_p <= 1, "above 0, at most 1 (off)"
-        )
-        self._require("min_p", _is_real(self.min_p) and 0 <= self.min_p <= 1, "from 0 (off) to 1")
-        self._require(
-            "repeat_penalty",
-            _is_real(self.repeat_penalty) and self.repeat_penalty > 0,
-            "above 0; 1 is off",
-        )
-        self._require(
-            "seed",
-            _is_int(self.seed) and 0 <= self.seed < 2**64,
-            "a whole number from 0 to 2**64 - 1",
-        )
-
-    def _require(self, name: str, holds: bool, allowed: str) -> None:
-        if not holds:
-            raise SettingsError(
-                f"{name} = {getattr(self, name)!r} is not allowed; it must be {allowed}"
-            )
+_NOTHING: Mapping[int, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,20 +62,33 @@ def top_candidates(logits: Logits, count: int) -> Candidates:
     return Candidates(ids, logits[ids].astype(np.float32, copy=False))
 
 
+def log_sum_exp(logits: Logits) -> float:
+    """Log of the sum of exp over all logits: what a logit lacks of its log-probability."""
+    best = float(logits.max())
+    if not np.isfinite(best):
+        return best
+    return best + float(np.log(np.exp(logits.astype(np.float64) - best).sum()))
+
+
 def candidates_needed(settings: SamplingSettings) -> int:
     """How many of the best logits decide the draw as surely as all of them; 0 means all."""
-    if settings.repeat_penalty != 1:
+    if settings.needs_all_logits:
         return 0
     return 1 if settings.temperature == 0 else settings.top_k
 
 
 def sample(
-    candidates: Candidates, settings: SamplingSettings, position: int, seen_ids: Collection[int]
+    candidates: Candidates,
+    settings: SamplingSettings,
+    position: int,
+    seen_ids: Collection[int],
+    generated: Mapping[int, int] = _NOTHING,
 ) -> int:
     """Draw the id that stands at ``position``, a pure function of the arguments.
 
     ``candidates`` are at least `candidates_needed`; more change nothing. ``seen_ids`` are the ids
-    of the prompt and of what was generated. The random number is the first one of Philox, a
+    of the prompt and of what was generated; ``generated`` has how often each of the latter was,
+    where ``counts_generated``. The random number is the first one of Philox, a
     counter-based generator (Salmon et al., SC 2011), under the key (seed, position). Raises
     `ModelError` where the logits are NaN or infinite.
     """
@@ -131,7 +97,7 @@ def sample(
             f"the model produced NaN or infinite logits at position {position}: its weights are "
             f"damaged; check the store's files"
         )
-    ids, probabilities = distribution(candidates, settings, seen_ids)
+    ids, probabilities = distribution(candidates, settings, seen_ids, generated)
     if ids.size == 1:
         return int(ids[0])  # whatever the number: making it costs more than all the rest
     # As an array: numpy would read a list with a seed over 2**63 as floats.
@@ -142,7 +108,10 @@ def sample(
 
 
 def distribution(
-    candidates: Candidates, settings: SamplingSettings, seen_ids: Collection[int]
+    candidates: Candidates,
+    settings: SamplingSettings,
+    seen_ids: Collection[int],
+    generated: Mapping[int, int] = _NOTHING,
 ) -> tuple[Ids, Doubles]:
     """The ids that can be drawn and the probability of each, by falling probability.
 
@@ -151,8 +120,12 @@ def distribution(
     """
     count = 1 if settings.temperature == 0 else settings.top_k
     ids, logits = candidates.ids, candidates.logits.astype(np.float64)
-    if settings.repeat_penalty != 1:
-        ids, logits = _penalised(ids, logits, settings.repeat_penalty, seen_ids, count)
+    if settings.needs_all_logits:
+        logits = _changed(ids, logits, settings, seen_ids, generated)
+        # `_best` settles ties by index, so let the index rise with the id.
+        by_id = np.argsort(ids)
+        best = by_id[_best(logits[by_id], count)]
+        ids, logits = ids[best], logits[best]
     ids, logits = ids[: count or None], logits[: count or None]
     if settings.temperature == 0:
         return ids, np.ones(1)
@@ -166,18 +139,36 @@ def distribution(
     return ids[: weights.size], weights / weights.sum()
 
 
-def _penalised(
-    ids: Ids, logits: Doubles, penalty: float, seen_ids: Collection[int], count: int
-) -> tuple[Ids, Doubles]:
-    """The ``count`` best, seen logits divided by ``penalty`` if positive, else multiplied."""
-    seen = np.isin(ids, np.fromiter(seen_ids, dtype=np.int64, count=len(seen_ids)))
-    with np.errstate(over="ignore"):
-        changed = np.where(logits > 0, logits / penalty, logits * penalty)
-    logits = np.where(seen, np.clip(changed, -_MAX, _MAX), logits)
-    # `_best` settles ties by index, so let the index rise with the id.
-    by_id = np.argsort(ids)
-    best = by_id[_best(logits[by_id], count)]
-    return ids[best], logits[best]
+def _changed(
+    ids: Ids,
+    logits: Doubles,
+    settings: SamplingSettings,
+    seen_ids: Collection[int],
+    generated: Mapping[int, int],
+) -> Doubles:
+    """The logits with bias and penalties; a seen one is divided by a repetition penalty if it is
+    positive, else multiplied.
+    """
+    if settings.logit_bias:
+        logits = logits + _numbers(ids, settings.logit_bias)
+    if settings.repeat_penalty != 1:
+        seen = np.isin(ids, np.fromiter(seen_ids, dtype=np.int64, count=len(seen_ids)))
+        penalty = settings.repeat_penalty
+        with np.errstate(over="ignore"):
+            changed = np.where(logits > 0, logits / penalty, logits * penalty)
+        logits = np.where(seen, np.clip(changed, -_MAX, _MAX), logits)
+    if settings.counts_generated and generated:
+        counts = _numbers(ids, generated)
+        penalties = settings.presence_penalty * (counts > 0) + settings.frequency_penalty * counts
+        logits = logits - penalties
+    return logits
+
+
+def _numbers(ids: Ids, by_id: Mapping[int, float]) -> Doubles:
+    """The number of each id, 0 for those that have none. Shapes: ``ids (n,)`` -> ``(n,)``."""
+    known = np.array(sorted(by_id.items()), dtype=np.float64)
+    at = np.minimum(np.searchsorted(known[:, 0], ids), len(known) - 1)
+    return np.where(known[at, 0] == ids, known[at, 1], 0.0)
 
 
 def _best(keys: npt.NDArray[np.floating], count: int) -> npt.NDArray[np.intp]:
@@ -209,12 +200,3 @@ def _best_few(keys: npt.NDArray[np.floating], count: int) -> npt.NDArray[np.intp
 def _nth_largest(keys: npt.NDArray[np.floating], count: int) -> np.floating:
     largest: np.floating = np.partition(keys, keys.size - count)[keys.size - count]
     return largest
-
-
-def _is_real(value: object) -> bool:
-    # The comparison also refuses NaN, infinities and integers beyond what a float can hold.
-    return isinstance(value, float | int) and not isinstance(value, bool) and abs(value) <= _MAX
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

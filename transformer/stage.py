@@ -78,6 +78,10 @@ class Arithmetic(Protocol):
         """
         ...
 
+    def final_norm(self, hidden: Array) -> Array:
+        """What the head multiplies. Shapes: ``(rows, dim)`` -> the same."""
+        ...
+
     def logits(self, hidden: Array) -> Array:
         """Final norm and head. Shapes: ``(rows, dim)`` -> ``(rows, vocab_size)``."""
         ...
@@ -168,6 +172,10 @@ class Stage:
         for chunk, sequence in zip(chunks, sequences, strict=True):
             sequence.length += chunk.rows
         return hidden
+
+    def final_norm(self, hidden: Array) -> Array:
+        """The states of a text, as the head sees them. Shapes: ``(rows, dim)`` -> the same."""
+        return self._arithmetic.final_norm(hidden)
 
     def logits(self, hidden: Array) -> Array:
         """Final norm and head. Shapes: ``(rows, dim)`` -> ``(rows, vocab_size)``."""

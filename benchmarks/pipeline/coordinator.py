@@ -25,7 +25,7 @@ from pi_cluster.coordinator.scheduling.scheduler import Scheduler
 from pi_cluster.coordinator.scheduling.sent_steps import StepRecord
 from pi_cluster.coordinator.session import Session
 from pi_cluster.transformer.config_form import read_config
-from pi_cluster.transformer.sampling import SamplingSettings
+from pi_cluster.transformer.sampling_settings import SamplingSettings
 
 _GREEDY = SamplingSettings(temperature=0)
 _SETTLING = 4  # tokens of each text that pass while others still begin

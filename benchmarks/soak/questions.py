@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from pi_cluster.coordinator.generation import Generation, GenerationOptions
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler
-from pi_cluster.transformer.sampling import SamplingSettings
+from pi_cluster.transformer.sampling_settings import SamplingSettings
 
 _PROMPTS, _MOST_TOKENS = 48, 16
 _CANCELLED = 0.1  # share of the requests

@@ -11,7 +11,7 @@ from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.session import Session
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.coordinator.steps import StepChunk
-from pi_cluster.transformer.sampling import SamplingSettings
+from pi_cluster.transformer.sampling_settings import SamplingSettings
 
 Ask = Callable[[Sequence[int], int], Iterator[int]]
 """Of a prompt and a number of tokens: as many of the likeliest answer, as they come."""

@@ -70,6 +70,10 @@ class VirtualArithmetic:
         self._wait(self._work.layers_s(self._board, self._rows))
         return hidden
 
+    def final_norm(self, hidden: Array) -> Array:
+        """Nobody embeds texts here."""
+        return hidden
+
     def logits(self, hidden: Array) -> Array:
         """One candidate far above all others; the head's time counts as part of the step."""
         logits = np.full((len(hidden), self._config.vocab_size), _UNLIKELY, np.float32)

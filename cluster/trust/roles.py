@@ -24,9 +24,9 @@ class Rule:
 
     roles: frozenset[Role]
     max_bytes: int = _SMALL_BYTES
-    """Of each message that the caller sends, its large field not counted."""
-    large_field: tuple[int, ...] = ()
-    """Path of field numbers to the one field of bytes that may be large."""
+    """Of each message that the caller sends, its large fields not counted."""
+    large_fields: tuple[tuple[int, ...], ...] = ()
+    """Paths of field numbers to the fields of bytes that may be large."""
     max_large_bytes: int = 0
 
 
@@ -36,17 +36,18 @@ WORKER_RULES = {
         "Describe": Rule(_ALL),
         "Ping": Rule(_ALL),
         "FindShards": Rule(_OPERATOR, 256 << 10),
-        "PutShard": Rule(_OPERATOR, large_field=(3,), max_large_bytes=MAX_SHARD_PART_BYTES),
+        "PutShard": Rule(_OPERATOR, large_fields=((3,),), max_large_bytes=MAX_SHARD_PART_BYTES),
         "GetShard": Rule(_FETCHING),
         "FetchShard": Rule(_OPERATOR),
         "VerifyShards": Rule(_OPERATOR),
         "LoadStage": Rule(_OPERATOR, MAX_MANIFEST_BYTES + _SMALL_BYTES),
         "UnloadStage": Rule(_OPERATOR),
-        "RunSteps": Rule(_ALL, 256 << 10, (2, 4), MAX_REQUEST_BYTES),
+        # Hidden states, and what may follow each row.
+        "RunSteps": Rule(_ALL, 256 << 10, ((2, 4), (2, 2, 7)), MAX_REQUEST_BYTES),
         "CollectResults": Rule(_ASKING),
         "MeasureNode": Rule(_OPERATOR),
         "MeasureLink": Rule(_OPERATOR),
-        "Echo": Rule(_FETCHING, large_field=(1,), max_large_bytes=MAX_ECHO_BYTES),
+        "Echo": Rule(_FETCHING, large_fields=((1,),), max_large_bytes=MAX_ECHO_BYTES),
         "Examine": Rule(_OPERATOR),
         "RequestCertificate": Rule(_OPERATOR),
         "Certify": Rule(_OPERATOR, 3 << 20),

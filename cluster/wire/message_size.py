@@ -1,7 +1,7 @@
-"""How much of an encoded message is not its one large field, found without decoding it.
+"""How much of an encoded message is not its large fields, found without decoding it.
 
-A message of many small fields takes some forty times its bytes once it is decoded; a single field
-of bytes takes its own size. So a large message is taken only if nearly all of it is that field.
+A message of many small fields takes some forty times its bytes once it is decoded; a large field of
+bytes takes its own size. So a large message is taken only if nearly all of it is such fields.
 """
 
 from collections.abc import Sequence
@@ -12,13 +12,15 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_VARINT_BYTES = 10
 
 
-def bytes_beside(data: bytes | memoryview, path: Sequence[int]) -> int:
-    """Bytes of a protobuf message that do not belong to the field at ``path``.
+def bytes_beside(data: bytes | memoryview, *paths: Sequence[int]) -> int:
+    """Bytes of a protobuf message that do not belong to the fields at ``paths``.
 
-    The path holds field numbers, from outside to inside: ``(2, 4)`` is field 4 of the message in
-    field 2. Raises ``NodeError`` when the bytes are no message.
+    A path holds field numbers, from outside to inside: ``(2, 4)`` is field 4 of the message in
+    field 2. Of a repeated field, tags and lengths count from the second on: a million empty ones
+    are not large. Raises ``NodeError`` when the bytes are no message.
     """
     view, at, beside = memoryview(data), 0, 0
+    met = set[int]()
     while at < len(view):
         began = at
         tag, at = _varint(view, at)
@@ -26,8 +28,10 @@ def bytes_beside(data: bytes | memoryview, path: Sequence[int]) -> int:
         if kind == _BYTES:
             size, at = _varint(view, at)
             inner, at = view[at : at + size], at + size
-            if number == path[0]:
-                beside += bytes_beside(inner, path[1:]) if len(path) > 1 else 0
+            if within := [path[1:] for path in paths if path[0] == number]:
+                beside += bytes_beside(inner, *within) if all(within) else 0
+                beside += at - len(inner) - began if number in met else 0
+                met.add(number)
                 began = at
         elif kind == _VARINT:
             _, at = _varint(view, at)

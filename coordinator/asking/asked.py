@@ -2,15 +2,34 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
-from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.cluster.errors import ClusterError, NodeLost
 from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.hold import Attempt, Hold
+from pi_cluster.coordinator.asking.parts import Called, Part
 from pi_cluster.coordinator.asking.question import Question
-from pi_cluster.coordinator.generation import FinishReason, Generation, News
-from pi_cluster.coordinator.measurement import Timings
+from pi_cluster.coordinator.calling.tools import ToolCall
+from pi_cluster.coordinator.finish_reason import FinishReason
+from pi_cluster.coordinator.generation import Generation, News
+from pi_cluster.coordinator.logprobs import TokenLogprobs
+from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.patience import Patience
+from pi_cluster.coordinator.standing import Held, Standing
+from pi_cluster.coordinator.timings import Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What the answer has grown by and may be shown; perhaps by nothing."""
+
+    text: str = ""
+    """All of it, as it stands in ``Answer.text``."""
+    parts: tuple[Part, ...] = ()
+    """The same, told apart; what cannot be told apart yet comes with a later piece."""
+    logprobs: tuple[TokenLogprobs, ...] = ()
+    """Of the tokens that came with it, also of those that have no text yet; if asked for."""
 
 
 class Asked:
@@ -20,12 +39,12 @@ class Asked:
     loop or a thread with many questions each waits in its own way, by the same rules. One of them
     at a time calls `ask` and `take`; any thread may `cancel`.
 
-    As long as nothing has been shown, a question whose session is lost is asked again, and waits
-    while the pipeline answers another; see ``Patience``.
+    A question whose session is lost is asked again, with what was answered behind it, and waits
+    while the pipeline answers another; see ``Patience``. A draw depends on its position alone, so
+    the answer goes on as it would have.
     """
 
-    def __init__(self, hold: Hold, question: Question, patience: Patience, is_shown: bool) -> None:
-        """``is_shown``: somebody sees the pieces, so that none of them can be taken back."""
+    def __init__(self, hold: Hold, question: Question, patience: Patience) -> None:
         self.news: queue.SimpleQueue[News] = queue.SimpleQueue()
         """What came of the question and was not taken yet."""
         self.on_news: Callable[[], None] | None = None
@@ -34,18 +53,34 @@ class Asked:
         self._hold = hold
         self._question = question
         self._patience = patience
-        self._is_shown = is_shown
-        self._has_shown = False
         self._cancelled = threading.Event()
         self._attempt = Attempt(hold)
         self._generation: Generation | None = None
-        self._text = question.new_text()
+        self._answered: list[int] = []  # by sessions that were lost
+        self._logprobs: list[TokenLogprobs] = []
+        self._measured: Measurement | None = None
+        self._text, self._parts = question.new_text(), question.new_parts()
+        self._shown = ""  # of an answer with calls, whose spelling is not shown
+        self._calls: list[ToolCall] = []
         self._failure: Exception | None = None
 
     @property
     def is_asked(self) -> bool:
         """Whether the pipeline has been given it, and did not lose it since."""
         return self._generation is not None
+
+    @property
+    def begins_in_thought(self) -> bool:
+        """Whether the answer goes on with a thought that the prompt has opened."""
+        return self._question.begins_in_thought
+
+    def standing(self) -> Standing | None:
+        """What it waits for, as any thread may ask; None while its answer comes, or has ended."""
+        if self.has_ended:
+            return None
+        if generation := self._generation:
+            return generation.standing()
+        return Held(self._patience.awaits) if self._patience.awaits else None
 
     @property
     def answer(self) -> Answer:
@@ -56,16 +91,25 @@ class Asked:
             raise RuntimeError("the answer has not ended: iterate to its end, or close it")
         generation, question = self._generation, self._question
         text = self._text.text if self._text else None
+        if question.tool_use:
+            text = self._shown
         seed = question.options.sampling.seed
         prompt_ids = list(question.prompt_ids)
-        if generation is None:
+        ids, logprobs = self._answered, self._logprobs
+        reason, measured = FinishReason.INTERRUPTED, self._measured
+        if generation is not None:
+            ids, measured = [*ids, *generation.ids], generation.measurement
+            logprobs = [*logprobs, *generation.logprobs[: len(generation.ids)]]
+            reason = generation.finish_reason
+        if measured is None:
             times = Timings(0.0, 0.0, 0.0, 0.0, len(prompt_ids), 0)
-            return Answer(text, [], prompt_ids, FinishReason.INTERRUPTED, times, (), seed)
-        stages = generation.measurement.stage_figures()
-        return Answer(
-            *(text, generation.ids, prompt_ids, generation.finish_reason),
-            *(generation.timings, stages, seed),
-        )
+            return Answer(text, [], prompt_ids, reason, times, (), seed)
+        times = measured.timings(len(prompt_ids), len(ids))
+        stages = measured.stage_figures()
+        calls = list(self._calls)
+        pooled = generation.pooled if generation else None
+        vector = pooled.vector() if pooled and reason is FinishReason.LENGTH else None
+        return Answer(text, ids, prompt_ids, reason, times, stages, seed, logprobs, calls, vector)
 
     def ask(self, error: ClusterError | None = None) -> Iterator[float]:
         """Ask, again after ``error``. Yields seconds to wait, and ends when it is asked.
@@ -78,14 +122,13 @@ class Asked:
             self._fail(failure)
             raise
 
-    def take(self, news: News) -> str:
-        """The text that may be shown now. A ``ClusterError`` that it raises is one for `ask`."""
+    def take(self, news: News) -> Piece:
+        """What may be shown now. A ``ClusterError`` that it raises is one for `ask`."""
         generation = self._generation
         if self.has_ended:
-            return ""
-        if generation is None:  # cancelled before it was asked
-            self.has_ended = True
-            return ""
+            return Piece()
+        if generation is None:  # cancelled before it was asked, again maybe
+            return self._end("")
         try:
             piece = self._piece(generation, news)
         except ClusterError:
@@ -93,7 +136,6 @@ class Asked:
         except Exception as failure:
             self._fail(failure)
             raise
-        self._has_shown = self._has_shown or bool(piece and self._is_shown)
         return piece
 
     def wait(self, seconds: float) -> None:
@@ -109,15 +151,14 @@ class Asked:
     def close(self) -> None:
         """End it with what was taken so far; harmless when it has ended."""
         if not self.has_ended:
-            self.has_ended = True
             self.cancel()
-            if self._text:
-                self._text.finish()
+            self._end("")
 
     def _ask(self, error: ClusterError | None) -> Iterator[float]:
-        if error and self._has_shown:
-            raise error
-        self._generation, self._text = None, self._question.new_text()
+        self._keep_answered()
+        was_awaited = isinstance(error, NodeLost) and error.was_awaited
+        if error and was_awaited and self._answered and not self._patience.is_lasting:
+            raise error  # who reads along has waited for that node already
         while True:
             if error:
                 yield from self._attempt.after(error, self._patience)
@@ -126,26 +167,54 @@ class Asked:
                 return
             self._attempt = Attempt(self._hold)
             try:
-                generation = self._attempt.submit(self._question)
+                generation = self._attempt.submit(self._question, self._answered, self._measured)
             except ClusterError as failed:
                 error = failed
                 continue
             self._generation = generation
+            self._patience.was_asked()
             generation.listen(self._came)
             if self._cancelled.is_set():  # too late for `cancel` to know of the generation
                 generation.cancel()
             return
 
-    def _piece(self, generation: Generation, news: News) -> str:
+    def _keep_answered(self) -> None:
+        """Go on behind what a lost session has answered."""
+        if lost := self._generation:
+            self._generation = None
+            self._answered += lost.ids
+            self._logprobs += lost.logprobs[: len(lost.ids)]
+            self._measured = lost.measurement
+            if lost.ids:
+                self._patience.renew()
+
+    def _piece(self, generation: Generation, news: News) -> Piece:
         token = generation.take(news)
-        piece = self._text.push(token) if self._text and token is not None else ""
+        came = len(generation.ids)
+        logprobs = tuple(generation.logprobs[came - 1 : came]) if token is not None else ()
+        text = self._text.push(token) if self._text and token is not None else ""
         if self._text and self._text.stopped:
             generation.finish_reason = FinishReason.STOP
             generation.cancel()
         elif token is not None:
-            return piece
+            return self._grown(text, self._parts.push(text), logprobs)
+        return self._end(text, logprobs)
+
+    def _end(self, text: str, logprobs: tuple[TokenLogprobs, ...] = ()) -> Piece:
         self.has_ended = True
-        return piece + (self._text.finish() if self._text else "")
+        text += self._text.finish() if self._text else ""
+        parts = (*self._parts.push(text), *self._parts.finish())
+        return self._grown(text, parts, logprobs)
+
+    def _grown(
+        self, text: str, parts: Iterable[Part], logprobs: tuple[TokenLogprobs, ...]
+    ) -> Piece:
+        parts = tuple(parts)
+        if self._question.tool_use:
+            self._calls += [part.call for part in parts if isinstance(part, Called)]
+            text = "".join(part.text for part in parts if not isinstance(part, Called))
+            self._shown += text
+        return Piece(text, parts, logprobs)
 
     def _fail(self, failure: Exception) -> None:
         self._failure, self.has_ended = failure, True

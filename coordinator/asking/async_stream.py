@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 from pi_cluster.cluster.errors import ClusterError
 from pi_cluster.coordinator.asking.answer import Answer
-from pi_cluster.coordinator.asking.asked import Asked
+from pi_cluster.coordinator.asking.asked import Asked, Piece
 
 T = TypeVar("T")
 
@@ -63,8 +63,8 @@ class AsyncAnswerStream:
                 await has_news.wait()
                 has_news.clear()
                 while not asked.has_ended and (piece := await self._next(asked)) is not None:
-                    if piece:
-                        yield piece
+                    if piece.text:
+                        yield piece.text
         finally:
             self.close()
 
@@ -74,7 +74,7 @@ class AsyncAnswerStream:
     async def __aexit__(self, *failure: object) -> None:
         self.close()
 
-    async def _next(self, asked: Asked) -> str | None:
+    async def _next(self, asked: Asked) -> Piece | None:
         """The next piece, maybe an empty one; None when nothing has come."""
         try:
             return asked.take(asked.news.get_nowait())
@@ -82,7 +82,7 @@ class AsyncAnswerStream:
             return None
         except ClusterError as error:
             await self._ask(asked, error)
-            return ""
+            return Piece()
 
     async def _ask(self, asked: Asked, error: ClusterError | None = None) -> None:
         steps = asked.ask(error)

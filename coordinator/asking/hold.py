@@ -3,19 +3,19 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
 from pi_cluster.cluster.errors import (
     ClusterError,
+    ModelReplaced,
     NodeLost,
     PipelineClosed,
     SessionExpired,
     SessionYielded,
     StaleEpoch,
-    StateError,
 )
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.asking.question import Question
@@ -23,6 +23,8 @@ from pi_cluster.coordinator.generation import Generation
 from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.patience import Patience
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, is_changing, load_record
+from pi_cluster.coordinator.scheduling.counters import Counters
+from pi_cluster.coordinator.scheduling.occupancy import Occupancy
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
 from pi_cluster.coordinator.session import Session
 
@@ -63,15 +65,18 @@ class Hold:
         self._dialer = dialer
         self._on_notice = on_notice
         self._settings = settings
+        self.counters = Counters()
+        """Of all sessions."""
         self._lock = threading.Lock()  # of what is held
         self._held: _Held | None = None
+        self._lost_to = ""  # the session before, unless one has worked since
         self._is_closed = False
 
     def take(self) -> Scheduler:
         """What serves questions to the pipeline that is up now.
 
-        Raises as ``Session`` does when it cannot be taken, ``StateError`` when none is up, or one
-        with another model, and ``PipelineClosed`` after `close`.
+        Raises as ``Session`` does when it cannot be taken, ``StateError`` when none is up,
+        ``ModelReplaced`` when it is one with another model, and ``PipelineClosed`` after `close`.
         """
         return Attempt(self).take()[1]
 
@@ -83,8 +88,27 @@ class Hold:
         """The record of the pipeline that is up now."""
         record = load_record(self.cluster)
         if record.manifest.digest != self._digest:
-            raise StateError("another model is up now: ask anew, in a chat after /bye")
+            raise ModelReplaced("another model is up now: ask anew, in a chat after /bye")
         return record
+
+    def release(self) -> None:
+        """Free all that the pipeline holds for us, for other programs; the next question takes it.
+
+        Questions that are not answered go on when they have it again.
+        """
+        with self._lock:
+            self._let_go(SessionYielded("the pipeline was left to another program: ask again"))
+
+    @property
+    def occupancy(self) -> Occupancy:
+        """How full it is with what we ask; all zero while nothing is held."""
+        held = self._held
+        return held.scheduler.occupancy if held else Occupancy()
+
+    def check_queue(self) -> None:
+        """Raises ``QueueFull`` when too many questions wait for one more."""
+        if held := self._held:
+            held.scheduler.check_queue()
 
     def let_go_of(self, scheduler: Scheduler | None) -> None:
         """Free all that the pipeline holds for one scheduler, unless that is done."""
@@ -101,6 +125,9 @@ class Hold:
     def _let_go(self, why: ClusterError | None = None, failure: _Failure = _NO_FAILURE) -> None:
         held, self._held = self._held, None
         if held:
+            if held.scheduler.has_served:
+                self._lost_to = ""
+            self._lost_to = _what_took(held.scheduler.failure or why) or self._lost_to
             held.scheduler.close(why)
             # Another coordinator may be taking it at this very moment, which is as well.
             with contextlib.suppress(SessionYielded):
@@ -119,7 +146,10 @@ class Hold:
                 self._on_notice,
             )
             entered.enter_context(session)
-            scheduler = Scheduler(session, record.model, record.cache_limits, self._settings)
+            scheduler = Scheduler(
+                *(session, record.model, record.cache_limits, self._settings, self.counters),
+                heals=self._lost_to,
+            )
             entered.enter_context(scheduler)
             self._held = _Held(scheduler, record.epoch, entered.pop_all())
         return scheduler
@@ -156,12 +186,29 @@ class Attempt:
             self._scheduler = self._hold._scheduler(record)
         return record, self._scheduler
 
-    def submit(self, question: Question) -> Generation:
-        """Ask the pipeline that is up now; raises as `take` and as ``Scheduler.submit``."""
+    def submit(
+        self, question: Question, answered: Sequence[int], measured: Measurement | None
+    ) -> Generation:
+        """Ask the pipeline that is up now; raises as `take` and as ``Scheduler.submit``.
+
+        What an earlier session has ``answered`` is a part of the prompt, and what it ``measured``
+        goes on.
+        """
         began = time.perf_counter()
         record, scheduler = self.take()
-        measurement = Measurement(record.addresses, began)
-        return scheduler.submit(question.prompt_ids, question.options, measurement)
+        options = question.options
+        options = replace(options, max_tokens=options.max_tokens - len(answered))
+        measurement = (
+            measured.going_on(record.addresses)
+            if measured
+            else Measurement(record.addresses, began)
+        )
+        constraint = question.new_constraint() if question.new_constraint else None
+        if constraint:
+            for token in answered:
+                constraint.accept(token)
+        ids = [*question.prompt_ids, *answered]
+        return scheduler.submit(ids, options, measurement, constraint, len(answered))
 
     def after(self, error: ClusterError, patience: Patience) -> Iterator[float]:
         """Yield seconds to wait, one after the other, until the question may be asked again.
@@ -175,16 +222,30 @@ class Attempt:
         had_begun = scheduler is not None and scheduler.has_served
         self._hold.let_go_of(scheduler)
         is_there = had_begun or isinstance(error, SessionExpired)
-        if isinstance(error, NodeLost) and not is_there:
+        if isinstance(error, NodeLost) and not is_there and not patience.is_lasting:
             raise error  # asked a moment later, it would not be there either
         if isinstance(error, StaleEpoch):
             yield from patience.until_settled(self._hold.is_changing)
             if self._hold.load().epoch == self._epoch:
-                raise StaleEpoch(
+                error = StaleEpoch(
                     "the nodes have left the pipeline that this machine remembers (epoch "
                     f"{self._epoch}); another machine may know a later one"
                 )
+                if not patience.is_lasting:
+                    raise error
         yield patience.after(error)
+
+
+def _what_took(failure: Exception | None) -> str:
+    """To what a session is lost, in a word; nothing where it was given away."""
+    match failure:
+        case SessionExpired():
+            return "session_expired"
+        case NodeLost():
+            return "node_lost"
+        case StaleEpoch():
+            return "new_pipeline"
+    return ""
 
 
 def _closed() -> PipelineClosed:

@@ -4,16 +4,32 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from pi_cluster.coordinator.answer_text import AnswerText
+from pi_cluster.coordinator.asking.calls import (
+    calls_constraint,
+    calls_marks,
+    calls_reader,
+    told_of_tools,
+)
+from pi_cluster.coordinator.asking.parts import AnswerParts
+from pi_cluster.coordinator.asking.structured import asking_for_json, json_constraint
+from pi_cluster.coordinator.calling.reading import CallReader
+from pi_cluster.coordinator.calling.tools import Tool, ToolUse, tool_use
+from pi_cluster.coordinator.calling.turns import checked_turns
+from pi_cluster.coordinator.constraint import Constraint
 from pi_cluster.coordinator.generation import GenerationOptions
+from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.coordinator.text_model import Message, TextModel
-from pi_cluster.transformer.errors import PromptError
-from pi_cluster.transformer.sampling import SamplingSettings
+from pi_cluster.transformer.errors import PromptError, naming
+from pi_cluster.transformer.sampling_settings import SamplingSettings
+from pi_cluster.transformer.text.thoughts import ends_in_thought
 
 Prompt = str | Sequence[int] | Sequence[Message]
 """A text, token ids, or the turns of a conversation."""
+
+CONTINUES_AS_IT_IS = "this model has no chat template: continuing the text as it is"
 
 _SAMPLING = SamplingSettings()
 _OPTIONS = GenerationOptions()
@@ -29,6 +45,17 @@ class Question:
     """Makes what turns the answer into text; it gives None for a model that has none."""
     begins_in_thought: bool = False
     """Whether the prompt ends within a thought, which the answer goes on with."""
+    new_constraint: Callable[[], Constraint] | None = None
+    """Makes what the answer must keep to, anew each time that it is asked."""
+    tool_use: ToolUse | None = None
+    """What the model may have called."""
+    new_calls: Callable[[], CallReader] | None = None
+    """Makes what reads the answer's calls, if it may have some."""
+
+    def new_parts(self) -> AnswerParts:
+        """Makes what tells the parts of the answer from each other."""
+        calls = self.new_calls() if self.new_calls else None
+        return AnswerParts(begins_in_thought=self.begins_in_thought, calls=calls)
 
 
 class GenerationKeywords(TypedDict, total=False):
@@ -48,6 +75,21 @@ class GenerationKeywords(TypedDict, total=False):
     ignore_eos: bool
     draft: bool
     """Whether to guess ahead, which never changes the text."""
+    asker: str
+    """Who asks: askers take turns where requests have to wait."""
+    one_off: bool
+    """Whether nobody will go on with the text: its caches are the first to make room."""
+    presence_penalty: float
+    """From -2 to 2: off the logit of each token that was generated. This, the next two and
+    ``repeat_penalty`` need all logits of each token, which is slower."""
+    frequency_penalty: float
+    """From -2 to 2: the same, for each time that it was generated."""
+    logit_bias: Mapping[int, float]
+    """From -100 to 100, by token id: added to its logit."""
+    pooling: Pooling | None
+    """Give the text's vector instead of an answer, which is None. See ``PipelineClient.embed``."""
+    logprobs: int | None
+    """Log-probabilities of the tokens, each with so many alternatives, up to 20."""
 
 
 class AskKeywords(GenerationKeywords, total=False):
@@ -59,6 +101,16 @@ class AskKeywords(GenerationKeywords, total=False):
     """Whether to think before the answer, where the chat template has a switch for that."""
     stop: str | Sequence[str]
     """End the text before any of these."""
+    schema: Mapping[str, Any] | None
+    """A JSON schema that the answer follows; ``{"type": "object"}`` is any object."""
+    tools: Sequence[Tool | Mapping[str, Any]]
+    """What the model may have called: ``Tool`` or ``{"type": "function", "function": {...}}``."""
+    tool_choice: str | None
+    """``auto``, ``none``, ``required``, or the name of the tool that is to be called."""
+    parallel_tool_calls: bool
+    """Whether one answer may have several calls."""
+    continues: bool
+    """Go on with the last turn, which is the assistant's."""
 
 
 def generation_options(**chosen: Unpack[GenerationKeywords]) -> GenerationOptions:
@@ -73,6 +125,9 @@ def generation_options(**chosen: Unpack[GenerationKeywords]) -> GenerationOption
         chosen.get("min_p", _SAMPLING.min_p),
         chosen.get("repeat_penalty", _SAMPLING.repeat_penalty),
         secrets.randbits(32) if seed is None else seed,
+        chosen.get("presence_penalty", _SAMPLING.presence_penalty),
+        chosen.get("frequency_penalty", _SAMPLING.frequency_penalty),
+        chosen.get("logit_bias", _SAMPLING.logit_bias),
     )
     return GenerationOptions(
         sampling,
@@ -80,7 +135,20 @@ def generation_options(**chosen: Unpack[GenerationKeywords]) -> GenerationOption
         chosen.get("chunk_size"),
         chosen.get("ignore_eos", _OPTIONS.ignore_eos),
         chosen.get("draft", _OPTIONS.draft),
+        chosen.get("logprobs"),
+        chosen.get("asker", _OPTIONS.asker),
+        chosen.get("one_off", _OPTIONS.one_off),
+        chosen.get("pooling"),
     )
+
+
+def chat_text(
+    model: TextModel, turns: Sequence[Message], tools: Sequence[Tool | Mapping[str, Any]]
+) -> str:
+    """A chat as the model reads it; raises as `make_question` does."""
+    use = tool_use(tools, None, True)
+    told = told_of_tools(model, checked_turns(turns), use)
+    return model.chat_text(told, _shown_tools(model, use))
 
 
 def make_question(
@@ -92,17 +160,60 @@ def make_question(
     *,
     raw: bool = False,
     think: bool | None = None,
+    schema: Mapping[str, Any] | None = None,
+    tools: Sequence[Tool | Mapping[str, Any]] = (),
+    tool_choice: str | None = None,
+    parallel_tool_calls: bool = True,
+    continues: bool = False,
 ) -> Question:
     """Encode what is asked.
 
     A text is a turn of a chat, or continued if ``raw`` or if the model knows no turns, of which
-    ``on_notice`` is told. Raises ``PromptError`` for what this model cannot be asked, and
-    ``SettingsError`` for a stop string that it cannot have.
+    ``on_notice`` is told. With a ``schema`` the answer is JSON that follows it. Raises
+    ``PromptError`` for what this model cannot be asked, and ``SettingsError`` for a stop string
+    that it cannot have.
     """
-    prompt_ids, continues = _encode(model, prompt, raw, think, on_notice)
-    new_text = partial(model.answer, tuple(stops), raw=continues)
+    if options.pooling:
+        return Question(_pooled_ids(model, prompt, options.pooling), options, lambda: None)
+    if schema is not None:
+        prompt = asking_for_json(prompt, schema, raw=raw)
+    with naming("tools"):
+        use = tool_use(tools, tool_choice, parallel_tool_calls)
+    prompt = _checked(prompt, raw=raw, has_tools=use is not None)
+    if not raw:
+        prompt = told_of_tools(model, prompt, use)
+    begun = ""
+    if continues:
+        turns = _continued(prompt, use, schema)
+        begun = turns[-1]["content"]
+        prompt_ids = model.chat_ids(turns, think, continues=True)
+    else:
+        tools = _shown_tools(model, use)
+        prompt_ids, continues = _encode(model, prompt, raw, think, tools, on_notice)
+    in_thought = ends_in_thought(begun) or model.begins_in_thought(prompt_ids)
+    marks = calls_marks(model) if use else None
+    new_text = partial(model.answer, tuple(stops), raw=continues, marks=marks)
     new_text()  # what is wrong with a stop string is said before anything is asked
-    return Question(prompt_ids, options, new_text, model.begins_in_thought(prompt_ids))
+    if use:
+        keeps_to = calls_constraint(model, use, in_thought, schema)
+        new_calls = partial(calls_reader, model, use)
+        return Question(prompt_ids, options, new_text, in_thought, keeps_to, use, new_calls)
+    new_constraint = None if schema is None else json_constraint(model, schema, in_thought)
+    return Question(prompt_ids, options, new_text, in_thought, new_constraint)
+
+
+def _shown_tools(model: TextModel, use: ToolUse | None) -> list[dict[str, Any]]:
+    """What the chat template is to tell the model that it may call."""
+    return [tool.to_json() for tool in use.tools] if use and model.takes_tools else []
+
+
+def _pooled_ids(model: TextModel, prompt: Prompt, pooling: Pooling) -> list[int]:
+    """Ids of a text, or those that are given, of which a vector is wanted."""
+    if not isinstance(prompt, str):
+        return _checked_ids(prompt)
+    if not prompt:
+        raise PromptError("a text is empty: give it at least one character")
+    return model.embedded_ids(prompt, pooling)
 
 
 def _encode(
@@ -110,6 +221,7 @@ def _encode(
     prompt: Prompt,
     raw: bool,
     think: bool | None,
+    tools: Sequence[Mapping[str, Any]],
     on_notice: Callable[[str], None],
 ) -> tuple[list[int], bool]:
     """Ids of a prompt, and whether its answer continues the text rather than replies to it."""
@@ -117,22 +229,45 @@ def _encode(
         if not prompt:
             raise PromptError("the prompt is empty: give it at least one character")
         if not raw and model.has_tokenizer and not model.has_chat_template:
-            on_notice("this model has no chat template: continuing the text as it is")
+            on_notice(CONTINUES_AS_IT_IS)
             raw = True
         if raw:
             _refuse_to_switch(think)
             return model.raw_ids(prompt), True
-        return model.chat_ids([{"role": "user", "content": prompt}], think), False
+        return model.chat_ids([{"role": "user", "content": prompt}], think, tools), False
     turns = [one for one in prompt if isinstance(one, Mapping)]
     if not turns:
         _refuse_to_switch(think)
         return _checked_ids(prompt), True
+    return model.chat_ids(turns, think, tools), False
+
+
+def _checked(prompt: Prompt, *, raw: bool, has_tools: bool) -> Prompt:
+    """A chat with its calls and results matched; anything else as it is."""
+    turns = [] if isinstance(prompt, str) else [one for one in prompt if isinstance(one, Mapping)]
+    if has_tools and (raw or not (turns or isinstance(prompt, str))):
+        raise PromptError("tools belong to a chat: give its turns, and neither ids nor `raw`")
+    if not turns:
+        return prompt
     if raw or len(turns) < len(prompt):
         raise PromptError("turns of a chat stand alone: neither with ids nor with `raw`")
-    for turn in turns:
-        if not all(isinstance(turn.get(key), str) for key in ("role", "content")):
-            raise PromptError(f"a turn has a role and a content, which are texts; not {turn!r}")
-    return model.chat_ids(turns, think), False
+    with naming("messages"):
+        return checked_turns(turns)
+
+
+def _continued(
+    prompt: Prompt, use: ToolUse | None, schema: Mapping[str, Any] | None
+) -> list[Message]:
+    """The turns, if they end with what the assistant may go on with; else `PromptError`."""
+    turns = [] if isinstance(prompt, str) else [one for one in prompt if isinstance(one, Mapping)]
+    if not turns or turns[-1]["role"] != "assistant" or turns[-1].get("tool_calls"):
+        raise PromptError("there is nothing to go on with: let the last turn be the assistant's")
+    if use or schema is not None:
+        raise PromptError(
+            "an answer that goes on cannot follow a schema or call tools: leave them out, or end "
+            "with a turn of the user"
+        )
+    return turns
 
 
 def _refuse_to_switch(think: bool | None) -> None:

@@ -57,8 +57,8 @@ class AnswerStream:
                 except ClusterError as error:
                     self._ask(error)
                     continue
-                if piece:
-                    yield piece
+                if piece.text:
+                    yield piece.text
         finally:
             self.close()
 
@@ -83,8 +83,8 @@ class AnswerStream:
                 # Whoever serves many waits for none of them.
                 threading.Thread(target=self._ask_again, args=(error,), daemon=True).start()
                 return
-            if piece:
-                yield piece
+            if piece.text:
+                yield piece.text
 
     def _ask_again(self, error: ClusterError) -> None:
         with suppress(ClusterError, ModelError):  # it is kept for `answer`

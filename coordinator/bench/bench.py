@@ -18,7 +18,7 @@ from pi_cluster.coordinator.scheduling.scheduler import Scheduler
 from pi_cluster.coordinator.scheduling.sent_steps import StepRecord
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.transformer.errors import PromptError, SettingsError
-from pi_cluster.transformer.sampling import SamplingSettings
+from pi_cluster.transformer.sampling_settings import SamplingSettings
 
 _SEED = 20231010
 

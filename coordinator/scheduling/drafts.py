@@ -36,6 +36,7 @@ class NgramDrafter:
         # Where an n-gram was last followed by something, as the position of what follows it.
         self._after: dict[tuple[int, ...], int] = {}
         self._distance: int | None = None  # from a guess back to what it copies
+        self._reached = 0  # the position behind its last guess
 
     def add(self, ids: Sequence[int]) -> None:
         """Remember what each n-gram was followed by."""
@@ -46,25 +47,26 @@ class NgramDrafter:
             self._text.append(token)
 
     def guess(self, guesses: Sequence[int], count: int) -> list[int]:
-        """Copy on from the place that was found when there were no guesses yet."""
-        if not guesses:
-            self._distance = self._find()
+        """Copy on from the place that was found, as long as all guesses are its own."""
+        known, ahead = len(self._text), list(guesses)
+        if not guesses or known + len(ahead) != self._reached:
+            self._distance = self._find([*self._text[-_LONGEST:], *ahead], len(ahead))
         if self._distance is None:
             return []
-        known, ahead = len(self._text), list(guesses)
         # The copy may reach into the guesses themselves, where a pattern repeats.
         for at in range(
             known + len(ahead) - self._distance, known + len(ahead) - self._distance + count
         ):
             ahead.append(self._text[at] if at < known else ahead[at - known])
+        self._reached = known + len(ahead)
         return ahead[len(guesses) :]
 
-    def _find(self) -> int | None:
-        text = self._text
-        for size in range(min(_LONGEST, len(text)), _SHORTEST - 1, -1):
-            place = self._after.get(tuple(text[-size:]))
+    def _find(self, end: Sequence[int], guesses: int) -> int | None:
+        """How far back the place lies at which the text read as at its ``end``."""
+        for size in range(min(_LONGEST, len(end)), _SHORTEST - 1, -1):
+            place = self._after.get(tuple(end[-size:]))
             if place is not None:
-                return len(text) - place
+                return len(self._text) + guesses - place
         return None
 
 

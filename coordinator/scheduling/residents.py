@@ -5,6 +5,7 @@ The stages refuse what does not fit; here it is decided so that they never have 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Self
 
 from pi_cluster.coordinator.scheduling.sequence import SequenceState
@@ -15,9 +16,10 @@ from pi_cluster.transformer.cache import (
     reached_slots,
 )
 from pi_cluster.transformer.config import ModelConfig
-from pi_cluster.transformer.errors import PromptError, StepError
+from pi_cluster.transformer.errors import PromptTooLong, StepError
 from pi_cluster.transformer.limits import Limits
 
+_MOST_GONE_ON = 0.5  # of the room: new chats need some too, until somebody goes on with them
 LEAST_SHARED = 16  # positions: fewer are as soon computed again
 
 
@@ -67,9 +69,9 @@ class CacheLimits:
         return min(map(_slack, self.rolling), default=self.capacity)
 
     def check_room(self, positions: int) -> None:
-        """Raise ``PromptError`` for a text that could never be let in, however long it waits."""
+        """Raise ``PromptTooLong`` for a text that could never be let in, however long it waits."""
         if self.tiles(positions) > self.cache_positions:
-            raise PromptError(
+            raise PromptTooLong(
                 f"the text may take {self.tiles(positions)} positions and the caches have "
                 f"{self.cache_positions}: ask for fewer tokens, or bring the pipeline up "
                 "with a larger --texts"
@@ -81,11 +83,23 @@ def _slack(room: CacheRoom) -> int:
     return room.capacity - (room.window or 0)
 
 
+class _Worth(IntEnum):
+    """How likely somebody goes on with a text that has ended; the lowest makes room first."""
+
+    ONE_OFF = 0
+    """Whoever asked said that nobody will."""
+    NEW = 1
+    GONE_ON = 2
+    """Somebody did already, as with a chat that has a second turn."""
+
+
 @dataclass(slots=True)
 class _Resident:
     state: SequenceState
     positions: int
     """Counted against the limits."""
+    prompt_length: int
+    worth: _Worth
     is_active: bool = True
 
 
@@ -107,21 +121,41 @@ class Residents:
         self._last_number = 0
         self._all: dict[int, _Resident] = {}  # the least recently used first
 
+    @property
+    def positions_used(self) -> int:
+        """Positions of all sequences, also of those that are kept; any thread may ask."""
+        return sum(resident.positions for resident in tuple(self._all.values()))
+
     def place(
-        self, prompt: Sequence[int], most_positions: int, candidates: int
+        self,
+        prompt: Sequence[int],
+        most_positions: int,
+        candidates: int,
+        *,
+        one_off: bool = False,
+        is_shared: bool = True,
     ) -> Placement | None:
         """Let a text in that may grow to ``most_positions``; None while there is no room.
 
         It begins with what the stages hold of its prompt already: by going on with a finished
-        text, or by copying the beginning of one that others still need.
+        text, or by copying the beginning of one that others still need. What is ``one_off`` takes
+        over a chat only where it finds no other room but a chat's. What is not ``is_shared`` is
+        computed from its first position on.
         """
         needed = self._limits.tiles(most_positions)
-        source, shared = self._longest_shared(prompt)
-        if source and not source.is_active and shared == source.state.confirmed:
-            return self._take_over(source, prompt, shared, most_positions, candidates)
-        evicted = self._make_room(needed, source)
-        if evicted is None and source and not source.is_active:
-            return self._take_over(source, prompt, shared, most_positions, candidates)
+        source, shared = self._longest_shared(prompt) if is_shared else (None, 0)
+        worth = _worth(source, shared, one_off=one_off)
+        is_free = source is not None and not source.is_active
+        goes_on = is_free and source is not None and shared == source.state.confirmed
+        evicted: list[int] | None = None
+        if not goes_on:
+            evicted = self._make_room(needed, source)
+        elif one_off:
+            evicted = self._make_room(needed, source, most_worth=_Worth.ONE_OFF)
+        if evicted is None and is_free and source is not None:
+            if goes_on:
+                worth = max(worth, source.worth)
+            return self._take_over(source, prompt, shared, most_positions, candidates, worth)
         if evicted is None:
             return None
         self._last_number += 1
@@ -133,11 +167,12 @@ class Residents:
             candidates,
             prefix_of=source.state.number if source else 0,
             sent=shared,
+            shared=shared,
             most_positions=most_positions,
             most_guesses=self._limits.most_guesses,
             inherited=source.state.reached if source else 0,
         )
-        self._all[state.number] = _Resident(state, needed)
+        self._all[state.number] = _Resident(state, needed, len(prompt), worth)
         return Placement(state, evicted)
 
     def check(self, state: SequenceState, rows: int) -> None:
@@ -180,6 +215,7 @@ class Residents:
         shared: int,
         most_positions: int,
         candidates: int,
+        worth: _Worth,
     ) -> Placement | None:
         # The stages hold all of the old text until a chunk of the new one has reached each of
         # them, so what it takes up is not free before.
@@ -194,13 +230,14 @@ class Residents:
             candidates,
             sent=shared,
             confirmed=shared,
+            shared=shared,
             most_positions=most_positions,
             most_guesses=self._limits.most_guesses,
             inherited=old.inherited,
         )
         state.most_sent = old.most_sent
         self.drop(old)
-        self._all[state.number] = _Resident(state, needed)
+        self._all[state.number] = _Resident(state, needed, len(prompt), worth)
         return Placement(state, evicted)
 
     def _longest_shared(self, prompt: Sequence[int]) -> tuple[_Resident | None, int]:
@@ -215,24 +252,59 @@ class Residents:
         return best, most if best else 0
 
     def _make_room(
-        self, needed: int, spared: _Resident | None, sequences: int = 1
+        self,
+        needed: int,
+        spared: _Resident | None,
+        sequences: int = 1,
+        most_worth: _Worth = _Worth.GONE_ON,
     ) -> list[int] | None:
-        """Numbers of kept sequences to end, the least recently used first; None if not enough."""
-        free = self._limits.cache_positions - sum(r.positions for r in self._all.values())
+        """Numbers of kept sequences to end, the least worth first; None if not enough."""
+        free = self._limits.cache_positions - self.positions_used
         places = self._limits.max_sequences - len(self._all)
         evicted: list[int] = []
-        for number, resident in self._all.items():
-            if needed <= free and sequences <= places:
-                break
-            if not resident.is_active and resident is not spared:
-                evicted.append(number)
-                free += resident.positions
-                places += 1
+        if needed > free or sequences > places:
+            for resident in self._by_worth(most_worth):
+                if resident is not spared:
+                    evicted.append(resident.state.number)
+                    free += resident.positions
+                    places += 1
+                if needed <= free and sequences <= places:
+                    break
         if needed > free or sequences > places:
             return None
         for number in evicted:
             del self._all[number]
         return evicted
+
+    def _by_worth(self, most: _Worth) -> list[_Resident]:
+        """Those that are kept, up to a worth: by it, the least recently used first.
+
+        Texts that somebody went on with are worth no more than others beyond their share of the
+        room, the least recently used of them.
+        """
+        ranked: list[tuple[_Worth, _Resident]] = []
+        left = _MOST_GONE_ON * self._limits.cache_positions
+        for resident in reversed(self._all.values()):
+            worth = resident.worth
+            if resident.is_active:
+                continue
+            if worth is _Worth.GONE_ON:
+                left -= resident.positions
+                worth = _Worth.GONE_ON if left >= 0 else _Worth.NEW
+            ranked.append((worth, resident))
+        ranked.reverse()
+        ranked.sort(key=lambda one: one[0])
+        return [resident for worth, resident in ranked if worth <= most]
+
+
+def _worth(source: _Resident | None, shared: int, *, one_off: bool) -> _Worth:
+    """What a text is worth that begins with so much of another, or of none."""
+    if one_off:
+        return _Worth.ONE_OFF
+    # The prompt's last id is always computed anew, so asking the same again goes on with it too.
+    if source and not source.is_active and shared >= source.prompt_length - 1:
+        return _Worth.GONE_ON
+    return _Worth.NEW
 
 
 def _common_length(one: Sequence[int], other: Sequence[int], most: int) -> int:

@@ -35,11 +35,15 @@ class SentStep:
         """Positions in all of its chunks."""
         return sum(len(chunk.ids) for chunk in self.chunks)
 
+    @property
+    def prompt_rows(self) -> int:
+        """Those of them that prompts have."""
+        return sum(pick.prompt_rows for pick in self.picks)
+
     def record(self, result: StepResult, received_s: float) -> StepRecord:
         """What is remembered of it."""
         guessed = sum(pick.guessed_rows for pick in self.picks)
-        prompt = sum(pick.prompt_rows for pick in self.picks)
-        return StepRecord(self.sent_s, received_s, self.rows, guessed, prompt, result)
+        return StepRecord(self.sent_s, received_s, self.rows, guessed, self.prompt_rows, result)
 
 
 class SentSteps:

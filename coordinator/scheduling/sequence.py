@@ -23,6 +23,8 @@ class SequenceState:
     """Whose first ``sent`` positions this one begins with, until its first chunk is made."""
     sent: int = 0
     confirmed: int = 0
+    shared: int = 0
+    """Positions that the stages held of it when it began."""
     most_positions: int = sys.maxsize
     """Positions that are reserved for it in the caches, and that no chunk may pass."""
     most_guesses: int = sys.maxsize
@@ -47,6 +49,10 @@ class SequenceState:
     def reached(self) -> int:
         """Positions of which the earliest may have been overwritten in its caches."""
         return max(self.most_sent, self.inherited)
+
+    def positions_read(self) -> int:
+        """Positions that need not be computed any more; any thread may ask."""
+        return max(self.confirmed, self.shared)
 
     @property
     def guess_room(self) -> int:

@@ -25,6 +25,7 @@ from pi_cluster.coordinator.patience import Patience
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
 from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
 from pi_cluster.coordinator.scheduling.sent_steps import StepRecord
+from pi_cluster.deploy.asking.exclusive import server_held
 from pi_cluster.deploy.calling import dialer_to_ask
 from pi_cluster.deploy.commands.generation_options import draft_option
 from pi_cluster.deploy.commands.options import cluster_option, wait_option
@@ -113,14 +114,16 @@ def bench(
 ) -> None:
     """Measure tokens per second, and where the time goes.
 
-    That is prefill and decode of the pipeline that is up, or several users at once.
+    That is prefill and decode of the pipeline that is up, or several users at once. A server that
+    runs here has its clients wait meanwhile.
     """
     record = load_record(cluster)
     options = BenchOptions(
         prompt_tokens, gen_tokens, repeat, chunk_size, draft == "on", users, depth
     )
     check_room(planned_tests(options), record.model, record.cache_limits)
-    rows, runs = _measure_in_turn(record, options, dialer_to_ask(cluster, record), wait_s)
+    with server_held(cluster, wait_s):
+        rows, runs = _measure_in_turn(record, options, dialer_to_ask(cluster, record), wait_s)
     show = _PRINTERS[style] if style else print_for_people
     show(rows)
     if trace:

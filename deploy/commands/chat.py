@@ -2,27 +2,29 @@
 
 import contextlib
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from pi_cluster.cluster.errors import ClusterError
-from pi_cluster.coordinator.asking.question import Question, make_question
-from pi_cluster.coordinator.client import PipelineClient
-from pi_cluster.coordinator.generation import GenerationOptions
-from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
-from pi_cluster.coordinator.text_model import Message
-from pi_cluster.deploy.answering import answer, client_to_ask, print_timings
+from pi_cluster.deploy.asking.asker import Asker
+from pi_cluster.deploy.asking.choice import asker_of
+from pi_cluster.deploy.asking.figures import print_timings
 from pi_cluster.deploy.commands.generation_options import (
     generation_options,
     stop_option,
     think_option,
 )
-from pi_cluster.deploy.commands.options import cluster_option, wait_option
+from pi_cluster.deploy.commands.options import cluster_option, direct_option, wait_option
 from pi_cluster.deploy.failure import with_notes
-from pi_cluster.deploy.leading_out import add_way_out, leading_out
-from pi_cluster.deploy.screen.output import notes, notice, stream
+from pi_cluster.deploy.leading_out import add_next_step, leading_out
+from pi_cluster.deploy.screen.output import notes, stream
 from pi_cluster.transformer.errors import ModelError
 from pi_cluster.transformer.text.thoughts import OPENING
+
+if TYPE_CHECKING:
+    from pi_cluster.coordinator.asking.question import AskKeywords
+    from pi_cluster.coordinator.text_model import Message
 
 _HELP = """\
 /help    show this
@@ -38,21 +40,26 @@ Ctrl-C   interrupt an answer"""
 @click.option("--system", help="Instructions that come before the conversation.")
 @click.option("--verbose", is_flag=True, help="Show durations and rates after each answer.")
 @wait_option
+@direct_option
 @cluster_option
 @leading_out
 def chat(
-    options: GenerationOptions,
+    keywords: "AskKeywords",
     stop: tuple[str, ...],
     think: bool | None,
     system: str | None,
     verbose: bool,
     wait_s: float,
+    direct: bool,
     cluster: str,
 ) -> None:
-    """Talk with the model; it remembers what was said."""
-    record = load_record(cluster)
-    with client_to_ask(cluster, record, wait_s) as client:
-        _talk(_Conversation(client, record, cluster, options, stop, think, system, verbose))
+    """Talk with the model; it remembers what was said.
+
+    A server of this user is asked where one runs here, or the one that PI_CLUSTER_URL names.
+    """
+    keywords |= {"think": think, "stop": stop}
+    with contextlib.closing(asker_of(cluster, wait_s, directly=direct)) as asker:
+        _talk(_Conversation(asker, cluster, keywords, system, verbose))
 
 
 def _talk(conversation: "_Conversation") -> None:
@@ -94,25 +101,20 @@ class _Conversation:
 
     def __init__(
         self,
-        client: PipelineClient,
-        record: PipelineRecord,
+        asker: Asker,
         cluster: str,
-        options: GenerationOptions,
-        stops: tuple[str, ...],
-        think: bool | None,
+        keywords: "AskKeywords",
         system: str | None,
         verbose: bool,
     ) -> None:
-        self._client = client
+        self._asker = asker
         self._cluster = cluster
-        self._options = options
-        self._stops = stops
-        self._think = think
+        self._keywords = keywords
         self._verbose = verbose
         self._opening: list[Message] = [{"role": "system", "content": system}] if system else []
         self._turns: list[Message] = []
-        self._model = record.text_model()
-        self._question("?")  # a model that cannot chat says so now, not after the first question
+        # A model that cannot chat says so now, not after the first question.
+        self._asker.check(self._with("?"), self._keywords)
 
     def reset(self) -> None:
         """Forget all turns."""
@@ -121,10 +123,9 @@ class _Conversation:
     def say(self, said: str) -> None:
         """Answer one turn. A turn that fails is not remembered, and the others are not lost."""
         try:
-            question = self._question(said)
-            answered = answer(self._client, question, stream)
+            answered, in_thought = self._asker.answer(self._with(said), self._keywords, stream)
         except (ClusterError, ModelError) as error:
-            add_way_out(error, self._cluster)
+            add_next_step(error, self._cluster)
             notes.print(f"error: {with_notes(error)}", markup=False, soft_wrap=True)
             return
         except KeyboardInterrupt:  # while it waited its turn
@@ -136,15 +137,12 @@ class _Conversation:
         if self._verbose:
             print_timings(answered)
         # What was shown is what was said, whether it was interrupted or not.
-        heard = (OPENING if question.begins_in_thought else "") + (answered.text or "")
+        heard = (OPENING if in_thought else "") + (answered.text or "")
         self._turns += [_user(said), {"role": "assistant", "content": heard}]
 
-    def _question(self, said: str) -> Question:
-        turns = [*self._opening, *self._turns, _user(said)]
-        return make_question(
-            self._model, turns, self._options, self._stops, notice, think=self._think
-        )
+    def _with(self, said: str) -> "list[Message]":
+        return [*self._opening, *self._turns, _user(said)]
 
 
-def _user(said: str) -> Message:
+def _user(said: str) -> "Message":
     return {"role": "user", "content": said}

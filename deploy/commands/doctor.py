@@ -89,6 +89,7 @@ def _report(facts: ClusterFacts, findings: Sequence[Finding]) -> dict[str, Any]:
     return {
         "cluster": facts.cluster,
         "operator": operator,
+        "server": asdict(facts.server) if facts.server else None,
         "nodes": [*map(_examined, facts.nodes), *map(_silent, facts.silent)],
         "findings": [
             {

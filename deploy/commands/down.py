@@ -16,6 +16,7 @@ from pi_cluster.coordinator.records.pipeline_record import (
     forget_record,
     load_record,
 )
+from pi_cluster.coordinator.records.server_record import find_server
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.deploy.calling import dialer_for
 from pi_cluster.deploy.commands.options import ask_password, cluster_option, sudo_password_option
@@ -55,6 +56,12 @@ def down(context: click.Context, purge: bool, ask_sudo_password: bool, cluster: 
     stages = output.count(len(record.stages), "stage") if record else ""
     unloaded = f"{stages} unloaded" if record else "no pipeline was up"
     output.notes.print(f"{unloaded}, {output.count(stopped, 'local worker')} stopped")
+    if server := find_server(cluster):
+        output.notes.print(
+            f"the server at {server.url} goes on, and answers again after the next `up`",
+            markup=False,
+            soft_wrap=True,
+        )
     if record and record.call and not purge:
         again = up_anew(cluster, record.call, record.insecure)
         output.notes.print(f"to bring the same up again: {again}", markup=False, soft_wrap=True)

@@ -2,12 +2,14 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pi_cluster.coordinator.asking.question import generation_options as make_options
-from pi_cluster.transformer.sampling import SamplingSettings
+from pi_cluster.transformer.sampling_settings import SamplingSettings
+
+if TYPE_CHECKING:
+    from pi_cluster.coordinator.asking.question import AskKeywords
 
 Command = Callable[..., Any]
 
@@ -60,9 +62,9 @@ _GENERATION = (
 
 
 def generation_options(command: Command) -> Command:
-    """Give a command the flags of a generation, and the ``GenerationOptions`` they amount to.
+    """Give a command the flags of a generation, and the ``AskKeywords`` they amount to.
 
-    A setting out of range raises ``SettingsError`` naming it.
+    Whoever is asked checks them.
     """
 
     @functools.wraps(command)
@@ -79,18 +81,18 @@ def generation_options(command: Command) -> Command:
         draft: str,
         **others: Any,
     ) -> Any:
-        asked = make_options(
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            min_p=min_p,
-            repeat_penalty=repeat_penalty,
-            seed=seed,
-            chunk_size=chunk_size,
-            draft=draft == "on",
-        )
-        return command(options=asked, **others)
+        keywords: AskKeywords = {
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+            "top_k": top_k,
+            "top_p": top_p,
+            "min_p": min_p,
+            "repeat_penalty": repeat_penalty,
+            "seed": seed,
+            "chunk_size": chunk_size,
+            "draft": draft == "on",
+        }
+        return command(keywords=keywords, **others)
 
     for option in reversed(_GENERATION):
         parsed = option(parsed)

@@ -27,6 +27,10 @@ wait_option = click.option(
     help="How long to wait while the pipeline answers another.",
 )
 
+direct_option = click.option(
+    "--direct", is_flag=True, help="Ask the nodes, also where a server runs that could be asked."
+)
+
 nodes_option = click.option(
     "--nodes", metavar="HOST:PORT,...", help="Use these workers instead of mDNS."
 )

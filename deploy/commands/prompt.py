@@ -1,26 +1,28 @@
 """``pi-cluster prompt``: one question, one answer."""
 
+import contextlib
 import json
 import sys
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pi_cluster.coordinator.asking.answer import Answer
-from pi_cluster.coordinator.asking.question import Prompt, make_question
-from pi_cluster.coordinator.generation import GenerationOptions
-from pi_cluster.coordinator.records.pipeline_record import load_record
-from pi_cluster.deploy.answering import answer, client_to_ask, print_timings
+from pi_cluster.deploy.asking.choice import asker_of
+from pi_cluster.deploy.asking.figures import print_timings
 from pi_cluster.deploy.commands.generation_options import (
     generation_options,
     stop_option,
     think_option,
 )
-from pi_cluster.deploy.commands.options import cluster_option, wait_option
+from pi_cluster.deploy.commands.options import cluster_option, direct_option, wait_option
 from pi_cluster.deploy.leading_out import leading_out
-from pi_cluster.deploy.screen.output import INTERRUPTED, note, notice, stream
+from pi_cluster.deploy.screen.output import INTERRUPTED, stream
 from pi_cluster.transformer.errors import PromptError
+
+if TYPE_CHECKING:
+    from pi_cluster.coordinator.asking.question import AskKeywords, Prompt
 
 _MAX_PROMPT_BYTES = 16 << 20
 
@@ -35,13 +37,14 @@ _MAX_PROMPT_BYTES = 16 << 20
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 @click.option("--verbose", is_flag=True, help="End with durations and rates.")
 @wait_option
+@direct_option
 @cluster_option
 @click.pass_context
 @leading_out
 def prompt(
     context: click.Context,
     text: str | None,
-    options: GenerationOptions,
+    keywords: "AskKeywords",
     stop: tuple[str, ...],
     think: bool | None,
     raw: bool,
@@ -49,31 +52,30 @@ def prompt(
     as_json: bool,
     verbose: bool,
     wait_s: float,
+    direct: bool,
     cluster: str,
 ) -> None:
     """Ask the model.
+
+    A server of this user is asked where one runs here, or the one that PI_CLUSTER_URL names.
 
     TEXT "-" reads standard input, in UTF-8: a byte order mark and the last newline are taken off,
     and CRLF is read as LF.
     """
     if (text is None) == (ids is None):
         raise click.UsageError('give either TEXT ("-" reads standard input) or --ids')
-    record = load_record(cluster)
-    model = record.text_model()
     asked: Prompt
     if ids is not None:
         asked, raw = _parse_ids(ids), False
-        if model.fault:
-            note(f"{model.fault}; the answer comes as ids")
     else:
         asked = _read_standard_input() if text == "-" else text or ""
-    question = make_question(model, asked, options, stop, notice, raw=raw, think=think)
-    with client_to_ask(cluster, record, wait_s) as client:
-        answered = answer(client, question, None if as_json else stream)
+    keywords |= {"raw": raw, "think": think, "stop": stop}
+    with contextlib.closing(asker_of(cluster, wait_s, directly=direct)) as asker:
+        answered, _ = asker.answer(asked, keywords, None if as_json else stream)
     if as_json:
         click.echo(json.dumps(_to_json(answered), ensure_ascii=False))
     else:
-        stream(("" if model.has_tokenizer else ",".join(map(str, answered.ids))) + "\n")
+        stream((",".join(map(str, answered.ids)) if answered.text is None else "") + "\n")
     if verbose:
         print_timings(answered)
     if answered.was_interrupted:

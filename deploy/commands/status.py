@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -22,10 +23,10 @@ from pi_cluster.coordinator.records.pipeline_record import (
     PipelineRecord,
     load_record,
 )
+from pi_cluster.deploy.asking.server_look import look_at_server
 from pi_cluster.deploy.calling import dialer_to_ask
 from pi_cluster.deploy.commands.options import cluster_option
 from pi_cluster.deploy.known_local_workers import why_ended
-from pi_cluster.deploy.leading_out import way_out
 from pi_cluster.deploy.screen import output
 from pi_cluster.deploy.screen.status_view import (
     pipeline_rate,
@@ -34,6 +35,7 @@ from pi_cluster.deploy.screen.status_view import (
     status_table,
     troubles,
 )
+from pi_cluster.deploy.way_out import way_out
 
 _RATE_S = 0.5  # between the two looks that a rate takes
 _WATCH_TIMEOUT_S = 2.0  # a node that does not answer may not hold up the others for longer
@@ -66,9 +68,13 @@ def status(
             time.sleep(_RATE_S)
             looks = watching.look(record)
     if as_json:
-        click.echo(json.dumps(_values(cluster, record, looks)))
+        server = look_at_server(cluster)
+        values = {"server": asdict(server) if server else None}
+        click.echo(json.dumps(_values(cluster, record, looks) | values))
     else:
         output.answers.print(status_table(looks))
+        if server := look_at_server(cluster):
+            output.answers.print(str(server), markup=False, soft_wrap=True)
         for line in troubles(looks, way_out(cluster, record, looks)):
             output.notes.print(line, markup=False, soft_wrap=True)
     if not all(look.is_well for look in looks):

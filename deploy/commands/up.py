@@ -53,12 +53,12 @@ from pi_cluster.deploy.commands.options import (
 from pi_cluster.deploy.hosts.bootstrap import Result
 from pi_cluster.deploy.hosts.fleet import SetupOptions, bring_grants, set_up_hosts, tell_failures
 from pi_cluster.deploy.hosts.host_list import read_hosts
-from pi_cluster.deploy.leading_out import after_a_try
 from pi_cluster.deploy.membership.admission import admit_waiting
 from pi_cluster.deploy.models.model_source import find_source
 from pi_cluster.deploy.offered_nodes import named_nodes, nodes_as_before, with_announced
 from pi_cluster.deploy.screen import output
 from pi_cluster.deploy.screen.plan_table import context_note, expected, plan_table
+from pi_cluster.deploy.way_out import after_a_try
 from pi_cluster.transformer.config_form import read_config
 from pi_cluster.worker.machine.able import check_able
 

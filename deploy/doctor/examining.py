@@ -32,6 +32,7 @@ from pi_cluster.coordinator.records.pipeline_record import (
 )
 from pi_cluster.deploy.doctor.facts import ClusterFacts, Examined, HostService, Silent
 from pi_cluster.deploy.doctor.own_machine import own_facts
+from pi_cluster.deploy.doctor.own_server import server_facts
 from pi_cluster.deploy.known_local_workers import is_local, log_file
 from pi_cluster.worker.machine.reach import why_not
 
@@ -62,6 +63,7 @@ def gather_facts(
     hosts, hosts_error = _hosts(cluster)
     examiner = _Examining(cluster, dialer, record, hosts, service_of)
     met, met_error = _met(cluster)
+    server, server_error = server_facts(cluster)
     peers = listed or _known(record, hosts, met, heard)
     first(peers)
     nodes, silent = examiner.examine(peers)
@@ -71,10 +73,11 @@ def gather_facts(
         nodes=tuple(nodes),
         silent=tuple(silent),
         epoch=record.epoch if record else None,
-        record_error=record_error or hosts_error or met_error,
+        record_error=record_error or hosts_error or met_error or server_error,
         now_unix_s=time.time(),
         up=up_again(cluster, record.call, record.insecure) if record else up_again(cluster, None),
         begin=nobody_found(cluster),
+        server=server,
     )
 
 

@@ -91,6 +91,25 @@ class OperatorFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """The cluster's server that runs on this machine."""
+
+    url: str
+    version: str
+    """Of pi-cluster, as it was when the server began."""
+    answers_here: bool
+    """This user, by its socket."""
+    unreached: tuple[str, ...]
+    """Addresses where it should listen and nobody accepts a connection, and why."""
+    is_open_to_keys_alone: bool
+    keys: int
+    certificate_expires_unix_s: float | None
+    """None without HTTPS, and where it shows none."""
+    tls_error: str
+    """Why it shows none; empty when it does, and without HTTPS."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterFacts:
     """Everything that is judged together."""
 
@@ -107,3 +126,5 @@ class ClusterFacts:
     """The line that brings the pipeline back, in this cluster and state."""
     begin: str = ""
     """How nodes are had where there are none."""
+    server: ServerFacts | None = None
+    """None where no server runs here."""

@@ -11,6 +11,7 @@ from pi_cluster.deploy.doctor.rules import (
     multicast,
     network,
     operator,
+    server,
     shards,
     silence,
     software,
@@ -51,6 +52,10 @@ _OF_ALL: tuple[Callable[[ClusterFacts], Iterable[Finding]], ...] = (
     operator.keys,
     operator.disk,
     operator.ssh,
+    server.reachable,
+    server.keys,
+    server.certificate,
+    server.version,
 )
 
 

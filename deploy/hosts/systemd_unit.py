@@ -15,7 +15,7 @@ _HOMES = ("/home/", "/root/")
 _TEMPLATE = "templates/worker.service.jinja"
 
 
-def _quoted(word: str) -> str:
+def quoted(word: str) -> str:
     """A word as systemd reads it: nothing in it is a variable, a specifier or another word."""
     if _PLAIN.fullmatch(word):
         return word
@@ -35,7 +35,7 @@ def worker_unit(worker: WorkerCommand) -> str:
         unit_name=layout.unit_name(worker.cluster),
         cluster=worker.cluster,
         user=layout.SYSTEM_USER,
-        command=" ".join(map(_quoted, worker.words)),
+        command=" ".join(map(quoted, worker.words)),
         is_at_home=worker.python.startswith(_HOMES),
         data_dir=worker.data_dir,
         memory_bytes=worker.memory_bytes,

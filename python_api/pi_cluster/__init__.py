@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from pi_cluster.coordinator.asking.async_stream import AsyncAnswerStream
     from pi_cluster.coordinator.asking.stream import AnswerStream, as_they_come
     from pi_cluster.coordinator.async_client import AsyncPipelineClient
+    from pi_cluster.coordinator.calling.tools import Tool, ToolCall
     from pi_cluster.coordinator.client import PipelineClient
-    from pi_cluster.coordinator.generation import FinishReason
+    from pi_cluster.coordinator.finish_reason import FinishReason
     from pi_cluster.coordinator.pipeline.status import PipelineStatus, StageStatus
     from pi_cluster.transformer.errors import ModelError, PromptError, SettingsError
 
@@ -38,8 +39,9 @@ _PLACES = {
     "coordinator.asking.async_stream": ("AsyncAnswerStream",),
     "coordinator.asking.stream": ("AnswerStream", "as_they_come"),
     "coordinator.async_client": ("AsyncPipelineClient",),
+    "coordinator.calling.tools": ("Tool", "ToolCall"),
     "coordinator.client": ("PipelineClient",),
-    "coordinator.generation": ("FinishReason",),
+    "coordinator.finish_reason": ("FinishReason",),
     "coordinator.pipeline.status": ("PipelineStatus", "StageStatus"),
     "transformer.errors": ("ModelError", "PromptError", "SettingsError"),
 }
@@ -63,6 +65,8 @@ __all__ = [
     "SettingsError",
     "StageStatus",
     "StateError",
+    "Tool",
+    "ToolCall",
     "as_they_come",
 ]
 

@@ -9,6 +9,7 @@ import pytest
 from pi_cluster.cluster.store.store import Store
 from tests.support.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.support.cluster_process import Cluster, processes_of
+from tests.support.servers import serving
 from tests.support.stores import shard
 
 GOLDENS = Path(__file__).parents[1] / "parity" / "goldens"
@@ -61,6 +62,15 @@ def story(shared_story):
     """The embedded model on three workers, which whoever uses it leaves as it was."""
     yield shared_story
     shared_story.stop_commands()
+
+
+@pytest.fixture(scope="session")
+def served_story(make_cluster):
+    """A server of the embedded model on two workers, with room for eight texts at once."""
+    with make_cluster() as cluster:
+        cluster.up("--local", "2", "--texts", "8")
+        with serving(cluster) as server:
+            yield server
 
 
 @pytest.fixture(scope="session")

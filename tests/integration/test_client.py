@@ -60,6 +60,29 @@ def test_a_question_gets_the_answer_that_the_command_prints(story, client):
     assert answer.timings.generated_tokens == 40 and answer.timings.decode_tps > 0
 
 
+def test_every_id_has_its_log_probability_also_in_a_stopped_answer_and_none_unless_asked(client):
+    plain = client.ask(FOX, **SEEDED)
+    answer = client.ask(FOX, **SEEDED, logprobs=3)
+    assert (answer.ids, plain.logprobs) == (plain.ids, [])
+    assert [one.id for one in answer.logprobs] == answer.ids
+    assert all(one.logprob <= 0 and len(one.top) == 3 for one in answer.logprobs)
+    more = client.ask([*answer.prompt_ids, *answer.ids], max_tokens=1)
+    assert more.cached_tokens == len(more.prompt_ids) - 1, "the last id was never sent"
+    word = answer.text.split()[5]
+    stopped = client.ask(FOX, **SEEDED, logprobs=0, stop=word)
+    assert stopped.finish_reason is FinishReason.STOP
+    assert [one.id for one in stopped.logprobs] == stopped.ids
+
+
+def test_a_bias_and_penalties_change_what_is_said(client):
+    plain = client.ask(FOX, temperature=0, max_tokens=20)
+    never = dict.fromkeys(plain.ids, -100)
+    biased = client.ask(FOX, temperature=0, max_tokens=20, logit_bias=never)
+    assert not set(biased.ids) & set(plain.ids)
+    once = client.ask(FOX, temperature=0, max_tokens=20, presence_penalty=2, frequency_penalty=2)
+    assert once.ids != plain.ids
+
+
 def test_text_chats_raw_text_and_ids_are_asked_as_the_command_asks_them(story, client):
     greedy = ("--temperature", "0", "--max-tokens", "12")
     asked = {"temperature": 0, "max_tokens": 12}
@@ -278,7 +301,7 @@ def test_one_thread_has_many_streams_asked_again_that_nobody_has_seen(frail):
     asked = ENDLESS | {"max_tokens": 1500}
     expected = client.ask(ENDLESS_IDS, **ENDLESS | {"max_tokens": 300}).ids
     question = client.question(ENDLESS_IDS, **asked)
-    streams = [client.pose(question, is_shown=False) for _ in range(4)]
+    streams = [client.pose(question) for _ in range(4)]
     has_begun(cluster)
     cluster.up("--local", "2", "--texts", "3")
     for _ in as_they_come(streams):

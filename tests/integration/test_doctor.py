@@ -2,12 +2,14 @@
 
 import json
 import signal
+import time
 
 import pytest
 
 from pi_cluster.cluster.errors import NodeError
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.peer import Peer
+from tests.support.servers import serving
 from tests.support.worker_servers import PLAIN
 
 
@@ -128,3 +130,20 @@ def test_a_worker_refuses_an_examination_out_of_bounds_and_goes_on(cluster):
         with pytest.raises(NodeError, match="too long"):
             client.examine([], 60_000, measure_disk=False)
         assert client.examine([], 0, measure_disk=False).python
+
+
+def test_a_server_of_this_machine_is_examined_as_its_clients_find_it(make_cluster):
+    with make_cluster() as cluster:
+        cluster.up("--local", "1")
+        assert examined(cluster)[1]["server"] is None
+        cluster.run("key", "create", "phone")
+        with serving(cluster, "--host", "0.0.0.0", "--tls") as server:
+            _, report = examined(cluster)
+            told = report["server"]
+            assert told["url"] == server.url and told["answers_here"] and told["keys"] == 1
+            assert told["unreached"] == [] and told["tls_error"] == ""
+            assert told["certificate_expires_unix_s"] > time.time() + 30 * 86_400
+            assert not [one for one in report["findings"] if "the server at" in one["what"]]
+            cluster.run("key", "revoke", "phone")
+            wanted = [one["to_do"] for one in problems(examined(cluster)[1])]
+            assert any("key create NAME" in one for one in wanted)

@@ -9,14 +9,15 @@ from dataclasses import replace
 import pytest
 
 from pi_cluster.cluster.store.store import Store
-from pi_cluster.coordinator.generation import FinishReason, GenerationOptions
+from pi_cluster.coordinator.finish_reason import FinishReason
+from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
 from pi_cluster.coordinator.scheduling.sequence import SequenceState
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.transformer.errors import PromptError, StepError
 from pi_cluster.transformer.limits import Limits
-from pi_cluster.transformer.sampling import SamplingSettings
+from pi_cluster.transformer.sampling_settings import SamplingSettings
 from tests.support.checkpoints import random_weights, small_config, write_hugging_face_checkpoint
 from tests.support.serving import GREEDY, Asked, Line, answer, prompt_of, traffic, whole_model
 from tests.support.stores import shard

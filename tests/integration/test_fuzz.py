@@ -24,6 +24,7 @@ from pi_cluster.cluster.trust.identity import Role
 from pi_cluster.cluster.trust.tokens import TokenBook
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.handshake import shown_certificate
+from pi_cluster.cluster.wire.options import WIRE_VERSION
 from pi_cluster.cluster.wire.peer import Peer, split_address
 from pi_cluster.cluster.wire.secure_dialing import SecureDialer
 from pi_cluster.deploy.membership.admission import pinned_channel
@@ -239,7 +240,7 @@ def genuine(home, worker):
         "LoadStage": [load],
         "UnloadStage": [pb.UnloadStageRequest(epoch=1)],
         "RunSteps": [header(record, "nobody")],
-        "CollectResults": [pb.CollectResultsRequest(wire_version=1, epoch=record.epoch)],
+        "CollectResults": [pb.CollectResultsRequest(wire_version=WIRE_VERSION, epoch=record.epoch)],
         "Certify": [authority.news.to_wire()],
         "Introduce": [pb.Challenge(nonce=bytes(32))],
         "Admit": [authority.news.to_wire()],
@@ -248,7 +249,7 @@ def genuine(home, worker):
 
 def header(record, session):
     return pb.StepMessage(
-        header=pb.SessionHeader(wire_version=1, epoch=record.epoch, session=session)
+        header=pb.SessionHeader(wire_version=WIRE_VERSION, epoch=record.epoch, session=session)
     )
 
 
@@ -373,7 +374,9 @@ def test_a_session_survives_steps_of_nonsense(home, worker, pytestconfig):
         for number in range(pytestconfig.getoption("--fuzz-messages")):
             session = f"fuzz-{number}"
             results = stub.CollectResults(
-                pb.CollectResultsRequest(wire_version=1, epoch=record.epoch, session=session),
+                pb.CollectResultsRequest(
+                    wire_version=WIRE_VERSION, epoch=record.epoch, session=session
+                ),
                 timeout=30,
             )
             assert next(results).ready

@@ -6,13 +6,14 @@ import pytest
 
 from pi_cluster.cluster.errors import QueueFull, StaleEpoch
 from pi_cluster.cluster.wire.client import NodeClient
-from pi_cluster.coordinator.generation import FinishReason, GenerationOptions
+from pi_cluster.coordinator.finish_reason import FinishReason
+from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.transformer.cache import CacheRoom
 from pi_cluster.transformer.limits import Limits
-from pi_cluster.transformer.sampling import SamplingSettings
+from pi_cluster.transformer.sampling_settings import SamplingSettings
 from tests.support.cluster_process import eventually
 from tests.support.serving import GREEDY, Asked, Line, answer, prompt_of, traffic, whole_model
 from tests.support.worker_servers import EPOCH, PLAIN, pipeline

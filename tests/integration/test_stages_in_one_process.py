@@ -16,7 +16,7 @@ from pi_cluster.coordinator.scheduling.scheduler import Scheduler
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.session import Session
 from pi_cluster.transformer.config_form import read_config
-from pi_cluster.transformer.sampling import SamplingSettings
+from pi_cluster.transformer.sampling_settings import SamplingSettings
 from tests.support.raw_session import RawSession
 from tests.support.stores import shard
 from tests.support.worker_servers import EPOCH, LIMITS, PLAIN, load_stage, pipeline

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from pi_cluster.coordinator.asking.question import generation_options, make_question
 from tests.support.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.support.small_tokenizers import PARITY, goldens
 from tests.support.talking_models import talking_weights
@@ -92,3 +93,17 @@ def test_the_next_turn_of_a_chat_does_not_hold_what_was_thought_before(thinking)
         for role, text in zip(("user", "assistant", "user"), history, strict=True)
     ]
     assert counts[1] == len(thinking.record().text_model().chat_ids(chat))
+
+
+@pytest.mark.parametrize(
+    ("begun", "is_thought"),
+    [("<think>" + "a b " * 40, True), ("<think>a</think>b", False), ("b", False)],
+)
+def test_a_begun_thought_is_gone_on_with_as_a_thought(thinking, begun, is_thought):
+    turns = [{"role": "user", "content": "fox"}, {"role": "assistant", "content": begun}]
+    model = thinking.record().text_model()
+    question = make_question(model, turns, generation_options(), (), print, continues=True)
+    assert question.begins_in_thought == is_thought
+    # Of an answer whose thought is over, the template leaves that out.
+    written = f"assistant\n{begun.rpartition('</think>')[2]}"
+    assert model.text_of(question.prompt_ids).endswith(written)

@@ -18,6 +18,7 @@ from pi_cluster.cluster.errors import NodeError, NodeLost
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.store import MANIFEST_NAME, Store
 from pi_cluster.cluster.wire.client import NodeClient
+from pi_cluster.cluster.wire.options import WIRE_VERSION
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.pipeline import receiver
 from pi_cluster.coordinator.pipeline.nodes import ask_nodes
@@ -186,7 +187,7 @@ class Boaster(rpc.WorkerServicer):
 
     def __init__(self, cluster_name):
         self._about = pb.NodeDescription(
-            node_id="boaster", name="boaster", cluster=cluster_name, wire_version=1
+            node_id="boaster", name="boaster", cluster=cluster_name, wire_version=WIRE_VERSION
         )
         self.asked = 0
 

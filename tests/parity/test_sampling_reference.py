@@ -6,12 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pi_cluster.transformer.sampling import (
-    SamplingSettings,
-    candidates_needed,
-    distribution,
-    top_candidates,
-)
+from pi_cluster.transformer.sampling import candidates_needed, distribution, top_candidates
+from pi_cluster.transformer.sampling_settings import SamplingSettings
 
 GOLDEN = json.loads(Path(__file__).with_name("golden_sampling.json").read_text(encoding="utf-8"))[
     "cases"

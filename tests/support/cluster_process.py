@@ -42,7 +42,7 @@ _WITHOUT_CLUSTER = (
     "--help",
     "--version",
 )
-_GROUPS = ("token", "node", "authority")
+_GROUPS = ("token", "node", "authority", "key")
 _PATIENCE_S = 40.0
 _POLL_S = 0.02
 

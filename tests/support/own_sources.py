@@ -9,12 +9,13 @@ ROOT = Path(__file__).parents[2]
 # Made by the protobuf compiler, which follows rules of its own.
 GENERATED = {"protos/pi_cluster_pb2.py", "protos/pi_cluster_pb2_grpc.py"}
 # What makes the embedded model, measures, builds or writes documents, and is not installed.
+ELSEWHERE = ("build", "examples", "tests")  # examples are programs of people who ask us
 NOT_INSTALLED = ("storyteller/training/", "benchmarks/", "docs/", "kernels/building/")
 
 FILES = sorted(
     path.relative_to(ROOT).as_posix()
     for folder in ROOT.iterdir()
-    if folder.is_dir() and not folder.name.startswith(".") and folder.name not in ("tests", "build")
+    if folder.is_dir() and not folder.name.startswith(".") and folder.name not in ELSEWHERE
     for path in folder.rglob("*.py")
 )
 WRITTEN = [file for file in FILES if file not in GENERATED]

@@ -78,9 +78,13 @@ class RawSession:
         chunk = pb.Chunk(
             sequence=sequence, start=start, rows=rows, logit_rows=rows, prefix_of=prefix_of
         )
+        self.send_chunk(chunk, ids)
+        return logits_of(self.receive())
+
+    def send_chunk(self, chunk: pb.Chunk, ids: Sequence[int]) -> None:
+        """Send a step of one chunk."""
         step = pb.Step(step=next(self._numbers), chunks=[chunk], ids=pb.TokenIds(id=ids))
         self._outbox.put(pb.StepMessage(step=step))
-        return logits_of(self.receive())
 
     def end(self, sequence: int) -> None:
         """End a sequence."""

@@ -17,7 +17,8 @@ from pi_cluster.coordinator.scheduling.sent_steps import StepRecord
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.session import Session
 from pi_cluster.coordinator.stage_address import StageAddress
-from pi_cluster.transformer.sampling import SamplingSettings, sample, top_candidates
+from pi_cluster.transformer.sampling import sample, top_candidates
+from pi_cluster.transformer.sampling_settings import SamplingSettings
 from pi_cluster.transformer.stage import Chunk, Limits, Stage
 from pi_cluster.worker.stage.loading import load_stage
 from tests.support.kernel_engines import EVERY_VARIANT, engine

@@ -35,14 +35,15 @@ ALLOWED = {
     "worker": {"kernels", "transformer", "cluster", "protos"},
     # Gets logits from workers and computes none.
     "coordinator": {"transformer", "cluster", "protos"},
+    "server": {"transformer", "cluster", "coordinator"},
     "deploy": {
         *("kernels", "transformer", "cluster", "protos", "storyteller"),
-        *("shard_tool", "worker", "coordinator"),
+        *("shard_tool", "worker", "coordinator", "server"),
     },
     # Measures what is installed, from outside.
     "benchmarks": {
         *("kernels", "transformer", "cluster", "protos", "storyteller"),
-        *("shard_tool", "worker", "coordinator", "deploy"),
+        *("shard_tool", "worker", "coordinator", "server", "deploy"),
         "tests",  # the test bed's networks, and nothing else of it
     },
     # Writes down what the commands say of themselves.
@@ -67,19 +68,30 @@ ROOMS = {
     "coordinator": {
         "planning": set(),
         "scheduling": set(),
+        "constraining": set(),
         "bench": {"scheduling"},
         "records": {"planning", "scheduling"},
         "pipeline": {"planning", "records"},
-        "asking": {"records", "scheduling"},
+        "calling": {"constraining"},
+        "asking": {"calling", "constraining", "records", "scheduling"},
+    },
+    "server": {
+        "asking": set(),
+        "http": {"asking"},
+        "native": {"asking", "http"},
+        "ollama": {"asking", "http"},
+        "openai": {"asking", "http"},
+        "page": set(),
     },
     "deploy": {
         "screen": set(),
+        "asking": {"screen"},
         "wheels": set(),
         "membership": {"screen"},
         "models": {"screen"},
-        "doctor": {"screen"},
+        "doctor": {"asking", "screen"},
         "hosts": {"doctor", "membership", "screen", "wheels"},
-        "commands": {"doctor", "hosts", "membership", "models", "screen"},
+        "commands": {"asking", "doctor", "hosts", "membership", "models", "screen"},
     },
 }
 ROOMS_LISTED = {f"{package}/{room}" for package, rooms in ROOMS.items() for room in rooms}
@@ -98,8 +110,16 @@ IMPORTS_WITHIN_FUNCTIONS = {
     ("deploy/cli.py", "pi_cluster.deploy.screen.output.notes"),
     # Most errors are of other kinds, and few commands compute.
     ("deploy/failure.py", "pi_cluster.kernels.KernelsError"),
+    # Whoever asks a server needs nothing that asks nodes, and few questions fail.
+    ("deploy/asking/choice.py", "pi_cluster.deploy.asking.nodes.NodesAsker"),
+    ("deploy/leading_out.py", "pi_cluster.deploy.way_out.add_way_out"),
     # An extra, which only `pull` takes.
     ("deploy/models/pulling.py", "pi_cluster.deploy.models.hub.Hub"),
+    # An extra, and few answers follow a schema.
+    (
+        "coordinator/constraining/building.py",
+        "pi_cluster.coordinator.constraining.llguidance_constraint.Vocabulary",
+    ),
     # Nodes are looked for when one is lost.
     ("cluster/discovery/rediscovery.py", "pi_cluster.cluster.discovery.mdns"),
     # A cluster on one machine has no certificates, and most that have some have no key to sign.

@@ -12,7 +12,7 @@ NAMES = [
     *("AccessError", "Answer", "AnswerStream", "AsyncAnswerStream", "AsyncPipelineClient"),
     *("ClusterError", "FinishReason", "ModelError", "NodeLost", "PipelineBusy", "PipelineClient"),
     *("PipelineClosed", "PipelineStatus", "PromptError", "SettingsError", "StageStatus"),
-    *("StateError", "as_they_come"),
+    *("StateError", "Tool", "ToolCall", "as_they_come"),
 ]
 HEAVY = ["grpc", "numpy", "google.protobuf", "rich", "zeroconf", "click", "cryptography", "psutil"]
 

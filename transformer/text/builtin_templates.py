@@ -1,6 +1,7 @@
 """Chat templates of our own, for checkpoints of Mistral's that have none.
 
-They give the ids of mistral-common's ``encode_chat_completion`` for chats without tools.
+They give the ids of mistral-common's ``encode_chat_completion``, from v2 on with tools, too. Where
+that refuses an answer with both a text and calls (v2, v3), they write one behind the other.
 """
 
 from pathlib import Path
@@ -8,16 +9,18 @@ from pathlib import Path
 from pi_cluster.transformer.errors import PromptError
 from pi_cluster.transformer.text.tokenizer import Tokenizer
 
-# Where versions share a file, they differ in how they write tool calls, which it leaves out.
+_UP_TO_V3 = ("mistral-calls.jinja", "mistral-v3.jinja")
+_V7 = ("mistral-calls.jinja", "mistral-v7.jinja")
+_FROM_V11 = ("mistral-calls-v11.jinja", "mistral-v7.jinja")
 _FILES = {
-    "v1": "mistral-v1.jinja",
-    "v2": "mistral-v3.jinja",
-    "v3": "mistral-v3.jinja",
-    "v3-tekken": "mistral-v3.jinja",
-    "v7": "mistral-v7.jinja",
-    "v7-tekken": "mistral-v7.jinja",
-    "v11-tekken": "mistral-v7.jinja",
-    "v13-tekken": "mistral-v7.jinja",
+    "v1": ("mistral-v1.jinja",),
+    "v2": _UP_TO_V3,
+    "v3": _UP_TO_V3,
+    "v3-tekken": _UP_TO_V3,
+    "v7": _V7,
+    "v7-tekken": _V7,
+    "v11-tekken": _FROM_V11,
+    "v13-tekken": _FROM_V11,
 }
 # What SentencePiece puts in front of a text that is not empty; tekken puts nothing there.
 _DUMMY_PREFIX = "{%- set dummy_prefix = ' ' -%}"
@@ -32,9 +35,11 @@ def builtin_template(version: str) -> str:
     if version not in _FILES:
         known = ", ".join(_FILES)
         raise PromptError(f"there is no built-in chat template {version!r}; there are {known}")
-    path = Path(__file__).with_name("chat_templates") / _FILES[version]
+    folder = Path(__file__).with_name("chat_templates")
+    number = version.removeprefix("v").removesuffix("-tekken")
     prefix = _NO_DUMMY_PREFIX if version.endswith("-tekken") else _DUMMY_PREFIX
-    return prefix + path.read_text(encoding="utf-8")
+    begun = f"{{%- set version = {number} -%}}{prefix}"
+    return begun + "".join((folder / name).read_text(encoding="utf-8") for name in _FILES[version])
 
 
 def template_for_tokenizer(file_name: str, tokenizer: Tokenizer) -> str | None:

@@ -9,14 +9,16 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
-from jinja2 import TemplateError, TemplateSyntaxError
+from jinja2 import Template, TemplateError, TemplateSyntaxError
 from jinja2.nodes import Name
 
 from pi_cluster.transformer.errors import PromptError
 from pi_cluster.transformer.text.added_tokens import AddedToken
+from pi_cluster.transformer.text.chat_forms import forms
 from pi_cluster.transformer.text.control_text import ControlText
 from pi_cluster.transformer.text.guarded_text import GuardedText
 from pi_cluster.transformer.text.template_environment import make_environment
+from pi_cluster.transformer.text.template_sources import TemplateSources
 from pi_cluster.transformer.text.thoughts import CLOSING, OPENING, SWITCHES, without_thoughts
 from pi_cluster.transformer.text.tokenizer import Tokenizer
 
@@ -25,6 +27,7 @@ _MAX_RENDERED_CHARS = 1_000_000  # several times the longest window; a template'
 # Names that templates compare and spell tags with, as in '<|' + message.role + '|>'.
 _ROLES = frozenset({"system", "user", "assistant", "tool"})
 _NO_ID = -1
+_HERE = "\ue0f1"  # of Unicode's private use: where a message that goes on has come to
 _SOME_THOUGHT, _SOME_ANSWER = "some thought", "an answer"
 
 
@@ -37,8 +40,7 @@ class ChatTemplate:
         tokenizer: Tokenizer,
         special: Mapping[str, str] | None = None,
     ) -> None:
-        """Compile ``source``: Jinja, an object ``{"default": Jinja, ...}``, or a list of
-        ``{"name": "default", "template": Jinja}`` and others.
+        """Compile ``source``, which is as `TemplateSources.of` takes it.
 
         ``special`` are spellings that the template may use by name, such as ``eos_token``;
         ``bos_token``, ``eos_token`` and ``unk_token`` are the tokenizer's own unless given. Raises
@@ -55,17 +57,27 @@ class ChatTemplate:
         named = (s for s in self._variables.values() if s not in tokenizer.tokens)
         tokens = [_named_token(spelling, tokenizer) for spelling in named]
         self._control_text = ControlText([*tokenizer.tokens.values(), *tokens])
-        text = _default_source(source)
-        environment = make_environment()
-        try:
-            parsed = environment.parse(text)
-            self._template = environment.from_string(parsed)
-        # Compiling computes constants and may fail in any way a program can.
-        except Exception as error:
-            raise PromptError(f"the chat template is not valid Jinja: {_reason(error)}") from error
-        named_there = {name.name for name in parsed.find_all(Name)}
-        self._switches = [name for name in SWITCHES if name in named_there]
-        self._thinks = CLOSING in text or CLOSING in tokenizer.tokens
+        sources = TemplateSources.of(source)
+        self._template, names = _compiled(sources.default)
+        self._with_tools, names_with_tools = self._template, names
+        if sources.with_tools != sources.default:
+            self._with_tools, names_with_tools = _compiled(sources.with_tools)
+        self.source = sources.with_tools
+        """Of the template for chats with tools, which mostly is the only one."""
+        self.takes_tools = "tools" in names_with_tools
+        """Whether it can tell a model what there is to call."""
+        self._switches = [name for name in SWITCHES if name in names | names_with_tools]
+        self._thinks = CLOSING in sources.default or CLOSING in tokenizer.tokens
+
+    @property
+    def can_think(self) -> bool:
+        """Whether the model thinks before its answers, or the template has a switch for that."""
+        return self.can_switch_thinking or self._thinks
+
+    @property
+    def can_switch_thinking(self) -> bool:
+        """Whether the template has a switch for thinking."""
+        return bool(self._switches)
 
     def encode(
         self,
@@ -73,24 +85,38 @@ class ChatTemplate:
         *,
         add_generation_prompt: bool = True,
         think: bool | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
+        continues: bool = False,
     ) -> list[int]:
         """The ids of a chat, ``<s>`` included where the template writes it.
 
-        ``messages`` are ``{"role": ..., "content": ...}``. Control spellings inside them stay plain
-        text, and what the model thought before its earlier answers is left out. ``think`` has it
-        think or not, where the template has a switch for that. Raises `PromptError`, with the
-        template's own words where it refuses the messages.
+        ``messages`` are ``{"role": ..., "content": ...}``, and ``tools`` what the model may call,
+        in OpenAI's words. Control spellings inside both stay plain text, and what the model thought
+        before its earlier answers is left out. A chat that the template refuses is tried in its
+        other `forms`. ``think`` has it think or not, where the template has a switch for that.
+        With ``continues`` the chat ends within its last message, which the model goes on with.
+        Raises `PromptError`, with the template's own words where it refuses the messages.
         """
         if not messages:
             raise PromptError("a chat needs at least one message")
-        if think is not None and not self._switches:
+        if think is not None and not self.can_switch_thinking:
             raise PromptError(
                 "this model's chat template has no switch for thinking (enable_thinking): leave "
                 "--think out"
             )
+        *before, last = messages
         if self._thinks:
-            messages = [self._without_thoughts(message) for message in messages]
-        rendered = self._rendered(messages, add_generation_prompt, think)
+            messages = [self._without_thoughts(message) for message in before]
+            messages += [last if continues else self._without_thoughts(last)]
+        if continues:
+            messages = [*messages[:-1], {**last, "content": f"{last.get('content')}{_HERE}"}]
+            add_generation_prompt = False
+        try:
+            rendered = self._rendered_in_some_form(messages, add_generation_prompt, think, tools)
+            if continues:
+                rendered = _up_to_here(rendered)
+        except RecursionError as error:
+            raise PromptError("a message or a tool is nested too deep: make it flatter") from error
         parts = list(self._control_text.split(rendered))
         for _, token in parts:
             if token and token.id == _NO_ID:
@@ -100,6 +126,12 @@ class ChatTemplate:
                 )
         return self._tokenizer.encode_parts(parts)
 
+    def render(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
+        """The text that `encode` would give ids for; raises as it does."""
+        return self._control_text.unguard(self._rendered(messages, True, tools=tools))
+
     def end_of_turn(self) -> int | None:
         """The id that the template writes right behind an answer, if it is a control token.
 
@@ -107,7 +139,7 @@ class ChatTemplate:
         """
         chat = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _SOME_ANSWER}]
         with suppress(PromptError):
-            rendered = self._rendered(chat, add_generation_prompt=False)
+            rendered = self._rendered(chat, False)
             _, answered, rest = rendered.rpartition(_SOME_ANSWER)
             text, token = next(self._control_text.split(rest))
             if answered and not text.strip() and token and token.is_control and token.id != _NO_ID:
@@ -121,7 +153,7 @@ class ChatTemplate:
         user = {"role": "user", "content": "?"}
         with suppress(PromptError):
             chat = [user, {"role": "assistant", "content": thought}, user]
-            return _SOME_THOUGHT in self._rendered(chat, add_generation_prompt=True)
+            return _SOME_THOUGHT in self._rendered(chat, True)
         return False
 
     def _without_thoughts(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -133,16 +165,36 @@ class ChatTemplate:
             return message
         return {**message, "content": without_thoughts(content)}
 
+    def _rendered_in_some_form(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        add_generation_prompt: bool,
+        think: bool | None,
+        tools: Sequence[Mapping[str, Any]],
+    ) -> str:
+        refused: PromptError | None = None
+        for form in forms(messages):
+            try:
+                return self._rendered(form, add_generation_prompt, think, tools)
+            except PromptError as error:
+                refused = refused or error
+        assert refused, "a chat has at least the form in which it was sent"
+        raise refused
+
     def _rendered(
         self,
         messages: Sequence[Mapping[str, Any]],
         add_generation_prompt: bool,
         think: bool | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> str:
         guarded = [self._guard_message(message) for message in messages]
         switches = {} if think is None else dict.fromkeys(self._switches, think)
         return self._render(
-            messages=guarded, add_generation_prompt=add_generation_prompt, **switches
+            messages=guarded,
+            tools=self._guard(tools) or None,
+            add_generation_prompt=add_generation_prompt,
+            **switches,
         )
 
     def _guard_message(self, message: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,18 +206,22 @@ class ChatTemplate:
         if isinstance(value, str):
             return GuardedText(value, self._control_text)
         if isinstance(value, Mapping):
-            return {key: self._guard(item) for key, item in value.items()}
+            return {self._guard_key(key): self._guard(item) for key, item in value.items()}
         if isinstance(value, Sequence):
             return [self._guard(item) for item in value]
         return value
 
+    def _guard_key(self, key: Any) -> Any:
+        # Templates look for keys by their names, which need no guard; others may be anything.
+        is_plain = not isinstance(key, str) or self._control_text.guard(key) == key
+        return key if is_plain else self._guard(key)
+
     def _render(self, **variables: Any) -> str:
         parts: list[str] = []
         length = 0
+        template = self._with_tools if variables["tools"] else self._template
         try:
-            for part in self._template.generate(
-                **variables, **self._variables, tools=None, documents=None
-            ):
+            for part in template.generate(**variables, **self._variables, documents=None):
                 parts.append(part)
                 length += len(part)
                 if length > _MAX_RENDERED_CHARS:
@@ -181,17 +237,23 @@ class ChatTemplate:
         return "".join(parts)
 
 
-def _default_source(source: Any) -> str:
-    if isinstance(source, Sequence) and not isinstance(source, str):
-        entries = [entry for entry in source if isinstance(entry, Mapping)]
-        source = {entry.get("name"): entry.get("template") for entry in entries}
-    if isinstance(source, Mapping):
-        source = source.get("default")
-        if source is None:
-            raise PromptError("none of the chat templates is named 'default'")
-    if not isinstance(source, str):
-        raise PromptError("the chat template is neither text nor an object or list of templates")
-    return source
+def _up_to_here(rendered: str) -> str:
+    before, here, _ = rendered.rpartition(_HERE)
+    if not here:
+        raise PromptError("the chat template does not write the last message, to go on with it")
+    return before
+
+
+def _compiled(source: str) -> tuple[Template, set[str]]:
+    """A template, and the names in it."""
+    environment = make_environment()
+    try:
+        parsed = environment.parse(source)
+        names = {name.name for name in parsed.find_all(Name)}
+        return environment.from_string(parsed), names
+    # Compiling computes constants and may fail in any way a program can.
+    except Exception as error:
+        raise PromptError(f"the chat template is not valid Jinja: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:

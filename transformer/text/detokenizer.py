@@ -2,6 +2,7 @@
 
 import codecs
 import re
+from collections.abc import Mapping
 
 from pi_cluster.transformer.text.tokenizer import Tokenizer
 
@@ -20,8 +21,16 @@ class IncrementalDetokenizer:
     ``continuation`` of a raw text keeps it.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, continuation: bool = False) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        continuation: bool = False,
+        marks: Mapping[int, str] | None = None,
+    ) -> None:
+        """``marks`` are written for these ids, whatever their text is."""
         self._tokenizer = tokenizer
+        self._marks = marks or {}
         self._continuation = continuation
         # "replace" gives one U+FFFD for the bytes of a character that is cut off.
         errors = "surrogateescape" if tokenizer.marks_each_byte else "replace"
@@ -33,6 +42,8 @@ class IncrementalDetokenizer:
         An id without a piece gives U+FFFD: the embedding of many models has more rows than their
         tokenizer has pieces.
         """
+        if token_id in self._marks:
+            return self.finish() + self._marks[token_id]
         if token_id not in self._tokenizer:
             return self.finish() + "\ufffd"
         added = self._tokenizer.added_text(token_id)
@@ -48,6 +59,17 @@ class IncrementalDetokenizer:
     def finish(self) -> str:
         """What is left of an unfinished character, as U+FFFD."""
         return _mark_broken(self._bytes.decode(b"", final=True))
+
+
+def shown_bytes(tokenizer: Tokenizer, token_id: int) -> bytes:
+    """What an id adds to a text that has begun, in UTF-8, perhaps a part of a character."""
+    if token_id not in tokenizer:
+        return "\ufffd".encode()
+    if (added := tokenizer.added_text(token_id)) is not None:
+        return added.encode()
+    if tokenizer.is_control(token_id):
+        return b""
+    return tokenizer.piece_bytes(token_id, continuation=True)
 
 
 def _mark_broken(text: str) -> str:

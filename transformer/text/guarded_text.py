@@ -5,6 +5,7 @@ empty. They must find there what was said, without the marks of `ControlText.gua
 with them.
 """
 
+import json
 from typing import Any, Final
 
 from pi_cluster.transformer.text.control_text import ControlText
@@ -30,6 +31,14 @@ class GuardedText(str):
 
     def __str__(self) -> str:
         return self  # filters ask for a string before they replace something in it
+
+    def as_json(self) -> "GuardedText":
+        """The JSON value that it spells, ``{}`` where it is empty; else itself as a JSON text."""
+        try:
+            written = json.dumps(json.loads(self._plain or "{}"), ensure_ascii=False)
+        except (ValueError, RecursionError):
+            written = json.dumps(self._plain, ensure_ascii=False)
+        return GuardedText(written, self._control_text)
 
     def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
         args = tuple(map(self._bare, args))

@@ -10,6 +10,8 @@ from jinja2.nodes import Scope
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from pi_cluster.transformer.text.guarded_text import GuardedText
+
 
 class _GenerationBlock(Extension):
     """``{% generation %}``: where the model's own text stands, which only training asks for."""
@@ -30,6 +32,7 @@ def make_environment() -> ImmutableSandboxedEnvironment:
         extensions=["jinja2.ext.loopcontrols", _GenerationBlock],
     )
     environment.filters["tojson"] = _to_json
+    environment.filters["as_json"] = _as_json  # for our own templates
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = _strftime_now
     return environment
@@ -50,6 +53,11 @@ def _to_json(
         separators=separators,
         sort_keys=sort_keys,
     )
+
+
+def _as_json(value: Any) -> str:
+    # As mistral-common takes arguments and results: what is JSON already is no text within JSON.
+    return value.as_json() if isinstance(value, GuardedText) else _to_json(value)
 
 
 def _raise_exception(message: str) -> NoReturn:

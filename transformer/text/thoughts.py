@@ -19,6 +19,11 @@ def without_thoughts(answer: str) -> str:
     return "" if answer.lstrip().startswith(OPENING) else answer
 
 
+def ends_in_thought(begun: str) -> bool:
+    """Whether a begun answer has come to the middle of a thought."""
+    return begun.rfind(OPENING) > begun.rfind(CLOSING)
+
+
 def begins_in_thought(prompt_end: str) -> bool:
     """Whether the last characters of a prompt begin the thought that its answer goes on with."""
     return prompt_end.rstrip().endswith(OPENING)

@@ -1,15 +1,17 @@
 """One step through this stage: rows in, layers, and hidden states or logits out."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from pi_cluster.cluster.errors import NodeError
 from pi_cluster.cluster.wire.arrays import pack, unpack_floats
 from pi_cluster.protos import pi_cluster_pb2 as pb
+from pi_cluster.transformer.allowed import top_allowed
 from pi_cluster.transformer.arithmetic import Array
-from pi_cluster.transformer.sampling import top_candidates
+from pi_cluster.transformer.sampling import log_sum_exp, top_candidates
 from pi_cluster.transformer.stage import Chunk, Stage
 from pi_cluster.worker.allocator import LARGE_BYTES, return_free_pages
 from pi_cluster.worker.stage.outlet import Outlet
@@ -39,7 +41,7 @@ class StepComputer:
             return
         batch = self._computed(batch)
         # Once more, since the head is the largest matrix: it need not serve what nobody wants.
-        rows = self._logits(self._superseded.wanted(step.step, batch))
+        rows = self._asked_for(self._superseded.wanted(step.step, batch))
         timing = pb.StageTiming(
             idle_ns=max(0, arrived_ns - waiting_since_ns),
             queued_ns=max(0, began - arrived_ns),
@@ -79,25 +81,25 @@ class StepComputer:
         hidden = self._stage.embed(batch.rows) if self._stage.is_first else batch.rows
         return Batch(batch.chunks, self._stage.forward(chunks, hidden))
 
-    def _logits(self, batch: Batch) -> list[pb.RowLogits]:
-        """Logits of the rows that are asked for; the head is read only if there are any."""
-        wanted: list[tuple[int, pb.Chunk, int]] = []
+    def _asked_for(self, batch: Batch) -> list[pb.RowLogits]:
+        """Logits and states of the rows that want them; the head is read only if one does."""
+        wanted: list[_Wanted] = []
         first = 0
         for chunk in batch.chunks if self._stage.is_last else ():
-            if chunk.logit_rows > chunk.rows:
-                raise NodeError(f"logits of {chunk.logit_rows} of {chunk.rows} rows were asked for")
-            wanted += [
-                (first + row, chunk, chunk.start + row)
-                for row in range(chunk.rows - chunk.logit_rows, chunk.rows)
-            ]
+            wanted += _wanted_of(chunk, first)
             first += chunk.rows
-        if not wanted:
-            return []
-        logits = self._stage.logits(batch.rows[[row for row, _, _ in wanted]])
+        logits = self._of(batch, [one for one in wanted if not one.chunk.state], self._stage.logits)
+        states = self._of(batch, [one for one in wanted if one.chunk.state], self._stage.final_norm)
         return [
-            _row_logits(values, chunk, position)
-            for values, (_, chunk, position) in zip(logits, wanted, strict=True)
+            _row_state(next(states), one) if one.chunk.state else _row_logits(next(logits), one)
+            for one in wanted
         ]
+
+    def _of(
+        self, batch: Batch, wanted: Sequence["_Wanted"], compute: Callable[[Array], Array]
+    ) -> Iterator[Array]:
+        rows = [one.row for one in wanted]
+        return iter(compute(batch.rows[rows])) if rows else iter(())
 
     def _pass_on(
         self,
@@ -121,13 +123,57 @@ class StepComputer:
             )
 
 
-def _row_logits(logits: Array, chunk: pb.Chunk, position: int) -> pb.RowLogits:
-    if chunk.candidates == 0:
-        return pb.RowLogits(sequence=chunk.sequence, position=position, logits=pack(logits))
-    best = top_candidates(logits, chunk.candidates)
+def _allowed(chunk: pb.Chunk) -> Sequence[bytes]:
+    """What may follow each row of which logits are wanted; empty where everything may."""
+    if not chunk.allowed:
+        return [b""] * chunk.logit_rows
+    if len(chunk.allowed) != chunk.logit_rows:
+        raise NodeError(
+            f"{len(chunk.allowed)} sets say which ids may follow {chunk.logit_rows} rows"
+        )
+    return chunk.allowed
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A row of a step of which something is asked for."""
+
+    row: int
+    chunk: pb.Chunk
+    position: int
+    allowed: bytes
+
+
+def _wanted_of(chunk: pb.Chunk, first: int) -> list[_Wanted]:
+    """Of a chunk whose first row is the step's row ``first``."""
+    if chunk.logit_rows > chunk.rows:
+        raise NodeError(f"logits of {chunk.logit_rows} of {chunk.rows} rows were asked for")
+    if chunk.state and (chunk.allowed or chunk.candidates or chunk.log_sum):
+        raise NodeError("states were asked for as if they were logits")
+    rows = range(chunk.rows - chunk.logit_rows, chunk.rows)
+    return [
+        _Wanted(first + row, chunk, chunk.start + row, allowed)
+        for row, allowed in zip(rows, _allowed(chunk), strict=True)
+    ]
+
+
+def _row_state(state: Array, wanted: _Wanted) -> pb.RowLogits:
+    return pb.RowLogits(sequence=wanted.chunk.sequence, position=wanted.position, state=pack(state))
+
+
+def _row_logits(logits: Array, wanted: _Wanted) -> pb.RowLogits:
+    chunk, allowed = wanted.chunk, wanted.allowed
+    log_sum = log_sum_exp(logits) if chunk.log_sum else 0.0
+    if chunk.candidates == 0 and not allowed:
+        ids, best = b"", logits
+    else:
+        count = chunk.candidates
+        top = top_allowed(logits, count, allowed) if allowed else top_candidates(logits, count)
+        ids, best = pack(top.ids), top.logits
     return pb.RowLogits(
         sequence=chunk.sequence,
-        position=position,
-        ids=pack(best.ids),
-        logits=pack(best.logits),
+        position=wanted.position,
+        ids=ids,
+        logits=pack(best),
+        log_sum=log_sum,
     )

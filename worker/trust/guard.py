@@ -186,8 +186,8 @@ def _spoken(beginning: list[bytes], messages: Iterator[bytes]) -> Iterator[bytes
 
 def _decoded(data: bytes, decode: Callable[[bytes], Any], rule: Rule) -> Any:
     size, most = len(data), rule.max_bytes
-    if rule.large_field and most < size <= most + rule.max_large_bytes:
-        size = bytes_beside(data, rule.large_field)
+    if rule.large_fields and most < size <= most + rule.max_large_bytes:
+        size = bytes_beside(data, *rule.large_fields)
     if size > most:
         raise NodeError(f"a message of {len(data)} bytes is too large for this method")
     try:

@@ -36,6 +36,27 @@ def test_a_million_empty_chunks_are_not_hidden_states():
     assert bytes_beside(message.SerializeToString(), HIDDEN) == 200_000
 
 
+STEP = (HIDDEN, (2, 2, 7))
+
+
+@given(st.lists(st.lists(st.binary(min_size=1, max_size=40), max_size=4), max_size=4))
+def test_sets_of_allowed_ids_are_large_fields_and_what_holds_them_is_not(sets):
+    chunks = [pb.Chunk(sequence=7, start=1, rows=3, allowed=one) for one in sets]
+    message = pb.StepMessage(step=pb.Step(step=7, chunks=chunks, hidden=b"h" * 99))
+    counted = bytes_beside(message.SerializeToString(), *STEP)
+    fields = 2 + 6 * len(sets)
+    headers = 2 * max(0, len(sets) - 1) + 2 * sum(max(0, len(one) - 1) for one in sets)
+    assert counted == fields + headers
+
+
+@pytest.mark.parametrize(
+    "chunks", [[pb.Chunk(allowed=[b""] * 100_000)], [pb.Chunk(allowed=[b""])] * 100_000]
+)
+def test_a_million_empty_sets_of_allowed_ids_are_not_large(chunks):
+    message = pb.StepMessage(step=pb.Step(chunks=chunks))
+    assert bytes_beside(message.SerializeToString(), *STEP) >= 199_990
+
+
 @given(st.binary(max_size=60))
 def test_it_takes_no_bytes_for_a_message_that_the_decoder_would_not(data):
     """Where the decoder says no, it may say so too or count; it never fails otherwise."""

@@ -13,7 +13,7 @@ from pi_cluster.cluster.trust.identity import Role
 from pi_cluster.cluster.wire.addresses import as_seen_from
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import PlainDialer
-from pi_cluster.cluster.wire.options import SERVER_OPTIONS
+from pi_cluster.cluster.wire.options import SERVER_OPTIONS, WIRE_VERSION
 from pi_cluster.cluster.wire.peer import MOST_ADDRESSES, Peer, told_peer
 from pi_cluster.cluster.wire.probing import accepting
 from pi_cluster.cluster.wire.secure_dialing import SecureDialer
@@ -62,7 +62,7 @@ class Named(rpc.WorkerServicer):
         self._node_id = node_id
 
     def Describe(self, request, context):  # noqa: N802
-        return pb.NodeDescription(node_id=self._node_id, wire_version=1)
+        return pb.NodeDescription(node_id=self._node_id, wire_version=WIRE_VERSION)
 
 
 def test_without_certificates_the_answer_tells_that_an_address_is_somebody_elses():

@@ -8,7 +8,7 @@ from pi_cluster.coordinator.scheduling.batching import Running, next_picks
 from pi_cluster.coordinator.scheduling.pace import Pace
 from pi_cluster.coordinator.scheduling.sequence import SequenceState
 from pi_cluster.coordinator.steps import StageTime, StepResult
-from pi_cluster.transformer.sampling import SamplingSettings
+from pi_cluster.transformer.sampling_settings import SamplingSettings
 
 
 def running(number, prompt, *, draft=False, **options):

@@ -51,3 +51,11 @@ def test_it_guesses_further_the_more_often_it_is_right_and_stops_when_it_is_wron
     for _ in range(30):
         depth.count(True)
     assert depth.allowed() > 1
+
+
+def test_it_goes_on_behind_guesses_that_are_not_its_own():
+    made = drafter([1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2])
+    assert made.guess([], 1) == [3]
+    assert made.guess([3, 7, 8], 2) == [9, 0]
+    assert made.guess([3, 7, 8, 9, 0], 1) == [1]
+    assert made.guess([3, 70, 80], 2) == []

@@ -6,6 +6,7 @@ from pi_cluster.cluster import settings
 from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.transformer.errors import PromptError, SettingsError
+from pi_cluster.transformer.sampling_settings import SamplingSettings
 
 MODEL = ServedModel(vocab_size=100, bos_id=1, eos_ids=frozenset({2}), context=None)
 SHORT = ServedModel(vocab_size=100, bos_id=1, eos_ids=frozenset({2}), context=8)
@@ -22,6 +23,22 @@ def test_a_chunk_size_that_no_stage_takes_is_refused_by_name_and_range(size):
     expected = rf"^chunk-size is {size}; it must be from 1 to {settings.MAX_STEP_ROWS}$"
     with pytest.raises(SettingsError, match=expected):
         GenerationOptions(chunk_size=size)
+
+
+@pytest.mark.parametrize("count", [-1, 21, 1.5, "5"])
+def test_alternatives_beyond_twenty_are_refused_by_name_and_range(count):
+    with pytest.raises(SettingsError, match=r"^logprobs is .*; it must be from 0 to 20$"):
+        GenerationOptions(logprobs=count)
+
+
+def test_log_probabilities_need_as_many_candidates_as_alternatives():
+    greedy, few = SamplingSettings(temperature=0), SamplingSettings(top_k=40)
+    penalised = SamplingSettings(presence_penalty=0.1)
+    for sampling, logprobs, candidates in (
+        *((greedy, None, 1), (greedy, 0, 1), (greedy, 20, 20)),
+        *((few, 20, 40), (penalised, None, 0), (penalised, 5, 0)),
+    ):
+        assert GenerationOptions(sampling, logprobs=logprobs).candidates == candidates
 
 
 def test_the_ends_of_the_ranges_are_allowed():

@@ -5,7 +5,8 @@ import logging
 import pytest
 
 from pi_cluster.cluster.errors import NodeLost
-from pi_cluster.coordinator.generation import FinishReason, Generation, GenerationOptions
+from pi_cluster.coordinator.finish_reason import FinishReason
+from pi_cluster.coordinator.generation import Generation, GenerationOptions
 from pi_cluster.coordinator.listeners import Listeners
 from pi_cluster.coordinator.measurement import Measurement
 

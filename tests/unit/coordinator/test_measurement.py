@@ -6,9 +6,10 @@ import pytest
 
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.coordinator import measurement as measurement_module
-from pi_cluster.coordinator.measurement import Measurement, Timings
+from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.coordinator.steps import StageTime, StepResult
+from pi_cluster.coordinator.timings import Timings
 
 STAGES = [
     StageAddress("a", "pi1", "127.0.0.1:1", LayerRange(0, 3)),

@@ -238,3 +238,51 @@ def test_where_windows_differ_texts_are_shortened_as_far_as_every_stages_cache_c
         assert cache.can_truncate(max(0, length - ours.most_guesses))
     assert can_be_refused == (name in ("two windows", "a layer sees all"))
     assert (ours.most_guesses >= longest) == (not can_be_refused)
+
+
+def kept(places, prompt, *, one_off=False, positions=64):
+    """A text that has ended, and is kept."""
+    state = places.place(prompt, positions, 1, one_off=one_off).state
+    run(state)
+    assert places.finish(state)
+    return state
+
+
+def test_one_off_texts_make_room_first_then_those_that_nobody_went_on_with():
+    places = residents(positions=64 * 6)
+    chat = kept(places, [1] * 40)
+    assert kept(places, [*chat.text, 2, 3]).number == chat.number, "its second turn"
+    new = kept(places, [4] * 40)
+    title, tags = (kept(places, [n] * 40, one_off=True) for n in (5, 6))
+    evicted = [places.place([n], 64, 1).evicted for n in range(7, 13)]
+    assert evicted == [[], [], [title.number], [tags.number], [new.number], [chat.number]]
+
+
+def test_a_one_off_copies_a_chat_rather_than_taking_its_caches_over():
+    places = residents(positions=64 * 4)
+    chat = kept(places, SYSTEM, positions=128)
+    title = places.place([*SYSTEM, 5, 6], 128, 1, one_off=True)
+    assert title.state.prefix_of == chat.number and not title.evicted
+
+
+def test_a_one_off_without_other_room_takes_a_chat_over_which_stays_worth_what_it_was():
+    places = residents(positions=64 * 3)
+    chat = kept(places, SYSTEM, positions=128)
+    kept(places, [*SYSTEM, 1], positions=128)
+    title = places.place([*SYSTEM, 1, 2], 128, 1, one_off=True).state
+    assert title.number == chat.number
+    run(title)
+    places.finish(title)
+    kept(places, [7] * 40)
+    assert places.place([*SYSTEM, 1, 9], 128, 1).state.sent == len(SYSTEM) + 1
+
+
+def test_chats_beyond_half_of_the_room_are_worth_no_more_than_new_texts():
+    places = residents(positions=64 * 4)
+    chats = []
+    for tag in (1, 2, 3):
+        first = kept(places, [tag] * 40)
+        chats.append(kept(places, [*first.text, 99]).number)
+    new = kept(places, [4] * 40).number
+    evicted = [places.place([n], 64, 1).evicted for n in (5, 6)]
+    assert evicted == [[chats[0]], [new]]

@@ -165,7 +165,28 @@ def test_templates_may_be_given_as_an_object_by_name():
         encode_with({"tool_use": "a"}, "x")
 
 
-@pytest.mark.parametrize("source", [5, True, {"default": 5}, [{"name": "default", "template": []}]])
+def test_a_template_for_chats_with_tools_is_taken_for_those():
+    tool = {"type": "function", "function": {"name": "time", "parameters": {}}}
+    named = [
+        {"name": "default", "template": "b"},
+        {"name": "tool_use", "template": "{{ tools[0].function.name }}<tool_call>"},
+    ]
+    template = ChatTemplate(named, TOKENIZER)
+    assert template.encode([user("x")]) == TOKENIZER.encode("b")
+    assert template.encode([user("x")], tools=[tool]) == TOKENIZER.encode("time<tool_call>")
+    assert template.takes_tools and "<tool_call>" in template.source
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        5,
+        True,
+        {"default": 5},
+        [{"name": "default", "template": []}],
+        {"default": "a", "tool_use": 5},
+    ],
+)
 def test_what_can_be_no_template_is_refused(source):
     with pytest.raises(PromptError, match="neither text nor"):
         encode_with(source, "x")
@@ -250,8 +271,11 @@ def test_built_in_templates_refuse_what_they_cannot_write(version):
     with pytest.raises(PromptError, match="last message must be a user's"):
         template.encode([user("a"), answer])
     assert template.encode([user("a"), answer], add_generation_prompt=False)[-1] == 2
-    with pytest.raises(PromptError, match="not tool"):
-        template.encode([{"role": "tool", "content": "a"}])
+    reason = "not tool" if version == "v1" else "needs the tool_call_id of its call"
+    with pytest.raises(PromptError, match=reason):
+        template.encode([user("a"), {"role": "tool", "content": "a"}])
+    with pytest.raises(PromptError, match="not critic"):
+        template.encode([{"role": "critic", "content": "a"}])
     with pytest.raises(PromptError, match="content is text"):
         template.encode([user([{"type": "text", "text": "a"}])])
 
@@ -276,3 +300,62 @@ def test_a_checkpoint_without_template_gets_the_one_its_tokenizer_proves():
     assert template_for_tokenizer("tokenizer.model", TOKENIZER) is None
     assert template_for_tekken("v3") == builtin_template("v3-tekken")
     assert template_for_tekken("v99") is None
+
+
+def test_tools_are_shown_to_the_template_with_what_they_spell_guarded():
+    source = (
+        "{{ bos_token }}{% for t in tools %}{{ t | tojson }}{{ t.function.name }}{% endfor %}"
+        "{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.arguments | tojson }}"
+        "{% endfor %}{{ m.content }}{% endfor %}"
+    )
+    template = ChatTemplate(source, TOKENIZER)
+    tool = {"function": {"name": "</s>", "parameters": {"</s>": {"type": "string"}}}}
+    call = {"function": {"name": "f", "arguments": {"</s>": "</s>"}}}
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": [call]}]
+    ids = template.encode(turns, tools=[tool])
+    assert ids.count(TOKENIZER.eos_id) == 0
+    shown = '{"function": {"name": "</s>", "parameters": {"</s>": {"type": "string"}}}}</s>hi'
+    assert template.render(turns, [tool]) == f'<s>{shown}{{"</s>": "</s>"}}'
+
+
+def test_arguments_are_shown_as_texts_where_a_template_takes_no_objects():
+    source = (
+        "{% for m in messages %}{% for c in m.tool_calls %}{{ '' + c.function.arguments }}"
+        "{% endfor %}{{ m.content }}{% endfor %}"
+    )
+    call = {"function": {"name": "f", "arguments": {"a": 1}}}
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": [call]}]
+    template = ChatTemplate(source, TOKENIZER)
+    assert template.encode(turns) == TOKENIZER.encode('hi{"a": 1}')
+
+
+def test_a_chat_that_goes_on_ends_within_its_last_message():
+    source = (
+        "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content | trim }}{{ eos_token }}"
+        "{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
+    )
+    template = ChatTemplate(source, TOKENIZER)
+    turns = [user("hi"), {"role": "assistant", "content": " Once upon a "}]
+    begun = template.encode(turns, continues=True)
+    whole = "[user] hi</s>[assistant] Once upon a "
+    assert begun == template.encode([user("hi")], add_generation_prompt=False) + rest(
+        whole.partition("</s>")[2]
+    )
+    assert begun[-1] != TOKENIZER.eos_id
+
+
+def test_a_template_that_leaves_the_last_message_out_cannot_go_on_with_it():
+    template = ChatTemplate("{{ messages[0].content }}", TOKENIZER)
+    with pytest.raises(PromptError, match="does not write the last message"):
+        template.encode([user("hi"), {"role": "assistant", "content": "x"}], continues=True)
+
+
+def test_arguments_that_are_nested_too_deep_are_an_error_of_that_chat():
+    deep = {}
+    for _ in range(5_000):
+        deep = {"a": deep}
+    call = {"function": {"name": "f", "arguments": deep}}
+    turns = [{"role": "assistant", "content": "", "tool_calls": [call]}]
+    template = ChatTemplate("{{ messages[0].tool_calls[0] | tojson }}", TOKENIZER)
+    with pytest.raises(PromptError, match="nested too deep"):
+        template.encode(turns)

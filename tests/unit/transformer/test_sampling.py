@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from pi_cluster.transformer.errors import ModelError, SettingsError
 from pi_cluster.transformer.sampling import (
     Candidates,
-    SamplingSettings,
     candidates_needed,
     distribution,
     sample,
     top_candidates,
 )
+from pi_cluster.transformer.sampling_settings import SamplingSettings
 
 # Few distinct values, so that ties are the rule.
 tied_logits = st.lists(st.integers(-3, 3), min_size=1, max_size=40).map(
@@ -49,6 +49,7 @@ def logits_of(*values: float) -> np.ndarray:
         ("top_k", -1),
         ("top_k", 3.0),
         ("top_k", True),
+        ("top_k", 2**31),
         ("top_p", 0.0),
         ("top_p", 1.0001),
         ("top_p", math.nan),
@@ -61,6 +62,11 @@ def logits_of(*values: float) -> np.ndarray:
         ("seed", -1),
         ("seed", 2**64),
         ("seed", 1.0),
+        ("presence_penalty", -2.01),
+        ("presence_penalty", math.nan),
+        ("frequency_penalty", 2.01),
+        ("frequency_penalty", True),
+        ("logit_bias", 5),
     ],
 )
 def test_a_setting_out_of_range_is_refused_by_name_value_and_range(name, value):
@@ -68,6 +74,58 @@ def test_a_setting_out_of_range_is_refused_by_name_value_and_range(name, value):
         SamplingSettings(**{name: value})
     assert str(refusal.value).startswith(f"{name} = {value!r} is not allowed; it must be ")
     assert any(digit in str(refusal.value).split("must be ")[1] for digit in "01")
+
+
+@pytest.mark.parametrize(
+    "bias", [{"5": 1}, {-1: 1}, {5: 101}, {5: -100.5}, {5: math.nan}, {5: None}, {True: 1}]
+)
+def test_a_bias_that_is_no_number_of_an_id_is_refused_with_what_it_holds(bias):
+    with pytest.raises(SettingsError, match=r"^logit_bias has .* from -100 to 100$"):
+        SamplingSettings(logit_bias=bias)
+
+
+def test_a_bias_stays_as_it_was_checked():
+    bias = {5: 1.0}
+    settings_ = SamplingSettings(logit_bias=bias)
+    bias[5] = 1e9
+    assert settings_.logit_bias == {5: 1.0}
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    logits=st.lists(st.integers(-8, 8), min_size=2, max_size=30),
+    prompt=st.lists(st.integers(0, 29), max_size=8),
+    generated=st.lists(st.integers(0, 29), max_size=12),
+    bias=st.dictionaries(st.integers(0, 40), st.sampled_from([-100, -1.5, 0.25, 3]), max_size=4),
+    penalties=st.tuples(
+        st.sampled_from([1.0, 1.5]),
+        st.sampled_from([-2.0, 0.0, 0.5]),
+        st.sampled_from([-0.25, 0.0, 2.0]),
+    ),
+)
+def test_bias_and_penalties_are_those_of_a_loop_over_the_ids(
+    logits, prompt, generated, bias, penalties
+):
+    repeat, presence, frequency = penalties
+    changed = [float(one) for one in logits]
+    for token in range(len(changed)):
+        changed[token] += bias.get(token, 0)
+        if token in prompt or token in generated:
+            changed[token] *= 1 / repeat if changed[token] > 0 else repeat
+        count = generated.count(token)
+        changed[token] -= presence * (count > 0) + frequency * count
+    settings_ = SamplingSettings(
+        *(1.0, 0, 1.0, 0.0, repeat),
+        presence_penalty=presence,
+        frequency_penalty=frequency,
+        logit_bias=bias,
+    )
+    everything = top_candidates(np.array(logits, np.float32), candidates_needed(settings_))
+    ids, shares = distribution(everything, settings_, {*prompt, *generated}, Counter(generated))
+    wanted = np.exp(np.array(changed) - max(changed))
+    got = np.zeros(len(changed))
+    got[ids] = shares
+    assert np.allclose(got, wanted / wanted.sum(), rtol=1e-9, atol=1e-300)
 
 
 def test_the_ends_of_every_range_are_allowed():

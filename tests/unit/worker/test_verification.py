@@ -15,6 +15,7 @@ import pytest
 from pi_cluster.cluster.errors import NodeError, ShardDamaged, StaleEpoch, StoreError
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.wire.dialing import PlainDialer
+from pi_cluster.cluster.wire.options import WIRE_VERSION
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.limits import Limits
@@ -188,7 +189,7 @@ def test_nothing_is_served_from_a_damaged_shard_and_the_reason_names_it_and_the_
     change(worker.path(file), 1000)
     worker.verify()
     assert worker.host.status() is None and worker.vault.held([file.sha256]) == []
-    header = pb.SessionHeader(wire_version=1, epoch=EPOCH, session="s")
+    header = pb.SessionHeader(wire_version=WIRE_VERSION, epoch=EPOCH, session="s")
     with (
         pytest.raises(ShardDamaged, match=rf"{file.name} on pi2 is damaged.*next `up` sends"),
         worker.host.sessions.open(header),

@@ -1,0 +1,1 @@
+"""Calls of tools: what may be called, how models write a call, and how it is read."""

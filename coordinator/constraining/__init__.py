@@ -1,0 +1,1 @@
+"""Answers that follow a grammar: from a schema to which ids may come next."""

@@ -1,0 +1,17 @@
+"""Who is asked: a server where there is one, else the nodes."""
+
+from pi_cluster.deploy.asking.asker import Asker
+from pi_cluster.deploy.asking.server import ServerAsker
+from pi_cluster.deploy.asking.server_link import link_to_server
+
+
+def asker_of(cluster: str, wait_s: float, *, directly: bool) -> Asker:
+    """A server, unless ``directly``. Then nothing is imported that computes or knows the wire.
+
+    ``wait_s`` is how long to wait while the pipeline answers others.
+    """
+    if not directly and (link := link_to_server(cluster)):
+        return ServerAsker(link, wait_s)
+    from pi_cluster.deploy.asking.nodes import NodesAsker
+
+    return NodesAsker(cluster, wait_s)

@@ -1,0 +1,15 @@
+"""What is asked, whichever API it came by."""
+
+from dataclasses import dataclass, field
+
+from pi_cluster.coordinator.asking.question import AskKeywords, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request, in the words of the Python API."""
+
+    prompt: Prompt
+    keywords: AskKeywords = field(default_factory=AskKeywords)
+    choices: int = 1
+    """Answers wanted, with the seeds s, s + 1, ..."""

@@ -1,0 +1,25 @@
+"""The client of a server: it asks for many, and stays when the pipeline does not."""
+
+from collections.abc import Callable
+
+from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.coordinator.client import PipelineClient
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
+from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
+
+WAIT_S = 120.0  # people look at a heartbeat meanwhile; programs give up after 300 s and more
+REST_AFTER_S = 60.0  # a chat's next turn finds its caches, whatever others would like to ask
+
+
+def serving_client(
+    record: PipelineRecord, dialer: Dialer, on_notice: Callable[[str], None], max_waiting: int
+) -> PipelineClient:
+    """A client that waits for nodes and for other programs, and rests only when nobody asks.
+
+    More than ``max_waiting`` requests that wait for room raise ``QueueFull``.
+    """
+    return PipelineClient(
+        *(record, dialer, WAIT_S, on_notice, ", and ask again then"),
+        scheduling=SchedulerSettings(max_waiting=max_waiting, rest_after_s=REST_AFTER_S),
+        is_lasting=True,
+    )

@@ -1,0 +1,1 @@
+"""HTTP itself: who is let in, bodies in, answers out; it knows no API."""

@@ -1,0 +1,23 @@
+"""Embeddings, whichever API they are asked by, or why there are none."""
+
+import numpy as np
+
+from pi_cluster.coordinator.asking.embedding import shortened
+from pi_cluster.server.asking.desk import Desk
+from pi_cluster.server.http.failures import retrying
+from pi_cluster.server.http.refusal import Refusal
+
+
+def not_offered() -> Refusal:
+    """What a server says that was not told how its model makes vectors."""
+    return Refusal(
+        *(501, "not_offered"),
+        "this server gives no embeddings: take a small model made for them, on the machine that "
+        "asks, or start `pi-cluster serve --embeddings last` with a large one",
+        retrying(None),
+    )
+
+
+def check_dimensions(dimensions: int | None, desk: Desk) -> None:
+    """Raises ``SettingsError`` for more than the model's vectors have."""
+    shortened(np.empty((1, desk.card.config.dim), np.float32), dimensions)

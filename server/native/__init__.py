@@ -1,0 +1,1 @@
+"""The cluster's own routes: what no other API has words for."""

@@ -1,0 +1,1 @@
+"""Ollama's API, at the same root as the others."""

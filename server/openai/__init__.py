@@ -1,0 +1,1 @@
+"""OpenAI's API, and what llama.cpp's server has beside it."""

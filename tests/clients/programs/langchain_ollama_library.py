@@ -1,0 +1,36 @@
+"""Asks by langchain-ollama, and prints what came as JSON: python langchain_ollama_library.py URL"""
+
+import json
+import sys
+
+from langchain_core.tools import tool
+from langchain_ollama import ChatOllama, OllamaLLM
+from pydantic import BaseModel
+
+
+class Animal(BaseModel):
+    """One of those in the story."""
+
+    legs: int
+
+
+@tool
+def turn_on(name: str) -> str:
+    """Turn a lamp on."""
+    return f"{name} is on"
+
+
+QUESTION = "Tell me a story about a brave fox."
+ASKED = {"base_url": sys.argv[1], "model": "storyteller", "temperature": 0}
+chat = ChatOllama(**ASKED, num_predict=16, validate_model_on_init=True)
+told = {"plain": chat.invoke(QUESTION).content}
+pieces = list(chat.stream(QUESTION))
+told["stream"] = "".join(piece.content for piece in pieces)
+told["usage"] = sum(p.usage_metadata["output_tokens"] for p in pieces if p.usage_metadata)
+longer = ChatOllama(**ASKED, num_predict=200)
+shaped = longer.with_structured_output(Animal, method="json_schema").invoke(QUESTION)
+told["schema"] = shaped.model_dump()
+answer = longer.bind_tools([turn_on]).invoke(QUESTION)
+told["tools"] = [call["name"] for call in answer.tool_calls]
+told["text"] = OllamaLLM(**ASKED, num_predict=16).invoke(QUESTION)
+print(json.dumps(told))
