@@ -123,9 +123,16 @@ class TextModel:
         return "".join([*map(detokenizer.push, ids), detokenizer.finish()])
 
     def embedded_ids(self, text: str, pooling: Pooling) -> list[int]:
-        """Ids of a text that is to become a vector; the last token's tells that it has ended."""
-        ids, end = self.raw_ids(text), self._tokenizer().eos_id
-        return [*ids, end] if pooling is Pooling.LAST and end is not None else ids
+        """Ids of a text that is to become a vector; the last token's tells that it has ended.
+
+        What ends it is what the tokenizer's file has, as Qwen3-Embedding's has its own; else, for a
+        model whose last state counts, what ends an answer, as e5-mistral was trained.
+        """
+        tokenizer = self._tokenizer()
+        closing = tokenizer.closing_ids
+        if not closing and pooling is Pooling.LAST and tokenizer.eos_id is not None:
+            closing = (tokenizer.eos_id,)
+        return [*self.raw_ids(text), *closing]
 
     def chat_text(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()
