@@ -21,6 +21,8 @@ _KEPT_GRAMMARS = 64
 # The library's own limits bound size and time; its errors must not repeat what was asked.
 _LIMITS = LLParserLimits(verbose_errors=False)
 _UNSUPPORTED = re.compile(r"[Uu]nimplemented keys?: *\[([^\]]*)\]")
+_SHOWN_GRAMMAR = re.compile(r"\n +\d+ \| ")
+_IN_THE_GRAMMAR = re.compile(r"^at \d+\(\d+\): (failed to compile JSON schema: )?")
 _new_decoder = codecs.getincrementaldecoder("utf-8")
 _LONGEST_REASON = 300
 
@@ -213,5 +215,7 @@ def _has(mask: bytes, token_id: int) -> bool:
 
 
 def _brief(reason: str) -> str:
-    line = " ".join(reason.split())
+    """The library's reason without the grammar that it shows behind, and where in that it was."""
+    told = _SHOWN_GRAMMAR.split(reason, maxsplit=1)[0]
+    line = _IN_THE_GRAMMAR.sub("", " ".join(told.split()))
     return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 3] + "..."

@@ -160,6 +160,7 @@ def _checked(url: str) -> str:
     try:
         parts = urlsplit(url)
         is_sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        is_sound = is_sound and parts.path.rstrip("/") in ("", "/v1")
     except ValueError:
         is_sound = False
     if not is_sound:

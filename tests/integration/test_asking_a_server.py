@@ -111,8 +111,9 @@ def test_an_address_and_a_key_lead_to_a_server_of_another_machine(make_cluster, 
                 )
             nowhere = prompt(PI_CLUSTER_URL="http://127.0.0.1:1")
             assert "does not answer (Connection refused)" in nowhere.stderr
-            none = prompt(PI_CLUSTER_URL="pi.local")
-            assert "it must be as http://pi.local:8080" in none.stderr
+            for url in ("pi.local", "http://pi.local:8080/chat"):
+                none = prompt(PI_CLUSTER_URL=url)
+                assert "it must be as http://pi.local:8080" in none.stderr
 
 
 def test_a_server_that_is_killed_midway_is_named_and_the_nodes_are_asked_again(make_cluster):

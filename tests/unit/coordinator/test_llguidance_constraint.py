@@ -240,3 +240,18 @@ def test_an_object_gets_no_properties_that_its_schema_does_not_name():
     open_end = tokenizer.encode('{"on": true, "more"', continuation=True)
     assert constraint.permitted(open_end) < len(open_end)
     assert constraint.permitted(tokenizer.encode('{"on": true}', continuation=True))
+
+
+@pytest.mark.parametrize(
+    ("schema", "why"),
+    [
+        ({"type": "banana"}, "Invalid type: banana"),
+        ({"enum": []}, "Unsatisfiable schema: anyOf is empty"),
+        ({"$ref": "#/x"}, "Pointer '/x' does not exist"),
+    ],
+)
+def test_why_a_schema_cannot_be_followed_is_told_without_the_grammar_around_it(schema, why):
+    with pytest.raises(PromptError) as refused:
+        vocabulary_of("storyteller").constraint(written(schema))
+    told = Vocabulary.explained(refused.value, schema)
+    assert told == f"the schema cannot be followed: {why}"
