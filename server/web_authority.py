@@ -14,8 +14,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from pi_cluster.cluster.atomic_file import locked, write_bytes
 from pi_cluster.cluster.errors import AccessError
@@ -28,7 +27,7 @@ from pi_cluster.cluster.trust.certificates import (
     utc_now,
 )
 from pi_cluster.cluster.trust.private_files import make_private_folder, read_file, read_private
-from pi_cluster.cluster.trust.signing import EARLIER, new_key
+from pi_cluster.cluster.trust.signing import certificate_builder, key_usage, name_of, new_key
 from pi_cluster.cluster.wire.interfaces import own_interfaces
 
 _AUTHORITY_LIFE = datetime.timedelta(days=3650)
@@ -88,12 +87,12 @@ class WebAuthority:
 
     def _make(self) -> None:
         key = new_key()
-        name = f"pi-cluster web {socket.gethostname()} {key_hash(key).hex()[:12]}"
+        subject = name_of(f"pi-cluster web {socket.gethostname()} {key_hash(key).hex()[:12]}")
         now = utc_now()
         certificate = (
-            _builder(name, name, key.public_key(), now, _AUTHORITY_LIFE)
+            certificate_builder(subject, subject, key.public_key(), now, _AUTHORITY_LIFE)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_usage(signs=True), critical=True)
+            .add_extension(key_usage(authority=True), critical=True)
             .add_extension(
                 x509.NameConstraints(_permitted(self._hosts), excluded_subtrees=None), critical=True
             )
@@ -130,11 +129,11 @@ class WebAuthority:
     def _certify(self, chain: Path, key_path: Path) -> None:
         authority_key = read_key(read_private(self._folder / "authority.key"))
         key = new_key()
-        name = self._certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+        subject, now = name_of(socket.gethostname()), utc_now()
         issued = (
-            _builder(socket.gethostname(), str(name), key.public_key(), utc_now(), _LIFE)
+            certificate_builder(subject, self._certificate.subject, key.public_key(), now, _LIFE)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(signs=False), critical=True)
+            .add_extension(key_usage(authority=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(x509.SubjectAlternativeName(_own_names(self._hosts)), critical=False)
             .add_extension(
@@ -167,40 +166,3 @@ def _permitted(hosts: Sequence[str]) -> list[x509.GeneralName]:
         *map(x509.DNSName, dict.fromkeys((*_SUFFIXES, own, *hosts))),
         *(x509.IPAddress(ipaddress.ip_network(network)) for network in _NETWORKS),
     ]
-
-
-def _builder(
-    subject: str,
-    issuer: str,
-    key: ec.EllipticCurvePublicKey,
-    now: datetime.datetime,
-    life: datetime.timedelta,
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(_name(subject))
-        .issuer_name(_name(issuer))
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - EARLIER)
-        .not_valid_after(now + life)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-    )
-
-
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
-
-
-def _usage(*, signs: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs,
-        key_cert_sign=signs,
-        crl_sign=signs,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )

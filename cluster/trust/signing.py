@@ -23,18 +23,18 @@ def new_key() -> Key:
 
 def make_signing_request(key: Key, common_name: str) -> bytes:
     """PKCS #10 in DER: the public key, and proof that whoever asks has the private one."""
-    builder = x509.CertificateSigningRequestBuilder().subject_name(_name(common_name))
+    builder = x509.CertificateSigningRequestBuilder().subject_name(name_of(common_name))
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
 def make_authority(key: Key, cluster: str, now: datetime.datetime) -> x509.Certificate:
     """An authority's certificate, signed by itself."""
     # Two authorities of a cluster differ in name too, or TLS could try the wrong one only.
-    name = _name(f"pi-cluster {cluster} {key_hash(key).hex()[:12]}")
+    name = name_of(f"pi-cluster {cluster} {key_hash(key).hex()[:12]}")
     return (
-        _builder(name, name, key.public_key(), now, AUTHORITY_LIFE)
+        certificate_builder(name, name, key.public_key(), now, AUTHORITY_LIFE)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(authority=True), critical=True)
+        .add_extension(key_usage(authority=True), critical=True)
         .sign(key, hashes.SHA256())
     )
 
@@ -54,9 +54,9 @@ def make_certificate(
         usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
     life = min(CERTIFICATE_LIFE, authority.not_valid_after_utc - now)
     return (
-        _builder(_name(identity.id), authority.subject, public_key, now, life)
+        certificate_builder(name_of(identity.id), authority.subject, public_key, now, life)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(authority=False), critical=True)
+        .add_extension(key_usage(authority=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(
@@ -69,10 +69,10 @@ def make_certificate(
 
 def make_self_signed(key: Key, node_id: str, now: datetime.datetime) -> x509.Certificate:
     """What a node shows that has no certificate yet: its key, and nobody's word for it."""
-    name = _name(node_id)
+    name = name_of(node_id)
     names = x509.SubjectAlternativeName([x509.DNSName(server_name(node_id))])
     return (
-        _builder(name, name, key.public_key(), now, CERTIFICATE_LIFE)
+        certificate_builder(name, name, key.public_key(), now, CERTIFICATE_LIFE)
         .add_extension(names, critical=False)
         .sign(key, hashes.SHA256())
     )
@@ -95,13 +95,14 @@ def make_revocations(
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-def _builder(
+def certificate_builder(
     subject: x509.Name,
     issuer: x509.Name,
     key: ec.EllipticCurvePublicKey,
     now: datetime.datetime,
     life: datetime.timedelta,
 ) -> x509.CertificateBuilder:
+    """What all certificates have; the ``issuer`` is to sign it."""
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -114,11 +115,13 @@ def _builder(
     )
 
 
-def _name(common_name: str) -> x509.Name:
+def name_of(common_name: str) -> x509.Name:
+    """A subject or issuer, of which 64 characters are kept."""
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
 
 
-def _usage(authority: bool) -> x509.KeyUsage:
+def key_usage(*, authority: bool) -> x509.KeyUsage:
+    """To sign certificates, or to prove who one is."""
     return x509.KeyUsage(
         digital_signature=not authority,
         key_cert_sign=authority,

@@ -15,6 +15,7 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.atomic_file import sync_folder, write_bytes
 from pi_cluster.cluster.errors import StateError, SystemFailure
+from pi_cluster.cluster.held_lock import is_held
 from pi_cluster.cluster.json_file import JsonFile
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.small_file import read_small
@@ -126,16 +127,7 @@ def changing(cluster: str) -> Iterator[Path]:
 
 def is_changing(cluster: str) -> bool:
     """Whether a pipeline is being brought up or down on this machine."""
-    try:
-        lock = (settings.cluster_state(cluster) / "lock").open("rb")
-    except FileNotFoundError:
-        return False
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    return is_held(settings.cluster_state(cluster) / "lock")
 
 
 def save_record(record: PipelineRecord, store: Store) -> None:

@@ -4,13 +4,13 @@ Whoever wants to ask it goes by its socket, which lies beside. Whether it still 
 :class:`LocalDoor <pi_cluster.server.local_door.LocalDoor>` tells: it ends with the process.
 """
 
-import fcntl
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
+from pi_cluster.cluster.held_lock import is_held
 from pi_cluster.cluster.json_file import JsonFile
 
 SOCKET_NAME = "server.sock"
@@ -58,16 +58,7 @@ def find_server(cluster: str) -> ServerRecord | None:
 
 def is_running(cluster: str) -> bool:
     """Whether a server of the cluster runs on this machine."""
-    try:
-        lock = (settings.cluster_state(cluster) / LOCK_NAME).open("rb")
-    except FileNotFoundError:
-        return False
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    return is_held(settings.cluster_state(cluster) / LOCK_NAME)
 
 
 def _file(cluster: str) -> JsonFile:

@@ -1,14 +1,9 @@
 """What a route takes and gives, said where its handler stands, and read by the API's document."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import ASGIApp
-
-Handler = Callable[[Request], Awaitable[Response | ASGIApp]]
 H = TypeVar("H", bound=Callable[..., object])
 
 
