@@ -89,6 +89,12 @@ def test_what_is_no_text_is_refused(client, given):
         client.embeddings.create(model="any", input=given)
 
 
+@pytest.mark.parametrize("ids", [[10**9], [[5, 6], [7, 100_000]]])
+def test_ids_of_another_tokenizer_are_refused_by_the_name_of_the_switch(client, ids):
+    with pytest.raises(openai.BadRequestError, match="check_embedding_ctx_length=False"):
+        client.embeddings.create(model="any", input=ids)
+
+
 def test_ollama_s_clients_get_the_same(served):
     server, found = served
     asked = {"model": "storyteller", "input": TEXTS}
