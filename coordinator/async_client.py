@@ -83,12 +83,12 @@ class AsyncPipelineClient:
             async with places:
                 return await self.ask(text, **keywords)
 
+        asked = [asyncio.create_task(ask(text)) for text in texts]
         try:
-            async with asyncio.TaskGroup() as group:
-                asked = [group.create_task(ask(text)) for text in texts]
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from None  # as of one question, which is what failed
-        return embedded([task.result() for task in asked], dimensions)
+            return embedded(await asyncio.gather(*asked), dimensions)
+        finally:
+            for task in asked:
+                task.cancel()
 
     def stream(self, prompt: Prompt, **keywords: Unpack[AskKeywords]) -> AsyncAnswerStream:
         """As :meth:`PipelineClient.stream`, but it is asked, and raises, when it is iterated."""

@@ -26,10 +26,8 @@ def checked_turns(turns: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]
     unanswered: dict[str, str] = {}  # names by ids
     for place, turn in enumerate(turns, 1):
         role, content, calls = turn.get("role"), turn.get("content"), turn.get("tool_calls")
-        if not isinstance(role, str) or not isinstance(content or "", str):
+        if not isinstance(role, str) or not isinstance("" if calls else content, str):
             raise PromptError(f"a turn has a role and a content, which are texts; not {turn!r}")
-        if content is None and not calls:
-            raise PromptError(f"turn {place} has no content: give it a text")
         if calls and role != "assistant":
             raise PromptError(f"turn {place} calls tools: only the assistant does")
         if calls:

@@ -31,13 +31,13 @@ def served(request, make_cluster):
                 client.embed([""])
             assert client.embed([]).vectors.shape == (0, 0)
 
-            async def embed(texts):
-                async with AsyncPipelineClient.over(client) as asynchronous:
-                    return await asynchronous.embed(texts, pooling=request.param)
+            async def embed():
+                async with AsyncPipelineClient.over(client) as over:
+                    with pytest.raises(PromptError, match="empty"):
+                        await over.embed([*TEXTS, ""])
+                    return await over.embed(TEXTS, pooling=request.param)
 
-            assert np.array_equal(asyncio.run(embed(TEXTS)).vectors, found.vectors)
-            with pytest.raises(PromptError, match="empty"):
-                asyncio.run(embed([*TEXTS, ""]))
+            assert np.array_equal(asyncio.run(embed()).vectors, found.vectors)
         with serving(cluster, "--embeddings", request.param) as server:
             yield server, found
 

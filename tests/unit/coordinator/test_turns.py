@@ -55,7 +55,7 @@ def test_results_without_ids_are_of_the_first_call_that_has_none_or_of_their_nam
 @pytest.mark.parametrize(
     ("turns", "reason"),
     [
-        ([{"role": "user"}], "turn 1 has no content"),
+        ([{"role": "user"}], "a turn has a role and a content"),
         ([{"role": "user", "content": 3}], "a turn has a role and a content"),
         ([{"content": "hi"}], "a turn has a role and a content"),
         ([{**called(call("heat", {})), "role": "user"}], "only the assistant does"),
