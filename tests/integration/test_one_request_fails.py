@@ -53,6 +53,21 @@ def out_of_turn(row):
     row.position += 1
 
 
+def spoil_rows(monkeypatch, spoil, are_meant):
+    """Have the last stage send some rows spoilt, or not at all where ``spoil`` is None."""
+    send = ResultSink.send
+
+    def spoiling(sink, result):
+        for row in filter(are_meant, list(result.rows)):
+            if spoil is None:
+                result.rows.remove(row)
+            else:
+                spoil(row)
+        send(sink, result)
+
+    monkeypatch.setattr(ResultSink, "send", spoiling)
+
+
 @pytest.mark.parametrize(
     ("spoil", "error", "reason"),
     [
@@ -68,18 +83,7 @@ def out_of_turn(row):
 def test_rows_that_are_worth_nothing_end_the_request_they_belong_to(
     line, monkeypatch, spoil, error, reason
 ):
-    send = ResultSink.send
-
-    def spoiling(sink, result):
-        for row in list(result.rows):
-            if row.sequence == 2 and row.position >= 9:
-                if spoil is None:
-                    result.rows.remove(row)
-                else:
-                    spoil(row)
-        send(sink, result)
-
-    monkeypatch.setattr(ResultSink, "send", spoiling)
+    spoil_rows(monkeypatch, spoil, lambda row: row.sequence == 2 and row.position >= 9)
     with line.served() as scheduler:
         good = iter(scheduler.submit([1, 2], OPTIONS))
         got = [next(good)]
@@ -126,18 +130,7 @@ def no_state(row):
 def test_states_that_are_worth_nothing_end_the_request_they_belong_to(
     line, monkeypatch, spoil, error, reason, pooling
 ):
-    send = ResultSink.send
-
-    def spoiling(sink, result):
-        for row in list(result.rows):
-            if row.state and row.position == 9:
-                if spoil is None:
-                    result.rows.remove(row)
-                else:
-                    spoil(row)
-        send(sink, result)
-
-    monkeypatch.setattr(ResultSink, "send", spoiling)
+    spoil_rows(monkeypatch, spoil, lambda row: row.state and row.position == 9)
     with line.served() as scheduler:
         good = iter(scheduler.submit([1, 2], OPTIONS))
         got = [next(good)]
