@@ -22,7 +22,7 @@ from pi_cluster.server.openai.answers import (
     ModelMeta,
 )
 from pi_cluster.server.openai.chat_framing import ChatForm, ChatFraming
-from pi_cluster.server.openai.embeddings import embed
+from pi_cluster.server.openai.embeddings import EmbeddingRequest, Embeddings
 from pi_cluster.server.openai.requests import ChatRequest, CompletionRequest, GenerationFields
 from pi_cluster.server.openai.text_framing import TextForm, TextFraming
 from pi_cluster.server.openai.understanding import chat_ask, completion_asks
@@ -39,7 +39,7 @@ def routes(*, strict_model: bool = False) -> list[BaseRoute]:
             Route(f"{prefix}/chat/completions", api.chat, methods=["POST"]),
             Route(f"{prefix}/completions", api.complete, methods=["POST"]),
             Route(f"{prefix}/responses", _respond, methods=["POST"]),
-            Route(f"{prefix}/embeddings", embed, methods=["POST"]),
+            Route(f"{prefix}/embeddings", Embeddings(api.check_model).embed, methods=["POST"]),
         ]
     return [*found, *tokens.routes()]
 
@@ -57,7 +57,7 @@ class _Api:
         """The model's next turn of a conversation."""
         desk: Desk = request.app.state.desk
         said = await read_json(request, ChatRequest)
-        self._check_model(desk, said)
+        self.check_model(desk, said)
         card, model = desk.card, desk.client.model
         ask = chat_ask(said, can_think=card.can_switch_thinking)
         reply, continuation = await desk.prepare(ask), ask.keywords.get("continues", False)
@@ -76,14 +76,15 @@ class _Api:
         """Continuations of texts or of token ids."""
         desk: Desk = request.app.state.desk
         said = await read_json(request, CompletionRequest)
-        self._check_model(desk, said)
+        self.check_model(desk, said)
         card, model, n = desk.card, desk.client.model, said.n or 1
         reply = await desk.prepare(*completion_asks(said))
         if not said.stream:
             return WholeAnswer(reply, TextForm(card, model, n))
         return StreamedAnswer(reply, TextFraming(card, model, reply.choices, n, _wants_usage(said)))
 
-    def _check_model(self, desk: Desk, said: GenerationFields) -> None:
+    def check_model(self, desk: Desk, said: GenerationFields | EmbeddingRequest) -> None:
+        """Raises ``Refusal`` for another model's name, if that matters."""
         if self._strict_model and said.model is not None and not desk.card.is_called(said.model):
             raise _no_such(said.model, desk)
 
