@@ -154,6 +154,19 @@ def test_a_stream_that_breaks_ends_with_its_reason():
     asyncio.run(check())
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_fault_is_logged_where_it_happened_and_without_its_words(stream, caplog):
+    async def check():
+        client, reply = Client(), Reply(KeyError("what somebody asked"))
+        form = ChatForm(CARD, None)
+        await client.read(StreamedAnswer(reply, framing()) if stream else WholeAnswer(reply, form))
+        assert b"internal_error" in client.body
+
+    asyncio.run(check())
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert "KeyError" in told and "somebody" not in caplog.text
+
+
 def test_a_thought_has_a_field_of_its_own():
     async def check():
         client = Client()
