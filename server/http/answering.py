@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing, closing, suppress
 from typing import Any, Protocol
 
 from starlette.types import Receive, Scope, Send
@@ -74,8 +74,9 @@ class StreamedAnswer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._shows_progress = (b"x-progress", b"1") in scope["headers"]
-        await send(_start(self._framing.media_type))
-        await _while_read(self._write(send), receive)
+        with closing(self._reply):
+            await send(_start(self._framing.media_type))
+            await _while_read(self._write(send), receive)
 
     async def _write(self, send: Send) -> None:
         framing = self._framing
@@ -138,7 +139,8 @@ class WholeAnswer:
         self._patient_s, self._heartbeat_s = patient_s, heartbeat_s
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        await _while_read(self._write(send), receive)
+        with closing(self._reply):
+            await _while_read(self._write(send), receive)
 
     async def _write(self, send: Send) -> None:
         answering = asyncio.create_task(self._answered())
