@@ -10,7 +10,12 @@ from pi_cluster.cluster import settings
 from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.asked import Asked
 from pi_cluster.coordinator.asking.async_stream import AsyncAnswerStream
-from pi_cluster.coordinator.asking.embedding import Embedded, embedded, vector_keywords
+from pi_cluster.coordinator.asking.embedding import (
+    AT_ONCE,
+    Embedded,
+    embedded,
+    vector_keywords,
+)
 from pi_cluster.coordinator.asking.question import AskKeywords, Prompt
 from pi_cluster.coordinator.client import PipelineClient
 from pi_cluster.coordinator.patience import DEFAULT_WAIT_S
@@ -68,10 +73,17 @@ class AsyncPipelineClient:
         *,
         pooling: Pooling | str = Pooling.LAST,
         dimensions: int | None = None,
+        truncate: bool = False,
     ) -> Embedded:
         """As :meth:`PipelineClient.embed`."""
-        keywords = vector_keywords(pooling)
-        asked = [asyncio.create_task(self.ask(text, **keywords)) for text in texts]
+        keywords = vector_keywords(pooling, truncate=truncate)
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def ask(text: str | Sequence[int]) -> Answer:
+            async with places:
+                return await self.ask(text, **keywords)
+
+        asked = [asyncio.create_task(ask(text)) for text in texts]
         try:
             return embedded(await asyncio.gather(*asked), dimensions)
         finally:

@@ -1,5 +1,6 @@
 """The pipeline that is up, for programs: connect, ask, stream, look how it is."""
 
+import collections
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +10,12 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.asked import Asked
-from pi_cluster.coordinator.asking.embedding import Embedded, embedded, vector_keywords
+from pi_cluster.coordinator.asking.embedding import (
+    AT_ONCE,
+    Embedded,
+    embedded,
+    vector_keywords,
+)
 from pi_cluster.coordinator.asking.hold import Hold
 from pi_cluster.coordinator.asking.question import (
     AskKeywords,
@@ -108,9 +114,7 @@ class PipelineClient:
         when the pipeline cannot answer.
         """
         with self.pose(self.question(prompt, **keywords)) as stream:
-            for _ in stream:
-                pass
-        return stream.answer
+            return _whole(stream)
 
     def stream(self, prompt: Prompt, **keywords: Unpack[AskKeywords]) -> AnswerStream:
         """Ask, as `ask` does, for an answer in pieces. It is under way when this returns."""
@@ -122,23 +126,28 @@ class PipelineClient:
         *,
         pooling: Pooling | str = Pooling.LAST,
         dimensions: int | None = None,
+        truncate: bool = False,
     ) -> Embedded:
         """The vectors of texts, or of token ids, for comparing what they are about.
 
         ``pooling`` is as the model was made for: ``last`` or ``mean``. ``dimensions`` keeps the
-        first ones alone, of models that were made for that. Raises as `ask` does.
+        first ones alone, of models that were made for that. A text that is too long is refused, or
+        with ``truncate`` its end is left off. Raises as `ask` does.
         """
-        keywords = vector_keywords(pooling)
+        keywords = vector_keywords(pooling, truncate=truncate)
         questions = [self.question(text, **keywords) for text in texts]
-        streams = [self.pose(question) for question in questions]
+        under_way = collections.deque[AnswerStream]()
+        answers: list[Answer] = []
         try:
-            for stream in streams:
-                for _ in stream:
-                    pass
-            return embedded([stream.answer for stream in streams], dimensions)
+            for number, question in enumerate(questions):
+                if number >= AT_ONCE:
+                    answers.append(_whole(under_way.popleft()))
+                under_way.append(self.pose(question))
+            answers += [_whole(stream) for stream in under_way]
         finally:
-            for stream in streams:
+            for stream in under_way:
                 stream.close()
+        return embedded(answers, dimensions)
 
     def question(
         self,
@@ -152,6 +161,7 @@ class PipelineClient:
         tool_choice: str | None = None,
         parallel_tool_calls: bool = True,
         continues: bool = False,
+        truncate: bool = False,
         **keywords: Unpack[GenerationKeywords],
     ) -> Question:
         """Encode what is to be asked, which `ask` would do first; raises as it does."""
@@ -166,6 +176,7 @@ class PipelineClient:
             tool_choice=tool_choice,
             parallel_tool_calls=parallel_tool_calls,
             continues=continues,
+            most_pooled=self.room().most_prompt_tokens if truncate else None,
         )
 
     def pose(self, question: Question) -> AnswerStream:
@@ -229,3 +240,9 @@ class PipelineClient:
 
     def __exit__(self, *failure: object) -> None:
         self.close()
+
+
+def _whole(stream: AnswerStream) -> Answer:
+    for _ in stream:
+        pass
+    return stream.answer

@@ -5,6 +5,8 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
+from pi_cluster.transformer.errors import ModelError
+
 Vector = npt.NDArray[np.float32]
 
 
@@ -25,7 +27,12 @@ class Pooled:
         self._sum: npt.NDArray[np.float64] | None = None
 
     def add(self, state: Vector) -> None:
-        """The next position's. Shape: ``(dim,)``."""
+        """The next position's. Shape: ``(dim,)``. Raises ``ModelError`` for what is no number."""
+        if not np.isfinite(state).all():
+            raise ModelError(
+                "the model produced NaN or infinite states: its weights are damaged; check the "
+                "store's files"
+            )
         if self._pooling is Pooling.MEAN and self._sum is not None:
             # One after another: how the text was cut into chunks must not show.
             self._sum = self._sum + state.astype(np.float64)

@@ -20,6 +20,14 @@ class Room:
         # The last token is sampled and never sent.
         self.limits.check_room(self.model.longest(len(prompt_ids), max_tokens) - 1)
 
+    @property
+    def most_prompt_tokens(self) -> int | None:
+        """Tokens of the longest prompt that any answer may follow; None where there is no bound."""
+        context = None if self.model.context is None else self.model.context - 1
+        caches = self.limits.cache_positions
+        bounds = (context, None if self.limits.capacity <= caches else caches)
+        return min((bound for bound in bounds if bound is not None), default=None)
+
     def most_tokens(self, prompt_tokens: int, wanted: int) -> int:
         """As many of the ``wanted`` tokens as may follow a prompt; at least 1."""
         longest = self.model.longest(prompt_tokens, wanted)

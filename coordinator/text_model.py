@@ -122,10 +122,19 @@ class TextModel:
         detokenizer = IncrementalDetokenizer(tokenizer, continuation=False)
         return "".join([*map(detokenizer.push, ids), detokenizer.finish()])
 
-    def embedded_ids(self, text: str, pooling: Pooling) -> list[int]:
-        """Ids of a text that is to become a vector; the last token's tells that it has ended."""
-        ids, end = self.raw_ids(text), self._tokenizer().eos_id
-        return [*ids, end] if pooling is Pooling.LAST and end is not None else ids
+    def embedded_ids(self, text: str, pooling: Pooling, most: int | None = None) -> list[int]:
+        """Ids of a text that is to become a vector; the last token's tells that it has ended.
+
+        Of a text of more than ``most`` the words at its end are left off, never what ends it.
+        What ends it is what the tokenizer's file has, as Qwen3-Embedding's has its own; else, for a
+        model whose last state counts, what ends an answer, as e5-mistral was trained.
+        """
+        tokenizer = self._tokenizer()
+        closing = tokenizer.closing_ids
+        if not closing and pooling is Pooling.LAST and tokenizer.eos_id is not None:
+            closing = (tokenizer.eos_id,)
+        room = None if most is None else max(1, most - len(closing))
+        return [*self.raw_ids(text)[:room], *closing]
 
     def chat_text(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()

@@ -12,6 +12,8 @@ from pi_cluster.coordinator.asking.question import AskKeywords
 from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.transformer.errors import SettingsError
 
+AT_ONCE = 64  # texts: far more than a pipeline reads side by side, far fewer than may wait
+
 Vectors = npt.NDArray[np.float32]
 
 
@@ -25,14 +27,20 @@ class Embedded:
     """Of all texts."""
 
 
-def vector_keywords(pooling: Pooling | str) -> AskKeywords:
+def vector_keywords(pooling: Pooling | str, *, truncate: bool = False) -> AskKeywords:
     """What `ask` is told so that its answer has the text's vector.
 
     Raises ``SettingsError`` for an unknown pooling.
     """
     if pooling not in list(Pooling):
         raise SettingsError(f"pooling is {pooling!r}; it must be {' or '.join(Pooling)}")
-    return {"pooling": Pooling(pooling), "max_tokens": 1, "draft": False, "one_off": True}
+    return {
+        "pooling": Pooling(pooling),
+        "max_tokens": 1,
+        "draft": False,
+        "one_off": True,
+        "truncate": truncate,
+    }
 
 
 def embedded(answers: Sequence[Answer], dimensions: int | None) -> Embedded:

@@ -111,6 +111,8 @@ class AskKeywords(GenerationKeywords, total=False):
     """Whether one answer may have several calls."""
     continues: bool
     """Go on with the last turn, which is the assistant's."""
+    truncate: bool
+    """Leave off the end of a text that is too long for a vector, rather than refuse it."""
 
 
 def generation_options(**chosen: Unpack[GenerationKeywords]) -> GenerationOptions:
@@ -165,16 +167,18 @@ def make_question(
     tool_choice: str | None = None,
     parallel_tool_calls: bool = True,
     continues: bool = False,
+    most_pooled: int | None = None,
 ) -> Question:
     """Encode what is asked.
 
     A text is a turn of a chat, or continued if ``raw`` or if the model knows no turns, of which
-    ``on_notice`` is told. With a ``schema`` the answer is JSON that follows it. Raises
-    ``PromptError`` for what this model cannot be asked, and ``SettingsError`` for a stop string
-    that it cannot have.
+    ``on_notice`` is told. With a ``schema`` the answer is JSON that follows it. What is to become a
+    vector is cut to ``most_pooled`` tokens. Raises ``PromptError`` for what this model cannot be
+    asked, and ``SettingsError`` for a stop string that it cannot have.
     """
     if options.pooling:
-        return Question(_pooled_ids(model, prompt, options.pooling), options, lambda: None)
+        prompt_ids = _pooled_ids(model, prompt, options.pooling, most_pooled)
+        return Question(prompt_ids, options, lambda: None)
     if schema is not None:
         prompt = asking_for_json(prompt, schema, raw=raw)
     with naming("tools"):
@@ -207,13 +211,13 @@ def _shown_tools(model: TextModel, use: ToolUse | None) -> list[dict[str, Any]]:
     return [tool.to_json() for tool in use.tools] if use and model.takes_tools else []
 
 
-def _pooled_ids(model: TextModel, prompt: Prompt, pooling: Pooling) -> list[int]:
-    """Ids of a text, or those that are given, of which a vector is wanted."""
+def _pooled_ids(model: TextModel, prompt: Prompt, pooling: Pooling, most: int | None) -> list[int]:
+    """Ids of a text, or those that are given, of which a vector is wanted: at most so many."""
     if not isinstance(prompt, str):
-        return _checked_ids(prompt)
+        return _checked_ids(prompt)[:most]
     if not prompt:
         raise PromptError("a text is empty: give it at least one character")
-    return model.embedded_ids(prompt, pooling)
+    return model.embedded_ids(prompt, pooling, most)
 
 
 def _encode(

@@ -139,7 +139,8 @@ class Residents:
 
         It begins with what the stages hold of its prompt already: by going on with a finished
         text, or by copying the beginning of one that others still need. What is ``one_off`` takes
-        over a chat only where it finds no other room but a chat's. What is not ``is_shared`` is
+        over a chat only where it finds no other room but a chat's, and no other like it is there to
+        wait for: many of them together cost no more chats than one. What is not ``is_shared`` is
         computed from its first position on.
         """
         needed = self._limits.tiles(most_positions)
@@ -147,15 +148,18 @@ class Residents:
         worth = _worth(source, shared, one_off=one_off)
         is_free = source is not None and not source.is_active
         goes_on = is_free and source is not None and shared == source.state.confirmed
+        most_worth = self._most_worth(one_off=one_off)
         evicted: list[int] | None = None
         if not goes_on:
-            evicted = self._make_room(needed, source)
+            evicted = self._make_room(needed, source, most_worth)
         elif one_off:
-            evicted = self._make_room(needed, source, most_worth=_Worth.ONE_OFF)
-        if evicted is None and is_free and source is not None:
+            evicted = self._make_room(needed, source, _Worth.ONE_OFF)
+        if evicted is None and is_free and source is not None and source.worth <= most_worth:
             if goes_on:
                 worth = max(worth, source.worth)
-            return self._take_over(source, prompt, shared, most_positions, candidates, worth)
+            return self._take_over(
+                source, prompt, shared, most_positions, candidates, worth, most_worth
+            )
         if evicted is None:
             return None
         self._last_number += 1
@@ -216,11 +220,12 @@ class Residents:
         most_positions: int,
         candidates: int,
         worth: _Worth,
+        most_worth: _Worth,
     ) -> Placement | None:
         # The stages hold all of the old text until a chunk of the new one has reached each of
         # them, so what it takes up is not free before.
         needed = max(self._limits.tiles(most_positions), source.positions)
-        evicted = self._make_room(needed - source.positions, source, sequences=0)
+        evicted = self._make_room(needed - source.positions, source, most_worth, sequences=0)
         if evicted is None:
             return None
         old = source.state
@@ -251,12 +256,19 @@ class Residents:
                 best, most = resident, shared
         return best, most if best else 0
 
+    def _most_worth(self, *, one_off: bool) -> _Worth:
+        """Of what may make room now for a text."""
+        waits = one_off and any(
+            other.is_active and other.worth is _Worth.ONE_OFF for other in self._all.values()
+        )
+        return _Worth.NEW if waits else _Worth.GONE_ON
+
     def _make_room(
         self,
         needed: int,
         spared: _Resident | None,
+        most_worth: _Worth,
         sequences: int = 1,
-        most_worth: _Worth = _Worth.GONE_ON,
     ) -> list[int] | None:
         """Numbers of kept sequences to end, the least worth first; None if not enough."""
         free = self._limits.cache_positions - self.positions_used

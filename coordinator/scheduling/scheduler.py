@@ -386,9 +386,11 @@ class Scheduler:
         pooled, stop = running.generation.pooled, chunk.start + len(chunk.ids)
         assert pooled, "states are asked for where they are pooled"
         last = self._session.stages[-1].name
-        if [state.position for state in states] != [*range(stop - chunk.logit_rows, stop)]:
+        if len(states) != chunk.logit_rows:
             raise NodeError(f"{last} answered with {len(states)} states of {chunk.logit_rows}")
-        for state in states:
+        for position, state in enumerate(states, stop - chunk.logit_rows):
+            if state.position != position:
+                raise NodeError(f"{last} answered for position {state.position} out of turn")
             if len(state.values) != self._model.dim:
                 raise NodeError(f"{last} answered with a state of {len(state.values)} numbers")
             pooled.add(state.values)

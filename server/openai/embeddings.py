@@ -69,7 +69,8 @@ async def embed(request: Request) -> ASGIApp:
         raise not_offered()
     said = await read_json(request, EmbeddingRequest)
     check_dimensions(said.dimensions, desk)
-    asks = [Ask(text, vector_keywords(pooling)) for text in _texts(said.input)]
+    texts = _texts(said.input, desk.card.config.vocab_size)
+    asks = [Ask(text, vector_keywords(pooling)) for text in texts]
     in_turn = InTurn(desk, asks)
     await in_turn.prepare()
     return WholeAnswer(in_turn, _Form(desk.card.id, said))
@@ -99,15 +100,21 @@ class _Form:
         return numbers
 
 
-def _texts(said: str | list[str | int | list[int]]) -> list[str | list[int]]:
+def _texts(said: str | list[str | int | list[int]], vocab_size: int) -> list[str | list[int]]:
     if isinstance(said, str):
         return [said]
     ids = [one for one in said if isinstance(one, int)]
     texts = [one for one in said if not isinstance(one, int)]
     if ids and not texts:
-        return [ids]
-    if ids or not texts:
+        texts = [ids]
+    elif ids or not texts:
         refuse("input", "`input` is a text, a list of token ids, or a list of either")
+    if any(not 0 <= one < vocab_size for ids in texts if isinstance(ids, list) for one in ids):
+        refuse(
+            "input",
+            f"`input` has token ids beyond this model's {vocab_size}: send texts, as langchain "
+            "does with check_embedding_ctx_length=False",
+        )
     if len(texts) > MOST_TEXTS:
         refuse("input", f"`input` has {len(texts)} texts; at most {MOST_TEXTS} go at once")
     return texts

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from pi_cluster import PipelineClient
 from tests.support.asking import FOX
 from tests.support.cluster_process import Cluster, processes_of
 from tests.support.failing_first import failing_first
@@ -28,6 +30,7 @@ PACKAGES = {
     "ollama": ("ollama==0.6.3", "langchain-ollama==1.1.0"),
     "schemathesis": ("schemathesis==4.32.5",),
 }
+TEXTS = ["A brave fox.", "Deep water and a lost kite"]
 NODE_PACKAGES = ("openai@7.59.0", "ollama@0.6.4")
 _INSTALLING_S, _RUNNING_S = 600, 120
 
@@ -41,13 +44,29 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory):
+def served(served_with_vectors):
     """A server of the embedded model on two workers."""
+    return served_with_vectors[0]
+
+
+@pytest.fixture(scope="session")
+def vectors(served_with_vectors):
+    """The texts that programs are to make vectors of, as JSON, and whether those are right."""
+    expected = served_with_vectors[1]
+    texts = json.dumps(TEXTS)
+    return texts, lambda told: np.array_equal(np.array(told, np.float32), expected)
+
+
+@pytest.fixture(scope="session")
+def served_with_vectors(tmp_path_factory):
+    """That server, and the library's vectors."""
     folder = tmp_path_factory.mktemp("served")
     with Cluster(folder, folder / "cache") as cluster:
         cluster.up("--local", "2", "--texts", "8")
-        with serving(cluster) as server:
-            yield server
+        with cluster.environment(), PipelineClient.connect(cluster.name) as client:
+            vectors = client.embed(TEXTS, pooling="mean").vectors
+        with serving(cluster, "--embeddings", "mean") as server:
+            yield server, vectors
     assert not processes_of(folder)
 
 

@@ -8,6 +8,9 @@ import openai
 import pytest
 
 from pi_cluster import AsyncPipelineClient, PipelineClient, PromptError, SettingsError
+from pi_cluster.coordinator.pipeline.asker import dialer_to_ask
+from pi_cluster.coordinator.records.pipeline_record import load_record
+from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
 from tests.support.event_stream import post
 from tests.support.servers import serving
 
@@ -86,6 +89,12 @@ def test_what_is_no_text_is_refused(client, given):
         client.embeddings.create(model="any", input=given)
 
 
+@pytest.mark.parametrize("ids", [[10**9], [[5, 6], [7, 100_000]]])
+def test_ids_of_another_tokenizer_are_refused_by_the_name_of_the_switch(client, ids):
+    with pytest.raises(openai.BadRequestError, match="check_embedding_ctx_length=False"):
+        client.embeddings.create(model="any", input=ids)
+
+
 def test_ollama_s_clients_get_the_same(served):
     server, found = served
     asked = {"model": "storyteller", "input": TEXTS}
@@ -97,6 +106,13 @@ def test_ollama_s_clients_get_the_same(served):
     status, told = post(server, "/api/embeddings", {"model": "storyteller", "prompt": TEXTS[0]})
     assert np.array_equal(np.array(told["embedding"], np.float32), found.vectors[0])
     assert post(server, "/api/embed", {"model": "other", "input": "a"})[0] == 404
+    for dimensions, expected in ((8, 8), (0, found.vectors.shape[1]), (10**6, None), (-1, None)):
+        asked = {"model": "storyteller", "input": "a", "dimensions": dimensions}
+        (vector,) = post(server, "/api/embed", asked)[1]["embeddings"]
+        assert len(vector) == (expected or found.vectors.shape[1])
+    nothing = {"model": "storyteller", "input": "", "prompt": ""}
+    assert post(server, "/api/embed", nothing)[1]["embeddings"] == []
+    assert post(server, "/api/embeddings", nothing) == (200, {"embedding": []})
 
 
 def test_a_server_that_was_not_told_how_names_the_way_out(served_story):
@@ -104,3 +120,21 @@ def test_a_server_that_was_not_told_how_names_the_way_out(served_story):
     assert status == 501 and "--embeddings" in told["error"]["message"]
     status, told = post(served_story, "/api/embed", {"model": "storyteller", "input": "a"})
     assert status == 501 and "--embeddings" in told["error"]
+
+
+def test_more_texts_than_may_wait_come_in_their_order_by_the_library(story):
+    many = [f"{number} {TEXTS[0]}" for number in range(90)]
+    with story.environment():
+        record = load_record(story.name)
+        dialer = dialer_to_ask(story.name, record, print)
+        few = SchedulerSettings(max_waiting=64)
+        with PipelineClient(record, dialer, scheduling=few) as client:
+            found = client.embed(many).vectors
+            alone = client.embed(many[70:71]).vectors
+
+            async def embed():
+                async with AsyncPipelineClient.over(client) as asynchronous:
+                    return await asynchronous.embed(many)
+
+            assert np.array_equal(asyncio.run(embed()).vectors, found)
+    assert len(found) == 90 and np.array_equal(found[70], alone[0])

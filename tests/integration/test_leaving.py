@@ -32,7 +32,7 @@ def server(make_cluster):
     """One text at a time: whoever asks beside it waits."""
     with make_cluster() as cluster:
         cluster.up("--local", "2", "--texts", "1")
-        with serving(cluster) as server:
+        with serving(cluster, "--embeddings", "mean") as server:
             yield server
 
 
@@ -128,6 +128,17 @@ def test_who_leaves_while_it_waits_is_not_waited_for(server, way):
         eventually(lambda: left(server), lambda now: now == before + 1)
         talking.close()
     has_left(server, before + 1)
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/api/embed"])
+def test_who_leaves_before_the_vectors_of_many_texts_asks_for_none_of_them_any_more(server, path):
+    before = left(server)
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=_PATIENCE_S)
+    with closing(connection):
+        said = {"model": "storyteller", "input": [f"{number} {LONG_TEXT}" for number in range(20)]}
+        connection.request("POST", path, json.dumps(said), {"content-type": "application/json"})
+        counted(server, running=1, waiting=0)
+    has_left(server, before)
 
 
 def test_a_full_queue_sends_others_away_for_a_while_and_loses_nobody(server):

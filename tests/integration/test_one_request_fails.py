@@ -6,6 +6,7 @@ import pytest
 from pi_cluster.cluster.errors import NodeError
 from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.measurement import Measurement
+from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.steps import StepChunk
@@ -27,8 +28,9 @@ def line(random_store, tmp_path_factory):
         LIMITS.max_sequences, LIMITS.cache_positions, 576, (CacheRoom(32, 576),), 512
     )
     with pipeline(random_store, [0, 2, 4, 6], folder) as stages:
-        model = ServedModel(VOCAB, 1, frozenset(), None)
-        yield Line(stages, model, limits, whole_model(random_store, LIMITS))
+        whole = whole_model(random_store, LIMITS)
+        model = ServedModel(VOCAB, 1, frozenset(), None, dim=whole.config.dim)
+        yield Line(stages, model, limits, whole)
 
 
 def beyond_the_vocabulary(row):
@@ -51,6 +53,21 @@ def out_of_turn(row):
     row.position += 1
 
 
+def spoil_rows(monkeypatch, spoil, are_meant):
+    """Have the last stage send some rows spoilt, or not at all where ``spoil`` is None."""
+    send = ResultSink.send
+
+    def spoiling(sink, result):
+        for row in filter(are_meant, list(result.rows)):
+            if spoil is None:
+                result.rows.remove(row)
+            else:
+                spoil(row)
+        send(sink, result)
+
+    monkeypatch.setattr(ResultSink, "send", spoiling)
+
+
 @pytest.mark.parametrize(
     ("spoil", "error", "reason"),
     [
@@ -66,18 +83,7 @@ def out_of_turn(row):
 def test_rows_that_are_worth_nothing_end_the_request_they_belong_to(
     line, monkeypatch, spoil, error, reason
 ):
-    send = ResultSink.send
-
-    def spoiling(sink, result):
-        for row in list(result.rows):
-            if row.sequence == 2 and row.position >= 9:
-                if spoil is None:
-                    result.rows.remove(row)
-                else:
-                    spoil(row)
-        send(sink, result)
-
-    monkeypatch.setattr(ResultSink, "send", spoiling)
+    spoil_rows(monkeypatch, spoil, lambda row: row.sequence == 2 and row.position >= 9)
     with line.served() as scheduler:
         good = iter(scheduler.submit([1, 2], OPTIONS))
         got = [next(good)]
@@ -90,6 +96,50 @@ def test_rows_that_are_worth_nothing_end_the_request_they_belong_to(
     assert bad.ids == line.alone([1, 3], GREEDY, 8)
     assert got == line.alone([1, 2], GREEDY, 40)
     assert later == line.alone([1, 4], GREEDY, 30)
+
+
+def a_number_short(row):
+    row.state = row.state[4:]
+
+
+def half_a_state(row):
+    row.state = row.state[:-1]
+
+
+def logits_instead(row):
+    row.logits, row.state = row.state, b""
+
+
+def no_state(row):
+    row.state = np.full(len(row.state) // 4, np.inf, "<f4").tobytes()
+
+
+@pytest.mark.parametrize("pooling", list(Pooling))
+@pytest.mark.parametrize(
+    ("spoil", "error", "reason"),
+    [
+        (a_number_short, NodeError, "node-4:6 answered with a state of 63 numbers"),
+        (half_a_state, NodeError, "no whole rows"),
+        (logits_instead, NodeError, r"node-4:6 answered with \d states of \d"),
+        (no_state, ModelError, "NaN or infinite"),
+        (out_of_turn, NodeError, "node-4:6 answered for position 10 out of turn"),
+        (None, NodeError, r"node-4:6 answered with \d states of \d"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_states_that_are_worth_nothing_end_the_request_they_belong_to(
+    line, monkeypatch, spoil, error, reason, pooling
+):
+    spoil_rows(monkeypatch, spoil, lambda row: row.state and row.position == 9)
+    with line.served() as scheduler:
+        good = iter(scheduler.submit([1, 2], OPTIONS))
+        got = [next(good)]
+        bad = scheduler.submit([1, *range(3, 12)], GenerationOptions(max_tokens=1, pooling=pooling))
+        with pytest.raises(error, match=reason):
+            list(bad)
+        got += good
+        assert scheduler.failure is None
+    assert got == line.alone([1, 2], GREEDY, 40)
 
 
 def test_a_fault_in_the_coordinator_at_one_request_leaves_the_others_alone(line):

@@ -1,5 +1,7 @@
 """Vectors of texts: the states of one stage that reads row by row, whatever the split."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -72,6 +74,23 @@ def test_a_text_that_is_held_already_gives_the_same_mean(line):
         assert list(one) == [] and np.array_equal(one.pooled.vector(), wanted)
         last = scheduler.submit(prompt, GenerationOptions(max_tokens=1, pooling=Pooling.LAST))
         assert list(last) == [] and last.measurement.cached_tokens > 0
+
+
+def test_a_chat_is_gone_on_with_behind_more_texts_than_there_is_room_for(line):
+    talk, few = prompt_of(3, 60), replace(line.limits, max_sequences=4, cache_positions=4 * 256)
+    with line.served(limits=few) as scheduler:
+        for _ in range(2):
+            talk += [*scheduler.submit(talk, OTHERS), 9]
+        options = GenerationOptions(max_tokens=1, pooling=Pooling.LAST, one_off=True)
+        texts = [prompt_of(100 + number, 90) for number in range(12)]
+        vectors = [scheduler.submit(text, options) for text in texts]
+        for text, one in zip(texts, vectors, strict=True):
+            assert list(one) == []
+            wanted = vector_row_by_row(line, text, Pooling.LAST)
+            assert np.array_equal(one.pooled.vector(), wanted)
+        third = scheduler.submit(talk, OTHERS)
+        list(third)
+        assert third.measurement.cached_tokens >= len(talk) - 2
 
 
 def test_states_that_are_asked_for_as_logits_are_refused(line):

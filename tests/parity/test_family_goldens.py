@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.coordinator.pooling import Pooled, Pooling
 from pi_cluster.shard_tool.sources import hugging_face, tensors
 from pi_cluster.transformer.config import LayerConfig, ModelConfig
 from pi_cluster.transformer.families.tensor_forms import ROTATED, RowOrder
@@ -63,6 +64,23 @@ def test_workers_give_the_logits_and_the_greedy_ids_of_transformers(
     assert np.abs(logits - expected).max() <= KERNELS_TOLERANCE * np.abs(expected).max()
     ids = golden.reference["greedy"].tolist()
     assert greedy(model, golden.ids, len(ids)) == ids
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_workers_make_the_vectors_that_the_states_of_transformers_give(
+    name: str, tmp_path: Path
+) -> None:
+    golden = ShardedGolden(name, tmp_path)
+    (model,) = load_workers(golden, tmp_path / "vault", [], FASTEST)
+    states = model.final_norm(run_stages([model], golden.ids[:60])[-1])
+    theirs = golden.reference[f"hidden_{golden.n_layers}"][:60].astype(np.float64)
+    for pooling, expected in ((Pooling.LAST, theirs[-1]), (Pooling.MEAN, theirs.mean(axis=0))):
+        pooled = Pooled(pooling)
+        for state in states:
+            pooled.add(state)
+        vector, wanted = pooled.vector(), expected / np.linalg.norm(expected)
+        assert vector.dtype == np.float32 and abs(np.linalg.norm(vector) - 1) < 1e-6
+        assert np.abs(vector - wanted).max() <= KERNELS_TOLERANCE
 
 
 @pytest.mark.parametrize("name", CASES)

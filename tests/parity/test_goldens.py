@@ -46,6 +46,8 @@ def test_hidden_states_at_every_layer_boundary_are_those_of_transformers(
     hidden = run_stages(stages, golden.ids)
     for boundary in range(golden.n_layers):
         assert_close(hidden[boundary], golden.reference[f"hidden_{boundary}"])
+    normed = stages[-1].final_norm(hidden[-1])
+    assert_close(normed, golden.reference[f"hidden_{golden.n_layers}"])
     assert_close(stages[-1].logits(hidden[-1]), golden.reference["logits"])
 
 

@@ -81,12 +81,21 @@ class BpeFile:
     @property
     def opening(self) -> list[str]:
         """The special tokens that its post-processor puts before a text."""
+        return self._around_text("cls", 1)
+
+    @property
+    def closing(self) -> list[str]:
+        """The special tokens that its post-processor puts behind a text."""
+        return self._around_text("sep", -1)[::-1]
+
+    def _around_text(self, key: str, direction: int) -> list[str]:
         for step in _steps(self._values.get("post_processor")):
             if step["type"] == "TemplateProcessing":
-                return _before_text(step.get("single"))
+                single = step.get("single")
+                return _before_text(single[::direction] if isinstance(single, list) else single)
             if step["type"] in ("BertProcessing", "RobertaProcessing"):
-                cls = step.get("cls")
-                return [cls[0]] if isinstance(cls, list) and cls and isinstance(cls[0], str) else []
+                one = step.get(key)
+                return [one[0]] if isinstance(one, list) and one and isinstance(one[0], str) else []
         return []
 
     def parts(self, *, continuation: bool) -> dict[str, Any]:

@@ -53,12 +53,14 @@ class BytePairTokenizer:
         bos_id: int | None,
         eos_id: int | None,
         opening_ids: tuple[int, ...],
+        closing_ids: tuple[int, ...] = (),
     ) -> None:
-        """``opening_ids`` come before a text that is no chat."""
+        """``opening_ids`` come before a text that is no chat, ``closing_ids`` may come behind."""
         self._encoder = encoder
         self.vocab_size = encoder.vocab_size
         self.bos_id, self.eos_id, self.unk_id = bos_id, eos_id, encoder.unk_id
         self.opening_ids: tuple[int, ...] | None = opening_ids
+        self.closing_ids = closing_ids
         self.marks_each_byte = encoder.marks_each_byte
         self._added = {token.id: token for token in added}
         tokens = self._added.values()

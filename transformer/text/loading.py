@@ -95,14 +95,19 @@ def load_bpe(
     bos_id = id_of("bos_token")
     usable = [token for token in every.values() if token.id < vocab_size]
     # As in transformers 5: where the file is there, add_bos_token of the configuration is not read.
-    opening = _ids_of(file.opening, usable, encoder, path)
+    opening = _ids_of(file.opening, usable, encoder, path, "begins")
+    closing = _ids_of(file.closing, usable, encoder, path, "ends")
     return BytePairTokenizer(
-        encoder, usable, bos_id=bos_id, eos_id=id_of("eos_token"), opening_ids=opening
+        *(encoder, usable),
+        bos_id=bos_id,
+        eos_id=id_of("eos_token"),
+        opening_ids=opening,
+        closing_ids=closing,
     )
 
 
 def _ids_of(
-    spellings: Iterable[str], added: Iterable[AddedToken], encoder: Encoder, path: Path
+    spellings: Iterable[str], added: Iterable[AddedToken], encoder: Encoder, path: Path, does: str
 ) -> tuple[int, ...]:
     known = {token.content: token.id for token in added}
     ids = []
@@ -110,7 +115,7 @@ def _ids_of(
         token_id = known.get(spelling, encoder.piece_to_id(spelling))
         if token_id is None:
             raise ModelError(
-                f"{path} begins texts with {spelling[:40]!r}, which is not in its vocabulary; "
+                f"{path} {does} texts with {spelling[:40]!r}, which is not in its vocabulary; "
                 "fetch it again"
             )
         ids.append(token_id)

@@ -47,6 +47,7 @@ class SentencePieceTokenizer:
         unk_id: int = self._whole_text.unk_id()
         self.unk_id = unk_id if unk_id >= 0 else None
         self.opening_ids: tuple[int, ...] | None = None
+        self.closing_ids: tuple[int, ...] = ()
         self.marks_each_byte = True
         self.legacy = legacy
         self._added = {token.id: token for token in added}

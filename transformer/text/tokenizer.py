@@ -24,6 +24,9 @@ class Tokenizer(Protocol):
     """What stands for text that no piece can write."""
     opening_ids: tuple[int, ...] | None
     """What comes before a text that is no chat; None where it is the model's id for a beginning."""
+    closing_ids: tuple[int, ...]
+    """What the tokenizer's file puts behind a text that is no chat, as those of models do that make
+    vectors of texts; nothing is to be said behind it."""
     marks_each_byte: bool
     """Whether each byte of broken UTF-8 gives a U+FFFD, or the bytes of a character give one."""
 

@@ -1,9 +1,9 @@
-"""Asks by langchain-openai, and prints what came as JSON: python langchain_library.py URL"""
+"""Asks by langchain-openai, and prints what came as JSON: python langchain_library.py URL TEXTS"""
 
 import json
 import sys
 
-from langchain_openai import ChatOpenAI, OpenAI
+from langchain_openai import ChatOpenAI, OpenAI, OpenAIEmbeddings
 from pydantic import BaseModel
 
 
@@ -26,4 +26,9 @@ told["schema"] = shaped.model_dump()
 likely = chat.bind(logprobs=True).invoke(QUESTION).response_metadata["logprobs"]["content"]
 told["logprobs"] = "".join(token["token"] for token in likely)
 told["completion"] = OpenAI(**ASKED, max_tokens=16, max_retries=0).invoke("Once upon a time")
+# Else it would send ids of a tokenizer of OpenAI's.
+embeddings = OpenAIEmbeddings(
+    base_url=ASKED["base_url"], api_key="none", model="any", check_embedding_ctx_length=False
+)
+told["vectors"] = embeddings.embed_documents(json.loads(sys.argv[2]))
 print(json.dumps(told))

@@ -1,10 +1,10 @@
-"""Asks by langchain-ollama, and prints what came as JSON: python langchain_ollama_library.py URL"""
+"""Asks by langchain-ollama, prints what came as JSON: langchain_ollama_library.py URL TEXTS"""
 
 import json
 import sys
 
 from langchain_core.tools import tool
-from langchain_ollama import ChatOllama, OllamaLLM
+from langchain_ollama import ChatOllama, OllamaEmbeddings, OllamaLLM
 from pydantic import BaseModel
 
 
@@ -33,4 +33,6 @@ told["schema"] = shaped.model_dump()
 answer = longer.bind_tools([turn_on]).invoke(QUESTION)
 told["tools"] = [call["name"] for call in answer.tool_calls]
 told["text"] = OllamaLLM(**ASKED, num_predict=16).invoke(QUESTION)
+embeddings = OllamaEmbeddings(base_url=ASKED["base_url"], model=ASKED["model"])
+told["vectors"] = embeddings.embed_documents(json.loads(sys.argv[2]))
 print(json.dumps(told))

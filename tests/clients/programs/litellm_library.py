@@ -1,4 +1,4 @@
-"""Asks by litellm, and prints what came as JSON: python litellm_library.py URL"""
+"""Asks by litellm, and prints what came as JSON: python litellm_library.py URL TEXTS"""
 
 import json
 import sys
@@ -16,4 +16,8 @@ told["stream"] = "".join(chunk.choices[0].delta.content or "" for chunk in chunk
 told["finish"] = chunks[-1].choices[0].finish_reason
 whole = litellm.stream_chunk_builder(chunks)
 told["rebuilt"] = whole.choices[0].message.content
+asked = {name: ASKED[name] for name in ("model", "api_base", "api_key")}
+texts = json.loads(sys.argv[2])
+vectors = litellm.embedding(input=texts, encoding_format="float", **asked)
+told["vectors"] = [one["embedding"] for one in vectors.data]
 print(json.dumps(told))

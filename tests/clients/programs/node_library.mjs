@@ -1,4 +1,4 @@
-// Asks by OpenAI's library for Node, and prints what came as JSON: node node_library.mjs URL
+// Asks by OpenAI's library for Node, and prints what came as JSON: node node_library.mjs URL TEXTS
 import OpenAI from "openai";
 
 const client = new OpenAI({ baseURL: process.argv[2], apiKey: "none", maxRetries: 0 });
@@ -15,6 +15,8 @@ for await (const chunk of await client.chat.completions.create({ ...asked, ...op
   told.usage = chunk.usage?.completion_tokens;
 }
 told.accumulated = await client.chat.completions.stream(asked).finalContent();
+const vectors = await client.embeddings.create({ model: "any", input: JSON.parse(process.argv[3]) });
+told.vectors = vectors.data.map((one) => Array.from(one.embedding));
 try {
   await client.chat.completions.create({ ...asked, temperature: -1 });
 } catch (error) {

@@ -1,4 +1,4 @@
-// Asks by Ollama's library for Node, and prints what came as JSON: node node_ollama.mjs URL
+// Asks by Ollama's library for Node, and prints what came as JSON: node node_ollama.mjs URL TEXTS
 import { Ollama } from "ollama";
 
 const client = new Ollama({ host: process.argv[2] });
@@ -18,6 +18,7 @@ for await (const part of await client.chat({ ...asked, stream: true })) {
 const said = { model, prompt: messages[0].content, options: asked.options };
 told.generate = (await client.generate(said)).response;
 told.able = (await client.show({ model })).capabilities;
+told.vectors = (await client.embed({ model, input: JSON.parse(process.argv[3]) })).embeddings;
 try {
   await client.chat({ ...asked, think: true });
 } catch (error) {

@@ -1,4 +1,4 @@
-"""Asks by Ollama's library, and prints what came as JSON: python ollama_library.py URL"""
+"""Asks by Ollama's library, and prints what came as JSON: python ollama_library.py URL TEXTS"""
 
 import asyncio
 import json
@@ -50,6 +50,9 @@ if answer.tool_calls:
     again = {**longer, "messages": [*QUESTION, answer, *results]}
     client.chat(**again, tools=[turn_on])
 
+texts = json.loads(sys.argv[2])
+told["vectors"] = client.embed(model=model, input=texts).embeddings
+told["old_vectors"] = [client.embeddings(model=model, prompt=text).embedding for text in texts]
 told["load"] = client.generate(model=model, keep_alive=-1).done_reason
 told["pull"] = client.pull(model).status
 told["able"] = client.show(model).capabilities

@@ -1,11 +1,11 @@
-"""Asks by OpenAI's library, and prints what came: python openai_library.py URL FAILING_URL"""
+"""Asks by OpenAI's library, and prints what came: python openai_library.py URL FAILING_URL TEXTS"""
 
 import json
 import sys
 
 import openai
 
-URL, FAILING = sys.argv[1:]
+URL, FAILING, TEXTS = sys.argv[1:]
 CHAT = [{"role": "user", "content": "Tell me a story about a brave fox."}]
 ASKED = {"model": "any", "messages": CHAT, "temperature": 0, "max_tokens": 16}
 SCHEMA = {
@@ -32,6 +32,8 @@ told["schema"] = json.loads(shaped.choices[0].message.content)
 likely = chat.create(logprobs=True, top_logprobs=2, **ASKED).choices[0].logprobs.content
 told["logprobs"] = "".join(token.token for token in likely)
 told["n"] = len(chat.create(n=3, **ASKED).choices)
+vectors = client.embeddings.create(model="any", input=json.loads(TEXTS))  # as base64
+told["vectors"] = [one.embedding for one in vectors.data]
 told["models"] = [model.id for model in client.models.list()]
 try:
     chat.create(**{**ASKED, "temperature": -1})

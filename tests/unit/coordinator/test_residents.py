@@ -277,6 +277,33 @@ def test_a_one_off_without_other_room_takes_a_chat_over_which_stays_worth_what_i
     assert places.place([*SYSTEM, 1, 9], 128, 1).state.sent == len(SYSTEM) + 1
 
 
+def test_many_one_offs_at_once_wait_for_each_other_rather_than_end_a_chat():
+    places = residents(positions=64 * 4)
+    first = kept(places, SYSTEM, positions=128)
+    chat = kept(places, [*first.text, 1], positions=128)
+    new = kept(places, [4] * 40)
+    one = places.place([5] * 40, 64, 1, one_off=True)
+    other = places.place([6] * 40, 64, 1, one_off=True)
+    assert (one.evicted, other.evicted) == ([], [new.number])
+    for prompt in ([7] * 40, [*SYSTEM, 7], [*chat.text, 7]):
+        assert places.place(prompt, 128, 1, one_off=True) is None
+    for done in (one.state, other.state):
+        run(done)
+        assert places.finish(done)
+    last = places.place([8] * 40, 128, 1, one_off=True)
+    assert last.evicted == [one.state.number, other.state.number]
+    run(last.state)
+    assert places.finish(last.state)
+    assert places.place([*chat.text, 9], 128, 1).state.number == chat.number
+
+
+def test_a_one_off_that_has_none_to_wait_for_takes_the_room_that_there_is():
+    places = residents(positions=64 * 2)
+    first = kept(places, [1] * 40)
+    chat = kept(places, [*first.text, 2])
+    assert places.place([3] * 40, 128, 1, one_off=True).evicted == [chat.number]
+
+
 def test_chats_beyond_half_of_the_room_are_worth_no_more_than_new_texts():
     places = residents(positions=64 * 4)
     chats = []
