@@ -1,11 +1,17 @@
 """How an error ends a command: as a sentence on standard error, with what was noted to it."""
 
+import sys
 import traceback
 
-from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.cluster.errors import ClusterError, SystemFailure
 from pi_cluster.cluster.system_failure import system_failure
 from pi_cluster.deploy.screen.output import notes
 from pi_cluster.transformer.errors import ModelError
+
+_SERVING = {"prometheus_client": "prometheus-client"} | {
+    name: name for name in ("llguidance", "msgspec", "starlette", "uvicorn")
+}
+"""Modules of the extra ``serve``, and the packages that have them."""
 
 
 def tell(error: Exception, debug: bool) -> None:
@@ -35,6 +41,14 @@ def _in_our_words(error: Exception) -> Exception | None:
         return error
     if isinstance(error, OSError) and error.errno:
         return system_failure(error)
+    if isinstance(error, ModuleNotFoundError):
+        lacking = _SERVING.get((error.name or "").partition(".")[0])
+        packages = " ".join(_SERVING.values())
+        if lacking:
+            return SystemFailure(
+                f"to serve takes {lacking}, which is not installed beside pi-cluster: "
+                f"`{sys.executable} -m pip install {packages}`"
+            )
     from pi_cluster.kernels import KernelsError
 
     return error if isinstance(error, KernelsError) else None
