@@ -20,8 +20,7 @@ from pi_cluster.server.http.bodies import read_json
 from pi_cluster.server.http.embedding import check_dimensions, not_offered
 from pi_cluster.server.http.failures import openai_error
 from pi_cluster.server.http.operation import Operation, operation
-from pi_cluster.server.http.refusal import Refusal
-from pi_cluster.server.openai.understanding import refuse
+from pi_cluster.server.http.refusal import Refusal, refuse
 
 MOST_TEXTS = 2048
 

@@ -1,6 +1,5 @@
 """OpenAI's routes, each with and without ``/v1`` in front: clients of llama.cpp leave it out."""
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -8,7 +7,7 @@ from starlette.types import ASGIApp
 
 from pi_cluster.server.asking.desk import Desk
 from pi_cluster.server.http.answering import StreamedAnswer, WholeAnswer
-from pi_cluster.server.http.bodies import read_json
+from pi_cluster.server.http.bodies import json_response, read_json
 from pi_cluster.server.http.failures import retrying
 from pi_cluster.server.http.operation import Operation, operation
 from pi_cluster.server.http.refusal import Refusal
@@ -30,7 +29,7 @@ from pi_cluster.server.openai.understanding import chat_ask, completion_asks
 
 def routes(*, strict_model: bool = False) -> list[BaseRoute]:
     """All of them. With ``strict_model``, a request for another model's name is refused."""
-    api = _Api(strict_model)
+    api = _Api(strict_model=strict_model)
     found: list[BaseRoute] = []
     for prefix in ("/v1", ""):
         found += [
@@ -47,7 +46,7 @@ def routes(*, strict_model: bool = False) -> list[BaseRoute]:
 class _Api:
     """The routes that ask."""
 
-    def __init__(self, strict_model: bool) -> None:
+    def __init__(self, *, strict_model: bool) -> None:
         self._strict_model = strict_model
 
     @operation(
@@ -81,7 +80,9 @@ class _Api:
         reply = await desk.prepare(*completion_asks(said))
         if not said.stream:
             return WholeAnswer(reply, TextForm(card, model, n))
-        return StreamedAnswer(reply, TextFraming(card, model, reply.choices, n, _wants_usage(said)))
+        return StreamedAnswer(
+            reply, TextFraming(card, model, reply.choices, n, with_usage=_wants_usage(said))
+        )
 
     def check_model(self, desk: Desk, said: GenerationFields | EmbeddingRequest) -> None:
         """Raises ``Refusal`` for another model's name, if that matters."""
@@ -91,7 +92,7 @@ class _Api:
 
 @operation(Operation("The model that is served, as a list", None, ModelList, statuses=()))
 async def _models(request: Request) -> Response:
-    return _json(ModelList([_described(request.app.state.desk)]))
+    return json_response(ModelList([_described(request.app.state.desk)]))
 
 
 @operation(Operation("The model that is served", None, Model, statuses=(404,)))
@@ -100,7 +101,7 @@ async def _model(request: Request) -> Response:
     name = request.path_params["model"]
     if not desk.card.is_called(name):
         raise _no_such(name, desk)
-    return _json(_described(desk))
+    return json_response(_described(desk))
 
 
 @operation(Operation("Not offered: chats go to /v1/chat/completions", statuses=(501,)))
@@ -129,7 +130,3 @@ def _no_such(name: str, desk: Desk) -> Refusal:
 
 def _wants_usage(said: GenerationFields) -> bool:
     return bool(said.stream_options and said.stream_options.include_usage)
-
-
-def _json(value: object) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")
