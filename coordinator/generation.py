@@ -104,12 +104,6 @@ class Generation:
         self._waiting = waiting
         self._read: Callable[[], int] | None = None
 
-    @property
-    def queue_position(self) -> int | None:
-        """How many requests are to begin before this one; None once it has begun."""
-        waiting = self._waiting(self)
-        return waiting.position if waiting else None
-
     def standing(self) -> Waiting | Reading | None:
         """What it waits for, as any thread may ask; None once its text grows, or has ended."""
         if self._told:

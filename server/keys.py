@@ -24,6 +24,7 @@ _MARK = "pck_"
 _SECRET_BYTES = 32
 _MOST_KEYS = 256
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
+_UNSEEN = (0, 0, 0)  # there may be keys, and they cannot be looked at
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -135,8 +136,10 @@ class FollowedKeys:
         try:
             stat = self._book.path.stat()
             seen = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
-        except OSError:
+        except FileNotFoundError:
             seen = None
+        except OSError:
+            seen = _UNSEEN
         if seen == self._seen:
             return
         self._seen = seen

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from pi_cluster.cluster.version import VERSION
+from pi_cluster.server.http.bodies import json_response
 from pi_cluster.server.http.operation import Operation, operation
 
 _TEMPLATE = "#/components/schemas/{name}"
@@ -21,9 +22,7 @@ def routes() -> list[BaseRoute]:
 
 @operation(Operation("This document", statuses=()))
 async def _tell(request: Request) -> Response:
-    return Response(
-        msgspec.json.encode(document(request.app.routes)), media_type="application/json"
-    )
+    return json_response(document(request.app.routes))
 
 
 def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:

@@ -5,9 +5,10 @@ import re
 from typing import Any, NoReturn
 
 from pi_cluster.coordinator.calling.feed import Feed, Reading
+from pi_cluster.coordinator.constraining.grammar import MAX_DEPTH, is_deep
 
-MOST_DEPTH = 64
 _SPACES = re.compile(r"[ \t\n\r]*")
+_HALF = re.compile("[\ud800-\udfff]")
 _ARGUMENTS = ("arguments", "parameters")
 
 
@@ -54,7 +55,7 @@ def object_text(feed: Feed) -> Reading[str | None]:
             depth += 1
         elif character in "}]":
             depth -= 1
-        if depth > MOST_DEPTH:
+        if depth > MAX_DEPTH:
             return None
     return "".join(taken)
 
@@ -78,7 +79,7 @@ def members(text: str) -> dict[str, tuple[Any, str]] | None:
             if text[at] != ",":
                 return None
             at = _behind_spaces(text, at + 1)
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, RecursionError):
         return None
     return found if at == len(text) - 1 else None
 
@@ -97,8 +98,22 @@ def called_by(text: str) -> tuple[str, str] | None:
         arguments = "{}"
     elif isinstance(value, str):
         arguments = value.strip()
-    is_sound = arguments.startswith("{") and members(arguments) is not None
+    found = members(arguments) if arguments.startswith("{") else None
+    is_sound = found is not None and not is_deep([value for value, _ in found.values()])
     return (name, arguments) if isinstance(name, str) and is_sound else None
+
+
+def read_json(text: str) -> Any:
+    """The value of JSON text. Half a character, which an escape can spell, becomes U+FFFD.
+
+    Raises ``ValueError`` and ``RecursionError`` as ``json.loads`` does.
+    """
+    value = json.loads(text)
+    written = json.dumps(value, ensure_ascii=False)
+    if _HALF.search(written):
+        whole = written.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        value = json.loads(whole)
+    return value
 
 
 def _behind_spaces(text: str, at: int) -> int:

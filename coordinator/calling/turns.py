@@ -1,13 +1,13 @@
 """The turns of a conversation, checked, with calls and their results matched."""
 
 import hashlib
-import json
 import re
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from pi_cluster.coordinator.calling.json_text import read_json
 from pi_cluster.transformer.errors import PromptError
 
 _TAKEN_ID = re.compile(r"[A-Za-z0-9]{9}")  # by Mistral's templates, which refuse others
@@ -60,7 +60,7 @@ def _arguments(place: int, name: str, given: object) -> Mapping[str, Any] | str:
     if isinstance(given, str):
         # A model may have written what is no JSON, and the conversation is to go on.
         with suppress(ValueError, RecursionError):
-            read = json.loads(given or "{}")
+            read = read_json(given or "{}")
             return read if isinstance(read, Mapping) else given
         return given
     if given is not None and not isinstance(given, Mapping):

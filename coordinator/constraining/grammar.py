@@ -11,7 +11,7 @@ from typing import Any
 from pi_cluster.transformer.errors import PromptError
 
 MAX_SCHEMA_BYTES = 64 << 10
-_MAX_DEPTH = 64
+MAX_DEPTH = 64
 ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
 
 # Unlimited white space is where a model that has lost its way stays until its last token.
@@ -67,8 +67,8 @@ def check_schema(schema: object, where: str) -> Mapping[str, Any]:
     """Raise `PromptError`, which begins with ``where``, for what is no schema of a sane size."""
     if not isinstance(schema, Mapping):
         raise PromptError(f"{where} is no JSON schema: give an object such as {dict(ANY_OBJECT)}")
-    if _is_deep(schema):
-        raise PromptError(f"{where} is nested more than {_MAX_DEPTH} deep: make it flatter")
+    if is_deep(schema):
+        raise PromptError(f"{where} is nested more than {MAX_DEPTH} deep: make it flatter")
     try:
         written = json.dumps(schema, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
@@ -109,16 +109,18 @@ def _closed(schema: Any) -> Any:
             # What parts of an intersection do not name, its other parts may.
             closed[key] = listed if key == "allOf" else [_closed(one) for one in listed]
     silent = not closed.keys() & {"additionalProperties", "patternProperties", *_LISTS, "$ref"}
-    if silent and isinstance(closed.get("properties"), Mapping):
-        if closed.get("required", []) and not {*closed["required"]} <= closed["properties"].keys():
-            return closed
+    named, required = closed.get("properties"), closed.get("required") or ()
+    # What `required` is otherwise, older drafts' `true` for one, the library has an opinion on.
+    are_names = isinstance(required, list | tuple) and all(isinstance(one, str) for one in required)
+    if silent and isinstance(named, Mapping) and are_names and {*required} <= named.keys():
         closed["additionalProperties"] = False
     return closed
 
 
-def _is_deep(value: object) -> bool:
+def is_deep(value: object) -> bool:
+    """Whether objects and lists are nested more than `MAX_DEPTH` deep."""
     level = [value]
-    for _ in range(_MAX_DEPTH):
+    for _ in range(MAX_DEPTH):
         below: list[object] = []
         for one in level:
             if isinstance(one, Mapping):

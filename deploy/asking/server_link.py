@@ -141,10 +141,10 @@ class _LocalConnection(http.client.HTTPConnection):
 def link_to_server(cluster: str) -> ServerLink | None:
     """The way to the server that PI_CLUSTER_URL names, or that runs here; None without one.
 
-    Raises ``StateError`` for an address that is none.
+    Raises ``StateError`` for an address that is none, and ``AccessError`` for such a key.
     """
     if url := settings.server_url():
-        return ServerLink(_checked(url), settings.server_key())
+        return ServerLink(_checked(url), _checked_key(settings.server_key()))
     return link_to_local_server(cluster)
 
 
@@ -154,6 +154,15 @@ def link_to_local_server(cluster: str) -> ServerLink | None:
         return None
     path = socket_file(cluster)
     return ServerLink(str(path), socket=path)
+
+
+def _checked_key(key: str) -> str:
+    # The key itself is not shown: a mistyped one is nearly a good one.
+    if not (key.isascii() and key.isprintable()):
+        raise AccessError(
+            "PI_CLUSTER_API_KEY is no key: set it to what `pi-cluster key create NAME` has shown"
+        )
+    return key
 
 
 def _checked(url: str) -> str:

@@ -68,6 +68,7 @@ class Desk:
     async def prepare(self, *asks: Ask) -> Reply:
         """Encode and check what is asked; nothing is asked before the reply is iterated.
 
+        The reply holds the client until it is closed, which the end of its iteration does too.
         Several asks have one reply, with the choices of the first before those of the next.
         Raises ``PromptError`` and ``SettingsError`` for what cannot be asked, and ``QueueFull``
         while too many wait: a stream that has begun could not be refused by its status.

@@ -18,6 +18,10 @@ class Events(Protocol):
         """Ask, once."""
         ...
 
+    def close(self) -> None:
+        """Let go of it, whether it was iterated or not."""
+        ...
+
 
 @dataclass(slots=True)
 class Gathered:

@@ -24,6 +24,11 @@ class InTurn:
         if self._groups:
             self._first = await self._desk.prepare(*self._groups[0])
 
+    def close(self) -> None:
+        """Let go of what was prepared and not asked."""
+        if self._first:
+            self._first.close()
+
     async def __aiter__(self) -> AsyncGenerator[Event, None]:
         for number, group in enumerate(self._groups):
             reply = self._first if number == 0 else None

@@ -43,7 +43,7 @@ class Reply:
     """The answers to one request. Iterate, once, to ask and to get its events.
 
     Leaving early, also by the task's end, cancels what has not ended. A failure of one answer is
-    raised and ends the others.
+    raised and ends the others. Who may come to iterate none closes it.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Reply:
         """``pool`` has the threads that may wait, such as for a session to begin.
 
         It is asked as one of the ``crowd``. ``on_answer`` is told of each choice whose answer is
-        complete, and ``on_end`` when an iteration ends.
+        complete, and ``on_end`` once, when it is closed.
         """
         self._asked = tuple(asked)
         self._pool = pool
@@ -66,6 +66,7 @@ class Reply:
         self._on_answer = on_answer
         self._on_end = on_end
         self._is_kept_out = False
+        self._is_closed = False
 
     @property
     def choices(self) -> int:
@@ -81,6 +82,14 @@ class Reply:
         """End all answers; they come with what they have."""
         for asked in self._asked:
             asked.cancel()
+
+    def close(self) -> None:
+        """End all answers, and let go of the pipeline; harmless when they have ended."""
+        for asked in self._asked:
+            asked.close()
+        if not self._is_closed:
+            self._is_closed = True
+            self._on_end()
 
     def standing(self) -> Standing | None:
         """What is waited for: of several answers, that of the one which has come farthest.
@@ -126,9 +135,7 @@ class Reply:
             raise
         finally:
             self._is_kept_out = False
-            for asked in self._asked:
-                asked.close()
-            self._on_end()
+            self.close()
 
     async def _events(self) -> AsyncGenerator[Event, None]:
         news: asyncio.Queue[int] = asyncio.Queue()

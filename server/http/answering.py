@@ -1,22 +1,18 @@
 """Answers on their way out, with a watch on whoever reads them."""
 
 import asyncio
-import logging
 from collections.abc import Coroutine, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing, closing, suppress
 from typing import Any, Protocol
 
 from starlette.types import Receive, Scope, Send
 
-from pi_cluster.cluster.errors import ClusterError
 from pi_cluster.coordinator.standing import Standing
 from pi_cluster.server.asking.gathering import Events, Gathered, gather
 from pi_cluster.server.asking.reply import Event, Reply
 from pi_cluster.server.http.failures import refusal_of
+from pi_cluster.server.http.faults import log_fault
 from pi_cluster.server.http.refusal import Refusal
-from pi_cluster.transformer.errors import ModelError
-
-log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 10.0  # proxies and clients give up at 60 s and more of silence
 PROGRESS_S = 1.0  # for who shows it to a person
@@ -78,8 +74,9 @@ class StreamedAnswer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._shows_progress = (b"x-progress", b"1") in scope["headers"]
-        await send(_start(self._framing.media_type))
-        await _while_read(self._write(send), receive)
+        with closing(self._reply):
+            await send(_start(self._framing.media_type))
+            await _while_read(self._write(send), receive)
 
     async def _write(self, send: Send) -> None:
         framing = self._framing
@@ -95,7 +92,7 @@ class StreamedAnswer:
                         await send({"type": "http.response.body", "body": part, "more_body": True})
             end = framing.closing()
         except Exception as error:
-            _log_fault(error)
+            log_fault(error)
             end = framing.failure(error)
         finally:
             beating.cancel()
@@ -142,7 +139,8 @@ class WholeAnswer:
         self._patient_s, self._heartbeat_s = patient_s, heartbeat_s
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        await _while_read(self._write(send), receive)
+        with closing(self._reply):
+            await _while_read(self._write(send), receive)
 
     async def _write(self, send: Send) -> None:
         answering = asyncio.create_task(self._answered())
@@ -168,7 +166,7 @@ class WholeAnswer:
         try:
             return 200, {}, self._form.whole(await gather(self._reply))
         except Exception as error:
-            _log_fault(error)
+            log_fault(error)
             refusal = refusal_of(error)
             return refusal.status, refusal.headers, self._form.refused(refusal)
 
@@ -200,9 +198,3 @@ async def _while_read(writing: Coroutine[Any, Any, None], receive: Receive) -> N
 async def _left(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _log_fault(error: Exception) -> None:
-    """What is no error of ours to tell a client is a fault to be found in the log."""
-    if not isinstance(error, ClusterError | ModelError | Refusal):
-        log.error("an answer failed", exc_info=error)

@@ -13,7 +13,7 @@ def not_offered() -> Refusal:
     return Refusal(
         *(501, "not_offered"),
         "this server gives no embeddings: take a small model made for them, on the machine that "
-        "asks, or start `pi-cluster serve --embeddings last` with a large one",
+        "asks, or start `pi-cluster serve --embeddings last`, or `mean`, as this one was made for",
         retrying(None),
     )
 

@@ -1,6 +1,7 @@
 """What a client is told instead of an answer."""
 
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 
 @dataclass(slots=True)
@@ -19,3 +20,8 @@ class Refusal(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+
+def refuse(field_name: str, why: str) -> NoReturn:
+    """Refuse what a field of a request says."""
+    raise Refusal(400, "unsupported_value", why, field_name=field_name)

@@ -78,6 +78,7 @@ class _Asking:
         asked = Ask(cast(Prompt, said.prompt), cast(AskKeywords, said.keywords))
         reply = await desk.prepare(asked)
         if said.only_check:
+            reply.close()
             return Response(status_code=204)
         ticket = secrets.token_urlsafe()
         lines = AnswerLines(reply, ticket, _notes(said, desk.client.model))

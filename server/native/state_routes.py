@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncIterator
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from pi_cluster.server.http.bodies import json_response
 from pi_cluster.server.http.operation import Operation, operation
 from pi_cluster.server.native.state import ClusterState
 from pi_cluster.server.native.state_view import StateView
@@ -33,7 +33,7 @@ async def _state(request: Request) -> Response:
             media_type="text/event-stream",
             headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
         )
-    return Response(msgspec.json.encode(await view.now(_FRESH_S)), media_type="application/json")
+    return json_response(await view.now(_FRESH_S))
 
 
 async def _events(watch: StateWatch) -> AsyncIterator[bytes]:

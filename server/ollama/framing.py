@@ -1,6 +1,5 @@
 """An answer as Ollama streams it, a line of JSON for whatever comes, and whole."""
 
-import json
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from msgspec import UNSET
 
 from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.parts import Called, Part, Said, Thought
+from pi_cluster.coordinator.calling.json_text import read_json
 from pi_cluster.coordinator.calling.tools import ToolCall
 from pi_cluster.coordinator.finish_reason import FinishReason
 from pi_cluster.coordinator.standing import Standing
@@ -76,7 +76,7 @@ class AnswerFrames:
 
     def _call(self, call: ToolCall) -> Call:
         # Read and written anew, so that no line end of the model's is in it.
-        function = Function(self._calls, call.name, json.loads(call.arguments))
+        function = Function(self._calls, call.name, read_json(call.arguments))
         self._calls += 1
         return Call(call.id, function)
 

@@ -1,6 +1,5 @@
 """Ollama's routes that ask."""
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -9,7 +8,7 @@ from starlette.types import ASGIApp
 from pi_cluster.server.asking.ask import Ask
 from pi_cluster.server.asking.desk import Desk
 from pi_cluster.server.http.answering import StreamedAnswer, WholeAnswer
-from pi_cluster.server.http.bodies import read_json
+from pi_cluster.server.http.bodies import json_response, read_json
 from pi_cluster.server.http.operation import Operation, operation
 from pi_cluster.server.ollama import embeddings, models
 from pi_cluster.server.ollama.answers import ChatFrame, GenerateFrame
@@ -73,5 +72,4 @@ async def _answering(desk: Desk, said: AskFields, asked: Ask, frames: AnswerFram
 
 
 def _loaded(frames: AnswerFrames, said: AskFields) -> Response:
-    frame = frames.without_answer(loading_reason(said))
-    return Response(msgspec.json.encode(frame), media_type="application/json")
+    return json_response(frames.without_answer(loading_reason(said)))

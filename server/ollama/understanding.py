@@ -1,12 +1,12 @@
 """From what a client sent to what is asked, in the words of the Python API."""
 
 from collections.abc import Mapping
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 from pi_cluster.coordinator.asking.question import AskKeywords, Prompt
 from pi_cluster.server.asking.ask import Ask
 from pi_cluster.server.asking.model_card import ModelCard
-from pi_cluster.server.http.refusal import Refusal
+from pi_cluster.server.http.refusal import refuse
 from pi_cluster.server.ollama.answers import Done
 from pi_cluster.server.ollama.messages import refuse_images, turns_of
 from pi_cluster.server.ollama.requests import (
@@ -73,11 +73,6 @@ def loading_reason(request: AskFields) -> Done:
     return "unload" if kept == 0 or kept in _NOTHING else "load"
 
 
-def refuse(field: str, why: str) -> NoReturn:
-    """Refuse a field of a request."""
-    raise Refusal(400, "unsupported_value", why, field_name=field)
-
-
 def _keywords(request: AskFields, card: ModelCard) -> AskKeywords:
     """Keywords for what was said; the rest stays as the Python API has it."""
     keywords = _sampled(request.options or GenerationWishes())
@@ -111,9 +106,9 @@ def _schema_of(form: str | Mapping[str, Any] | None) -> Mapping[str, Any] | None
         return None
     if isinstance(form, Mapping):
         return form or {"type": "object"}
-    if form == "json":
-        return {"type": "object"}
-    refuse("format", f'invalid format: "{form}"; expected "json" or a valid JSON Schema object')
+    if form != "json":
+        refuse("format", f'invalid format: "{form}"; expected "json" or a valid JSON Schema object')
+    return {"type": "object"}
 
 
 def _wants_thought(request: AskFields, card: ModelCard) -> bool | None:

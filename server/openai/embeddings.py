@@ -1,7 +1,7 @@
 """`/v1/embeddings`: texts as vectors, where the server was told how this model makes them."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -20,8 +20,7 @@ from pi_cluster.server.http.bodies import read_json
 from pi_cluster.server.http.embedding import check_dimensions, not_offered
 from pi_cluster.server.http.failures import openai_error
 from pi_cluster.server.http.operation import Operation, operation
-from pi_cluster.server.http.refusal import Refusal
-from pi_cluster.server.openai.understanding import refuse
+from pi_cluster.server.http.refusal import Refusal, refuse
 
 MOST_TEXTS = 2048
 
@@ -60,20 +59,30 @@ class EmbeddingList(Struct):
     object: str = "list"
 
 
-@operation(Operation("Vectors of texts", EmbeddingRequest, EmbeddingList, statuses=(400, 404, 501)))
-async def embed(request: Request) -> ASGIApp:
-    """For an application whose state has ``embeddings``: how its model makes them, or None."""
-    desk: Desk = request.app.state.desk
-    pooling: Pooling | None = request.app.state.embeddings
-    if pooling is None:
-        raise not_offered()
-    said = await read_json(request, EmbeddingRequest)
-    check_dimensions(said.dimensions, desk)
-    texts = _texts(said.input, desk.card.config.vocab_size)
-    asks = [Ask(text, vector_keywords(pooling)) for text in texts]
-    in_turn = InTurn(desk, asks)
-    await in_turn.prepare()
-    return WholeAnswer(in_turn, _Form(desk.card.id, said))
+class Embeddings:
+    """The route, of an application whose state has ``embeddings``: how its model makes them."""
+
+    def __init__(self, check_model: Callable[[Desk, EmbeddingRequest], None]) -> None:
+        """``check_model`` raises ``Refusal`` for a model that is not to be answered for."""
+        self._check_model = check_model
+
+    @operation(
+        Operation("Vectors of texts", EmbeddingRequest, EmbeddingList, statuses=(400, 404, 501))
+    )
+    async def embed(self, request: Request) -> ASGIApp:
+        """A vector for each text. Raises ``Refusal`` where ``embeddings`` is None."""
+        desk: Desk = request.app.state.desk
+        pooling: Pooling | None = request.app.state.embeddings
+        if pooling is None:
+            raise not_offered()
+        said = await read_json(request, EmbeddingRequest)
+        self._check_model(desk, said)
+        check_dimensions(said.dimensions, desk)
+        texts = _texts(said.input, desk.card.config.vocab_size)
+        asks = [Ask(text, vector_keywords(pooling)) for text in texts]
+        in_turn = InTurn(desk, asks)
+        await in_turn.prepare()
+        return WholeAnswer(in_turn, _Form(desk.card.id, said))
 
 
 class _Form:

@@ -1,6 +1,5 @@
 """OpenAI's routes, each with and without ``/v1`` in front: clients of llama.cpp leave it out."""
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -8,7 +7,7 @@ from starlette.types import ASGIApp
 
 from pi_cluster.server.asking.desk import Desk
 from pi_cluster.server.http.answering import StreamedAnswer, WholeAnswer
-from pi_cluster.server.http.bodies import read_json
+from pi_cluster.server.http.bodies import json_response, read_json
 from pi_cluster.server.http.failures import retrying
 from pi_cluster.server.http.operation import Operation, operation
 from pi_cluster.server.http.refusal import Refusal
@@ -22,7 +21,7 @@ from pi_cluster.server.openai.answers import (
     ModelMeta,
 )
 from pi_cluster.server.openai.chat_framing import ChatForm, ChatFraming
-from pi_cluster.server.openai.embeddings import embed
+from pi_cluster.server.openai.embeddings import EmbeddingRequest, Embeddings
 from pi_cluster.server.openai.requests import ChatRequest, CompletionRequest, GenerationFields
 from pi_cluster.server.openai.text_framing import TextForm, TextFraming
 from pi_cluster.server.openai.understanding import chat_ask, completion_asks
@@ -30,7 +29,7 @@ from pi_cluster.server.openai.understanding import chat_ask, completion_asks
 
 def routes(*, strict_model: bool = False) -> list[BaseRoute]:
     """All of them. With ``strict_model``, a request for another model's name is refused."""
-    api = _Api(strict_model)
+    api = _Api(strict_model=strict_model)
     found: list[BaseRoute] = []
     for prefix in ("/v1", ""):
         found += [
@@ -39,7 +38,7 @@ def routes(*, strict_model: bool = False) -> list[BaseRoute]:
             Route(f"{prefix}/chat/completions", api.chat, methods=["POST"]),
             Route(f"{prefix}/completions", api.complete, methods=["POST"]),
             Route(f"{prefix}/responses", _respond, methods=["POST"]),
-            Route(f"{prefix}/embeddings", embed, methods=["POST"]),
+            Route(f"{prefix}/embeddings", Embeddings(api.check_model).embed, methods=["POST"]),
         ]
     return [*found, *tokens.routes()]
 
@@ -47,7 +46,7 @@ def routes(*, strict_model: bool = False) -> list[BaseRoute]:
 class _Api:
     """The routes that ask."""
 
-    def __init__(self, strict_model: bool) -> None:
+    def __init__(self, *, strict_model: bool) -> None:
         self._strict_model = strict_model
 
     @operation(
@@ -57,7 +56,7 @@ class _Api:
         """The model's next turn of a conversation."""
         desk: Desk = request.app.state.desk
         said = await read_json(request, ChatRequest)
-        self._check_model(desk, said)
+        self.check_model(desk, said)
         card, model = desk.card, desk.client.model
         ask = chat_ask(said, can_think=card.can_switch_thinking)
         reply, continuation = await desk.prepare(ask), ask.keywords.get("continues", False)
@@ -76,21 +75,24 @@ class _Api:
         """Continuations of texts or of token ids."""
         desk: Desk = request.app.state.desk
         said = await read_json(request, CompletionRequest)
-        self._check_model(desk, said)
+        self.check_model(desk, said)
         card, model, n = desk.card, desk.client.model, said.n or 1
         reply = await desk.prepare(*completion_asks(said))
         if not said.stream:
             return WholeAnswer(reply, TextForm(card, model, n))
-        return StreamedAnswer(reply, TextFraming(card, model, reply.choices, n, _wants_usage(said)))
+        return StreamedAnswer(
+            reply, TextFraming(card, model, reply.choices, n, with_usage=_wants_usage(said))
+        )
 
-    def _check_model(self, desk: Desk, said: GenerationFields) -> None:
+    def check_model(self, desk: Desk, said: GenerationFields | EmbeddingRequest) -> None:
+        """Raises ``Refusal`` for another model's name, if that matters."""
         if self._strict_model and said.model is not None and not desk.card.is_called(said.model):
             raise _no_such(said.model, desk)
 
 
 @operation(Operation("The model that is served, as a list", None, ModelList, statuses=()))
 async def _models(request: Request) -> Response:
-    return _json(ModelList([_described(request.app.state.desk)]))
+    return json_response(ModelList([_described(request.app.state.desk)]))
 
 
 @operation(Operation("The model that is served", None, Model, statuses=(404,)))
@@ -99,7 +101,7 @@ async def _model(request: Request) -> Response:
     name = request.path_params["model"]
     if not desk.card.is_called(name):
         raise _no_such(name, desk)
-    return _json(_described(desk))
+    return json_response(_described(desk))
 
 
 @operation(Operation("Not offered: chats go to /v1/chat/completions", statuses=(501,)))
@@ -128,7 +130,3 @@ def _no_such(name: str, desk: Desk) -> Refusal:
 
 def _wants_usage(said: GenerationFields) -> bool:
     return bool(said.stream_options and said.stream_options.include_usage)
-
-
-def _json(value: object) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")

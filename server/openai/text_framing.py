@@ -26,7 +26,7 @@ class TextFraming:
     media_type = MEDIA_TYPE
 
     def __init__(
-        self, card: ModelCard, model: TextModel, choices: int, n: int, with_usage: bool
+        self, card: ModelCard, model: TextModel, choices: int, n: int, *, with_usage: bool
     ) -> None:
         self._n = n
         self._with_usage = with_usage

@@ -1,14 +1,14 @@
 """llama.cpp's routes between text and ids, by which clients count before they ask."""
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from pi_cluster.coordinator.asking.question import chat_text
 from pi_cluster.server.asking.desk import Desk
-from pi_cluster.server.http.bodies import read_json
+from pi_cluster.server.http.bodies import json_response, read_json
 from pi_cluster.server.http.operation import Operation, operation
+from pi_cluster.server.http.refusal import refuse
 from pi_cluster.server.openai.answers import Content, Rendered, Tokens
 from pi_cluster.server.openai.messages import turns_of
 from pi_cluster.server.openai.requests import (
@@ -16,7 +16,6 @@ from pi_cluster.server.openai.requests import (
     TemplateRequest,
     TokenizeRequest,
 )
-from pi_cluster.server.openai.understanding import refuse
 
 
 def routes() -> list[BaseRoute]:
@@ -36,14 +35,16 @@ async def _tokenize(request: Request) -> Response:
         refuse("with_pieces", "ids are given alone: leave `with_pieces` out")
     model = desk.client.model
     ids = await desk.encoding(lambda: model.text_ids(said.content, opening=said.add_special))
-    return _json(Tokens(ids))
+    return json_response(Tokens(ids))
 
 
 @operation(Operation("The text of token ids", DetokenizeRequest, Content))
 async def _detokenize(request: Request) -> Response:
     desk: Desk = request.app.state.desk
     said = await read_json(request, DetokenizeRequest)
-    return _json(Content(await desk.encoding(lambda: desk.client.model.text_of(said.tokens))))
+    return json_response(
+        Content(await desk.encoding(lambda: desk.client.model.text_of(said.tokens)))
+    )
 
 
 @operation(Operation("A conversation as the model reads it", TemplateRequest, Rendered))
@@ -52,8 +53,4 @@ async def _apply_template(request: Request) -> Response:
     said = await read_json(request, TemplateRequest)
     turns, tools = turns_of(said.messages), said.tools or ()
     model = desk.client.model
-    return _json(Rendered(await desk.encoding(lambda: chat_text(model, turns, tools))))
-
-
-def _json(value: object) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")
+    return json_response(Rendered(await desk.encoding(lambda: chat_text(model, turns, tools))))

@@ -1,10 +1,10 @@
 """From what a client sent to what is asked, in the words of the Python API."""
 
-from typing import Any, NoReturn
+from typing import Any
 
 from pi_cluster.coordinator.asking.question import AskKeywords
 from pi_cluster.server.asking.ask import Ask
-from pi_cluster.server.http.refusal import Refusal
+from pi_cluster.server.http.refusal import refuse
 from pi_cluster.server.openai.messages import turns_of
 from pi_cluster.server.openai.requests import (
     MOST_PROMPTS,
@@ -93,11 +93,6 @@ def wants_thought(request: ChatRequest) -> bool | None:
         if (chosen := next((one for one in said if one is not None), None)) is not None:
             return chosen
     return None if request.reasoning_effort is None else request.reasoning_effort != "none"
-
-
-def refuse(field: str, why: str) -> NoReturn:
-    """Refuse a field of a request."""
-    raise Refusal(400, "unsupported_value", why, field_name=field)
 
 
 def _prompts(said: str | list[str | int | list[int]]) -> list[str | list[int]]:

@@ -46,7 +46,7 @@ def test_who_asks_little_is_passed_by_one_request_of_who_floods(line):
         other = [scheduler.submit([1, n], options(5, "other")) for n in (20, 21)]
         names = {one: f"flood {n}" for n, one in enumerate(flood)}
         names |= {one: f"other {n}" for n, one in enumerate(other)}
-        told = sorted(names, key=lambda one: one.queue_position)
+        told = sorted(names, key=lambda one: one.standing().position)
         for one in names:
             one.listen(lambda _, name=names[one]: begun.append(name))
         talking.close()
@@ -67,7 +67,7 @@ def test_what_does_not_fit_yet_is_not_passed_by_what_does(line):
         large = scheduler.submit([1, 4], options(ENDLESS))
         others = [scheduler.submit([1, n], options(20)) for n in range(5, 9)]
         list(small)
-        assert [one.queue_position for one in (large, *others)] == [0, 1, 2, 3, 4]
+        assert [one.standing().position for one in (large, *others)] == [0, 1, 2, 3, 4]
         talking.close()
         assert next(iter(large)) in range(130)
         assert [len(list(one)) for one in others] == [20] * 4
@@ -136,7 +136,7 @@ def test_a_cancelled_request_leaves_nothing_at_the_workers(line, phase):
         if phase == "queue":
             next(iter(talking))
             request = scheduler.submit([1, 3], options(5))
-            assert request.queue_position == 0
+            assert request.standing().position == 0
             talking.cancel()
         elif phase == "prefill":
             talking.cancel()

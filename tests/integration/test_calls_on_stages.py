@@ -9,14 +9,13 @@ from pi_cluster.coordinator.calling.mistral import MistralList
 from pi_cluster.coordinator.calling.tools import Tool, tool_use
 from pi_cluster.coordinator.constraining.llguidance_constraint import Vocabulary
 from pi_cluster.coordinator.finish_reason import FinishReason
-from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.transformer.cache import CacheRoom
 from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.sampling_settings import SamplingSettings
 from tests.support.calling_models import CallingModel
-from tests.support.masked_rows import Ascii, masked_row_by_row
+from tests.support.masked_rows import Ascii, in_every_way, masked_row_by_row
 from tests.support.serving import GREEDY, Line, prompt_of, whole_model
 from tests.support.worker_servers import pipeline
 
@@ -65,14 +64,9 @@ def test_ids_are_those_of_one_stage_with_masked_logits(line, sampling, choice):
     new = calls_constraint(model, tool_use(TOOLS, choice, parallel=False), False, None)
     wanted = masked_row_by_row(line, prompt, sampling, new(), COUNT)
     assert (wanted.index(opening) > 0) == (choice == "auto")
-    with line.served() as scheduler:
-        for draft, chunk_size in ((True, None), (False, None), (True, 1), (False, 7)):
-            options = GenerationOptions(sampling, COUNT, chunk_size, draft=draft)
-            mate = scheduler.submit(prompt_of(8, 20), GenerationOptions(SEEDED, 30))
-            generation = scheduler.submit(prompt, options, constraint=new())
-            assert list(generation) == wanted
-            list(mate)
-            assert generation.finish_reason is FinishReason.EOS
+    for ids, generation in in_every_way(line, prompt, sampling, new, COUNT):
+        assert ids == wanted
+        assert generation.finish_reason is FinishReason.EOS
     written = wanted[wanted.index(opening) + 1 :]
     spelt = (model.tokenizer.piece_bytes(one, continuation=True) for one in written)
     (call,) = json.loads(b"".join(spelt))

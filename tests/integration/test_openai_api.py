@@ -243,11 +243,15 @@ def test_the_model_is_found_by_its_name_and_by_no_other(client):
 
 def test_a_strict_server_refuses_other_models(cluster):
     cluster.up("--local", "1")
-    with serving(cluster, "--strict-model") as strict:
+    with serving(cluster, "--strict-model", "--embeddings", "mean") as strict:
         said = {"prompt": "The", "max_tokens": 1}
         assert post(strict, "/v1/completions", said)[0] == 200
         assert post(strict, "/v1/completions", {**said, "model": "storyteller"})[0] == 200
         status, told = post(strict, "/v1/completions", {**said, "model": "gpt-9"})
+        assert (status, told["error"]["param"]) == (404, "model")
+        wanted = {"input": "The", "model": "storyteller"}
+        assert post(strict, "/v1/embeddings", wanted)[0] == 200
+        status, told = post(strict, "/v1/embeddings", {**wanted, "model": "gpt-9"})
         assert (status, told["error"]["param"]) == (404, "model")
 
 

@@ -11,6 +11,7 @@ from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.scheduling.residents import CacheLimits
 from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
 from pi_cluster.coordinator.served_model import ServedModel
+from pi_cluster.coordinator.standing import Waiting
 from pi_cluster.transformer.cache import CacheRoom
 from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.sampling_settings import SamplingSettings
@@ -125,10 +126,11 @@ def test_without_room_for_more_the_rest_wait_in_their_order(line):
     prompts = [prompt_of(n, 70 + n) for n in range(8)]
     with line.served(limits=limits) as scheduler:
         asked = [scheduler.submit(p, GenerationOptions(SEEDED, 40)) for p in prompts]
-        positions = [generation.queue_position for generation in asked]
+        stand = [generation.standing() for generation in asked]
         got = [list(generation) for generation in asked]
-    assert [p for p in positions if p is not None] == sorted(p for p in positions if p is not None)
-    assert positions[-1] is not None and positions[-1] >= 3
+    positions = [one.position for one in stand if isinstance(one, Waiting)]
+    assert positions == sorted(positions)
+    assert isinstance(stand[-1], Waiting) and positions[-1] >= 3
     assert got == [line.alone(p, SEEDED, 40) for p in prompts]
 
 

@@ -15,7 +15,7 @@ from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.transformer.cache import CacheRoom
 from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.sampling_settings import SamplingSettings
-from tests.support.masked_rows import Ascii, masked_row_by_row
+from tests.support.masked_rows import Ascii, in_every_way, masked_row_by_row
 from tests.support.serving import GREEDY, Line, prompt_of, whole_model
 from tests.support.worker_servers import pipeline
 
@@ -57,15 +57,10 @@ def test_ids_are_those_of_one_stage_with_masked_logits(line, vocabulary, samplin
     new = partial(vocabulary.constraint, grammar)
     prompt = prompt_of(4, 40)
     wanted = masked_row_by_row(line, prompt, sampling, new(), COUNT)
-    with line.served() as scheduler:
-        for draft, chunk_size in ((True, None), (False, None), (True, 1), (False, 7)):
-            options = GenerationOptions(sampling, COUNT, chunk_size, draft=draft)
-            mate = scheduler.submit(prompt_of(8, 20), GenerationOptions(SEEDED, 30))
-            generation = scheduler.submit(prompt, options, constraint=new())
-            assert list(generation) == wanted
-            list(mate)
-            if generation.finish_reason is FinishReason.EOS:
-                jsonschema.validate(json.loads(bytes(wanted)), schema)
+    for ids, generation in in_every_way(line, prompt, sampling, new, COUNT):
+        assert ids == wanted
+        if generation.finish_reason is FinishReason.EOS:
+            jsonschema.validate(json.loads(bytes(ids)), schema)
 
 
 def test_an_object_with_its_names_takes_less_than_half_as_many_steps_as_ids(line, vocabulary):

@@ -1,15 +1,16 @@
 """Texts that keep to a constraint, as one stage makes them, and a small vocabulary."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from pi_cluster.coordinator.constraint import Constraint
+from pi_cluster.coordinator.generation import Generation, GenerationOptions
 from pi_cluster.transformer.sampling import sample, top_candidates
 from pi_cluster.transformer.sampling_settings import SamplingSettings
 from pi_cluster.transformer.stage import Chunk
 from pi_cluster.transformer.text.added_tokens import AddedToken
-from tests.support.serving import Line
+from tests.support.serving import Line, prompt_of
 from tests.support.stages import run_step
 
 
@@ -67,6 +68,25 @@ def masked_row_by_row(
         constraint.accept(token)
         text.append(token)
     return text[len(prompt) :]
+
+
+def in_every_way(
+    line: Line,
+    prompt: Sequence[int],
+    sampling: SamplingSettings,
+    new: Callable[[], Constraint],
+    count: int,
+) -> Iterator[tuple[list[int], Generation]]:
+    """Up to ``count`` ids, with and without guesses, in chunks, and beside another text."""
+    free = SamplingSettings(temperature=1.5, seed=3)
+    with line.served() as scheduler:
+        for draft, chunk_size in ((True, None), (False, None), (True, 1), (False, 7)):
+            options = GenerationOptions(sampling, count, chunk_size, draft=draft)
+            mate = scheduler.submit(prompt_of(8, 20), GenerationOptions(free, 30))
+            generation = scheduler.submit(prompt, options, constraint=new())
+            ids = list(generation)
+            list(mate)
+            yield ids, generation
 
 
 def _masked(logits: np.ndarray, constraint: Constraint) -> np.ndarray:

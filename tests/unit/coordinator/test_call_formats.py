@@ -31,6 +31,11 @@ LAMP_CALL = ("turn_on", '{"name": "Küche \\"}", "on": [1, {}]}')
 NOW = '{"name": "now", "arguments": {}}'
 NOW_CALL = ("now", "{}")
 
+DEEP, DEEPER = (
+    json.dumps({"name": "now", "arguments": f'{{"a": {"[" * depth}{"]" * depth}}}'})
+    for depth in (80, 100_000)
+)
+
 # An answer, what it says, and what it calls.
 READ = [
     ("mistral", f"{A} [{LAMP}]", "", [LAMP_CALL]),
@@ -64,6 +69,8 @@ READ = [
     ("llama", '{"type": "function", "name": "now", "parameters": {}}', "", [NOW_CALL]),
     ("llama", f'{A}{{"name": "now", "parameters": null}}', "", [NOW_CALL]),
     ("llama", '{"name":"now"}; {"name":"now", "parameters": "{}"}', "", [NOW_CALL, NOW_CALL]),
+    ("llama", DEEP, DEEP, []),
+    ("llama", DEEPER, DEEPER, []),
     ("llama", '{"name": "Otto", "parameters": {}}', '{"name": "Otto", "parameters": {}}', []),
     ("llama", f"{A}print(1)", "<|python_tag|>print(1)", []),
     ("generic", f'{{"tool_calls": [{LAMP}, {NOW}]}}', "", [LAMP_CALL, NOW_CALL]),

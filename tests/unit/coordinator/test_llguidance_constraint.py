@@ -226,6 +226,8 @@ def test_a_hostile_schema_is_refused_before_anything_is_compiled(schema):
         {"$ref": "https://example.com/schema"},
         {"type": "string", "pattern": "(?<=a)b"},
         {"type": 7},
+        {"properties": {"a": {"properties": {}, "required": True}}},
+        {"properties": {}, "required": [["a"]]},
     ],
 )
 def test_what_the_library_refuses_is_an_error_of_that_question(schema):

@@ -32,6 +32,12 @@ def test_arguments_are_objects_and_ids_have_nine_letters_the_same_in_call_and_re
     assert told == {**result(), "tool_call_id": one["id"], "name": "heat"}
 
 
+def test_half_a_character_in_arguments_does_not_end_a_conversation():
+    (turn,) = checked_turns([called(call("heat", '{"city": "\\ud83d", "at": "\\ud83d\\ude00"}'))])
+    read = turn["tool_calls"][0]["function"]["arguments"]
+    assert read == {"city": "\ufffd", "at": "😀"}
+
+
 def test_an_id_that_templates_take_stays():
     made = call("heat", {}, id="aB3456789")
     assert checked_turns([ASKED, called(made)])[1]["tool_calls"][0]["id"] == "aB3456789"

@@ -28,7 +28,10 @@ class Reply:
     def __init__(self, *said, stands=None):
         self.said = said
         self.stands = stands
-        self.has_ended = False
+        self.has_ended = self.is_closed = False
+
+    def close(self):
+        self.is_closed = True
 
     def standing(self):
         return self.stands
@@ -154,6 +157,19 @@ def test_a_stream_that_breaks_ends_with_its_reason():
     asyncio.run(check())
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_fault_is_logged_where_it_happened_and_without_its_words(stream, caplog):
+    async def check():
+        client, reply = Client(), Reply(KeyError("what somebody asked"))
+        form = ChatForm(CARD, None)
+        await client.read(StreamedAnswer(reply, framing()) if stream else WholeAnswer(reply, form))
+        assert b"internal_error" in client.body
+
+    asyncio.run(check())
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert "KeyError" in told and "somebody" not in caplog.text
+
+
 def test_a_thought_has_a_field_of_its_own():
     async def check():
         client = Client()
@@ -183,6 +199,18 @@ def test_what_was_asked_has_ended_when_a_client_has_left(stream):
         client.leaves.set()
         await reading
         assert reply.has_ended
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_reply_is_let_go_of_also_when_nobody_came_to_ask(stream):
+    async def check():
+        client, reply = Client(), Reply(said(Said("Hi")))
+        client.leaves.set()
+        form = ChatForm(CARD, None)
+        await client.read(StreamedAnswer(reply, framing()) if stream else WholeAnswer(reply, form))
+        assert reply.is_closed
 
     asyncio.run(check())
 

@@ -44,7 +44,7 @@ def test_beyond_this_machine_the_last_key_that_goes_opens_nothing(book):
     assert keys.are_needed and not followed(book).are_needed
 
 
-@pytest.mark.parametrize("damage", ["torn", "exposed", "an entry of another kind"])
+@pytest.mark.parametrize("damage", ["torn", "exposed", "an entry of another kind", "out of reach"])
 def test_a_file_that_cannot_be_trusted_lets_nobody_in(book, damage):
     keys, key = followed(book), book.create("phone")
     if damage == "exposed":
@@ -52,6 +52,10 @@ def test_a_file_that_cannot_be_trusted_lets_nobody_in(book, damage):
         book.path.write_text(book.path.read_text() + " ")
     elif damage == "torn":
         book.path.write_bytes(book.path.read_bytes()[:-9])
+    elif damage == "out of reach":
+        folder = book.path.parent
+        folder.rename(folder.with_name("elsewhere"))
+        folder.symlink_to(folder)  # a way that ends nowhere, also for root
     else:
         entry = {"name": "x", "digest": "", "created_unix_s": 0}
         book.path.write_text(json.dumps({"version": 1, "keys": [entry]}))

@@ -76,6 +76,12 @@ def test_calls_are_counted_and_their_arguments_are_objects():
     assert last["message"] == {"role": "assistant", "content": ""} and last["done_reason"] == "stop"
 
 
+def test_half_a_character_in_arguments_is_told_as_a_broken_one():
+    call = Called(ToolCall("abcdefghi", "look", '{"at": "\\ud83d"}'))
+    (told,) = grown(lines_of(), call)["message"]["tool_calls"]
+    assert told["function"]["arguments"] == {"at": "\ufffd"}
+
+
 def test_a_whole_answer_has_all_its_parts_and_its_figures_in_nanoseconds():
     told = object_of([Thought("Hm"), Said("Hi"), *map(Called, CALLS)])
     assert told["message"] == {
