@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 
 from pi_cluster.coordinator.asking.question import AskKeywords, Prompt
 
+SURELY_ONE = 1e-9
+"""A ``top_p`` that keeps the likeliest token alone, as clients mean by 0."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:

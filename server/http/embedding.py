@@ -7,6 +7,9 @@ from pi_cluster.server.asking.desk import Desk
 from pi_cluster.server.http.failures import retrying
 from pi_cluster.server.http.refusal import Refusal
 
+MOST_TEXTS = 2048
+"""Of one request."""
+
 
 def not_offered() -> Refusal:
     """What a server says that was not told how its model makes vectors."""

@@ -19,13 +19,11 @@ from pi_cluster.server.asking.in_turn import InTurn
 from pi_cluster.server.asking.model_card import ModelCard
 from pi_cluster.server.http.answering import WholeAnswer
 from pi_cluster.server.http.bodies import read_json
-from pi_cluster.server.http.embedding import not_offered
+from pi_cluster.server.http.embedding import MOST_TEXTS, not_offered
 from pi_cluster.server.http.failures import ollama_error
 from pi_cluster.server.http.operation import Operation, operation
 from pi_cluster.server.http.refusal import Refusal
 from pi_cluster.server.ollama.models import require_served
-
-MOST_TEXTS = 2048
 
 
 class EmbedRequest(Struct, kw_only=True):

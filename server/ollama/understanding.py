@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from pi_cluster.coordinator.asking.question import AskKeywords, Prompt
-from pi_cluster.server.asking.ask import Ask
+from pi_cluster.server.asking.ask import SURELY_ONE, Ask
 from pi_cluster.server.asking.model_card import ModelCard
 from pi_cluster.server.http.refusal import refuse
 from pi_cluster.server.ollama.answers import Done
@@ -17,7 +17,6 @@ from pi_cluster.server.ollama.requests import (
 )
 
 _SAME = ("temperature", "min_p", "repeat_penalty", "presence_penalty", "frequency_penalty")
-_SURELY_ONE = 1e-9  # a top_p that keeps the likeliest token alone, as clients mean by 0
 _EFFORTS = ("low", "medium", "high", "max")
 _NOTHING = ("0", "0s", "0m", "0h", "0ms")
 
@@ -91,7 +90,7 @@ def _sampled(wishes: GenerationWishes) -> AskKeywords:
     if wishes.num_predict is not None and wishes.num_predict > 0:  # else: any number
         keywords["max_tokens"] = wishes.num_predict
     if wishes.top_p is not None:
-        keywords["top_p"] = wishes.top_p or _SURELY_ONE
+        keywords["top_p"] = wishes.top_p or SURELY_ONE
     if wishes.top_k is not None:
         keywords["top_k"] = max(0, wishes.top_k)
     if wishes.seed is not None and wishes.seed != -1:

@@ -17,12 +17,10 @@ from pi_cluster.server.asking.gathering import Gathered
 from pi_cluster.server.asking.in_turn import InTurn
 from pi_cluster.server.http.answering import WholeAnswer
 from pi_cluster.server.http.bodies import read_json
-from pi_cluster.server.http.embedding import check_dimensions, not_offered
+from pi_cluster.server.http.embedding import MOST_TEXTS, check_dimensions, not_offered
 from pi_cluster.server.http.failures import openai_error
 from pi_cluster.server.http.operation import Operation, operation
 from pi_cluster.server.http.refusal import Refusal, refuse
-
-MOST_TEXTS = 2048
 
 
 class EmbeddingRequest(Struct, kw_only=True):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from pi_cluster.coordinator.asking.question import AskKeywords
-from pi_cluster.server.asking.ask import Ask
+from pi_cluster.server.asking.ask import SURELY_ONE, Ask
 from pi_cluster.server.http.refusal import refuse
 from pi_cluster.server.openai.messages import turns_of
 from pi_cluster.server.openai.requests import (
@@ -14,8 +14,6 @@ from pi_cluster.server.openai.requests import (
     ResponseFormat,
     ToolChoice,
 )
-
-_SURELY_ONE = 1e-9  # a top_p that keeps the likeliest token alone, as clients mean by 0
 
 
 def chat_ask(request: ChatRequest, *, can_think: bool) -> Ask:
@@ -119,7 +117,7 @@ def _keywords(said: GenerationFields) -> AskKeywords:
     if said.temperature is not None:
         keywords["temperature"] = said.temperature
     if said.top_p is not None:
-        keywords["top_p"] = said.top_p or _SURELY_ONE
+        keywords["top_p"] = said.top_p or SURELY_ONE
     if said.top_k is not None:
         keywords["top_k"] = max(0, said.top_k)  # -1 is vLLM's word for all
     if said.min_p is not None:
