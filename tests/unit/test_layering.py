@@ -73,7 +73,8 @@ ROOMS = {
         "records": {"planning", "scheduling"},
         "pipeline": {"planning", "records"},
         "calling": {"constraining"},
-        "asking": {"calling", "constraining", "records", "scheduling"},
+        "healing": {"pipeline", "planning", "records"},
+        "asking": {"calling", "constraining", "healing", "records", "scheduling"},
     },
     "server": {
         "asking": set(),
