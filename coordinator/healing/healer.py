@@ -21,6 +21,7 @@ from pi_cluster.cluster.errors import (
     StaleEpoch,
 )
 from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.healing.acting import Acting
 from pi_cluster.coordinator.healing.decision import Case, Remedy, StageSeen, missing, remedy
 from pi_cluster.coordinator.healing.looking import Look, look
@@ -57,6 +58,7 @@ class Healer:
         self._on_notice = on_notice
         self._events = EventLog(cluster)
         self._losses = Losses()
+        self._without: dict[str, Peer] = {}
         self._lock = threading.Lock()  # of the trouble and of who mends it
         self._trouble: Trouble | None = None
         self._healing: Healing | None = None
@@ -97,6 +99,11 @@ class Healer:
         self._on_notice(trouble.ended)
         self._events.note(EventKind.HEALED, trouble.ended, {"seconds": round(trouble.lost_s, 3)})
         return kind_of(trouble.loss)
+
+    def absent(self) -> list[Peer]:
+        """Nodes that were done without, except those that come and go."""
+        aside = self._losses.set_aside(time.monotonic())
+        return [peer for node_id, peer in self._without.items() if node_id not in aside]
 
     def close(self) -> None:
         """Mend nothing any more."""
@@ -202,7 +209,9 @@ class Healer:
                 acting.load_again(record, seen)
                 trouble.lost_sessions, trouble.done = 0, "loaded again, going on"
             case Remedy.PLAN_AGAIN:
-                names = acting.plan_again(record, seen, {stage.node_id for stage in gone})
+                lost = {stage.node_id for stage in gone}
+                self._without |= {s.node_id: s.peer for s in record.addresses if s.node_id in lost}
+                names = acting.plan_again(record, seen, lost)
                 trouble.names = trouble.names or tuple(stage.name for stage in gone)
                 trouble.lost_sessions, trouble.done = 0, f"going on with {listed(names)}"
 
