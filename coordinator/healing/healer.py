@@ -95,7 +95,9 @@ class Healer:
         if trouble is None:
             return None
         self._on_notice(trouble.ended)
-        self._events.note(EventKind.HEALED, trouble.ended, {"seconds": round(trouble.lost_s, 3)})
+        nodes, seconds = list(trouble.names), round(trouble.lost_s, 3)
+        about = {"cause": kind_of(trouble.loss), "nodes": nodes, "seconds": seconds}
+        self._events.note(EventKind.HEALED, trouble.ended, about)
         return kind_of(trouble.loss)
 
     def close(self) -> None:
