@@ -4,6 +4,7 @@ Hidden states never pass through here; they go from worker to worker.
 """
 
 import contextlib
+import logging
 import queue
 import secrets
 import threading
@@ -14,6 +15,7 @@ import grpc
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import ClusterError, NodeError, NodeLost
+from pi_cluster.cluster.log_fields import LogFields
 from pi_cluster.cluster.who_am_i import who_am_i
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
@@ -33,6 +35,8 @@ from pi_cluster.coordinator.steps import (
     stage_time,
 )
 from pi_cluster.protos import pi_cluster_pb2 as pb
+
+log = logging.getLogger(__name__)
 
 _UNBLOCKED_S = 1.0  # how long the other stream may take to tell the cause of a failure
 
@@ -98,16 +102,23 @@ class Session:
             self._inlet.add_done_callback(self._inlet_done)
             self._watch.expect(False)
             on_failure.pop_all()
+        log.info("a session begins", extra=self.about)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *failure: object) -> None:
         try:
             if kind is None and self._failure is None and not self.in_flight:
                 self._end()
+                log.info("the session has ended", extra=self.about)
         finally:
             # Steps still in flight, after Ctrl-C or an error, are not worth waiting for: every
             # stage frees its caches as soon as it learns that the streams are broken.
             self._break_off()
+
+    @property
+    def about(self) -> LogFields:
+        """By what it is known in logs."""
+        return LogFields(epoch=self._header.epoch, session=self._header.session, step=self._steps)
 
     @property
     def in_flight(self) -> int:
@@ -236,6 +247,7 @@ class Session:
     def _explain(self, seen: ClusterError) -> ClusterError:
         """The failure that began at one stage arrives from both ends; find the cause."""
         if self._given_up:
+            log.info("the session is given up: %s", self._given_up, extra=self.about)
             return self._given_up
         if self._inlet is not None and self._inlet_ended.wait(_UNBLOCKED_S):
             code = self._inlet.code()
@@ -243,7 +255,9 @@ class Session:
                 first = self.stages[0]
                 told = carried_error(self._inlet, first.peer.label, first.node_id)
                 seen = more_telling(seen, told)
-        return cause_of(seen, self.stages, self._dialer, self._watch)
+        cause = cause_of(seen, self.stages, self._dialer, self._watch)
+        log.info("the session is lost: %s", cause, extra=self.about)
+        return cause
 
     def _give_up(self, lost: NodeLost) -> None:
         """The watch has waited for long enough; whatever still waits returns."""

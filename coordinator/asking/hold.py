@@ -77,6 +77,7 @@ class Hold:
         self._lost_to = ""  # the session before, unless one has worked since
         self.healer = Healer(
             *(self.cluster, self._digest, dialer, on_notice, heal_timeout_s),
+            on_given_up=self._given_up,
         )
         """Mends what was lost, for all questions."""
         self._is_closed = False
@@ -135,9 +136,15 @@ class Hold:
     def _served(self) -> None:
         """The first step of a session has come back."""
         lost_to, self._lost_to = self._lost_to, ""
-        if lost_to:
-            self.counters.heals[lost_to] += 1
-        self.healer.served()
+        mended = self.healer.served()
+        if mended:
+            self.counters.add_heal(lost_to or kind_of(mended.loss), mended.lost_s)
+        elif lost_to:
+            self.counters.add_heal(lost_to, 0.0)
+
+    def _given_up(self) -> None:
+        """A loss was not mended."""
+        self.counters.not_healed += 1
 
     def _let_go(self, why: ClusterError | None = None, failure: _Failure = _NO_FAILURE) -> None:
         held, self._held = self._held, None

@@ -46,16 +46,19 @@ class Healer:
         dialer: Dialer,
         on_notice: Callable[[str], None],
         timeout_s: float = settings.HEAL_TIMEOUT_S,
+        on_given_up: Callable[[], None] = lambda: None,
     ) -> None:
         """``digest`` is that of the store whose pipeline is mended, and of no other.
 
-        After ``timeout_s`` a loss is given up; with 0 it never is mended.
+        After ``timeout_s`` a loss is given up, which ``on_given_up`` is told; with 0 it never is
+        mended.
         """
         self.timeout_s = timeout_s
         self._cluster = cluster
         self._digest = digest
         self._dialer = dialer
         self._on_notice = on_notice
+        self._on_given_up = on_given_up
         self._events = EventLog(cluster)
         self._losses = Losses()
         self._without: dict[str, Peer] = {}
@@ -90,15 +93,17 @@ class Healer:
             self._thread.start()
             return healing
 
-    def served(self) -> str | None:
-        """A step has come back: the trouble is over. Returns to what the session had been lost."""
+    def served(self) -> Trouble | None:
+        """A step has come back: the trouble is over. Returns which one that was, if any."""
         with self._lock:
             trouble, self._trouble = self._trouble, None
         if trouble is None:
             return None
         self._on_notice(trouble.ended)
-        self._events.note(EventKind.HEALED, trouble.ended, {"seconds": round(trouble.lost_s, 3)})
-        return kind_of(trouble.loss)
+        nodes, seconds = list(trouble.names), round(trouble.lost_s, 3)
+        about = {"cause": kind_of(trouble.loss), "nodes": nodes, "seconds": seconds}
+        self._events.note(EventKind.HEALED, trouble.ended, about)
+        return trouble
 
     def absent(self) -> list[Peer]:
         """Nodes that were done without, except those that come and go."""
@@ -144,7 +149,9 @@ class Healer:
     def _give_up(self, healing: Healing, failure: ClusterError) -> None:
         with self._lock:
             self._trouble = None
-        self._events.note(EventKind.HEAL_FAILED, f"{healing.trouble.what}: {failure}")
+        if not isinstance(failure, PipelineClosed):  # then nobody wants it healed any more
+            self._events.note(EventKind.HEAL_FAILED, f"{healing.trouble.what}: {failure}")
+            self._on_given_up()
         healing.end(failure)
 
     def _mend(self, healing: Healing, lost: PipelineRecord) -> None:
