@@ -88,7 +88,9 @@ def rollout(
         stages.append(PlannedStage(node.about.node_id, layers, weight_bytes, memory_bytes=0))
     by_id = {node.about.node_id: node for node in nodes}
     plan = Plan(tuple(stages))
-    return Rollout(store, limits, Objective.THROUGHPUT, plan, _UNKNOWN, by_id, dialer)
+    return Rollout(
+        store.manifest, store, limits, Objective.THROUGHPUT, plan, _UNKNOWN, by_id, dialer
+    )
 
 
 def bring_up(planned: Rollout, folder: Path) -> PipelineRecord:

@@ -27,6 +27,7 @@ from pi_cluster.coordinator.asking.question import (
 )
 from pi_cluster.coordinator.asking.stream import AnswerStream
 from pi_cluster.coordinator.calling.tools import Tool
+from pi_cluster.coordinator.healing.healer import DEFAULT_HEAL_TIMEOUT_S
 from pi_cluster.coordinator.listeners import Listeners
 from pi_cluster.coordinator.patience import DEFAULT_WAIT_S, Patience
 from pi_cluster.coordinator.pipeline.asker import dialer_to_ask
@@ -61,15 +62,17 @@ class PipelineClient:
         *,
         scheduling: SchedulerSettings | None = None,
         is_lasting: bool = False,
+        heal_timeout_s: float = DEFAULT_HEAL_TIMEOUT_S,
     ) -> None:
         """``record`` is that of the pipeline, whose nodes ``dialer`` calls; see `connect`.
 
         ``or_else`` ends the sentence that says what to do when ``wait_s`` was not enough. A client
-        that ``is_lasting`` waits as long for nodes that are not there.
+        that ``is_lasting`` waits for nodes that are not there also before there is an answer. A
+        lost pipeline is mended for up to ``heal_timeout_s``, with 0 not at all.
         """
         self._notices = Listeners[str]()
         self._notices.add(on_notice or log.info)
-        self._hold = Hold(record, dialer, self._notices.tell, scheduling)
+        self._hold = Hold(record, dialer, self._notices.tell, scheduling, heal_timeout_s)
         self.record = record
         """The pipeline as it was when the client was made."""
         self.digest = record.manifest.digest
@@ -87,12 +90,15 @@ class PipelineClient:
         cluster: str = settings.DEFAULT_CLUSTER,
         *,
         wait_s: float = DEFAULT_WAIT_S,
+        heal_timeout_s: float = DEFAULT_HEAL_TIMEOUT_S,
         on_notice: Callable[[str], None] | None = None,
         on_warning: Callable[[str], None] | None = None,
     ) -> Self:
         """A client of the pipeline that is up in ``cluster``, as this user may call it.
 
-        A question waits up to ``wait_s`` seconds while the pipeline answers another program.
+        A question waits up to ``wait_s`` seconds while the pipeline answers another program. When
+        nodes are lost, the pipeline is mended for up to ``heal_timeout_s``: see
+        docs/operations.md.
         ``on_notice`` is told in sentences, on any thread, what goes on meanwhile; ``on_warning``
         what people should know. Both are logged where they are not given.
 
@@ -102,7 +108,8 @@ class PipelineClient:
         warn = on_warning or log.warning
         if still_insecure(cluster, record.insecure):
             warn(insecure_warning(cluster))
-        return cls(record, dialer_to_ask(cluster, record, warn), wait_s, on_notice)
+        dialer = dialer_to_ask(cluster, record, warn)
+        return cls(record, dialer, wait_s, on_notice, heal_timeout_s=heal_timeout_s)
 
     def ask(self, prompt: Prompt, **keywords: Unpack[AskKeywords]) -> Answer:
         """Ask and wait for the whole answer. Keywords are those of ``pi-cluster prompt``.

@@ -156,9 +156,10 @@ class Asked:
 
     def _ask(self, error: ClusterError | None) -> Iterator[float]:
         self._keep_answered()
-        was_awaited = isinstance(error, NodeLost) and error.was_awaited
-        if error and was_awaited and self._answered and not self._patience.is_lasting:
-            raise error  # who reads along has waited for that node already
+        if error and self._answered and not self._hold.healer.mends(error):
+            was_awaited = isinstance(error, NodeLost) and error.was_awaited
+            if was_awaited and not self._patience.is_lasting:
+                raise error  # who reads along has waited for that node already
         while True:
             if error:
                 yield from self._attempt.after(error, self._patience)

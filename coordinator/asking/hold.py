@@ -20,6 +20,8 @@ from pi_cluster.cluster.errors import (
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.asking.question import Question
 from pi_cluster.coordinator.generation import Generation
+from pi_cluster.coordinator.healing.healer import DEFAULT_HEAL_TIMEOUT_S, Healer
+from pi_cluster.coordinator.healing.trouble import kind_of
 from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.patience import Patience
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, is_changing, load_record
@@ -55,10 +57,12 @@ class Hold:
         dialer: Dialer,
         on_notice: Callable[[str], None],
         settings: SchedulerSettings | None = None,
+        heal_timeout_s: float = DEFAULT_HEAL_TIMEOUT_S,
     ) -> None:
         """``record`` says of which cluster, and for which model questions are encoded.
 
-        ``on_notice`` is told, in sentences and on any thread, whom the session waits for.
+        ``on_notice`` is told, in sentences and on any thread, whom the session waits for. A lost
+        pipeline is mended for up to ``heal_timeout_s``; with 0 it is not.
         """
         self.cluster = record.folder.name
         self._digest = record.manifest.digest
@@ -70,6 +74,10 @@ class Hold:
         self._lock = threading.Lock()  # of what is held
         self._held: _Held | None = None
         self._lost_to = ""  # the session before, unless one has worked since
+        self.healer = Healer(
+            *(self.cluster, self._digest, dialer, on_notice, heal_timeout_s),
+        )
+        """Mends what was lost, for all questions."""
         self._is_closed = False
 
     def take(self) -> Scheduler:
@@ -119,15 +127,21 @@ class Hold:
     def close(self) -> None:
         """Let go for good. Questions that are not answered raise ``PipelineClosed``."""
         self._is_closed = True
+        self.healer.close()
         with self._lock:
             self._let_go(_closed())
+
+    def _served(self) -> None:
+        """The first step of a session has come back."""
+        lost_to, self._lost_to = self._lost_to, ""
+        if lost_to:
+            self.counters.heals[lost_to] += 1
+        self.healer.served()
 
     def _let_go(self, why: ClusterError | None = None, failure: _Failure = _NO_FAILURE) -> None:
         held, self._held = self._held, None
         if held:
-            if held.scheduler.has_served:
-                self._lost_to = ""
-            self._lost_to = _what_took(held.scheduler.failure or why) or self._lost_to
+            self._lost_to = kind_of(held.scheduler.failure or why) or self._lost_to
             held.scheduler.close(why)
             # Another coordinator may be taking it at this very moment, which is as well.
             with contextlib.suppress(SessionYielded):
@@ -148,7 +162,7 @@ class Hold:
             entered.enter_context(session)
             scheduler = Scheduler(
                 *(session, record.model, record.cache_limits, self._settings, self.counters),
-                heals=self._lost_to,
+                on_first_step=self._served,
             )
             entered.enter_context(scheduler)
             self._held = _Held(scheduler, record.epoch, entered.pop_all())
@@ -165,6 +179,7 @@ class Hold:
     ) -> None:
         """As `close`, but after an error or Ctrl-C what is in flight is not waited for."""
         self._is_closed = True
+        self.healer.close()
         with self._lock:
             self._let_go(_closed(), (kind, error, traceback))
 
@@ -175,14 +190,17 @@ class Attempt:
     def __init__(self, hold: Hold) -> None:
         self._hold = hold
         self._scheduler: Scheduler | None = None
-        self._epoch = 0
+        self._record: PipelineRecord | None = None
 
     def take(self) -> tuple[PipelineRecord, Scheduler]:
         """Take hold; see :meth:`Hold.take`."""
         # The record is read within, or who waited here with an older one would take that back.
         with self._hold._lock:
             record = self._hold.load()
-            self._epoch = record.epoch
+            if healing := self._hold.healer.under_way:
+                self._record = record
+                raise healing.trouble.loss
+            self._record = record
             self._scheduler = self._hold._scheduler(record)
         return record, self._scheduler
 
@@ -220,32 +238,25 @@ class Attempt:
         if scheduler is not None and scheduler.failure is None:
             raise error  # of this question alone
         had_begun = scheduler is not None and scheduler.has_served
+        if had_begun:
+            patience.is_committed = True
         self._hold.let_go_of(scheduler)
+        if self._record and self._hold.healer.mends(error):
+            yield from patience.while_mended(self._hold.healer.mend(error, self._record))
+            return
         is_there = had_begun or isinstance(error, SessionExpired)
         if isinstance(error, NodeLost) and not is_there and not patience.is_lasting:
             raise error  # asked a moment later, it would not be there either
-        if isinstance(error, StaleEpoch):
+        if isinstance(error, StaleEpoch) and self._record:
             yield from patience.until_settled(self._hold.is_changing)
-            if self._hold.load().epoch == self._epoch:
+            if self._hold.load().epoch == self._record.epoch:
                 error = StaleEpoch(
                     "the nodes have left the pipeline that this machine remembers (epoch "
-                    f"{self._epoch}); another machine may know a later one"
+                    f"{self._record.epoch}); another machine may know a later one"
                 )
                 if not patience.is_lasting:
                     raise error
         yield patience.after(error)
-
-
-def _what_took(failure: Exception | None) -> str:
-    """To what a session is lost, in a word; nothing where it was given away."""
-    match failure:
-        case SessionExpired():
-            return "session_expired"
-        case NodeLost():
-            return "node_lost"
-        case StaleEpoch():
-            return "new_pipeline"
-    return ""
 
 
 def _closed() -> PipelineClosed:

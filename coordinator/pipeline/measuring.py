@@ -51,7 +51,7 @@ class Planner:
         new = [node for node in nodes if not node.about.HasField("speed")]
         with measuring(len(new)):
             self._capacities = capacities(
-                nodes, _measure_nodes(nodes, dialer), _measure_reach(nodes, dialer)
+                nodes, _measure_nodes(nodes, dialer), measure_reach(nodes, dialer)
             )
         self._links: dict[tuple[str, str], Link] = {}
 
@@ -128,7 +128,7 @@ def _measure_node(node: Node, dialer: Dialer) -> NodeProfile:
         return client.measure_node()
 
 
-def _measure_reach(nodes: Sequence[Node], dialer: Dialer) -> list[Link]:
+def measure_reach(nodes: Sequence[Node], dialer: Dialer) -> list[Link]:
     """The links from here, one after the other since they begin with the same cable."""
     links = []
     for node in nodes:

@@ -37,7 +37,9 @@ from pi_cluster.transformer.limits import Limits
 class Rollout:
     """A plan, with the nodes it is for."""
 
-    store: Store
+    manifest: Manifest
+    store: Store | None
+    """None where it is not on this machine, and nodes have it from each other alone."""
     limits: Limits
     objective: Objective
     plan: Plan
@@ -78,17 +80,20 @@ def make_rollout(
             for s in previous.stages
         )
         plan = Plan(stages, previous.unused)
-        return Rollout(store, limits, objective, plan, previous.prediction, by_id, dialer)
+        return Rollout(manifest, store, limits, objective, plan, previous.prediction, by_id, dialer)
     footprint = model_footprint(manifest, config, limits)
     planned = Planner(footprint, nodes, dialer, measuring).plan(objective)
-    return Rollout(store, limits, objective, planned.plan, planned.prediction, by_id, dialer)
+    return Rollout(
+        *(manifest, store, limits, objective, planned.plan, planned.prediction),
+        *(by_id, dialer),
+    )
 
 
 def is_running(rollout: Rollout, previous: PipelineRecord | None) -> bool:
     """Whether every node already serves what the plan gives it, in one epoch and these limits."""
     if (
         previous is None
-        or previous.manifest.digest != rollout.store.manifest.digest
+        or previous.manifest.digest != rollout.manifest.digest
         or previous.limits != rollout.limits
     ):
         return False
@@ -135,7 +140,7 @@ def load_stage(rollout: Rollout, index: int, epoch: int) -> None:
     others = [one for one in rollout.nodes.values() if one is not node]
     request = load_request(
         epoch,
-        rollout.store.manifest,
+        rollout.manifest,
         stages[index].layers,
         rollout.limits,
         following=None if is_last else _as_told(rollout.node(stages[index + 1])),
@@ -206,7 +211,7 @@ def recorded(
     return PipelineRecord(
         folder=folder,
         epoch=epoch,
-        manifest=rollout.store.manifest,
+        manifest=rollout.manifest,
         limits=rollout.limits,
         objective=rollout.objective,
         prediction=rollout.prediction,
@@ -214,6 +219,7 @@ def recorded(
         unused=rollout.plan.unused,
         insecure=insecure,
         call=call,
+        store=str(rollout.store.path.absolute()) if rollout.store else "",
     )
 
 

@@ -38,7 +38,7 @@ class _HandOut:
 
     def __init__(self, rollout: Rollout, progress: TransferProgress) -> None:
         self._rollout = rollout
-        manifest = rollout.store.manifest
+        manifest = rollout.manifest
         self._receivers = {
             stage.node_id: Receiver(
                 rollout.node(stage),
@@ -67,7 +67,7 @@ class _HandOut:
 
     def _survey(self) -> dict[str, frozenset[str]]:
         """What each node holds of the store, those without a stage too."""
-        files, nodes = self._rollout.store.manifest.files, self._rollout.nodes
+        files, nodes = self._rollout.manifest.files, self._rollout.nodes
 
         def ask(node_id: str) -> frozenset[str]:
             try:
@@ -112,6 +112,11 @@ class _HandOut:
         receiver, store = self._receivers[node_id], self._rollout.store
         while move := self._next(node_id, self._sources.begin_sending):
             try:
+                if store is None:
+                    raise NodeError(
+                        f"no node has {move.file.name} any more, and neither has this machine: "
+                        "run `up` where the model is"
+                    )
                 receiver.send(move.file, store.path_of(move.file))
             except ClusterError as error:
                 self._give_up(node_id, error)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.atomic_file import sync_folder, write_bytes
-from pi_cluster.cluster.errors import StateError, SystemFailure
+from pi_cluster.cluster.errors import ClusterError, StateError, SystemFailure
 from pi_cluster.cluster.held_lock import is_held
 from pi_cluster.cluster.json_file import JsonFile
 from pi_cluster.cluster.layer_range import LayerRange
@@ -67,6 +67,8 @@ class PipelineRecord:
     """Whether it was brought up, and is called, without certificates on other machines."""
     call: UpCall | None = None
     """What was asked for; None where an older `up` did not write it down."""
+    store: str = ""
+    """Where its store lay on this machine when it was brought up; empty where it did not."""
 
     @property
     def addresses(self) -> tuple[StageAddress, ...]:
@@ -102,6 +104,14 @@ class PipelineRecord:
         """Where it lies, with what `prompt` needs of its store."""
         names = [file.name for file in self.manifest.tokenizer_files]
         return [self.folder / name for name in (*names, _MANIFEST_NAME, RECORD_NAME)]
+
+    def open_store(self) -> Store | None:
+        """Its store, if it still lies where it was brought up from."""
+        try:
+            store = Store(Path(self.store)) if self.store else None
+        except ClusterError:
+            return None
+        return store if store and store.manifest.digest == self.manifest.digest else None
 
     def text_model(self) -> "TextModel":
         """The served model's tokenizer and chat template."""
@@ -147,7 +157,16 @@ def prepare_record(record: PipelineRecord, store: Store) -> None:
     for file in record.manifest.tokenizer_files:
         shutil.copyfile(store.path_of(file), folder / file.name)
     write_bytes(folder / _MANIFEST_NAME, record.manifest.to_json().encode())
-    values = {
+    _file(folder, record.folder.name).write(_values(record))
+
+
+def replace_record(record: PipelineRecord) -> None:
+    """Have a pipeline of the same store count instead of the one before, at once."""
+    _file(record.folder, record.folder.name).write(_values(record))
+
+
+def _values(record: PipelineRecord) -> dict[str, Any]:
+    return {
         "epoch": record.epoch,
         "store_digest": record.manifest.digest,
         "limits": asdict(record.limits),
@@ -157,8 +176,8 @@ def prepare_record(record: PipelineRecord, store: Store) -> None:
         "unused": list(record.unused),
         "insecure": record.insecure,
         "call": record.call.to_json() if record.call else None,
+        "store": record.store,
     }
-    _file(folder, record.folder.name).write(values)
 
 
 def put_in_place(record: PipelineRecord) -> None:
@@ -227,6 +246,7 @@ def _record(folder: Path, values: dict[str, Any]) -> PipelineRecord:
         unused=tuple(map(str, values["unused"])),
         insecure=values.get("insecure") is True,
         call=UpCall.from_json(values["call"]) if values.get("call") else None,
+        store=str(values.get("store") or ""),
     )
 
 

@@ -14,7 +14,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -70,11 +70,11 @@ class Scheduler:
         limits: CacheLimits,
         settings: SchedulerSettings | None = None,
         counters: Counters | None = None,
-        heals: str = "",
+        on_first_step: Callable[[], None] = lambda: None,
     ) -> None:
         """``counters`` are added to, from where they stand.
 
-        ``heals`` says to what the session before was lost, if it was.
+        ``on_first_step`` is called, on the scheduler's thread, when the session has begun to work.
         """
         self._session = session
         self._model = model
@@ -92,7 +92,7 @@ class Scheduler:
         self._rest_after_s = settings.rest_after_s
         self._idle_since_s: float | None = None
         self._has_served = False
-        self._heals = heals
+        self._on_first_step = on_first_step
         self._requests = Requests(settings.max_waiting)
         self._is_closing = False
         self._why_closed: ClusterError = NodeError("the coordinator was closed")
@@ -303,9 +303,9 @@ class Scheduler:
 
     def _take(self, result: StepResult) -> None:
         """Use what a step brought back."""
-        if not self._has_served and self._heals:
-            self.counters.heals[self._heals] += 1
-        self._has_served = True
+        if not self._has_served:
+            self._has_served = True
+            self._on_first_step()
         now = time.perf_counter()
         sent = self._sent.take(result.step)
         self._pace.add(sent.rows, result, now - sent.sent_s)

@@ -187,7 +187,7 @@ def _bring_up(change: _Change, store: Store, nodes: Sequence[Node], dialer: Dial
         save_record(change.record(rollout, previous.epoch), store)
         output.notes.print(f"already up: nothing to move; {well}", markup=False, soft_wrap=True)
         return
-    _carry_out(change, rollout)
+    _carry_out(change, rollout, store)
 
 
 def _is_well(previous: PipelineRecord, rollout: Rollout) -> str | None:
@@ -208,9 +208,9 @@ def _is_well(previous: PipelineRecord, rollout: Rollout) -> str | None:
     return "a token went round"
 
 
-def _carry_out(change: _Change, rollout: Rollout) -> None:
+def _carry_out(change: _Change, rollout: Rollout, store: Store) -> None:
     record = change.record(rollout, next_epoch(rollout, change.previous))
-    prepare_record(record, rollout.store)
+    prepare_record(record, store)
     with output.bars() as progress:
         moved = hand_out_shards(rollout, output.TransferBars(progress))
     with output.notes.status("loading"):

@@ -45,6 +45,7 @@ def give(cluster, store, dialer, peers, ranges):
         for node, layers in zip(nodes, ranges, strict=True)
     ]
     rollout = Rollout(
+        store.manifest,
         store,
         choose_limits(read_config(store.manifest.config), None),
         Objective.THROUGHPUT,

@@ -57,7 +57,8 @@ def planned(cluster_name, store, ranges, besides=(), limits=LIMITS):
     )
     by_id = {node.about.node_id: node for node in nodes}
     return Rollout(
-        store, limits, Objective.THROUGHPUT, Plan(stages), NOTHING_PREDICTED, by_id, PLAIN
+        *(store.manifest, store, limits, Objective.THROUGHPUT),
+        *(Plan(stages), NOTHING_PREDICTED, by_id, PLAIN),
     )
 
 

@@ -1,0 +1,99 @@
+"""What healing does to the nodes: stages loaded again, or planned and handed out anew."""
+
+import logging
+from collections.abc import Collection
+from dataclasses import replace
+
+from pi_cluster.cluster.errors import NodeError, PlanError
+from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.coordinator.healing.decision import Alternative
+from pi_cluster.coordinator.healing.looking import Look
+from pi_cluster.coordinator.healing.way import Way, as_it_was, way_without
+from pi_cluster.coordinator.pipeline.rollout import Rollout, load_stages, recorded
+from pi_cluster.coordinator.pipeline.transfer import hand_out_shards
+from pi_cluster.coordinator.records.known_nodes import known_nodes
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, changing, replace_record
+
+log = logging.getLogger(__name__)
+
+
+class Acting:
+    """Acts for one trouble. What it has learned is kept for the next look, where it still holds."""
+
+    def __init__(self, cluster: str, dialer: Dialer | None) -> None:
+        """``dialer`` calls as somebody who may load stages; None where this user may not."""
+        self._cluster = cluster
+        self._dialer = dialer
+        self._known: tuple[object, Way | None] | None = None
+
+    @property
+    def may_load(self) -> bool:
+        """Whether this user may do more than ask again and wait."""
+        return self._dialer is not None
+
+    def spares(self, record: PipelineRecord) -> list[Peer]:
+        """Nodes without a stage that were met before."""
+        used = {stage.node_id for stage in record.addresses}
+        return [peer for peer in known_nodes(self._cluster) if peer.node_id not in used]
+
+    def alternative(
+        self, record: PipelineRecord, seen: Look, gone: Collection[str]
+    ) -> Alternative | None:
+        """What it takes to go on without the nodes of these ids; None where that cannot be."""
+        way = self._way(record, seen, gone)
+        return Alternative(way.moved_bytes) if way else None
+
+    def load_again(self, record: PipelineRecord, seen: Look) -> None:
+        """The same stages in a new epoch, each told where the next one is now."""
+        self._bring_up(record, seen, as_it_was(record))
+
+    def plan_again(self, record: PipelineRecord, seen: Look, gone: Collection[str]) -> list[str]:
+        """Go on without the nodes of these ids; returns the names of those that have stages now."""
+        way = self._way(record, seen, gone)
+        assert way, "there is an alternative"
+        self._bring_up(record, seen, way)
+        return [seen.nodes[stage.node_id].about.name for stage in way.plan.stages]
+
+    def _bring_up(self, record: PipelineRecord, seen: Look, way: Way) -> None:
+        assert self._dialer, "who may not load is not told to"
+        rollout = Rollout(
+            *(record.manifest, record.open_store(), record.limits, record.objective),
+            *(way.plan, way.prediction, dict(seen.nodes), self._dialer),
+        )
+        with changing(self._cluster):
+            hand_out_shards(rollout, _Quiet())
+            epoch = load_stages(rollout, record)
+            replace_record(
+                replace(
+                    recorded(rollout, epoch, record.folder, record.insecure, record.call),
+                    store=record.store,
+                )
+            )
+
+    def _way(self, record: PipelineRecord, seen: Look, gone: Collection[str]) -> Way | None:
+        """The plan without some nodes, kept for as long as the same ones are there."""
+        if self._dialer is None:
+            return None
+        left = {node_id: node for node_id, node in seen.nodes.items() if node_id not in gone}
+        key = (record.epoch, frozenset(left))
+        if self._known is None or self._known[0] != key:
+            try:
+                self._known = key, way_without(record, list(left.values()), self._dialer)
+            except (PlanError, NodeError) as error:
+                log.info("no going on without %s: %s", ", ".join(gone), error)
+                self._known = key, None
+        return self._known[1]
+
+
+class _Quiet:
+    """Nobody looks at how the shards travel."""
+
+    def begin(self, node: Peer, received_bytes: int, total_bytes: int) -> None:
+        log.info("%s lacks %d of %d bytes", node.label, total_bytes - received_bytes, total_bytes)
+
+    def update(self, node: Peer, received_bytes: int) -> None:
+        pass
+
+    def end(self, node: Peer) -> None:
+        log.info("%s has its shards", node.label)
