@@ -10,7 +10,7 @@ from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.healing.decision import Alternative
 from pi_cluster.coordinator.healing.looking import Look
 from pi_cluster.coordinator.healing.way import Way, as_it_was, way_without
-from pi_cluster.coordinator.pipeline.rollout import Rollout, load_stages, recorded
+from pi_cluster.coordinator.pipeline.rollout import Rollout, load_stages, next_epoch, recorded
 from pi_cluster.coordinator.pipeline.transfer import hand_out_shards
 from pi_cluster.coordinator.records.known_nodes import known_nodes
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, changing, replace_record
@@ -63,7 +63,8 @@ class Acting:
         )
         with changing(self._cluster):
             hand_out_shards(rollout, _Quiet())
-            epoch = load_stages(rollout, record)
+            epoch = next_epoch(rollout, record)
+            load_stages(rollout, epoch)
             replace_record(
                 replace(
                     recorded(rollout, epoch, record.folder, record.insecure, record.call),
