@@ -58,6 +58,7 @@ KEEPALIVE_TIME_MS = 5_000  # a connection is given up after this and the next
 KEEPALIVE_TIMEOUT_MS = 20_000
 PING_TIMEOUT_MS = 20_000  # gRPC's own default of 60_000 outlives keepalive_timeout_ms
 STEP_PATIENCE_S = 100.0  # a large chunk on slow arithmetic; only then a stage can be replaced
+HEAL_TIMEOUT_S = 600.0  # somebody may have to find the plug of a node that nobody stands in for
 BUSY_WAIT_S = 2.0  # the previous session may still be freeing its caches
 STOP_GRACE_S = 2.0
 

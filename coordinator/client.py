@@ -27,7 +27,6 @@ from pi_cluster.coordinator.asking.question import (
 )
 from pi_cluster.coordinator.asking.stream import AnswerStream
 from pi_cluster.coordinator.calling.tools import Tool
-from pi_cluster.coordinator.healing.healer import DEFAULT_HEAL_TIMEOUT_S
 from pi_cluster.coordinator.listeners import Listeners
 from pi_cluster.coordinator.patience import DEFAULT_WAIT_S, Patience
 from pi_cluster.coordinator.pipeline.asker import dialer_to_ask
@@ -62,7 +61,7 @@ class PipelineClient:
         *,
         scheduling: SchedulerSettings | None = None,
         is_lasting: bool = False,
-        heal_timeout_s: float = DEFAULT_HEAL_TIMEOUT_S,
+        heal_timeout_s: float = settings.HEAL_TIMEOUT_S,
     ) -> None:
         """``record`` is that of the pipeline, whose nodes ``dialer`` calls; see `connect`.
 
@@ -90,7 +89,7 @@ class PipelineClient:
         cluster: str = settings.DEFAULT_CLUSTER,
         *,
         wait_s: float = DEFAULT_WAIT_S,
-        heal_timeout_s: float = DEFAULT_HEAL_TIMEOUT_S,
+        heal_timeout_s: float = settings.HEAL_TIMEOUT_S,
         on_notice: Callable[[str], None] | None = None,
         on_warning: Callable[[str], None] | None = None,
     ) -> Self:

@@ -14,7 +14,7 @@ from pi_cluster.cluster.errors import (
     SessionYielded,
     StaleEpoch,
 )
-from pi_cluster.coordinator.healing.trouble import Healing
+from pi_cluster.coordinator.trouble import Healing
 
 log = logging.getLogger(__name__)
 

@@ -35,7 +35,7 @@ class PingReply(_message.Message):
     def __init__(self, next_silent_ms: _Optional[int] = ..., computing_ms: _Optional[int] = ..., computing_rows: _Optional[int] = ..., short_of_memory: bool = ..., clock_share: _Optional[float] = ..., temperature_c: _Optional[float] = ...) -> None: ...
 
 class NodeDescription(_message.Message):
-    __slots__ = ("node_id", "name", "cluster", "version", "wire_version", "machine_id", "memory_bytes", "free_memory_bytes", "free_disk_bytes", "resident_bytes", "stage", "kernels", "threads", "speed", "temperature_c", "certificate_expires_unix_s", "revocations_number", "disk_problem", "stage_problem", "damaged_shards", "clock_share", "throttled", "short_of_memory")
+    __slots__ = ("node_id", "name", "cluster", "version", "wire_version", "machine_id", "memory_bytes", "free_memory_bytes", "free_disk_bytes", "resident_bytes", "stage", "kernels", "threads", "speed", "temperature_c", "certificate_expires_unix_s", "revocations_number", "disk_problem", "stage_problem", "damaged_shards", "clock_share", "firmware_flags", "short_of_memory")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
@@ -57,7 +57,7 @@ class NodeDescription(_message.Message):
     STAGE_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     DAMAGED_SHARDS_FIELD_NUMBER: _ClassVar[int]
     CLOCK_SHARE_FIELD_NUMBER: _ClassVar[int]
-    THROTTLED_FIELD_NUMBER: _ClassVar[int]
+    FIRMWARE_FLAGS_FIELD_NUMBER: _ClassVar[int]
     SHORT_OF_MEMORY_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     name: str
@@ -80,9 +80,9 @@ class NodeDescription(_message.Message):
     stage_problem: str
     damaged_shards: _containers.RepeatedCompositeFieldContainer[DamagedShard]
     clock_share: float
-    throttled: int
+    firmware_flags: int
     short_of_memory: bool
-    def __init__(self, node_id: _Optional[str] = ..., name: _Optional[str] = ..., cluster: _Optional[str] = ..., version: _Optional[str] = ..., wire_version: _Optional[int] = ..., machine_id: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., free_memory_bytes: _Optional[int] = ..., free_disk_bytes: _Optional[int] = ..., resident_bytes: _Optional[int] = ..., stage: _Optional[_Union[StageStatus, _Mapping]] = ..., kernels: _Optional[str] = ..., threads: _Optional[int] = ..., speed: _Optional[_Union[NodeSpeed, _Mapping]] = ..., temperature_c: _Optional[float] = ..., certificate_expires_unix_s: _Optional[int] = ..., revocations_number: _Optional[int] = ..., disk_problem: _Optional[str] = ..., stage_problem: _Optional[str] = ..., damaged_shards: _Optional[_Iterable[_Union[DamagedShard, _Mapping]]] = ..., clock_share: _Optional[float] = ..., throttled: _Optional[int] = ..., short_of_memory: bool = ...) -> None: ...
+    def __init__(self, node_id: _Optional[str] = ..., name: _Optional[str] = ..., cluster: _Optional[str] = ..., version: _Optional[str] = ..., wire_version: _Optional[int] = ..., machine_id: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., free_memory_bytes: _Optional[int] = ..., free_disk_bytes: _Optional[int] = ..., resident_bytes: _Optional[int] = ..., stage: _Optional[_Union[StageStatus, _Mapping]] = ..., kernels: _Optional[str] = ..., threads: _Optional[int] = ..., speed: _Optional[_Union[NodeSpeed, _Mapping]] = ..., temperature_c: _Optional[float] = ..., certificate_expires_unix_s: _Optional[int] = ..., revocations_number: _Optional[int] = ..., disk_problem: _Optional[str] = ..., stage_problem: _Optional[str] = ..., damaged_shards: _Optional[_Iterable[_Union[DamagedShard, _Mapping]]] = ..., clock_share: _Optional[float] = ..., firmware_flags: _Optional[int] = ..., short_of_memory: bool = ...) -> None: ...
 
 class DamagedShard(_message.Message):
     __slots__ = ("sha256", "name", "problem")

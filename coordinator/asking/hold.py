@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
+from pi_cluster.cluster import settings as limits
 from pi_cluster.cluster.errors import (
     ClusterError,
     ModelReplaced,
@@ -20,8 +21,7 @@ from pi_cluster.cluster.errors import (
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.asking.question import Question
 from pi_cluster.coordinator.generation import Generation
-from pi_cluster.coordinator.healing.healer import DEFAULT_HEAL_TIMEOUT_S, Healer
-from pi_cluster.coordinator.healing.trouble import kind_of
+from pi_cluster.coordinator.healing.healer import Healer
 from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.patience import Patience
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, is_changing, load_record
@@ -29,6 +29,7 @@ from pi_cluster.coordinator.scheduling.counters import Counters
 from pi_cluster.coordinator.scheduling.occupancy import Occupancy
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
 from pi_cluster.coordinator.session import Session
+from pi_cluster.coordinator.trouble import kind_of
 
 _Failure = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 _NO_FAILURE: _Failure = (None, None, None)
@@ -57,7 +58,7 @@ class Hold:
         dialer: Dialer,
         on_notice: Callable[[str], None],
         settings: SchedulerSettings | None = None,
-        heal_timeout_s: float = DEFAULT_HEAL_TIMEOUT_S,
+        heal_timeout_s: float = limits.HEAL_TIMEOUT_S,
     ) -> None:
         """``record`` says of which cluster, and for which model questions are encoded.
 

@@ -26,13 +26,12 @@ from pi_cluster.coordinator.healing.decision import Case, Remedy, StageSeen, mis
 from pi_cluster.coordinator.healing.looking import Look, look
 from pi_cluster.coordinator.healing.losses import Losses
 from pi_cluster.coordinator.healing.permission import dialer_to_load
-from pi_cluster.coordinator.healing.trouble import Healing, Trouble, kind_of, listed, was_silent
 from pi_cluster.coordinator.records.events import EventKind, EventLog
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
+from pi_cluster.coordinator.trouble import Healing, Trouble, kind_of, listed, was_silent
 
 log = logging.getLogger(__name__)
 
-DEFAULT_HEAL_TIMEOUT_S = 600.0
 _LOOK_AGAIN_S = 0.5
 
 
@@ -45,7 +44,7 @@ class Healer:
         digest: str,
         dialer: Dialer,
         on_notice: Callable[[str], None],
-        timeout_s: float = DEFAULT_HEAL_TIMEOUT_S,
+        timeout_s: float = settings.HEAL_TIMEOUT_S,
     ) -> None:
         """``digest`` is that of the store whose pipeline is mended, and of no other.
 

@@ -15,7 +15,12 @@ from pi_cluster.deploy.commands.generation_options import (
     stop_option,
     think_option,
 )
-from pi_cluster.deploy.commands.options import cluster_option, direct_option, wait_option
+from pi_cluster.deploy.commands.options import (
+    cluster_option,
+    direct_option,
+    heal_timeout_option,
+    wait_option,
+)
 from pi_cluster.deploy.failure import with_notes
 from pi_cluster.deploy.leading_out import add_next_step, leading_out
 from pi_cluster.deploy.screen.output import notes, stream
@@ -40,6 +45,7 @@ Ctrl-C   interrupt an answer"""
 @click.option("--system", help="Instructions that come before the conversation.")
 @click.option("--verbose", is_flag=True, help="Show durations and rates after each answer.")
 @wait_option
+@heal_timeout_option
 @direct_option
 @cluster_option
 @leading_out
@@ -50,6 +56,7 @@ def chat(
     system: str | None,
     verbose: bool,
     wait_s: float,
+    heal_timeout_s: float,
     direct: bool,
     cluster: str,
 ) -> None:
@@ -58,7 +65,7 @@ def chat(
     A server of this user is asked where one runs here, or the one that PI_CLUSTER_URL names.
     """
     keywords |= {"think": think, "stop": stop}
-    with contextlib.closing(asker_of(cluster, wait_s, directly=direct)) as asker:
+    with contextlib.closing(asker_of(cluster, wait_s, heal_timeout_s, directly=direct)) as asker:
         _talk(_Conversation(asker, cluster, keywords, system, verbose))
 
 

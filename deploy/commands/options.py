@@ -27,6 +27,16 @@ wait_option = click.option(
     help="How long to wait while the pipeline answers another.",
 )
 
+heal_timeout_option = click.option(
+    "--heal-timeout",
+    "heal_timeout_s",
+    type=click.FloatRange(0, 86_400),
+    default=settings.HEAL_TIMEOUT_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to mend a pipeline that has lost a node; 0 does not.",
+)
+
 direct_option = click.option(
     "--direct", is_flag=True, help="Ask the nodes, also where a server runs that could be asked."
 )

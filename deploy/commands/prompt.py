@@ -16,7 +16,12 @@ from pi_cluster.deploy.commands.generation_options import (
     stop_option,
     think_option,
 )
-from pi_cluster.deploy.commands.options import cluster_option, direct_option, wait_option
+from pi_cluster.deploy.commands.options import (
+    cluster_option,
+    direct_option,
+    heal_timeout_option,
+    wait_option,
+)
 from pi_cluster.deploy.leading_out import leading_out
 from pi_cluster.deploy.screen.output import INTERRUPTED, stream
 from pi_cluster.transformer.errors import PromptError
@@ -37,6 +42,7 @@ _MAX_PROMPT_BYTES = 16 << 20
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 @click.option("--verbose", is_flag=True, help="End with durations and rates.")
 @wait_option
+@heal_timeout_option
 @direct_option
 @cluster_option
 @click.pass_context
@@ -52,6 +58,7 @@ def prompt(
     as_json: bool,
     verbose: bool,
     wait_s: float,
+    heal_timeout_s: float,
     direct: bool,
     cluster: str,
 ) -> None:
@@ -70,7 +77,7 @@ def prompt(
     else:
         asked = _read_standard_input() if text == "-" else text or ""
     keywords |= {"raw": raw, "think": think, "stop": stop}
-    with contextlib.closing(asker_of(cluster, wait_s, directly=direct)) as asker:
+    with contextlib.closing(asker_of(cluster, wait_s, heal_timeout_s, directly=direct)) as asker:
         answered, _ = asker.answer(asked, keywords, None if as_json else stream)
     if as_json:
         click.echo(json.dumps(_to_json(answered), ensure_ascii=False))

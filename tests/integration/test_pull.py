@@ -39,8 +39,8 @@ def hub():
 
 @pytest.fixture
 def user(cluster, hub):
-    """Somebody whose commands ask the hub."""
-    cluster.env |= hub.env()
+    """Somebody whose commands ask the hub, and who has no model yet."""
+    cluster.env |= hub.env() | {"XDG_CACHE_HOME": str(cluster.folder / "cache")}
     return cluster
 
 
