@@ -41,6 +41,11 @@ def known_nodes(cluster: str) -> list[Peer]:
     return [peer for node_id, peer in met.items() if node_id in members]
 
 
+def addresses_file(folder: Path) -> Path:
+    """Where they lie in a cluster's folder, if any were met."""
+    return _file(folder).path
+
+
 def remember_nodes(folder: Path, nodes: Sequence[Peer]) -> None:
     """Keep where nodes have answered; those of this machine alone are found otherwise."""
     file = _file(folder)
