@@ -17,6 +17,7 @@ from pi_cluster.coordinator.pipeline.measuring import Planner
 from pi_cluster.coordinator.pipeline.rollout import (
     Rollout,
     load_stages,
+    next_epoch,
     recorded,
     unload_left_out,
 )
@@ -138,7 +139,8 @@ class TakingIn:
             self._judged = frozenset()  # once more, when it is idle
             return False
         with changing(self._cluster):
-            epoch = load_stages(rollout, record)
+            epoch = next_epoch(rollout, record)
+            load_stages(rollout, epoch)
             new = recorded(rollout, epoch, record.folder, record.insecure, record.call)
             replace_record(replace(new, store=record.store))
             for warning in unload_left_out(rollout, record):
