@@ -12,6 +12,7 @@ from pi_cluster.cluster.silence import Silence
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.protos import pi_cluster_pb2 as pb
 
 _UNHEARD = (
     grpc.StatusCode.UNAVAILABLE,
@@ -37,7 +38,7 @@ class Pulse:
         self._dialer = dialer
         self._session = session
         self._silence = Silence()
-        self._next_silent_s = 0.0
+        self._reply = pb.PingReply()
         self._client: NodeClient | None = None
         self._newest: Any = None
         self._asked_at = 0.0
@@ -51,9 +52,14 @@ class Pulse:
         return self._silence.look()
 
     @property
+    def reply(self) -> pb.PingReply:
+        """What it answered last; empty as long as it did not."""
+        return self._reply
+
+    @property
     def next_silent_s(self) -> float:
         """How long, at its last answer, whoever follows it had not answered the node itself."""
-        return self._next_silent_s
+        return self._reply.next_silent_ms / 1000
 
     def close(self) -> None:
         """Ask no more; from any thread, without waiting."""
@@ -105,7 +111,7 @@ class Pulse:
     def _answered(self, call: Any) -> None:
         if _was_heard(call):
             if call.code() is grpc.StatusCode.OK:
-                self._next_silent_s = call.result().next_silent_ms / 1000
+                self._reply = call.result()
             self._silence.heard()
 
 
