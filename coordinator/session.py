@@ -258,6 +258,8 @@ class Session:
             return self._given_up
         if self._inlet is not None and self._inlet_ended.wait(_UNBLOCKED_S):
             code = self._inlet.code()
+            if self._given_up:  # meanwhile
+                return self._given_up
             if code not in (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED):
                 first = self.stages[0]
                 told = carried_error(self._inlet, first.peer.label, first.node_id)

@@ -40,6 +40,13 @@ def all_lost(silent: Sequence[Silent]) -> NodeLost:
     return NodeLost(f"{words}{last.lost}", tuple(ids), awaited_s=longest_s)
 
 
+def stopped(stages: Sequence[StageAddress]) -> NodeLost:
+    """The error of nodes whose workers have ended."""
+    names = ", ".join(stage.label for stage in stages)
+    ids = [stage.node_id for stage in stages]
+    return NodeLost(f"{names} stopped answering: look at that node", ids)
+
+
 def all_silent(stages: Sequence[StageAddress], seconds: float) -> Silent:
     """No node answers."""
     names = ", ".join(stage.name for stage in stages)

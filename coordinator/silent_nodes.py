@@ -19,6 +19,7 @@ from pi_cluster.coordinator.silent import (
     all_silent,
     link_silent,
     node_silent,
+    stopped,
 )
 from pi_cluster.coordinator.slow_stages import OnSlow, Seen, SlowStages
 from pi_cluster.coordinator.stage_address import StageAddress
@@ -114,13 +115,19 @@ class Watch:
             silent = self._silent()
             if silent:
                 self._recent = time.clock_gettime(_CLOCK), silent[0]
-            if lost := self._given_up(silent) or self._without_progress(silent):
+            if lost := self._gone() or self._given_up(silent) or self._without_progress(silent):
                 self._on_lost(lost)
                 return
             waited_s = self._progress.look() if self._is_awaited else 0.0
             if waited_s > self._limits.told_after_s - _HEARD_S:
                 self._tell_of(silent)
             self._tell_who_is_back(silent)
+
+    def _gone(self) -> NodeLost | None:
+        """Whose worker has ended: others may notice only when they have computed their steps."""
+        pairs = zip(self._stages, self._pulses, strict=True)
+        gone = [stage for stage, pulse in pairs if pulse.is_gone]
+        return stopped(gone) if gone else None
 
     def _given_up(self, silent: Sequence[Silent]) -> NodeLost | None:
         """Who has been silent for too long, and if anybody waits, has been waited for as well."""

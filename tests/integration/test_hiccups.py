@@ -16,6 +16,7 @@ from pi_cluster.coordinator.wait_limits import WaitLimits
 from pi_cluster.transformer.stage import Stage
 from pi_cluster.worker.stage.sessions import Sessions
 from tests.support.cluster_process import describe_all, eventually
+from tests.support.notices import Notices
 from tests.support.raw_session import RawSession
 from tests.support.relay import relaying
 from tests.support.terminal import Terminal
@@ -118,23 +119,6 @@ def test_a_coordinator_that_sleeps_frees_the_nodes_and_goes_on_when_it_wakes_tol
 
 
 QUICK = WaitLimits(give_up_after_s=3.0, told_after_s=1.2)
-
-
-class Notices:
-    """What a session tells those who wait."""
-
-    def __init__(self):
-        self.told = []
-        self._changed = threading.Condition()
-
-    def __call__(self, sentence):
-        with self._changed:
-            self.told.append(sentence)
-            self._changed.notify_all()
-
-    def wait(self, count):
-        with self._changed:
-            assert self._changed.wait_for(lambda: len(self.told) >= count, PATIENCE_S)
 
 
 @pytest.fixture
