@@ -29,7 +29,7 @@ from pi_cluster.coordinator.healing.losses import Losses
 from pi_cluster.coordinator.healing.permission import dialer_to_load
 from pi_cluster.coordinator.records.events import EventKind, EventLog
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
-from pi_cluster.coordinator.trouble import Healing, Trouble, kind_of, listed, was_silent
+from pi_cluster.coordinator.trouble import Healing, Trouble, kind_of, listed
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ class Healer:
         names = {s.node_id: s.name for s in record.addresses if s.node_id in ids}
         trouble = self._trouble
         if trouble is None:
-            silent_s = settings.SILENCE_LIMIT_S if was_silent(loss) else 0.0
+            silent_s = loss.awaited_s if isinstance(loss, NodeLost) else 0.0
             trouble = Trouble(loss, tuple(names.values()), silent_s=silent_s)
         elif new := [name for name in names.values() if name not in trouble.names]:
             trouble.names = (*trouble.names, *new)
@@ -167,7 +167,7 @@ class Healer:
                 raise NodeLost(
                     f"{trouble.what}, and {self.timeout_s:g} s have passed in vain: {trouble.loss}",
                     trouble.loss.node_ids if isinstance(trouble.loss, NodeLost) else (),
-                    was_awaited=True,
+                    awaited_s=trouble.lost_s,
                 )
             self._closing.wait(_LOOK_AGAIN_S)
         raise PipelineClosed("this program has let go of the pipeline: connect to it again")
