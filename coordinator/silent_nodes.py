@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import NodeLost, SessionExpired
@@ -15,6 +16,7 @@ from pi_cluster.cluster.silence import Silence
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.cluster.wire.pulse import Pulse
+from pi_cluster.protos import pi_cluster_pb2 as pb
 
 _LOOK_EVERY_S = 0.25
 _HEARD_S = 1.0  # twice as long as between two questions: up to here it is no silence
@@ -74,8 +76,13 @@ class Watch:
         session: str,
         on_notice: OnNotice | None,
         on_lost: Callable[[NodeLost], None],
+        on_reply: Callable[[int, pb.PingReply], None] = lambda *_: None,
     ) -> None:
-        """``on_lost`` is called once, on another thread, when the session is to be given up."""
+        """``on_lost`` is called once, on another thread, when the session is to be given up.
+
+        ``on_reply`` is given what each stage answers, by its number, on yet other threads.
+        """
+        self._on_reply = on_reply
         self._stages = stages
         self._dialer = dialer
         self._session = session
@@ -93,7 +100,10 @@ class Watch:
 
     def begin(self) -> None:
         """Ask from now on."""
-        self._pulses = [Pulse(s.peer, self._dialer, self._session) for s in self._stages]
+        self._pulses = [
+            Pulse(stage.peer, self._dialer, self._session, partial(self._on_reply, index))
+            for index, stage in enumerate(self._stages)
+        ]
         threading.Thread(target=self._run, name="watch", daemon=True).start()
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -12,6 +13,7 @@ from pi_cluster.cluster.silence import Silence
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.protos import pi_cluster_pb2 as pb
 
 _UNHEARD = (
     grpc.StatusCode.UNAVAILABLE,
@@ -31,8 +33,15 @@ class Pulse:
     heard when it answers at last. A node that answers with an error is there too.
     """
 
-    def __init__(self, peer: Peer, dialer: Dialer, session: str) -> None:
-        """Asking begins at once."""
+    def __init__(
+        self,
+        peer: Peer,
+        dialer: Dialer,
+        session: str,
+        on_reply: Callable[[pb.PingReply], None] = lambda _: None,
+    ) -> None:
+        """Asking begins at once. ``on_reply`` is given each answer, on another thread."""
+        self._on_reply = on_reply
         self._peer = peer
         self._dialer = dialer
         self._session = session
@@ -106,6 +115,7 @@ class Pulse:
         if _was_heard(call):
             if call.code() is grpc.StatusCode.OK:
                 self._next_silent_s = call.result().next_silent_ms / 1000
+                self._on_reply(call.result())
             self._silence.heard()
 
 
