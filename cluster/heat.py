@@ -22,6 +22,11 @@ def slowed_to(firmware_flags: int | None, clock_share: float) -> float:
     return clock_share if is_slowed and 0 < clock_share < 1 else 1.0
 
 
+def is_hot(about: pb.NodeDescription) -> bool:
+    """Whether a Pi is so hot that it slows down; what is hot for one is usual for a laptop."""
+    return about.HasField("firmware_flags") and about.temperature_c >= HOT_C
+
+
 def share_left(about: pb.NodeDescription) -> float:
     """The same of what a node tells of itself."""
     flags = about.firmware_flags if about.HasField("firmware_flags") else None

@@ -74,7 +74,7 @@ class StrainedNodes:
                 since_s[strain] = now
             else:
                 began_s = since_s.pop(strain)
-        said = f"{stage.label} {words}"
+        said = f"{stage.name} {words}"
         if not is_so:
             said = f"{stage.name} {_OVER[strain]} again, after {now - began_s:.0f} s"
         self._on_news(StrainNews(strain, stage.name, stage.node_id, said, not is_so))

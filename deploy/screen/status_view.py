@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pi_cluster.cluster.heat import COOLING, HOT_C, share_left
+from pi_cluster.cluster.heat import COOLING, is_hot, share_left
 from pi_cluster.cluster.shown import shown_line
 from pi_cluster.coordinator.pipeline.watching import StageLook
 from pi_cluster.deploy.screen import output
@@ -91,7 +91,7 @@ def _strains(looks: Sequence[StageLook]) -> list[str]:
             lines.append(f"{look.stage.name}: short of memory; no new texts begin meanwhile")
         if (share := share_left(about)) < 1:
             lines.append(f"{look.stage.name}: slowed down to {share:.0%} of its clock; {COOLING}")
-        elif about.temperature_c >= HOT_C:
+        elif is_hot(about):
             lines.append(f"{look.stage.name}: hot, and about to slow down; {COOLING}")
     return lines
 

@@ -55,8 +55,10 @@ class StrainGauge:
     def tell(self, reply: pb.PingReply) -> None:
         """Fill in what whoever waits for this node should know of it."""
         reply.short_of_memory = self.is_short_of_memory
-        reply.temperature_c = board.temperature_c(self._root)
         throttled = board.throttled(self._root)
+        if throttled is None:
+            return  # no Pi: what is hot for one is usual for a laptop
+        reply.temperature_c = board.temperature_c(self._root)
         # A reply has no flags: it tells the clock of a slowed processor alone.
         share = slowed_to(throttled, board.clock_share(self._root))
         reply.clock_share = share if share < 1 else 0.0
