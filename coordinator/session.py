@@ -8,7 +8,7 @@ import logging
 import queue
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 import grpc
@@ -36,6 +36,7 @@ from pi_cluster.coordinator.steps import (
     row_state,
     stage_time,
 )
+from pi_cluster.coordinator.strained_nodes import StrainedNodes, StrainNews
 from pi_cluster.coordinator.wait_limits import USUAL_LIMITS, WaitLimits
 from pi_cluster.protos import pi_cluster_pb2 as pb
 
@@ -61,14 +62,16 @@ class Session:
         dialer: Dialer,
         on_notice: OnNotice | None = None,
         on_slow: OnSlow | None = None,
+        on_strain: Callable[[StrainNews], None] = lambda _: None,
         *,
         limits: WaitLimits = USUAL_LIMITS,
         times: StepTimes | None = None,
     ) -> None:
         """``on_notice`` is told, in sentences, who is silent or slow while the session waits.
 
-        ``limits`` say how long it does; who is slow is known by ``times``, to which those of its
-        own steps are added.
+        It is told too who is short of memory or hot, and ``on_strain`` as well, on any thread.
+        ``limits`` say how long the session waits; who is slow is known by ``times``, to which those
+        of its own steps are added.
         """
         self.stages = tuple(stages)
         self._dialer = dialer
@@ -96,9 +99,13 @@ class Session:
         self._inlet: Any = None
         self._inlet_ended = threading.Event()
         self._given_up: NodeLost | None = None
+        self._on_notice = on_notice or (lambda _: None)
+        self._on_strain = on_strain
+        self._strained = StrainedNodes(stages, self._tell_strain, self.wake)
         self._watch = Watch(
             *(stages, dialer, self._header.session, self._give_up),
             *(self._times, limits, on_notice, on_slow),
+            on_reply=self._strained.heard,
         )
 
     def __enter__(self) -> Self:
@@ -112,7 +119,8 @@ class Session:
             self._results = self._last.collect_results(request)
             threading.Thread(target=self._collect, name="results", daemon=True).start()
             # Only once results are awaited may steps begin, or the last stage knows no taker.
-            self._receive()
+            while self._receive() is None:  # somebody has called `wake`
+                pass
             self._outbox.put(pb.StepMessage(header=self._header))
             self._inlet = self._first.run_steps(self._messages())
             self._inlet.add_done_callback(self._inlet_done)
@@ -140,6 +148,11 @@ class Session:
     def in_flight(self) -> int:
         """Steps that are to come back."""
         return len(self._wanted)
+
+    @property
+    def short_of_memory(self) -> tuple[str, ...]:
+        """Names of nodes that are short of memory; `wake` is called when that changes."""
+        return self._strained.short_of_memory
 
     def submit(self, chunks: Sequence[StepChunk]) -> int:
         """Send a step; returns its number, which is larger than those before."""
@@ -210,6 +223,10 @@ class Session:
     def wake(self) -> None:
         """Let the thread in `wait`, or the next one to enter it, return; from any thread."""
         self._inbox.put(None)
+
+    def _tell_strain(self, news: StrainNews) -> None:
+        self._on_notice(news.said)
+        self._on_strain(news)
 
     def _result(self, message: pb.StepResult, wanted: set[int]) -> StepResult:
         if len(message.timings) != len(self.stages):

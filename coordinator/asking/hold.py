@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -14,12 +15,14 @@ from pi_cluster.cluster.errors import (
     ModelReplaced,
     NodeLost,
     PipelineClosed,
+    PutBack,
     SessionExpired,
     SessionYielded,
     StaleEpoch,
 )
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.asking.question import Question
+from pi_cluster.coordinator.asking.strain_notes import note_strain
 from pi_cluster.coordinator.generation import Generation
 from pi_cluster.coordinator.healing.healer import Healer
 from pi_cluster.coordinator.measurement import Measurement
@@ -171,7 +174,7 @@ class Hold:
         with contextlib.ExitStack() as entered:
             session = Session(
                 *(record.addresses, record.epoch, record.model.vocab_size, self._dialer),
-                *(self._on_notice, self._on_slow),
+                *(self._on_notice, self._on_slow, partial(note_strain, self.cluster)),
                 limits=self._wait_limits,
                 times=record.step_times(),
             )
@@ -255,6 +258,8 @@ class Attempt:
         """
         scheduler = self._scheduler
         if scheduler is not None and scheduler.failure is None:
+            if isinstance(error, PutBack):
+                return  # it waits for its turn again
             raise error  # of this question alone
         had_begun = scheduler is not None and scheduler.has_served
         if had_begun:

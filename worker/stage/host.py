@@ -146,6 +146,12 @@ class StageHost:
         known = self._state.content
         return known.reason if isinstance(known, Withdrawn) else ""
 
+    @property
+    def weight_bytes(self) -> int:
+        """Of the mapped weights of the stage that is served; 0 without one."""
+        known = self._state.content
+        return known.stage.weight_bytes if isinstance(known, Loaded) else 0
+
     def status(self) -> pb.StageStatus | None:
         """What is served now, or None."""
         now = self._state.glance()
