@@ -47,11 +47,14 @@ class AsyncPipelineClient:
         cluster: str = settings.DEFAULT_CLUSTER,
         *,
         wait_s: float = DEFAULT_WAIT_S,
+        heal_timeout_s: float = settings.HEAL_TIMEOUT_S,
         on_notice: Callable[[str], None] | None = None,
         on_warning: Callable[[str], None] | None = None,
     ) -> Self:
         """As :meth:`PipelineClient.connect`, which is called when ``async with`` begins."""
-        connect = partial(PipelineClient.connect, cluster, wait_s=wait_s)
+        connect = partial(
+            PipelineClient.connect, cluster, wait_s=wait_s, heal_timeout_s=heal_timeout_s
+        )
         return cls(partial(connect, on_notice=on_notice, on_warning=on_warning))
 
     @classmethod

@@ -43,6 +43,8 @@ class Trouble:
         """A sentence's beginning."""
         if self.names:
             return f"{listed(self.names)} stopped answering"
+        if isinstance(self.loss, ShardDamaged):
+            return str(self.loss).rpartition(": ")[0]  # without what `up` would do
         return f"the session was lost ({self.loss})"
 
     @property

@@ -33,7 +33,9 @@ class Acting:
         return self._dialer is not None
 
     def spares(self, record: PipelineRecord) -> list[Peer]:
-        """Nodes without a stage that were met before."""
+        """Nodes without a stage that were met before, for who may load."""
+        if not self.may_load:
+            return []
         used = {stage.node_id for stage in record.addresses}
         return [peer for peer in known_nodes(self._cluster) if peer.node_id not in used]
 

@@ -14,7 +14,7 @@ from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.errors import ClusterError, StateError
 from pi_cluster.cluster.json_file import JsonFile
 from pi_cluster.cluster.trust.authority import ClusterAuthority
-from pi_cluster.cluster.trust.holdings import is_initialised
+from pi_cluster.cluster.trust.holdings import can_sign, is_initialised
 from pi_cluster.cluster.wire.peer import Peer, is_loopback, told_peer
 from pi_cluster.coordinator.records.pipeline_record import load_record
 
@@ -36,7 +36,7 @@ def known_nodes(cluster: str) -> list[Peer]:
         met |= {stage.node_id: stage.peer for stage in record.addresses}
         members = {*record.unused, *(stage.node_id for stage in record.addresses)}
     folder = settings.cluster_config(cluster)
-    if is_initialised(folder):
+    if can_sign(folder):
         members = {one.id for one in ClusterAuthority(folder, cluster).good}
     return [peer for node_id, peer in met.items() if node_id in members]
 

@@ -67,7 +67,7 @@ def test_one_of_three_local_workers_is_started_again_by_what_status_and_prompt_s
     assert advised(status.err) == [up]
     with cluster.environment():
         assert str(log_file(cluster.name, "local-2")) in status.err
-    asked = cluster.run(*ASK)
+    asked = cluster.run(*ASK, "--heal-timeout", "0")
     assert asked.code == 1 and "local-2" in asked.err and up in advised(asked.err)
     followed = follow(cluster, asked.err)
     assert followed.code == 0 and "ready: 3 stages" in followed.err

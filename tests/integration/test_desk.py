@@ -253,5 +253,7 @@ def test_nodes_that_do_not_come_back_in_time_end_an_answer_by_name(cluster):
     with cluster.environment():
         record = load_record(cluster.name)
         dialer = dialer_to_ask(cluster.name, record, print)
-        with PipelineClient(record, dialer, 2.0, print, is_lasting=True) as client:
+        with PipelineClient(
+            *(record, dialer, 2.0, print), is_lasting=True, heal_timeout_s=2.0
+        ) as client:
             asyncio.run(work(client))

@@ -9,6 +9,7 @@ from pi_cluster.cluster.discovery.mdns import SERVICE_TYPE
 from tests.support.cluster_process import describe_all, eventually, processes_of
 
 MANY = ("--max-tokens", "1500")
+UNMENDED = ("--heal-timeout", "0")
 NOTICED_S = 15.0
 
 
@@ -39,7 +40,7 @@ def all_become_free(cluster):
 
 def loses(cluster, endless, worker, number):
     """Send a signal to a worker while it helps to answer; returns how the prompt ended."""
-    running = cluster.start("prompt", *endless, *MANY)
+    running = cluster.start("prompt", *endless, *MANY, *UNMENDED)
     running.read(20)
     cluster.signal_worker(worker, number)
     return running.end(NOTICED_S)
@@ -59,7 +60,7 @@ def test_a_killed_worker_is_named_and_another_up_heals_the_pipeline(healed, endl
     assert status.code == 1 and "not running" in status.out
     states = {stage["node"]: stage["state"] for stage in healed.status()["stages"]}
     assert states.pop(worker) == "not running" and set(states.values()) == {"ready"}
-    again = healed.call("prompt", *asked)
+    again = healed.call("prompt", *asked, *UNMENDED)
     assert again.code == 1 and worker in again.err and again.out.strip() == ""
 
     assert "ready: 3 stages" in healed.up("--local", "3").err
@@ -114,7 +115,7 @@ def test_a_worker_that_leaves_during_an_answer_ends_it_and_exits_with_0(cluster,
     first, one = cluster.start_worker("first")
     second, two = cluster.start_worker("second")
     cluster.up("--nodes", f"{one},{two}")
-    running = cluster.start("prompt", *endless, *MANY)
+    running = cluster.start("prompt", *endless, *MANY, *UNMENDED)
     running.read(20)
     second.send(signal.SIGTERM)
     assert second.end().code == 0

@@ -8,12 +8,13 @@ import threading
 
 import pytest
 
-from pi_cluster.cluster.errors import NodeLost, SessionExpired
+from pi_cluster.cluster.errors import NodeLost, SessionExpired, StaleEpoch
 from pi_cluster.coordinator.session import Session
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.coordinator.steps import StepChunk
 from pi_cluster.coordinator.wait_limits import WaitLimits
 from pi_cluster.transformer.stage import Stage
+from pi_cluster.worker.stage.outlet import NextHop
 from pi_cluster.worker.stage.sessions import Sessions
 from tests.support.cluster_process import describe_all, eventually
 from tests.support.notices import Notices
@@ -201,6 +202,28 @@ def test_stages_let_go_of_a_session_that_nobody_asks_after_for_as_long_as_it_sai
             line.failure()
     with RawSession(stages) as line:
         line.step((1, 0, IDS))
+
+
+def test_a_stage_is_replaced_while_it_waits_for_a_frozen_one_to_end_its_session(
+    relayed, random_store, monkeypatch
+):
+    stages, relay = relayed
+    is_closing, close = threading.Event(), NextHop.close
+
+    def told_close(hop):
+        is_closing.set()
+        close(hop)
+
+    monkeypatch.setattr(NextHop, "close", told_close)
+    with RawSession(stages) as line:
+        line.step((1, 0, IDS))
+        relay.hold()
+        line.end_steps()
+        assert is_closing.wait(PATIENCE_S)
+        load_stage(random_store, stages[0], stages[1])
+        with pytest.raises(StaleEpoch):
+            line.failure()
+        relay.release()
 
 
 # To a port where nobody speaks TLS, which gRPC would tell of at length.

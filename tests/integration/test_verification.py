@@ -14,6 +14,7 @@ from pi_cluster.deploy.screen import output
 from tests.support.cluster_process import describe_all, eventually
 from tests.support.worker_servers import PLAIN
 
+UNMENDED = ("--heal-timeout", "0")
 PROMPT = ("--temperature", "0", "--max-tokens", "16", "Tell me a story.")
 OFTEN = ("--verify-every", "0.000005")  # of a day: half a second
 
@@ -83,7 +84,7 @@ def test_one_bit_in_each_of_many_shards_is_found_and_up_moves_exactly_those(clus
         ".safetensors on two is damaged" in state["two"]
         and "next `up` sends it again" in state["two"]
     )
-    refused = cluster.run("prompt", *PROMPT)
+    refused = cluster.run("prompt", *PROMPT, *UNMENDED)
     assert refused.code == 1 and refused.out == ""
     assert ".safetensors on two is damaged" in refused.err
     again = cluster.up("--nodes", ",".join(addresses))
@@ -100,7 +101,7 @@ def test_an_answer_in_flight_ends_with_the_name_of_the_shard_and_of_its_node(
     cluster, endless, node
 ):
     start_pair(cluster, *OFTEN)
-    asking = cluster.start("prompt", *endless, "--max-tokens", "100000")
+    asking = cluster.start("prompt", *endless, "--max-tokens", "100000", *UNMENDED)
     asking.read(1)
     file = files_of(cluster, node)[3]
     flip_a_bit(path_of(cluster, node, file))
@@ -124,7 +125,7 @@ def test_a_shard_that_lost_a_bit_while_the_worker_was_off_is_found_after_its_sta
     again.process.wait()
     start_again(cluster, "one", address)
     assert f"{file.name} is damaged, it was found so before" in states(cluster)["one"]
-    refused = cluster.run("prompt", *PROMPT)
+    refused = cluster.run("prompt", *PROMPT, *UNMENDED)
     assert refused.code == 1 and file.name in refused.err and "one" in refused.err
     cluster.up("--nodes", address)
     assert cluster.prompt(*PROMPT)["ids"] == before["ids"]

@@ -106,6 +106,10 @@ class RawSession:
         with restored_errors("node"):
             self.inlet.result(timeout=10)
 
+    def end_steps(self) -> None:
+        """Send no more, and wait for nothing."""
+        self._outbox.put(None)
+
     def close(self) -> None:
         """End the session and wait until all stages have freed what they held."""
         self._outbox.put(None)

@@ -44,7 +44,7 @@ class Outlet(Protocol):
         ...
 
     def abort(self, error: ClusterError) -> None:
-        """Break off; what follows frees what it holds."""
+        """Break off, from any thread; what follows frees what it holds."""
         ...
 
 
@@ -86,6 +86,8 @@ class NextHop:
                 self._call.result(timeout=settings.CALL_TIMEOUT_S)
         except grpc.FutureTimeoutError:
             raise NodeLost(f"{self._name} does not end its session", [self._node_id]) from None
+        except grpc.FutureCancelledError:
+            raise NodeLost(f"the session was broken off before {self._name} had ended it") from None
         finally:
             self._pulse.close()
             self._channel.close()

@@ -56,6 +56,7 @@ class StageSession:
         self._inbox: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._room = threading.Semaphore(settings.MAX_QUEUED_STEPS)
         self._failure: ClusterError | None = None
+        self._closing: Outlet | None = None
         self._silence = Silence()
         self._held_s = held_s
 
@@ -78,6 +79,8 @@ class StageSession:
         """End the session with an error, from any thread; the first error stands."""
         self._failure = self._failure or error
         self._inbox.put(None)
+        if self._closing:
+            self._closing.abort(error)
 
     def heard(self) -> None:
         """Somebody has asked after it."""
@@ -102,7 +105,7 @@ class StageSession:
         try:
             while self._serve_next(outlet):
                 pass
-            outlet.close()
+            self._close(outlet)
         except ClusterError as error:
             outlet.abort(error)
             raise
@@ -113,6 +116,16 @@ class StageSession:
             self._computer.clear()
             self._failure = self._failure or NodeError("the session has ended")
             self._room.release()
+
+    def _close(self, outlet: Outlet) -> None:
+        """Wait for the end of what follows, which may be frozen, unless the session fails."""
+        self._closing = outlet
+        if self._failure:
+            raise self._failure
+        try:
+            outlet.close()
+        except ClusterError as error:
+            raise self._failure or error from None
 
     def _receive(self, messages: Iterator[pb.StepMessage], outlet: Outlet) -> None:
         try:
