@@ -8,6 +8,7 @@
   + NodeError          a node refused what it was asked    the message carries the node's reason
     + NodeLost         a node stopped answering            look at that node, then `up`
       - SessionExpired they heard nothing of us            ask again, the session begins anew
+      - NodeStuck      it answers, and its step never ends restart its worker
     + PipelineBusy     another coordinator holds it        wait, or end the other one
     + QueueFull        too many requests wait for it       try again later
     + ShardDamaged     a node's shard has lost its bytes   `up` sends it again
@@ -77,6 +78,10 @@ class NodeLost(NodeError):
 
 class SessionExpired(NodeLost):
     """The nodes heard nothing of the coordinator for too long, and let go of what they held."""
+
+
+class NodeStuck(NodeLost):
+    """A node answers, but computes a step for longer than any slowness explains."""
 
 
 class PipelineBusy(NodeError):
