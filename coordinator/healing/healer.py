@@ -15,6 +15,7 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import (
     ClusterError,
     NodeLost,
+    NodeStuck,
     PipelineClosed,
     SessionExpired,
     ShardDamaged,
@@ -26,7 +27,7 @@ from pi_cluster.coordinator.healing.acting import Acting
 from pi_cluster.coordinator.healing.decision import Case, Remedy, StageSeen, missing, remedy
 from pi_cluster.coordinator.healing.following import Courtesy, Later, remember
 from pi_cluster.coordinator.healing.looking import Look, look
-from pi_cluster.coordinator.healing.losses import Losses
+from pi_cluster.coordinator.healing.losses import MOST_LOSSES, Losses
 from pi_cluster.coordinator.healing.permission import dialer_to_load
 from pi_cluster.coordinator.healing.told_pipeline import followed
 from pi_cluster.coordinator.records.events import EventKind, EventLog
@@ -134,8 +135,10 @@ class Healer:
         now = time.monotonic()
         for node_id, name in names.items():
             self._events.note(EventKind.NODE_LOST, str(loss), {"node": name})
-            if self._losses.note(node_id, now):
-                said = f"{name} was lost again and again: others do its work for a while"
+            is_stuck = isinstance(loss, NodeStuck)  # it answers as if it were well
+            if self._losses.note(node_id, now, MOST_LOSSES if is_stuck else 1):
+                why = "got stuck" if is_stuck else "was lost again and again"
+                said = f"{name} {why}: others do its work for a while"
                 self._events.note(EventKind.NODE_SET_ASIDE, said, {"node": name})
         return trouble
 
