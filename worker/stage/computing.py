@@ -25,7 +25,14 @@ class StepComputer:
     rows of other sequences stay. Used by one thread; ``superseded`` hears of more from another.
     """
 
-    def __init__(self, stage: Stage, superseded: Superseded) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        superseded: Superseded,
+        check_memory: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """``check_memory`` raises before so many rows are computed if there is no room for them."""
+        self._check_memory = check_memory
         self._stage = stage
         self._superseded = superseded
         self.steps = 0
@@ -39,6 +46,7 @@ class StepComputer:
         batch = self._superseded.wanted(step.step, taken)
         if taken.chunks and not batch.chunks:
             return
+        self._check_memory(len(batch.rows))
         batch = self._computed(batch)
         # Once more, since the head is the largest matrix: it need not serve what nobody wants.
         rows = self._asked_for(self._superseded.wanted(step.step, batch))

@@ -42,14 +42,18 @@ class StageSession:
     """
 
     def __init__(
-        self, stage: Stage, on_rest: Callable[[], None], asked_after: bool = False
+        self,
+        stage: Stage,
+        on_rest: Callable[[], None],
+        asked_after: bool = False,
+        check_memory: Callable[[int], None] = lambda _: None,
     ) -> None:
         """``on_rest`` is called, on another thread, whenever the coordinator begins to rest.
 
         A session that is to be ``asked_after`` ends when nobody does so any more.
         """
         self._superseded = Superseded()
-        self._computer = StepComputer(stage, self._superseded)
+        self._computer = StepComputer(stage, self._superseded, check_memory)
         self._on_rest = on_rest
         self._resting = False
         self._turn = threading.Lock()

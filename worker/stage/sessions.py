@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pi_cluster.cluster.errors import AccessError, ClusterError, NodeError, PipelineBusy
 from pi_cluster.cluster.trust.identity import Identity, Role
@@ -32,6 +32,8 @@ class Sessions:
         self._dialer = dialer
         self._lock = threading.Lock()
         self._sinks: dict[str, ResultSink] = {}
+        self.check_memory: Callable[[int], None] = lambda _: None
+        """Raises before so many rows are computed if there is no room for them."""
 
     @contextlib.contextmanager
     def open(
@@ -48,7 +50,9 @@ class Sessions:
             _check_place(caller, self._state.loaded(header.epoch).assignment)
         with self._state.turn():
             loaded = self._state.loaded(header.epoch)
-            session = StageSession(loaded.stage.stage, self._state.rested, header.asked_after)
+            session = StageSession(
+                *(loaded.stage.stage, self._state.rested, header.asked_after, self.check_memory)
+            )
             outlet = self._outlet(loaded.assignment, header, session)
             coordinator = header.coordinator[:_MAX_LABEL]
             running = RunningSession(header.session, coordinator, session, outlet)
