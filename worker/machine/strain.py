@@ -23,8 +23,8 @@ _OVER_TIMES = 1.5  # so much more must be left before it is over, or it would be
 _STALLED_SHARE = 0.2  # weights are read from disk again and again
 _OVER_STALLED_SHARE = 0.05
 _LOOK_EVERY_S = 0.2
-_CHECK_EVERY_S = 0.5  # few rows are little memory
-_MANY_ROWS = 64
+_CHECK_EVERY_S = 0.5
+_LITTLE_BYTES = 1 << 20  # is checked only so often
 _RECALLED_S = 3.0  # who asks again at once should hear of it
 _SPIN_S = 0.02  # a governor raises the clock within milliseconds
 
@@ -63,25 +63,28 @@ class StrainGauge:
                 self._looked_s = now
             return self._is_short
 
-    def check_step(self, rows: int) -> None:
+    def check_step(self, cache_bytes: int) -> None:
         """Raise ``NodeLost`` before a step would have Linux kill this worker; for one thread.
+
+        It will add so many bytes to the caches.
 
         The session then ends, which frees its caches, and its texts are asked again: whoever would
         not hear that this node is short, or not in time, loses no more than by a killed worker.
         """
         now = time.monotonic()
         was_checked = self._checked_s is not None and now - self._checked_s < _CHECK_EVERY_S
-        if rows < _MANY_ROWS and was_checked:
+        if cache_bytes < _LITTLE_BYTES and was_checked:
             return
         self._checked_s = now
-        least = self._least_bytes / 2
+        least = self._least_bytes / 2 + cache_bytes
         if self._memory.free_bytes < least:
             return_free_pages()
             if (left := self._memory.free_bytes) < least:
                 self._refused_s = now
                 raise NodeLost(
-                    f"{self._name} let go of its texts when {left >> 20} MiB of memory were left: "
-                    "end other programs there, or bring the pipeline up with fewer --texts"
+                    f"{self._name} let go of its texts when {left >> 20} MiB of memory were left "
+                    f"and a step would take {cache_bytes >> 20} MiB: end other programs there, or "
+                    "bring the pipeline up with fewer --texts"
                 )
 
     def tell(self, reply: pb.PingReply) -> None:

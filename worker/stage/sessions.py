@@ -33,7 +33,7 @@ class Sessions:
         self._lock = threading.Lock()
         self._sinks: dict[str, ResultSink] = {}
         self.check_memory: Callable[[int], None] = lambda _: None
-        """Raises before so many rows are computed if there is no room for them."""
+        """Raises if there is no room for so many bytes more in the caches."""
 
     @contextlib.contextmanager
     def open(
