@@ -60,15 +60,20 @@ class NodeLost(NodeError):
     """A node stopped answering."""
 
     def __init__(
-        self, message: str, node_ids: Sequence[str] = (), *, was_awaited: bool = False
+        self, message: str, node_ids: Sequence[str] = (), *, awaited_s: float = 0.0
     ) -> None:
         """``node_ids`` are of those who may be lost; of two, one does not reach the other.
 
-        ``was_awaited``: it was silent, and given up only after it had been waited for.
+        ``awaited_s``: for how long it had been waited for when it was given up.
         """
         super().__init__(message)
         self.node_ids = tuple(node_ids)
-        self.was_awaited = was_awaited
+        self.awaited_s = awaited_s
+
+    @property
+    def was_awaited(self) -> bool:
+        """Whether it was silent or stuck, and given up only after it had been waited for."""
+        return self.awaited_s > 0
 
 
 class SessionExpired(NodeLost):

@@ -8,6 +8,7 @@ import grpc
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import NodeError
 from pi_cluster.cluster.speed import NodeProfile
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.cluster.wire.addresses import as_seen_from
 from pi_cluster.cluster.wire.client import NodeClient
@@ -30,6 +31,7 @@ from pi_cluster.worker.stage.host import StageHost
 from pi_cluster.worker.stage.mending import Mender
 from pi_cluster.worker.stage.verification import Verifier, damaged_to_wire
 from pi_cluster.worker.trust.guard import Guard
+from pi_cluster.worker.trust.named_shards import NamedShards
 from pi_cluster.worker.trust.node_credentials import Membership
 
 
@@ -47,12 +49,13 @@ class WorkerService(rpc.WorkerServicer):
         memory: offer.UsableMemory,
         guard: Guard | None = None,
         membership: Membership | None = None,
+        named: NamedShards | None = None,
         root: Path = ROOT,
     ) -> None:
         """``about`` holds what does not change while the worker runs.
 
-        ``guard`` tells who calls, and ``membership`` is renewed; without certificates both are
-        None. ``root`` holds ``proc`` and ``sys``.
+        ``guard`` tells who calls, ``membership`` is renewed, and ``named`` is kept for the next
+        start; without certificates these are None. ``root`` holds ``proc`` and ``sys``.
         """
         self._about = about
         self._vault = vault
@@ -68,6 +71,7 @@ class WorkerService(rpc.WorkerServicer):
         host.sessions.check_memory = self._strain.check_step
         self._guard = guard
         self._membership = membership
+        self._named = named or NamedShards()
 
     @property
     def name(self) -> str:
@@ -112,6 +116,10 @@ class WorkerService(rpc.WorkerServicer):
     def FindShards(
         self, request: pb.FindShardsRequest, context: grpc.ServicerContext
     ) -> pb.FindShardsReply:
+        if healer := self._healer(context):
+            self._named.check(healer, request.sha256)
+        else:
+            self._named.name(request.sha256)
         return self._transfers.find(request)
 
     @answering
@@ -131,6 +139,8 @@ class WorkerService(rpc.WorkerServicer):
     def FetchShard(
         self, request: pb.FetchShardRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.FetchShardReply]:
+        if healer := self._healer(context):
+            self._named.check(healer, [request.sha256])
         source = _peer(request)
         yield from self._transfers.fetch(request, source, context.add_callback)
 
@@ -144,7 +154,12 @@ class WorkerService(rpc.WorkerServicer):
     def LoadStage(
         self, request: pb.LoadStageRequest, context: grpc.ServicerContext
     ) -> pb.LoadStageReply:
-        weight_bytes = self._host.load(assignment_of(request))
+        assignment = assignment_of(request)
+        if healer := self._healer(context):
+            self._named.check_store(healer, assignment.manifest, request.standby_sha256)
+        else:
+            self._named.name_store(assignment.manifest)
+        weight_bytes = self._host.load(assignment)
         self.verifier.wake()
         return pb.LoadStageReply(weight_bytes=weight_bytes)
 
@@ -214,6 +229,11 @@ class WorkerService(rpc.WorkerServicer):
     def Certify(self, request: pb.Certification, context: grpc.ServicerContext) -> pb.CertifyReply:
         self._certified().certify(Certification.from_wire(request))
         return pb.CertifyReply()
+
+    def _healer(self, context: grpc.ServicerContext) -> Identity | None:
+        """Who calls, if that is a healer, who may not do all that these methods can."""
+        caller = self._guard.caller(context) if self._guard else None
+        return caller if caller and caller.role is Role.HEALER else None
 
     def _certified(self) -> Membership:
         if self._membership is None:

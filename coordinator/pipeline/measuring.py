@@ -59,11 +59,15 @@ class Planner:
     def plan(self, objective: Objective) -> Predicted:
         """The plan for an objective. Raises ``PlanError`` with the figures when nothing fits."""
         plan = make_plan(self._footprint, self._capacities, objective)
+        return Predicted(plan, self.prediction(plan))
+
+    def prediction(self, plan: Plan) -> Prediction:
+        """What a plan over these nodes is expected to reach."""
         by_id = {capacity.node_id: capacity for capacity in self._capacities}
         used = [by_id[stage.node_id] for stage in plan.stages]
         between = [self._link(one.node_id, two.node_id) for one, two in itertools.pairwise(used)]
         links = [used[0].reach, *between, used[-1].reach]
-        return Predicted(plan, predict(self._footprint, plan, by_id, links))
+        return predict(self._footprint, plan, by_id, links)
 
     def _link(self, from_id: str, to_id: str) -> Link:
         if (from_id, to_id) not in self._links:

@@ -369,7 +369,9 @@ class Scheduler:
         except (ModelError, ClusterError) as error:
             self._fail(running, error)
         except Exception as error:
-            log.exception("a request failed")
+            about = self._session.about
+            about["sequence"] = running.state.number
+            log.exception("a request failed", extra=about)
             self._fail(running, NodeError(f"the coordinator failed at this request: {error!r}"))
 
     def _extend(self, running: Running, chunk: StepChunk, rows: list[RowLogits]) -> None:
