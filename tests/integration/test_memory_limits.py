@@ -194,6 +194,6 @@ def test_texts_that_need_more_than_there_is_are_all_answered_one_after_the_other
         neighbour.leave(needed * 2 // 3 // MIB)
         with ThreadPoolExecutor(len(PROMPTS)) as pool:
             assert list(pool.map(lambda prompt: ask(client, prompt), PROMPTS)) == before
-    print(notices, needed>>20)
+    print(notices, needed >> 20)
     assert any("two is short of memory" in one for one in notices)
     assert (worker.poll(), group.kills) == (None, 0)
