@@ -19,7 +19,7 @@ WRITING = """
 import sys
 from pi_cluster.coordinator.records.events import EventKind, EventLog
 log = EventLog("events", most_bytes=int(sys.argv[2]))
-for number in range(100):
+for number in range(int(sys.argv[3])):
     log.note(EventKind.NODE_LOST, f"writer {sys.argv[1]} notes {number}")
 """
 
@@ -116,7 +116,7 @@ def test_several_programs_write_at_once_and_lose_nothing(log):
     # Both files together have room for all of it, and not for a file begun anew twice at once.
     most_bytes = 4 * 100 * 90 * 5 // 8
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITING, str(writer), str(most_bytes)])
+        subprocess.Popen([sys.executable, "-c", WRITING, str(writer), str(most_bytes), "100"])
         for writer in range(4)
     ]
     assert [writer.wait(60) for writer in writers] == [0] * 4
@@ -124,6 +124,20 @@ def test_several_programs_write_at_once_and_lose_nothing(log):
     written = {f"writer {writer} notes {number}" for writer in range(4) for number in range(100)}
     assert reading.skipped == 0 and log.older_path.exists()
     assert set(said(reading)) == written and len(reading.events) == 400
+
+
+def test_a_file_that_is_not_full_never_takes_the_place_of_a_full_one(log):
+    most_bytes = 300
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITING, str(writer), str(most_bytes), "1000"])
+        for writer in range(4)
+    ]
+    smallest = most_bytes
+    while any(writer.poll() is None for writer in writers):
+        if log.older_path.exists():
+            smallest = min(smallest, log.older_path.stat().st_size)
+    assert [writer.wait() for writer in writers] == [0] * 4
+    assert smallest == most_bytes and log.older_path.stat().st_size >= most_bytes
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 30])
