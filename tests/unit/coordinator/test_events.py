@@ -12,7 +12,7 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import StateError, SystemFailure
 from pi_cluster.coordinator.records.event_reading import EventReader, read_events
 from pi_cluster.coordinator.records.events import MOST_LINE_BYTES, EventKind, EventLog
-from pi_cluster.coordinator.records.heals import heals_among, heals_since_up
+from pi_cluster.coordinator.records.heals import HealsSeen, heals_among, since_up
 from tests.support.hostile import HOSTILE
 
 WRITING = """
@@ -214,9 +214,31 @@ def test_heals_are_counted_since_the_pipeline_was_brought_up(log):
     log.note(EventKind.HEALED, "by a newer program", {"seconds": "long", "cause": ["odd"]})
     log.note(EventKind.HEAL_FAILED, "in vain")
     events = read_events(log).events
-    heals = heals_since_up(events)
+    heals = heals_among(since_up(events))
     assert (heals.healed, heals.not_healed) == (4, 1)
     assert (heals.mean_s, heals.longest_s) == (3.0, 6.0)
     assert heals.causes == {"node_lost": 2, "shard_damaged": 1}
     assert heals.last.said == "by a newer program" and heals.since_unix_s == events[1].unix_s
     assert heals_among(events).healed == 5 and heals_among([]).since_unix_s is None
+
+
+def test_whoever_looks_again_counts_the_heals_that_came_and_begins_anew_with_the_next_up(log):
+    warnings = []
+    with HealsSeen("events", warnings.append) as seen:
+        assert seen.now().healed == 0
+        log.note(EventKind.UP, "up")
+        for _ in range(2):
+            log.note(EventKind.HEALED, "pi2 is back", {"seconds": 1})
+        assert seen.now().healed == seen.now().healed == 2
+        log.note(EventKind.UP, "up again")
+        log.note(EventKind.HEALED, "pi2 is back", {"seconds": 3})
+        assert (seen.now().healed, seen.now().mean_s) == (1, 3.0)
+    assert warnings == []
+
+
+def test_events_that_cannot_be_read_are_one_warning_and_no_heals(log):
+    log.path.mkdir(parents=True)
+    warnings = []
+    with HealsSeen("events", warnings.append) as seen:
+        assert seen.now().healed == seen.now().not_healed == 0
+    assert len(warnings) == 1 and "events.jsonl" in warnings[0]
