@@ -21,6 +21,7 @@ from pi_cluster.cluster.errors import (
     StaleEpoch,
 )
 from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.healing.acting import Acting
 from pi_cluster.coordinator.healing.decision import Case, Remedy, StageSeen, missing, remedy
 from pi_cluster.coordinator.healing.looking import Look, look
@@ -28,7 +29,7 @@ from pi_cluster.coordinator.healing.losses import Losses
 from pi_cluster.coordinator.healing.permission import dialer_to_load
 from pi_cluster.coordinator.records.events import EventKind, EventLog
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
-from pi_cluster.coordinator.trouble import Healing, Trouble, kind_of, listed, was_silent
+from pi_cluster.coordinator.trouble import Healing, Trouble, kind_of, listed
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class Healer:
         self._on_given_up = on_given_up
         self._events = EventLog(cluster)
         self._losses = Losses()
+        self._without: dict[str, Peer] = {}
         self._lock = threading.Lock()  # of the trouble and of who mends it
         self._trouble: Trouble | None = None
         self._healing: Healing | None = None
@@ -103,6 +105,11 @@ class Healer:
         self._events.note(EventKind.HEALED, trouble.ended, about)
         return trouble
 
+    def absent(self) -> list[Peer]:
+        """Nodes that were done without, except those that come and go."""
+        aside = self._losses.set_aside(time.monotonic())
+        return [peer for node_id, peer in self._without.items() if node_id not in aside]
+
     def close(self) -> None:
         """Mend nothing any more."""
         with self._lock:
@@ -117,7 +124,7 @@ class Healer:
         names = {s.node_id: s.name for s in record.addresses if s.node_id in ids}
         trouble = self._trouble
         if trouble is None:
-            silent_s = settings.SILENCE_LIMIT_S if was_silent(loss) else 0.0
+            silent_s = loss.awaited_s if isinstance(loss, NodeLost) else 0.0
             trouble = Trouble(loss, tuple(names.values()), silent_s=silent_s)
         elif new := [name for name in names.values() if name not in trouble.names]:
             trouble.names = (*trouble.names, *new)
@@ -160,7 +167,7 @@ class Healer:
                 raise NodeLost(
                     f"{trouble.what}, and {self.timeout_s:g} s have passed in vain: {trouble.loss}",
                     trouble.loss.node_ids if isinstance(trouble.loss, NodeLost) else (),
-                    was_awaited=True,
+                    awaited_s=trouble.lost_s,
                 )
             self._closing.wait(_LOOK_AGAIN_S)
         raise PipelineClosed("this program has let go of the pipeline: connect to it again")
@@ -209,7 +216,9 @@ class Healer:
                 acting.load_again(record, seen)
                 trouble.lost_sessions, trouble.done = 0, "loaded again, going on"
             case Remedy.PLAN_AGAIN:
-                names = acting.plan_again(record, seen, {stage.node_id for stage in gone})
+                lost = {stage.node_id for stage in gone}
+                self._without |= {s.node_id: s.peer for s in record.addresses if s.node_id in lost}
+                names = acting.plan_again(record, seen, lost)
                 trouble.names = trouble.names or tuple(stage.name for stage in gone)
                 trouble.lost_sessions, trouble.done = 0, f"going on with {listed(names)}"
 

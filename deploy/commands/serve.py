@@ -13,7 +13,11 @@ from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.coordinator.records.advice import bring_one_up
 from pi_cluster.coordinator.records.pipeline_record import has_record, load_record
 from pi_cluster.deploy.calling import dialer_to_ask
-from pi_cluster.deploy.commands.options import cluster_option, heal_timeout_option
+from pi_cluster.deploy.commands.options import (
+    cluster_option,
+    give_up_after_option,
+    heal_timeout_option,
+)
 from pi_cluster.deploy.hosts.server_service import ServerService
 from pi_cluster.deploy.leading_out import leading_out
 from pi_cluster.deploy.screen.output import note, notice
@@ -99,6 +103,7 @@ _DEFAULTS = ServerSettings()
     "--wait-for-up", is_flag=True, help="Start without a pipeline, and say so until one is up."
 )
 @heal_timeout_option
+@give_up_after_option
 @click.option(
     "--install", is_flag=True, help="Have systemd start this server, with the other options given."
 )
@@ -125,6 +130,7 @@ def serve(
     log_format: str,
     wait_for_up: bool,
     heal_timeout_s: float,
+    give_up_after_s: float,
     install: bool,
     uninstall: bool,
     system: bool,
@@ -174,7 +180,7 @@ def serve(
             record = load_record(cluster)
             return serving_client(
                 *(record, dialer_to_ask(cluster, record), notice, settings.max_waiting),
-                heal_timeout_s,
+                *(heal_timeout_s, give_up_after_s),
             )
 
         desk = Desk(connect(), connect, prompts)

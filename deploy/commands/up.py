@@ -217,7 +217,7 @@ def _carry_out(change: _Change, rollout: Rollout, store: Store) -> None:
         moved = hand_out_shards(rollout, output.TransferBars(progress))
     with output.notes.status("loading"):
         try:
-            load_stages(rollout, change.previous)
+            load_stages(rollout, record.epoch)
         except StaleEpoch as error:
             raise StaleEpoch(f"{error}: run the same command again") from None
         try:

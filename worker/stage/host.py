@@ -12,6 +12,8 @@ from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.log_fields import LogFields
 from pi_cluster.cluster.store.manifest import Manifest, ShardFile
 from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.cluster.wire.load_request import neighbour
+from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.kernels import KernelsError
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.errors import ModelError
@@ -59,9 +61,10 @@ class StageHost:
     def load(self, assignment: Assignment) -> int:
         """Replace what is served; returns the bytes of mapped weights.
 
-        A running session ends with ``StaleEpoch``. When loading fails, nothing is served.
+        A running session ends with ``StaleEpoch``. When loading fails, nothing is served. Raises
+        ``StaleEpoch`` when another assignment of this epoch is served, or one of a later epoch.
         """
-        with self._replacing(assignment.epoch):
+        with self._replacing(assignment.epoch, assignment):
             loaded = self._serve(assignment)
             self._vault.prune({file.sha256 for file in assignment.manifest.files})
         return_free_pages()
@@ -143,6 +146,12 @@ class StageHost:
         known = self._state.content
         return known.reason if isinstance(known, Withdrawn) else ""
 
+    @property
+    def weight_bytes(self) -> int:
+        """Of the mapped weights of the stage that is served; 0 without one."""
+        known = self._state.content
+        return known.stage.weight_bytes if isinstance(known, Loaded) else 0
+
     def status(self) -> pb.StageStatus | None:
         """What is served now, or None."""
         now = self._state.glance()
@@ -160,6 +169,13 @@ class StageHost:
             coordinator=now.coordinator,
             verified_ago_s=self._vault.verified_ago_s(file.sha256 for file in now.loaded.files),
             rows=now.rows,
+            max_step_rows=assignment.limits.max_step_rows,
+            max_sequences=assignment.limits.max_sequences,
+            context=assignment.limits.context,
+            cache_positions=assignment.limits.cache_positions,
+            next_node_id=assignment.following.node_id if assignment.following else "",
+            previous_node_id=assignment.previous_node_id,
+            neighbours=map(neighbour, _beside(assignment)),
         )
 
     def try_next(self) -> str:
@@ -169,8 +185,8 @@ class StageHost:
         return why_unreachable(following, self._dialer) if following else ""
 
     @contextlib.contextmanager
-    def _replacing(self, epoch: int) -> Iterator[None]:
-        with self._state.replacing(epoch):
+    def _replacing(self, epoch: int, wanted: Assignment | None = None) -> Iterator[None]:
+        with self._state.replacing(epoch, wanted):
             if self._last:
                 # Before loading: a stage that ends the process must not do so at every start.
                 self._last.forget()
@@ -187,6 +203,12 @@ class StageHost:
         epoch, layers = assignment.epoch, assignment.layers
         log.info("epoch %d: serving layers %s", epoch, layers, extra=LogFields(epoch=epoch))
         return loaded
+
+
+def _beside(assignment: Assignment) -> list[Peer]:
+    """The other nodes of the pipeline that this one was told of."""
+    told = [*([assignment.following] if assignment.following else []), *assignment.neighbours]
+    return list({one.node_id: one for one in told}.values())
 
 
 def _files(assignment: Assignment) -> tuple[ShardFile, ...]:

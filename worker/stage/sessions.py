@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import Iterator
 
+from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import AccessError, ClusterError, NodeError, PipelineBusy
 from pi_cluster.cluster.log_fields import LogFields
 from pi_cluster.cluster.trust.identity import Identity, Role
@@ -52,7 +53,7 @@ class Sessions:
             _check_place(caller, self._state.loaded(header.epoch).assignment)
         with self._state.turn():
             loaded = self._state.loaded(header.epoch)
-            session = StageSession(loaded.stage.stage, self._state.rested, header.asked_after)
+            session = StageSession(loaded.stage.stage, self._state.rested, _held_s(header))
             outlet = self._outlet(loaded.assignment, header, session)
             coordinator = header.coordinator[:_MAX_LABEL]
             running = RunningSession(header.session, coordinator, session, outlet)
@@ -82,7 +83,11 @@ class Sessions:
         if running is None or running.name != name:
             return pb.PingReply()
         running.session.heard()
-        return pb.PingReply(next_silent_ms=int(running.outlet.silent_s * 1000))
+        reply = pb.PingReply(next_silent_ms=int(running.outlet.silent_s * 1000))
+        if computing := running.session.computing:
+            reply.computing_ms = 1 + int(computing.seconds * 1000)
+            reply.computing_rows = computing.rows
+        return reply
 
     def end(self, error: ClusterError) -> None:
         """End the running session, if there is one, with an error."""
@@ -121,6 +126,13 @@ def _told(running: RunningSession, epoch: int) -> Iterator[None]:
     finally:
         about["step"] = running.session.steps
         log.info("a session has ended after %d steps%s", running.session.steps, why, extra=about)
+
+
+def _held_s(header: pb.SessionHeader) -> float | None:
+    """For how long a session is held that nobody asks after; None where nobody is to do so."""
+    if not header.asked_after:
+        return None
+    return min(header.held_ms / 1000 or settings.SESSION_HELD_S, settings.MOST_SESSION_HELD_S)
 
 
 def _check_place(caller: Identity, assignment: Assignment) -> None:

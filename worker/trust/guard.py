@@ -18,7 +18,7 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import AccessError, ClusterError, NodeError
 from pi_cluster.cluster.log_fields import LogFields
 from pi_cluster.cluster.trust.credentials import LiveCredentials
-from pi_cluster.cluster.trust.identity import Identity
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.roles import Rule
 from pi_cluster.cluster.wire.failures import refuse
 from pi_cluster.cluster.wire.message_size import bytes_beside
@@ -149,7 +149,8 @@ class Guard(grpc.ServerInterceptor):
             return None
         caller = self._callers.of(context)
         if caller.identity.role not in rule.roles:
-            raise AccessError(f"{caller.identity.label} may not do that: it takes an operator")
+            needed = "an operator" if Role.HEALER not in rule.roles else "an operator or a healer"
+            raise AccessError(f"{caller.identity.label} may not do that: it takes {needed}")
         return caller
 
     def _refuse(self, context: grpc.ServicerContext, method: str, error: ClusterError) -> Never:
