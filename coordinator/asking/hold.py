@@ -24,6 +24,7 @@ from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.asking.question import Question
 from pi_cluster.coordinator.asking.strain_notes import note_strain
 from pi_cluster.coordinator.generation import Generation
+from pi_cluster.coordinator.healing.following import Later, follow
 from pi_cluster.coordinator.healing.healer import Healer
 from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.patience import Patience
@@ -90,6 +91,7 @@ class Hold:
             on_given_up=self._given_up,
         )
         """Mends what was lost, for all questions."""
+        self._following = threading.Lock()  # one look at the nodes at a time
         self._is_closed = False
 
     def take(self) -> Scheduler:
@@ -103,6 +105,16 @@ class Hold:
     def is_changing(self) -> bool:
         """Whether the pipeline is being brought up or down here, and still awaited."""
         return not self._is_closed and is_changing(self.cluster)
+
+    def is_coming(self, replaced: PipelineRecord) -> bool:
+        """Whether the pipeline is being brought up from elsewhere.
+
+        Where another one has taken the place of what was ``replaced``, that is remembered.
+        """
+        with self._following:  # who waited here finds what another question has found
+            if self._is_closed or self.load().epoch != replaced.epoch:
+                return False
+            return follow(replaced, self._dialer) is Later.COMING
 
     def load(self) -> PipelineRecord:
         """The record of the pipeline that is up now."""
@@ -275,10 +287,11 @@ class Attempt:
             raise error  # asked a moment later, it would not be there either
         if isinstance(error, StaleEpoch) and self._record:
             yield from patience.until_settled(self._hold.is_changing)
+            yield from patience.until_settled(partial(self._hold.is_coming, self._record))
             if self._hold.load().epoch == self._record.epoch:
                 error = StaleEpoch(
                     "the nodes have left the pipeline that this machine remembers (epoch "
-                    f"{self._record.epoch}); another machine may know a later one"
+                    f"{self._record.epoch}), and tell of none with this model that is whole"
                 )
                 if not patience.is_lasting:
                     raise error

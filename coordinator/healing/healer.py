@@ -25,9 +25,11 @@ from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.healing.acting import Acting
 from pi_cluster.coordinator.healing.decision import Case, Remedy, StageSeen, missing, remedy
+from pi_cluster.coordinator.healing.following import Courtesy, Later, remember
 from pi_cluster.coordinator.healing.looking import Look, look
 from pi_cluster.coordinator.healing.losses import Losses
 from pi_cluster.coordinator.healing.permission import dialer_to_load
+from pi_cluster.coordinator.healing.told_pipeline import followed
 from pi_cluster.coordinator.records.events import EventKind, EventLog
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
 from pi_cluster.coordinator.trouble import Healing, Trouble, kind_of, listed
@@ -64,6 +66,7 @@ class Healer:
         self._events = EventLog(cluster)
         self._losses = Losses()
         self._without: dict[str, Peer] = {}
+        self._courtesy = Courtesy()
         self._lock = threading.Lock()  # of the trouble and of who mends it
         self._trouble: Trouble | None = None
         self._healing: Healing | None = None
@@ -180,6 +183,12 @@ class Healer:
         trouble = healing.trouble
         seen = look(record, acting.spares(record), self._dialer)
         check_not_replaced(record, seen)
+        if newer := followed(record, seen.nodes.values()):
+            trouble.done = "another machine has mended it, going on"
+            return remember(newer) is Later.FOUND
+        if self._courtesy.leaves(record, seen.nodes.values()):
+            healing.said = f"{trouble.what}: another machine is mending it"
+            return False
         case = self._case(trouble, record, seen, acting)
         todo, gone = remedy(case), missing(case)
         healing.is_hopeless = todo is Remedy.WAIT and case.alternative is None
