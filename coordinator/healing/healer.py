@@ -21,6 +21,7 @@ from pi_cluster.cluster.errors import (
     ShardDamaged,
     StaleEpoch,
 )
+from pi_cluster.cluster.log_fields import LogFields
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.healing.acting import Acting
@@ -49,19 +50,20 @@ class Healer:
         dialer: Dialer,
         on_notice: Callable[[str], None],
         timeout_s: float = settings.HEAL_TIMEOUT_S,
+        on_healed: Callable[[Trouble], None] = lambda _: None,
         on_given_up: Callable[[], None] = lambda: None,
     ) -> None:
         """``digest`` is that of the store whose pipeline is mended, and of no other.
 
-        After ``timeout_s`` a loss is given up, which ``on_given_up`` is told; with 0 it never is
-        mended.
+        After ``timeout_s`` a loss is given up; with 0 it never is mended. ``on_healed`` and
+        ``on_given_up`` are told of each end, on any thread.
         """
         self.timeout_s = timeout_s
         self._cluster = cluster
         self._digest = digest
         self._dialer = dialer
         self._on_notice = on_notice
-        self._on_given_up = on_given_up
+        self._on_healed, self._on_given_up = on_healed, on_given_up
         self._events = EventLog(cluster)
         self._losses = Losses()
         self._without: dict[str, Peer] = {}
@@ -107,6 +109,7 @@ class Healer:
         nodes, seconds = list(trouble.names), round(trouble.lost_s, 3)
         about = {"cause": kind_of(trouble.loss), "nodes": nodes, "seconds": seconds}
         self._events.note(EventKind.HEALED, trouble.ended, about)
+        self._on_healed(trouble)
         return trouble
 
     def absent(self) -> list[Peer]:
@@ -196,7 +199,8 @@ class Healer:
         try:
             self._carry_out(todo, trouble, record, seen, acting, gone)
         except ClusterError as failure:
-            log.info("could not %s: %s", todo.value, failure)
+            about = LogFields(epoch=record.epoch)
+            log.info("could not %s: %s", todo.value, failure, extra=about)
             healing.said = f"{trouble.what}: {failure}"
             return False
         return todo is not Remedy.WAIT
