@@ -1,5 +1,6 @@
 """A machine whose grant says so may mend the pipeline, and bring up nothing else."""
 
+import signal
 from dataclasses import replace
 
 import pytest
@@ -19,6 +20,7 @@ from pi_cluster.coordinator.records.pipeline_record import load_record
 from tests.support.authorities import certify_node, credentials_of, live
 
 STORY = ("Tell me a story.", "--temperature", "0", "--max-tokens", "30")
+HEALED_S = 90.0
 NAMES = ("pi1", "pi2", "pi3")
 
 pytestmark = pytest.mark.timeout(300)
@@ -154,6 +156,30 @@ def test_another_store_is_neither_found_nor_fetched_nor_loaded_by_a_healer(
             one.request_certificate()
         assert one.describe().stage.epoch == record.epoch
     assert home.cluster.prompt(*STORY)["ids"]
+
+
+def test_a_healer_goes_on_without_a_lost_node_and_a_coordinator_follows_it(
+    make_cluster, machine, endless
+):
+    """Nobody runs an `up`: the operator's computer is asleep, say."""
+    long = (*endless, "--max-tokens", "600")
+    with make_cluster() as cluster, make_cluster() as phone:
+        home = Home(cluster)
+        home.up()
+        home.grant(machine, "server", "--may-heal")
+        home.grant(phone, "phone")
+        expected = cluster.call("prompt", *long).out
+        running = machine.start("prompt", *long)
+        running.read(50)
+        home.workers["pi2"].send(signal.SIGKILL)
+        outcome = running.end(HEALED_S)
+        assert (outcome.code, outcome.out) == (0, expected), outcome
+        assert "pi2 stopped answering; going on with pi1 and pi3" in outcome.err
+        asked = phone.run("prompt", *long, timeout_s=HEALED_S)
+        assert (asked.code, asked.out) == (0, expected), asked
+        assert phone.record().stages == machine.record().stages
+        with phone.environment():
+            assert dialer_to_load(phone.name, phone.record()) is None
 
 
 @pytest.mark.parametrize("role", [Role.COORDINATOR, Role.NODE])
