@@ -10,6 +10,7 @@
       - SessionExpired they heard nothing of us            ask again, the session begins anew
     + PipelineBusy     another coordinator holds it        wait, or end the other one
     + QueueFull        too many requests wait for it       try again later
+    + PutBack          a text lost its place in the caches  ask again, it goes on
     + ShardDamaged     a node's shard has lost its bytes   `up` sends it again
     + StaleEpoch       another `up` replaced the pipeline  `up`
   + SessionYielded     another took a resting pipeline     ask again, the session begins anew
@@ -59,15 +60,20 @@ class NodeLost(NodeError):
     """A node stopped answering."""
 
     def __init__(
-        self, message: str, node_ids: Sequence[str] = (), *, was_awaited: bool = False
+        self, message: str, node_ids: Sequence[str] = (), *, awaited_s: float = 0.0
     ) -> None:
         """``node_ids`` are of those who may be lost; of two, one does not reach the other.
 
-        ``was_awaited``: it was silent, and given up only after it had been waited for.
+        ``awaited_s``: for how long it had been waited for when it was given up.
         """
         super().__init__(message)
         self.node_ids = tuple(node_ids)
-        self.was_awaited = was_awaited
+        self.awaited_s = awaited_s
+
+    @property
+    def was_awaited(self) -> bool:
+        """Whether it was silent or stuck, and given up only after it had been waited for."""
+        return self.awaited_s > 0
 
 
 class SessionExpired(NodeLost):
@@ -85,6 +91,10 @@ class QueueFull(NodeError):
         """``free_in_s`` is when about one of them will wait no more, if that is known."""
         super().__init__(message)
         self.free_in_s = free_in_s
+
+
+class PutBack(NodeError):
+    """A text gave up its place for want of memory on a node, and nothing is wrong with it."""
 
 
 class ShardDamaged(NodeError):

@@ -50,8 +50,15 @@ ASK_EVERY_S = 0.5  # whether a node of a session is there (cluster/wire/pulse.py
 ASK_AGAIN_S = 1.0  # over another connection, when it does not answer at once
 ANSWER_TIMEOUT_S = 5.0  # a node that swaps may take so long, and yet is there
 SILENCE_TOLD_S = 2.5  # then whoever waits is told who is silent, within 3 s of its last sign
-SILENCE_LIMIT_S = 9.0  # gaps of 8 s are survived: the first question after one takes up to 1 s
-SESSION_HELD_S = 11.0  # for a silent coordinator; it should be the first to give up, and say why
+GIVE_UP_AFTER_S = 8.0  # of silence: a hiccup of up to this ends nothing
+# Connections outlive no more silence than this; and cables that are out for more than 12 s are
+# out for up to 25 s to TCP, which sends again in growing steps.
+MOST_GIVE_UP_AFTER_S = 20.0
+LEAST_GIVE_UP_AFTER_S = 3.0  # else who is silent would be given up before anybody is told
+# A gap that ends just in time is no loss, though the first question after it takes up to a second.
+FIRST_ANSWER_S = 1.0
+SESSION_HELD_S = 11.0  # for a silent coordinator that does not say how long it waits itself
+MOST_SESSION_HELD_S = 60.0
 KEEPALIVE_TIME_MS = 5_000  # a connection is given up after this and the next
 # Far above the silence that is borne: when a cable was out for 8 s, TCP sends again after 8 more,
 # and on Linux gRPC lets it give up after this time as well.

@@ -27,6 +27,7 @@ from pi_cluster.coordinator.asking.question import (
 )
 from pi_cluster.coordinator.asking.stream import AnswerStream
 from pi_cluster.coordinator.calling.tools import Tool
+from pi_cluster.coordinator.healing.taking_in import TakingIn
 from pi_cluster.coordinator.listeners import Listeners
 from pi_cluster.coordinator.patience import DEFAULT_WAIT_S, Patience
 from pi_cluster.coordinator.pipeline.asker import dialer_to_ask
@@ -39,6 +40,7 @@ from pi_cluster.coordinator.room import Room
 from pi_cluster.coordinator.scheduling.counters import Counters
 from pi_cluster.coordinator.scheduling.occupancy import Occupancy
 from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
+from pi_cluster.coordinator.wait_limits import WaitLimits
 
 log = logging.getLogger(__name__)
 
@@ -62,16 +64,21 @@ class PipelineClient:
         scheduling: SchedulerSettings | None = None,
         is_lasting: bool = False,
         heal_timeout_s: float = settings.HEAL_TIMEOUT_S,
+        give_up_after_s: float = settings.GIVE_UP_AFTER_S,
     ) -> None:
         """``record`` is that of the pipeline, whose nodes ``dialer`` calls; see `connect`.
 
         ``or_else`` ends the sentence that says what to do when ``wait_s`` was not enough. A client
         that ``is_lasting`` waits for nodes that are not there also before there is an answer. A
-        lost pipeline is mended for up to ``heal_timeout_s``, with 0 not at all.
+        node that is silent for longer than ``give_up_after_s`` is given up, and a lost pipeline
+        mended for up to ``heal_timeout_s``, with 0 not at all.
         """
         self._notices = Listeners[str]()
         self._notices.add(on_notice or log.info)
-        self._hold = Hold(record, dialer, self._notices.tell, scheduling, heal_timeout_s)
+        self._hold = Hold(
+            *(record, dialer, self._notices.tell, scheduling, heal_timeout_s),
+            WaitLimits(give_up_after_s),
+        )
         self.record = record
         """The pipeline as it was when the client was made."""
         self.digest = record.manifest.digest
@@ -80,6 +87,10 @@ class PipelineClient:
         """By which questions are encoded."""
         self._wait_s, self._or_else = wait_s, or_else
         self._is_lasting = is_lasting
+        self._taking_in: TakingIn | None = None
+        if is_lasting and heal_timeout_s:
+            self._taking_in = TakingIn(record, self._hold.healer, self._is_idle)
+            self._taking_in.begin()
         self._watching = threading.Lock()
         self._watch = PipelineWatch(dialer)
 
@@ -90,14 +101,15 @@ class PipelineClient:
         *,
         wait_s: float = DEFAULT_WAIT_S,
         heal_timeout_s: float = settings.HEAL_TIMEOUT_S,
+        give_up_after_s: float = settings.GIVE_UP_AFTER_S,
         on_notice: Callable[[str], None] | None = None,
         on_warning: Callable[[str], None] | None = None,
     ) -> Self:
         """A client of the pipeline that is up in ``cluster``, as this user may call it.
 
-        A question waits up to ``wait_s`` seconds while the pipeline answers another program. When
-        nodes are lost, the pipeline is mended for up to ``heal_timeout_s``: see
-        docs/operations.md.
+        A question waits up to ``wait_s`` seconds while the pipeline answers another program. A
+        node that is silent for longer than ``give_up_after_s`` is lost. When nodes are lost, the
+        pipeline is mended for up to ``heal_timeout_s``: see docs/operations.md.
         ``on_notice`` is told in sentences, on any thread, what goes on meanwhile; ``on_warning``
         what people should know. Both are logged where they are not given.
 
@@ -108,7 +120,11 @@ class PipelineClient:
         if still_insecure(cluster, record.insecure):
             warn(insecure_warning(cluster))
         dialer = dialer_to_ask(cluster, record, warn)
-        return cls(record, dialer, wait_s, on_notice, heal_timeout_s=heal_timeout_s)
+        return cls(
+            *(record, dialer, wait_s, on_notice),
+            heal_timeout_s=heal_timeout_s,
+            give_up_after_s=give_up_after_s,
+        )
 
     def ask(self, prompt: Prompt, **keywords: Unpack[AskKeywords]) -> Answer:
         """Ask and wait for the whole answer. Keywords are those of ``pi-cluster prompt``.
@@ -236,10 +252,16 @@ class PipelineClient:
     def close(self) -> None:
         """Let go of the pipeline. Answers that are not at their end raise ``PipelineClosed``."""
         try:
+            if self._taking_in:
+                self._taking_in.close()
             self._hold.close()
         finally:
             with self._watching:
                 self._watch.close()
+
+    def _is_idle(self) -> bool:
+        occupancy = self._hold.occupancy
+        return not (occupancy.running or occupancy.waiting)
 
     def __enter__(self) -> Self:
         return self

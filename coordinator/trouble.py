@@ -95,11 +95,6 @@ def kind_of(loss: Exception | None) -> str:
     return ""
 
 
-def was_silent(loss: ClusterError) -> bool:
-    """Whether whoever was lost had been waited for."""
-    return isinstance(loss, NodeLost) and loss.was_awaited
-
-
 def listed(names: Sequence[str]) -> str:
     """``pi1``, ``pi1 and pi2``, ``pi1, pi2 and pi3``."""
     *others, last = names

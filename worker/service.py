@@ -1,6 +1,7 @@
 """The network face of a worker: check, call, answer. Nothing here computes."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 
@@ -18,9 +19,11 @@ from pi_cluster.cluster.wire.peer import Peer, told_peer
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 from pi_cluster.worker.answering import answering, streaming
-from pi_cluster.worker.machine import board, offer
+from pi_cluster.worker.machine import offer
 from pi_cluster.worker.machine.examination import Examiner
 from pi_cluster.worker.machine.speed import ProfileKeeper
+from pi_cluster.worker.machine.strain import StrainGauge
+from pi_cluster.worker.machine.system_files import ROOT
 from pi_cluster.worker.shards.transfers import ShardTransfers
 from pi_cluster.worker.shards.vault import ShardVault
 from pi_cluster.worker.stage.assignment import assignment_of
@@ -47,11 +50,12 @@ class WorkerService(rpc.WorkerServicer):
         guard: Guard | None = None,
         membership: Membership | None = None,
         named: NamedShards | None = None,
+        root: Path = ROOT,
     ) -> None:
         """``about`` holds what does not change while the worker runs.
 
         ``guard`` tells who calls, ``membership`` is renewed, and ``named`` is kept for the next
-        start; without certificates these are None.
+        start; without certificates these are None. ``root`` holds ``proc`` and ``sys``.
         """
         self._about = about
         self._vault = vault
@@ -63,6 +67,7 @@ class WorkerService(rpc.WorkerServicer):
         self.mender = Mender(host, vault, self._transfers)
         self.verifier = Verifier(vault, host, self.mender.mend)
         self._memory = memory
+        self._strain = StrainGauge(memory, lambda: host.weight_bytes, root)
         self._guard = guard
         self._membership = membership
         self._named = named or NamedShards()
@@ -83,7 +88,7 @@ class WorkerService(rpc.WorkerServicer):
         description.free_disk_bytes = self._vault.free_bytes
         description.disk_problem = self._vault.disk_problem
         description.resident_bytes = offer.resident_bytes()
-        description.temperature_c = board.temperature_c()
+        self._strain.describe(description)
         status = self._host.status()
         if status is not None:
             description.stage.CopyFrom(status)
@@ -102,7 +107,9 @@ class WorkerService(rpc.WorkerServicer):
 
     @answering
     def Ping(self, request: pb.PingRequest, context: grpc.ServicerContext) -> pb.PingReply:
-        return self._host.sessions.ping(request.session)
+        reply = self._host.sessions.ping(request.session)
+        self._strain.tell(reply)
+        return reply
 
     @answering
     def FindShards(

@@ -15,23 +15,28 @@ from pi_cluster.cluster.errors import (
     ModelReplaced,
     NodeLost,
     PipelineClosed,
+    PutBack,
     SessionExpired,
     SessionYielded,
     StaleEpoch,
 )
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.asking.question import Question
+from pi_cluster.coordinator.asking.strain_notes import note_strain
 from pi_cluster.coordinator.generation import Generation
 from pi_cluster.coordinator.healing.following import Later, follow
 from pi_cluster.coordinator.healing.healer import Healer
 from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.patience import Patience
+from pi_cluster.coordinator.records.events import EventKind, EventLog
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, is_changing, load_record
 from pi_cluster.coordinator.scheduling.counters import Counters
 from pi_cluster.coordinator.scheduling.occupancy import Occupancy
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
 from pi_cluster.coordinator.session import Session
+from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.coordinator.trouble import kind_of
+from pi_cluster.coordinator.wait_limits import USUAL_LIMITS, WaitLimits
 
 _Failure = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 _NO_FAILURE: _Failure = (None, None, None)
@@ -61,17 +66,20 @@ class Hold:
         on_notice: Callable[[str], None],
         settings: SchedulerSettings | None = None,
         heal_timeout_s: float = limits.HEAL_TIMEOUT_S,
+        wait_limits: WaitLimits = USUAL_LIMITS,
     ) -> None:
         """``record`` says of which cluster, and for which model questions are encoded.
 
-        ``on_notice`` is told, in sentences and on any thread, whom the session waits for. A lost
-        pipeline is mended for up to ``heal_timeout_s``; with 0 it is not.
+        ``on_notice`` is told, in sentences and on any thread, whom the session waits for, which it
+        does within ``wait_limits``. A lost pipeline is mended for up to ``heal_timeout_s``; with 0
+        it is not.
         """
         self.cluster = record.folder.name
         self._digest = record.manifest.digest
         self._dialer = dialer
         self._on_notice = on_notice
         self._settings = settings
+        self._wait_limits = wait_limits
         self.counters = Counters()
         """Of all sessions."""
         self._lock = threading.Lock()  # of what is held
@@ -79,6 +87,7 @@ class Hold:
         self._lost_to = ""  # the session before, unless one has worked since
         self.healer = Healer(
             *(self.cluster, self._digest, dialer, on_notice, heal_timeout_s),
+            on_given_up=self._given_up,
         )
         """Mends what was lost, for all questions."""
         self._following = threading.Lock()  # one look at the nodes at a time
@@ -148,9 +157,15 @@ class Hold:
     def _served(self) -> None:
         """The first step of a session has come back."""
         lost_to, self._lost_to = self._lost_to, ""
-        if lost_to:
-            self.counters.heals[lost_to] += 1
-        self.healer.served()
+        mended = self.healer.served()
+        if mended:
+            self.counters.add_heal(lost_to or kind_of(mended.loss), mended.lost_s)
+        elif lost_to:
+            self.counters.add_heal(lost_to, 0.0)
+
+    def _given_up(self) -> None:
+        """A loss was not mended."""
+        self.counters.not_healed += 1
 
     def _let_go(self, why: ClusterError | None = None, failure: _Failure = _NO_FAILURE) -> None:
         held, self._held = self._held, None
@@ -171,7 +186,9 @@ class Hold:
         with contextlib.ExitStack() as entered:
             session = Session(
                 *(record.addresses, record.epoch, record.model.vocab_size, self._dialer),
-                self._on_notice,
+                *(self._on_notice, self._on_slow, partial(note_strain, self.cluster)),
+                limits=self._wait_limits,
+                times=record.step_times(),
             )
             entered.enter_context(session)
             scheduler = Scheduler(
@@ -181,6 +198,9 @@ class Hold:
             entered.enter_context(scheduler)
             self._held = _Held(scheduler, record.epoch, entered.pop_all())
         return scheduler
+
+    def _on_slow(self, stage: StageAddress, said: str) -> None:
+        EventLog(self.cluster).note(EventKind.NODE_SLOW, said, {"node": stage.name})
 
     def __enter__(self) -> Self:
         return self
@@ -250,6 +270,8 @@ class Attempt:
         """
         scheduler = self._scheduler
         if scheduler is not None and scheduler.failure is None:
+            if isinstance(error, PutBack):
+                return  # it waits for its turn again
             raise error  # of this question alone
         had_begun = scheduler is not None and scheduler.has_served
         if had_begun:

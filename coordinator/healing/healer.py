@@ -21,6 +21,7 @@ from pi_cluster.cluster.errors import (
     StaleEpoch,
 )
 from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.healing.acting import Acting
 from pi_cluster.coordinator.healing.decision import Case, Remedy, StageSeen, missing, remedy
 from pi_cluster.coordinator.healing.following import Courtesy, Later, remember
@@ -30,7 +31,7 @@ from pi_cluster.coordinator.healing.permission import dialer_to_load
 from pi_cluster.coordinator.healing.told_pipeline import followed
 from pi_cluster.coordinator.records.events import EventKind, EventLog
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
-from pi_cluster.coordinator.trouble import Healing, Trouble, kind_of, listed, was_silent
+from pi_cluster.coordinator.trouble import Healing, Trouble, kind_of, listed
 
 log = logging.getLogger(__name__)
 
@@ -47,18 +48,22 @@ class Healer:
         dialer: Dialer,
         on_notice: Callable[[str], None],
         timeout_s: float = settings.HEAL_TIMEOUT_S,
+        on_given_up: Callable[[], None] = lambda: None,
     ) -> None:
         """``digest`` is that of the store whose pipeline is mended, and of no other.
 
-        After ``timeout_s`` a loss is given up; with 0 it never is mended.
+        After ``timeout_s`` a loss is given up, which ``on_given_up`` is told; with 0 it never is
+        mended.
         """
         self.timeout_s = timeout_s
         self._cluster = cluster
         self._digest = digest
         self._dialer = dialer
         self._on_notice = on_notice
+        self._on_given_up = on_given_up
         self._events = EventLog(cluster)
         self._losses = Losses()
+        self._without: dict[str, Peer] = {}
         self._courtesy = Courtesy()
         self._lock = threading.Lock()  # of the trouble and of who mends it
         self._trouble: Trouble | None = None
@@ -91,15 +96,22 @@ class Healer:
             self._thread.start()
             return healing
 
-    def served(self) -> str | None:
-        """A step has come back: the trouble is over. Returns to what the session had been lost."""
+    def served(self) -> Trouble | None:
+        """A step has come back: the trouble is over. Returns which one that was, if any."""
         with self._lock:
             trouble, self._trouble = self._trouble, None
         if trouble is None:
             return None
         self._on_notice(trouble.ended)
-        self._events.note(EventKind.HEALED, trouble.ended, {"seconds": round(trouble.lost_s, 3)})
-        return kind_of(trouble.loss)
+        nodes, seconds = list(trouble.names), round(trouble.lost_s, 3)
+        about = {"cause": kind_of(trouble.loss), "nodes": nodes, "seconds": seconds}
+        self._events.note(EventKind.HEALED, trouble.ended, about)
+        return trouble
+
+    def absent(self) -> list[Peer]:
+        """Nodes that were done without, except those that come and go."""
+        aside = self._losses.set_aside(time.monotonic())
+        return [peer for node_id, peer in self._without.items() if node_id not in aside]
 
     def close(self) -> None:
         """Mend nothing any more."""
@@ -115,7 +127,7 @@ class Healer:
         names = {s.node_id: s.name for s in record.addresses if s.node_id in ids}
         trouble = self._trouble
         if trouble is None:
-            silent_s = settings.SILENCE_LIMIT_S if was_silent(loss) else 0.0
+            silent_s = loss.awaited_s if isinstance(loss, NodeLost) else 0.0
             trouble = Trouble(loss, tuple(names.values()), silent_s=silent_s)
         elif new := [name for name in names.values() if name not in trouble.names]:
             trouble.names = (*trouble.names, *new)
@@ -140,7 +152,9 @@ class Healer:
     def _give_up(self, healing: Healing, failure: ClusterError) -> None:
         with self._lock:
             self._trouble = None
-        self._events.note(EventKind.HEAL_FAILED, f"{healing.trouble.what}: {failure}")
+        if not isinstance(failure, PipelineClosed):  # then nobody wants it healed any more
+            self._events.note(EventKind.HEAL_FAILED, f"{healing.trouble.what}: {failure}")
+            self._on_given_up()
         healing.end(failure)
 
     def _mend(self, healing: Healing, lost: PipelineRecord) -> None:
@@ -156,7 +170,7 @@ class Healer:
                 raise NodeLost(
                     f"{trouble.what}, and {self.timeout_s:g} s have passed in vain: {trouble.loss}",
                     trouble.loss.node_ids if isinstance(trouble.loss, NodeLost) else (),
-                    was_awaited=True,
+                    awaited_s=trouble.lost_s,
                 )
             self._closing.wait(_LOOK_AGAIN_S)
         raise PipelineClosed("this program has let go of the pipeline: connect to it again")
@@ -211,7 +225,9 @@ class Healer:
                 acting.load_again(record, seen)
                 trouble.lost_sessions, trouble.done = 0, "loaded again, going on"
             case Remedy.PLAN_AGAIN:
-                names = acting.plan_again(record, seen, {stage.node_id for stage in gone})
+                lost = {stage.node_id for stage in gone}
+                self._without |= {s.node_id: s.peer for s in record.addresses if s.node_id in lost}
+                names = acting.plan_again(record, seen, lost)
                 trouble.names = trouble.names or tuple(stage.name for stage in gone)
                 trouble.lost_sessions, trouble.done = 0, f"going on with {listed(names)}"
 

@@ -23,11 +23,12 @@ from pi_cluster.cluster.store.manifest import MAX_MANIFEST_BYTES, Manifest
 from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.wire.peer import MOST_ADDRESSES
 from pi_cluster.coordinator.planning.objective import Objective
-from pi_cluster.coordinator.planning.prediction import Prediction
+from pi_cluster.coordinator.planning.prediction import CHUNK_ROWS, Prediction
 from pi_cluster.coordinator.records.advice import bring_one_up
 from pi_cluster.coordinator.records.up_call import UpCall
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.stage_address import StageAddress
+from pi_cluster.coordinator.step_times import StepTimes
 from pi_cluster.transformer.limits import Limits
 
 if TYPE_CHECKING:
@@ -112,6 +113,11 @@ class PipelineRecord:
         except ClusterError:
             return None
         return store if store and store.manifest.digest == self.manifest.digest else None
+
+    def step_times(self) -> StepTimes:
+        """What each stage should take for a step, for a session to begin with."""
+        predicted = self.prediction
+        return StepTimes(predicted.stage_s, predicted.prefill_tps, CHUNK_ROWS)
 
     def text_model(self) -> "TextModel":
         """The served model's tokenizer and chat template."""

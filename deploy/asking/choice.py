@@ -5,14 +5,17 @@ from pi_cluster.deploy.asking.server import ServerAsker
 from pi_cluster.deploy.asking.server_link import link_to_server
 
 
-def asker_of(cluster: str, wait_s: float, heal_timeout_s: float, *, directly: bool) -> Asker:
+def asker_of(
+    cluster: str, wait_s: float, heal_timeout_s: float, give_up_after_s: float, *, directly: bool
+) -> Asker:
     """A server, unless ``directly``. Then nothing is imported that computes or knows the wire.
 
     ``wait_s`` is how long to wait while the pipeline answers others. A server mends what it loses
-    as it was told to; of nodes it is done for up to ``heal_timeout_s``.
+    as it was told to; of nodes it is done for up to ``heal_timeout_s``, once one is silent for
+    longer than ``give_up_after_s``.
     """
     if not directly and (link := link_to_server(cluster)):
         return ServerAsker(link, wait_s)
     from pi_cluster.deploy.asking.nodes import NodesAsker
 
-    return NodesAsker(cluster, wait_s, heal_timeout_s)
+    return NodesAsker(cluster, wait_s, heal_timeout_s, give_up_after_s)

@@ -18,15 +18,20 @@ from pi_cluster.transformer.errors import ModelError
 class NodesAsker:
     """Holds the pipeline that is up while it has questions; see ``Asker``."""
 
-    def __init__(self, cluster: str, wait_s: float, heal_timeout_s: float) -> None:
+    def __init__(
+        self, cluster: str, wait_s: float, heal_timeout_s: float, give_up_after_s: float
+    ) -> None:
         """``wait_s`` is how long to wait while the pipeline answers another.
 
-        What is lost is mended for up to ``heal_timeout_s``.
+        A node that is silent for longer than ``give_up_after_s`` is lost, and what is lost is
+        mended for up to ``heal_timeout_s``.
         """
         record = load_record(cluster)
         dialer = dialer_to_ask(cluster, record)
         self._client = PipelineClient(
-            *(record, dialer, wait_s, notice, END_OR_WAIT_LONGER), heal_timeout_s=heal_timeout_s
+            *(record, dialer, wait_s, notice, END_OR_WAIT_LONGER),
+            heal_timeout_s=heal_timeout_s,
+            give_up_after_s=give_up_after_s,
         )
 
     def check(self, prompt: Prompt, keywords: AskKeywords) -> None:

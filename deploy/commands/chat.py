@@ -18,6 +18,7 @@ from pi_cluster.deploy.commands.generation_options import (
 from pi_cluster.deploy.commands.options import (
     cluster_option,
     direct_option,
+    give_up_after_option,
     heal_timeout_option,
     wait_option,
 )
@@ -46,6 +47,7 @@ Ctrl-C   interrupt an answer"""
 @click.option("--verbose", is_flag=True, help="Show durations and rates after each answer.")
 @wait_option
 @heal_timeout_option
+@give_up_after_option
 @direct_option
 @cluster_option
 @leading_out
@@ -57,6 +59,7 @@ def chat(
     verbose: bool,
     wait_s: float,
     heal_timeout_s: float,
+    give_up_after_s: float,
     direct: bool,
     cluster: str,
 ) -> None:
@@ -65,7 +68,8 @@ def chat(
     A server of this user is asked where one runs here, or the one that PI_CLUSTER_URL names.
     """
     keywords |= {"think": think, "stop": stop}
-    with contextlib.closing(asker_of(cluster, wait_s, heal_timeout_s, directly=direct)) as asker:
+    limits = (wait_s, heal_timeout_s, give_up_after_s)
+    with contextlib.closing(asker_of(cluster, *limits, directly=direct)) as asker:
         _talk(_Conversation(asker, cluster, keywords, system, verbose))
 
 

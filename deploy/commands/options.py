@@ -37,6 +37,16 @@ heal_timeout_option = click.option(
     help="How long to mend a pipeline that has lost a node; 0 does not.",
 )
 
+give_up_after_option = click.option(
+    "--give-up-after",
+    "give_up_after_s",
+    type=click.FloatRange(settings.LEAST_GIVE_UP_AFTER_S, settings.MOST_GIVE_UP_AFTER_S),
+    default=settings.GIVE_UP_AFTER_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a node may be silent before it counts as lost.",
+)
+
 direct_option = click.option(
     "--direct", is_flag=True, help="Ask the nodes, also where a server runs that could be asked."
 )

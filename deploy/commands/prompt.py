@@ -19,6 +19,7 @@ from pi_cluster.deploy.commands.generation_options import (
 from pi_cluster.deploy.commands.options import (
     cluster_option,
     direct_option,
+    give_up_after_option,
     heal_timeout_option,
     wait_option,
 )
@@ -43,6 +44,7 @@ _MAX_PROMPT_BYTES = 16 << 20
 @click.option("--verbose", is_flag=True, help="End with durations and rates.")
 @wait_option
 @heal_timeout_option
+@give_up_after_option
 @direct_option
 @cluster_option
 @click.pass_context
@@ -59,6 +61,7 @@ def prompt(
     verbose: bool,
     wait_s: float,
     heal_timeout_s: float,
+    give_up_after_s: float,
     direct: bool,
     cluster: str,
 ) -> None:
@@ -77,7 +80,8 @@ def prompt(
     else:
         asked = _read_standard_input() if text == "-" else text or ""
     keywords |= {"raw": raw, "think": think, "stop": stop}
-    with contextlib.closing(asker_of(cluster, wait_s, heal_timeout_s, directly=direct)) as asker:
+    limits = (wait_s, heal_timeout_s, give_up_after_s)
+    with contextlib.closing(asker_of(cluster, *limits, directly=direct)) as asker:
         answered, _ = asker.answer(asked, keywords, None if as_json else stream)
     if as_json:
         click.echo(json.dumps(_to_json(answered), ensure_ascii=False))

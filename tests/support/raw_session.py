@@ -29,6 +29,7 @@ class RawSession:
         stages: Sequence[StageAddress],
         wire_version: int = WIRE_VERSION,
         asked_after: bool = False,
+        held_ms: int = 0,
     ) -> None:
         name = secrets.token_hex(4)
         self._numbers = itertools.count(1)
@@ -45,6 +46,7 @@ class RawSession:
             session=name,
             coordinator=name,
             asked_after=asked_after,
+            held_ms=held_ms,
         )
         self._outbox.put(pb.StepMessage(header=header))
         self.inlet = first.run_steps(iter(self._outbox.get, None))

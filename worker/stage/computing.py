@@ -18,6 +18,19 @@ from pi_cluster.worker.stage.outlet import Outlet
 from pi_cluster.worker.stage.superseded import Batch, Superseded
 
 
+@dataclass(frozen=True, slots=True)
+class Computing:
+    """A step that a stage computes."""
+
+    began_ns: int
+    rows: int
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return (time.perf_counter_ns() - self.began_ns) / 1e9
+
+
 class StepComputer:
     """Computes the steps of one session, in order, and counts them.
 
@@ -30,12 +43,21 @@ class StepComputer:
         self._superseded = superseded
         self.steps = 0
         self.rows = 0
+        self.present: Computing | None = None
+        """The step that is computed now, for any thread."""
 
     def run(self, step: pb.Step, waiting_since_ns: int, arrived_ns: int, outlet: Outlet) -> None:
         """Compute a step that arrived then, and pass on what is still wanted of it."""
+        try:
+            self._run(step, waiting_since_ns, arrived_ns, outlet)
+        finally:
+            self.present = None
+
+    def _run(self, step: pb.Step, waiting_since_ns: int, arrived_ns: int, outlet: Outlet) -> None:
         began = time.perf_counter_ns()
         self._superseded.reach(step.step)
         taken = self._unpacked(step)
+        self.present = Computing(began, len(taken.rows))
         batch = self._superseded.wanted(step.step, taken)
         if taken.chunks and not batch.chunks:
             return

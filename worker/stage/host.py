@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from pi_cluster.cluster.errors import ClusterError, StoreError
 from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.log_fields import LogFields
 from pi_cluster.cluster.store.manifest import Manifest, ShardFile
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.load_request import neighbour
@@ -98,7 +99,7 @@ class StageHost:
         """Let go of the stage unless a newer epoch is served."""
         with self._replacing(epoch):
             self._vault.serve(())
-        log.info("epoch %d: unloaded", epoch)
+        log.info("epoch %d: unloaded", epoch, extra=LogFields(epoch=epoch))
 
     def withdraw(self, damaged: DamagedShard) -> None:
         """Let go of the stage if it maps a shard that was set aside; nothing computes on it then.
@@ -111,7 +112,8 @@ class StageHost:
         )
         assignment = self._state.withdraw(damaged.digest, reason)
         if assignment:
-            log.error("epoch %d: %s", assignment.epoch, reason)
+            about = LogFields(epoch=assignment.epoch)
+            log.error("epoch %d: %s", assignment.epoch, reason, extra=about)
 
     def restore(self, assignment: Assignment) -> bool:
         """Serve what was withdrawn, now that its shards are here; whether it still was to be.
@@ -146,6 +148,12 @@ class StageHost:
         """Why the stage that should be served is not; empty otherwise."""
         known = self._state.content
         return known.reason if isinstance(known, Withdrawn) else ""
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of the mapped weights of the stage that is served; 0 without one."""
+        known = self._state.content
+        return known.stage.weight_bytes if isinstance(known, Loaded) else 0
 
     def status(self) -> pb.StageStatus | None:
         """What is served now, or None."""
@@ -195,7 +203,8 @@ class StageHost:
         self._vault.serve(file.sha256 for file in files)
         if self._last:
             self._last.keep(assignment)
-        log.info("epoch %d: serving layers %s", assignment.epoch, assignment.layers)
+        epoch, layers = assignment.epoch, assignment.layers
+        log.info("epoch %d: serving layers %s", epoch, layers, extra=LogFields(epoch=epoch))
         return loaded
 
 

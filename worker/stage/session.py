@@ -26,7 +26,7 @@ from pi_cluster.cluster.errors import (
 from pi_cluster.cluster.silence import Silence
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.stage import Stage
-from pi_cluster.worker.stage.computing import StepComputer
+from pi_cluster.worker.stage.computing import Computing, StepComputer
 from pi_cluster.worker.stage.outlet import Outlet
 from pi_cluster.worker.stage.superseded import Superseded
 
@@ -42,11 +42,11 @@ class StageSession:
     """
 
     def __init__(
-        self, stage: Stage, on_rest: Callable[[], None], asked_after: bool = False
+        self, stage: Stage, on_rest: Callable[[], None], held_s: float | None = None
     ) -> None:
         """``on_rest`` is called, on another thread, whenever the coordinator begins to rest.
 
-        A session that is to be ``asked_after`` ends when nobody does so any more.
+        It ends when nobody has asked after it for ``held_s``, or with None need not be asked after.
         """
         self._superseded = Superseded()
         self._computer = StepComputer(stage, self._superseded)
@@ -57,7 +57,8 @@ class StageSession:
         self._room = threading.Semaphore(settings.MAX_QUEUED_STEPS)
         self._failure: ClusterError | None = None
         self._closing: Outlet | None = None
-        self._silence = Silence() if asked_after else None
+        self._silence = Silence()
+        self._held_s = held_s
 
     @property
     def steps(self) -> int:
@@ -69,6 +70,11 @@ class StageSession:
         """Of all those steps."""
         return self._computer.rows
 
+    @property
+    def computing(self) -> Computing | None:
+        """The step that it computes now."""
+        return self._computer.present
+
     def fail(self, error: ClusterError) -> None:
         """End the session with an error, from any thread; the first error stands."""
         self._failure = self._failure or error
@@ -78,8 +84,7 @@ class StageSession:
 
     def heard(self) -> None:
         """Somebody has asked after it."""
-        if self._silence:
-            self._silence.heard()
+        self._silence.heard()
 
     def give_way(self) -> bool:
         """End the session in favour of another if its coordinator rests; whether it did."""
@@ -180,9 +185,9 @@ class StageSession:
         while True:
             with contextlib.suppress(queue.Empty):
                 return self._inbox.get(timeout=settings.ASK_EVERY_S)
-            if self._silence and self._silence.look() > settings.SESSION_HELD_S:
+            if self._held_s is not None and self._silence.look() > self._held_s:
                 raise SessionExpired(
-                    f"the nodes heard nothing of this session for {settings.SESSION_HELD_S:.0f} s "
+                    f"the nodes heard nothing of this session for {self._held_s:.0f} s "
                     "and ended it: ask again"
                 )
 

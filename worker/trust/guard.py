@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import AccessError, ClusterError, NodeError
+from pi_cluster.cluster.log_fields import LogFields
 from pi_cluster.cluster.trust.credentials import LiveCredentials
 from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.roles import Rule
@@ -68,7 +69,10 @@ class Guard(grpc.ServerInterceptor):
         if self._callers is None:
             return
         for context, caller in self._places.of(self._callers.revoked):
-            log.warning("ended a call of %s: its certificate has been revoked", caller.identity)
+            about = LogFields(caller=str(caller.identity))
+            log.warning(
+                "ended a call of %s: its certificate has been revoked", caller.identity, extra=about
+            )
             context.cancel()
 
     def _guarded(self, handler: _Handler, rule: Rule, method: str) -> _Handler:
@@ -150,14 +154,16 @@ class Guard(grpc.ServerInterceptor):
         return caller
 
     def _refuse(self, context: grpc.ServicerContext, method: str, error: ClusterError) -> Never:
-        log.warning("refused %s to %s: %s", method, self._described(context), error)
+        who = self._described(context)
+        log.warning("refused %s to %s: %s", method, who, error, extra=LogFields(caller=who))
         denied = isinstance(error, AccessError)
         code = grpc.StatusCode.PERMISSION_DENIED if denied else grpc.StatusCode.FAILED_PRECONDITION
         refuse(context, error, code)
 
     def _refuse_unknown(self, context: grpc.ServicerContext, method: str) -> Never:
         name = method[:100].encode("ascii", "replace").decode()
-        log.warning("refused %r to %s: there is no such method", name, self._described(context))
+        who, why = self._described(context), "there is no such method"
+        log.warning("refused %r to %s: %s", name, who, why, extra=LogFields(caller=who))
         error = NodeError(f"this version of pi-cluster has no method {name}")
         refuse(context, error, grpc.StatusCode.UNIMPLEMENTED)
 

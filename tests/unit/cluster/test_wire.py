@@ -204,13 +204,29 @@ def test_a_lost_node_arrives_with_the_ids_that_can_be_some(sent, named):
     assert arrived.value.node_ids == named
 
 
-def test_a_lost_node_is_carried_with_its_ids():
+@pytest.mark.parametrize("kind", [NodeLost, errors.SessionExpired])
+@pytest.mark.parametrize("awaited_s", [0.0, 9.25])
+def test_a_lost_node_is_carried_with_its_kind_its_ids_and_how_long_it_was_awaited(kind, awaited_s):
     def end(context):
-        refuse(context, NodeLost("gone", ["a1", "b2"]))
+        refuse(context, kind("gone", ["a1", "b2"], awaited_s=awaited_s))
 
     with served(end) as stub, pytest.raises(NodeLost, match="gone") as arrived:
         describe(stub)
-    assert arrived.value.node_ids == ("a1", "b2")
+    lost = arrived.value
+    assert type(lost) is kind and lost.node_ids == ("a1", "b2")
+    assert (lost.awaited_s, lost.was_awaited) == (awaited_s, awaited_s > 0)
+
+
+@pytest.mark.parametrize("sent", ["", "-1", "1.5", "9" * 10, "nan", "1e3"])
+def test_a_waiting_time_that_cannot_be_one_counts_as_none(sent):
+    def end(context):
+        pairs = (("pi-cluster-error", "NodeLost"), ("pi-cluster-awaited-ms", sent))
+        context.set_trailing_metadata(pairs)
+        context.abort(grpc.StatusCode.FAILED_PRECONDITION, "gone")
+
+    with served(end) as stub, pytest.raises(NodeLost, match="gone") as arrived:
+        describe(stub)
+    assert arrived.value.awaited_s == 0 and not arrived.value.was_awaited
 
 
 def test_a_name_that_is_no_error_of_ours_is_not_called():
