@@ -75,6 +75,18 @@ def client(home, name, folder, role):
     return NodeClient(home.peers[name], SecureDialer(live(folder, role)))
 
 
+def keep_copies(home):
+    """Have pi1 and pi3 keep pi2's layers too: a machine that may heal has none to send."""
+    manifest = home.cluster.record().manifest
+    with client(home, "pi2", home.config, Role.OPERATOR) as two:
+        held = two.find_shards(manifest.files).held
+    for name in ("pi1", "pi3"):
+        with client(home, name, home.config, Role.OPERATOR) as one:
+            lacking = held - one.find_shards(manifest.files).held
+            for file in (file for file in manifest.files if file.sha256 in lacking):
+                one.fetch_shard(file, home.peers["pi2"], lambda _: None)
+
+
 @pytest.fixture(scope="module")
 def mender(home, tmp_path_factory):
     """A folder with a healer's credentials."""
@@ -169,6 +181,7 @@ def test_a_healer_goes_on_without_a_lost_node_and_a_coordinator_follows_it(
         home.grant(machine, "server", "--may-heal")
         home.grant(phone, "phone")
         expected = cluster.call("prompt", *long).out
+        keep_copies(home)
         running = machine.start("prompt", *long)
         running.read(50)
         home.workers["pi2"].send(signal.SIGKILL)
@@ -180,6 +193,23 @@ def test_a_healer_goes_on_without_a_lost_node_and_a_coordinator_follows_it(
         assert phone.record().stages == machine.record().stages
         with phone.environment():
             assert dialer_to_load(phone.name, phone.record()) is None
+
+
+def test_where_its_layers_are_nowhere_else_a_healer_waits_for_the_node_and_says_so(
+    make_cluster, machine, endless
+):
+    with make_cluster() as cluster:
+        home = Home(cluster)
+        home.up()
+        home.grant(machine, "server", "--may-heal")
+        long = (*endless, "--max-tokens", "600", "--heal-timeout", "8")
+        running = machine.start("prompt", *long)
+        running.read(50)
+        home.workers["pi2"].send(signal.SIGKILL)
+        outcome = running.end(HEALED_S)
+        assert outcome.code == 1 and outcome.out, outcome
+        said = "pi2 stopped answering, and its layers are neither on the others nor here: waiting"
+        assert outcome.err.count(said) == 1, outcome.err
 
 
 @pytest.mark.parametrize("role", [Role.COORDINATOR, Role.NODE])
