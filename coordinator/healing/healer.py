@@ -195,7 +195,7 @@ class Healer:
         case = self._case(trouble, record, seen, acting)
         todo, gone = remedy(case), missing(case)
         healing.is_hopeless = todo is Remedy.WAIT and case.alternative is None
-        healing.said = self._said(trouble, case, todo)
+        healing.said = self._said(trouble, case, todo, acting.obstacle)
         try:
             self._carry_out(todo, trouble, record, seen, acting, gone)
         except ClusterError as failure:
@@ -238,7 +238,7 @@ class Healer:
                 trouble.names = trouble.names or tuple(stage.name for stage in gone)
                 trouble.lost_sessions, trouble.done = 0, f"going on with {listed(names)}"
 
-    def _said(self, trouble: Trouble, case: Case, todo: Remedy) -> str:
+    def _said(self, trouble: Trouble, case: Case, todo: Remedy, obstacle: str) -> str:
         match todo:
             case Remedy.ASK_AGAIN:
                 return f"{trouble.what}: asking again"
@@ -248,10 +248,7 @@ class Healer:
                 return f"{trouble.what}: bringing its layers to others"
         if case.alternative or not case.may_load:
             return f"{trouble.what}: waiting for it"
-        return (
-            f"{trouble.what}, and the others have no room for its layers: waiting up to "
-            f"{self.timeout_s:g} s for it"
-        )
+        return f"{trouble.what}, and {obstacle}: waiting up to {self.timeout_s:g} s for it"
 
 
 def check_not_replaced(record: PipelineRecord, seen: Look) -> None:
