@@ -11,6 +11,7 @@
       - NodeStuck      it answers, and its step never ends restart its worker
     + PipelineBusy     another coordinator holds it        wait, or end the other one
     + QueueFull        too many requests wait for it       try again later
+    + PutBack          a text lost its place in the caches  ask again, it goes on
     + ShardDamaged     a node's shard has lost its bytes   `up` sends it again
     + StaleEpoch       another `up` replaced the pipeline  `up`
   + SessionYielded     another took a resting pipeline     ask again, the session begins anew
@@ -95,6 +96,10 @@ class QueueFull(NodeError):
         """``free_in_s`` is when about one of them will wait no more, if that is known."""
         super().__init__(message)
         self.free_in_s = free_in_s
+
+
+class PutBack(NodeError):
+    """A text gave up its place for want of memory on a node, and nothing is wrong with it."""
 
 
 class ShardDamaged(NodeError):

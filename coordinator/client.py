@@ -27,6 +27,7 @@ from pi_cluster.coordinator.asking.question import (
 )
 from pi_cluster.coordinator.asking.stream import AnswerStream
 from pi_cluster.coordinator.calling.tools import Tool
+from pi_cluster.coordinator.healing.taking_in import TakingIn
 from pi_cluster.coordinator.listeners import Listeners
 from pi_cluster.coordinator.patience import DEFAULT_WAIT_S, Patience
 from pi_cluster.coordinator.pipeline.asker import dialer_to_ask
@@ -86,6 +87,10 @@ class PipelineClient:
         """By which questions are encoded."""
         self._wait_s, self._or_else = wait_s, or_else
         self._is_lasting = is_lasting
+        self._taking_in: TakingIn | None = None
+        if is_lasting and heal_timeout_s:
+            self._taking_in = TakingIn(record, self._hold.healer, self._is_idle)
+            self._taking_in.begin()
         self._watching = threading.Lock()
         self._watch = PipelineWatch(dialer)
 
@@ -247,10 +252,16 @@ class PipelineClient:
     def close(self) -> None:
         """Let go of the pipeline. Answers that are not at their end raise ``PipelineClosed``."""
         try:
+            if self._taking_in:
+                self._taking_in.close()
             self._hold.close()
         finally:
             with self._watching:
                 self._watch.close()
+
+    def _is_idle(self) -> bool:
+        occupancy = self._hold.occupancy
+        return not (occupancy.running or occupancy.waiting)
 
     def __enter__(self) -> Self:
         return self

@@ -4,16 +4,18 @@ Hidden states never pass through here; they go from worker to worker.
 """
 
 import contextlib
+import logging
 import queue
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 import grpc
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import ClusterError, NodeError, NodeLost
+from pi_cluster.cluster.log_fields import LogFields
 from pi_cluster.cluster.who_am_i import who_am_i
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
@@ -34,8 +36,11 @@ from pi_cluster.coordinator.steps import (
     row_state,
     stage_time,
 )
+from pi_cluster.coordinator.strained_nodes import StrainedNodes, StrainNews
 from pi_cluster.coordinator.wait_limits import USUAL_LIMITS, WaitLimits
 from pi_cluster.protos import pi_cluster_pb2 as pb
+
+log = logging.getLogger(__name__)
 
 _UNBLOCKED_S = 1.0  # how long the other stream may take to tell the cause of a failure
 
@@ -57,14 +62,16 @@ class Session:
         dialer: Dialer,
         on_notice: OnNotice | None = None,
         on_slow: OnSlow | None = None,
+        on_strain: Callable[[StrainNews], None] = lambda _: None,
         *,
         limits: WaitLimits = USUAL_LIMITS,
         times: StepTimes | None = None,
     ) -> None:
         """``on_notice`` is told, in sentences, who is silent or slow while the session waits.
 
-        ``limits`` say how long it does; who is slow is known by ``times``, to which those of its
-        own steps are added.
+        It is told too who is short of memory or hot, and ``on_strain`` as well, on any thread.
+        ``limits`` say how long the session waits; who is slow is known by ``times``, to which those
+        of its own steps are added.
         """
         self.stages = tuple(stages)
         self._dialer = dialer
@@ -92,9 +99,13 @@ class Session:
         self._inlet: Any = None
         self._inlet_ended = threading.Event()
         self._given_up: NodeLost | None = None
+        self._on_notice = on_notice or (lambda _: None)
+        self._on_strain = on_strain
+        self._strained = StrainedNodes(stages, self._tell_strain, self.wake)
         self._watch = Watch(
             *(stages, dialer, self._header.session, self._give_up),
             *(self._times, limits, on_notice, on_slow),
+            on_reply=self._strained.heard,
         )
 
     def __enter__(self) -> Self:
@@ -108,27 +119,40 @@ class Session:
             self._results = self._last.collect_results(request)
             threading.Thread(target=self._collect, name="results", daemon=True).start()
             # Only once results are awaited may steps begin, or the last stage knows no taker.
-            self._receive()
+            while self._receive() is None:  # somebody has called `wake`
+                pass
             self._outbox.put(pb.StepMessage(header=self._header))
             self._inlet = self._first.run_steps(self._messages())
             self._inlet.add_done_callback(self._inlet_done)
             self._watch.expect(False)
             on_failure.pop_all()
+        log.info("a session begins", extra=self.about)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *failure: object) -> None:
         try:
             if kind is None and self._failure is None and not self.in_flight:
                 self._end()
+                log.info("the session has ended", extra=self.about)
         finally:
             # Steps still in flight, after Ctrl-C or an error, are not worth waiting for: every
             # stage frees its caches as soon as it learns that the streams are broken.
             self._break_off()
 
     @property
+    def about(self) -> LogFields:
+        """By what it is known in logs."""
+        return LogFields(epoch=self._header.epoch, session=self._header.session, step=self._steps)
+
+    @property
     def in_flight(self) -> int:
         """Steps that are to come back."""
         return len(self._wanted)
+
+    @property
+    def short_of_memory(self) -> tuple[str, ...]:
+        """Names of nodes that are short of memory; `wake` is called when that changes."""
+        return self._strained.short_of_memory
 
     def submit(self, chunks: Sequence[StepChunk]) -> int:
         """Send a step; returns its number, which is larger than those before."""
@@ -200,6 +224,10 @@ class Session:
         """Let the thread in `wait`, or the next one to enter it, return; from any thread."""
         self._inbox.put(None)
 
+    def _tell_strain(self, news: StrainNews) -> None:
+        self._on_notice(news.said)
+        self._on_strain(news)
+
     def _result(self, message: pb.StepResult, wanted: set[int]) -> StepResult:
         if len(message.timings) != len(self.stages):
             raise NodeError(
@@ -255,6 +283,7 @@ class Session:
     def _explain(self, seen: ClusterError) -> ClusterError:
         """The failure that began at one stage arrives from both ends; find the cause."""
         if self._given_up:
+            log.info("the session is given up: %s", self._given_up, extra=self.about)
             return self._given_up
         if self._inlet is not None and self._inlet_ended.wait(_UNBLOCKED_S):
             code = self._inlet.code()
@@ -264,7 +293,9 @@ class Session:
                 first = self.stages[0]
                 told = carried_error(self._inlet, first.peer.label, first.node_id)
                 seen = more_telling(seen, told)
-        return cause_of(seen, self.stages, self._dialer, self._watch)
+        cause = cause_of(seen, self.stages, self._dialer, self._watch)
+        log.info("the session is lost: %s", cause, extra=self.about)
+        return cause
 
     def _give_up(self, lost: NodeLost) -> None:
         """The watch has waited for long enough; whatever still waits returns."""

@@ -7,6 +7,7 @@ that computes for long answers meanwhile, so it is never called silent; it may b
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from pi_cluster.cluster.errors import NodeLost, SessionExpired
 from pi_cluster.cluster.silence import Silence
@@ -25,6 +26,7 @@ from pi_cluster.coordinator.slow_stages import OnSlow, Seen, SlowStages
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.coordinator.step_times import StepTimes
 from pi_cluster.coordinator.wait_limits import WaitLimits
+from pi_cluster.protos import pi_cluster_pb2 as pb
 
 _LOOK_EVERY_S = 0.25
 _HEARD_S = 1.0  # twice as long as between two questions: up to here it is no silence
@@ -48,8 +50,13 @@ class Watch:
         limits: WaitLimits,
         on_notice: OnNotice | None = None,
         on_slow: OnSlow | None = None,
+        on_reply: Callable[[int, pb.PingReply], None] = lambda *_: None,
     ) -> None:
-        """``on_lost`` is called once, on another thread, when the session is to be given up."""
+        """``on_lost`` is called once, on another thread, when the session is to be given up.
+
+        ``on_reply`` is given what each stage answers, by its number, on yet other threads.
+        """
+        self._on_reply = on_reply
         self._stages = stages
         self._dialer = dialer
         self._session = session
@@ -72,7 +79,10 @@ class Watch:
 
     def begin(self) -> None:
         """Ask from now on."""
-        self._pulses = [Pulse(s.peer, self._dialer, self._session) for s in self._stages]
+        self._pulses = [
+            Pulse(stage.peer, self._dialer, self._session, partial(self._on_reply, index))
+            for index, stage in enumerate(self._stages)
+        ]
         threading.Thread(target=self._run, name="watch", daemon=True).start()
 
     def close(self) -> None:

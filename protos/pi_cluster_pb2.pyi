@@ -95,7 +95,7 @@ class DamagedShard(_message.Message):
     def __init__(self, sha256: _Optional[str] = ..., name: _Optional[str] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class StageStatus(_message.Message):
-    __slots__ = ("epoch", "store_digest", "layers", "sequences", "weight_bytes", "cache_bytes", "steps", "coordinator", "rows", "verified_ago_s", "next_error")
+    __slots__ = ("epoch", "store_digest", "layers", "sequences", "weight_bytes", "cache_bytes", "steps", "coordinator", "rows", "verified_ago_s", "next_error", "max_step_rows", "max_sequences", "context", "cache_positions", "next_node_id", "previous_node_id", "neighbours")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     STORE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
@@ -107,6 +107,13 @@ class StageStatus(_message.Message):
     ROWS_FIELD_NUMBER: _ClassVar[int]
     VERIFIED_AGO_S_FIELD_NUMBER: _ClassVar[int]
     NEXT_ERROR_FIELD_NUMBER: _ClassVar[int]
+    MAX_STEP_ROWS_FIELD_NUMBER: _ClassVar[int]
+    MAX_SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    CACHE_POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    NEIGHBOURS_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     store_digest: str
     layers: LayerRange
@@ -118,7 +125,14 @@ class StageStatus(_message.Message):
     rows: int
     verified_ago_s: int
     next_error: str
-    def __init__(self, epoch: _Optional[int] = ..., store_digest: _Optional[str] = ..., layers: _Optional[_Union[LayerRange, _Mapping]] = ..., sequences: _Optional[int] = ..., weight_bytes: _Optional[int] = ..., cache_bytes: _Optional[int] = ..., steps: _Optional[int] = ..., coordinator: _Optional[str] = ..., rows: _Optional[int] = ..., verified_ago_s: _Optional[int] = ..., next_error: _Optional[str] = ...) -> None: ...
+    max_step_rows: int
+    max_sequences: int
+    context: int
+    cache_positions: int
+    next_node_id: str
+    previous_node_id: str
+    neighbours: _containers.RepeatedCompositeFieldContainer[Neighbour]
+    def __init__(self, epoch: _Optional[int] = ..., store_digest: _Optional[str] = ..., layers: _Optional[_Union[LayerRange, _Mapping]] = ..., sequences: _Optional[int] = ..., weight_bytes: _Optional[int] = ..., cache_bytes: _Optional[int] = ..., steps: _Optional[int] = ..., coordinator: _Optional[str] = ..., rows: _Optional[int] = ..., verified_ago_s: _Optional[int] = ..., next_error: _Optional[str] = ..., max_step_rows: _Optional[int] = ..., max_sequences: _Optional[int] = ..., context: _Optional[int] = ..., cache_positions: _Optional[int] = ..., next_node_id: _Optional[str] = ..., previous_node_id: _Optional[str] = ..., neighbours: _Optional[_Iterable[_Union[Neighbour, _Mapping]]] = ...) -> None: ...
 
 class LayerRange(_message.Message):
     __slots__ = ("start", "stop")

@@ -49,13 +49,12 @@ def load_request(
         max_sequences=limits.max_sequences,
         context=limits.context,
         cache_positions=limits.cache_positions,
-        neighbours=[
-            pb.Neighbour(
-                name=one.name,
-                address=one.address,
-                node_id=one.node_id,
-                other_addresses=one.others,
-            )
-            for one in neighbours
-        ],
+        neighbours=list(map(neighbour, neighbours)),
+    )
+
+
+def neighbour(node: Peer) -> pb.Neighbour:
+    """A node as another one is told of it, or tells of it."""
+    return pb.Neighbour(
+        name=node.name, address=node.address, node_id=node.node_id, other_addresses=node.others
     )

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -34,8 +35,15 @@ class Pulse:
     heard when it answers at last. A node that answers with an error is there too.
     """
 
-    def __init__(self, peer: Peer, dialer: Dialer, session: str) -> None:
-        """Asking begins at once."""
+    def __init__(
+        self,
+        peer: Peer,
+        dialer: Dialer,
+        session: str,
+        on_reply: Callable[[pb.PingReply], None] = lambda _: None,
+    ) -> None:
+        """Asking begins at once. ``on_reply`` is given each answer, on another thread."""
+        self._on_reply = on_reply
         self._peer = peer
         self._dialer = dialer
         self._session = session
@@ -127,6 +135,7 @@ class Pulse:
         if _was_heard(call):
             if call.code() is grpc.StatusCode.OK:
                 self._reply = call.result()
+                self._on_reply(self._reply)
             self._silence.heard()
             self._was_heard, self._is_gone = True, False
         elif self._was_heard and call.code() is grpc.StatusCode.UNAVAILABLE:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -14,13 +15,16 @@ from pi_cluster.cluster.errors import (
     ModelReplaced,
     NodeLost,
     PipelineClosed,
+    PutBack,
     SessionExpired,
     SessionYielded,
     StaleEpoch,
 )
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.asking.question import Question
+from pi_cluster.coordinator.asking.strain_notes import note_strain
 from pi_cluster.coordinator.generation import Generation
+from pi_cluster.coordinator.healing.following import Later, follow
 from pi_cluster.coordinator.healing.healer import Healer
 from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.patience import Patience
@@ -83,8 +87,10 @@ class Hold:
         self._lost_to = ""  # the session before, unless one has worked since
         self.healer = Healer(
             *(self.cluster, self._digest, dialer, on_notice, heal_timeout_s),
+            on_given_up=self._given_up,
         )
         """Mends what was lost, for all questions."""
+        self._following = threading.Lock()  # one look at the nodes at a time
         self._is_closed = False
 
     def take(self) -> Scheduler:
@@ -98,6 +104,16 @@ class Hold:
     def is_changing(self) -> bool:
         """Whether the pipeline is being brought up or down here, and still awaited."""
         return not self._is_closed and is_changing(self.cluster)
+
+    def is_coming(self, replaced: PipelineRecord) -> bool:
+        """Whether the pipeline is being brought up from elsewhere.
+
+        Where another one has taken the place of what was ``replaced``, that is remembered.
+        """
+        with self._following:  # who waited here finds what another question has found
+            if self._is_closed or self.load().epoch != replaced.epoch:
+                return False
+            return follow(replaced, self._dialer) is Later.COMING
 
     def load(self) -> PipelineRecord:
         """The record of the pipeline that is up now."""
@@ -141,9 +157,15 @@ class Hold:
     def _served(self) -> None:
         """The first step of a session has come back."""
         lost_to, self._lost_to = self._lost_to, ""
-        if lost_to:
-            self.counters.heals[lost_to] += 1
-        self.healer.served()
+        mended = self.healer.served()
+        if mended:
+            self.counters.add_heal(lost_to or kind_of(mended.loss), mended.lost_s)
+        elif lost_to:
+            self.counters.add_heal(lost_to, 0.0)
+
+    def _given_up(self) -> None:
+        """A loss was not mended."""
+        self.counters.not_healed += 1
 
     def _let_go(self, why: ClusterError | None = None, failure: _Failure = _NO_FAILURE) -> None:
         held, self._held = self._held, None
@@ -164,7 +186,7 @@ class Hold:
         with contextlib.ExitStack() as entered:
             session = Session(
                 *(record.addresses, record.epoch, record.model.vocab_size, self._dialer),
-                *(self._on_notice, self._on_slow),
+                *(self._on_notice, self._on_slow, partial(note_strain, self.cluster)),
                 limits=self._wait_limits,
                 times=record.step_times(),
             )
@@ -248,6 +270,8 @@ class Attempt:
         """
         scheduler = self._scheduler
         if scheduler is not None and scheduler.failure is None:
+            if isinstance(error, PutBack):
+                return  # it waits for its turn again
             raise error  # of this question alone
         had_begun = scheduler is not None and scheduler.has_served
         if had_begun:
@@ -261,10 +285,11 @@ class Attempt:
             raise error  # asked a moment later, it would not be there either
         if isinstance(error, StaleEpoch) and self._record:
             yield from patience.until_settled(self._hold.is_changing)
+            yield from patience.until_settled(partial(self._hold.is_coming, self._record))
             if self._hold.load().epoch == self._record.epoch:
                 error = StaleEpoch(
                     "the nodes have left the pipeline that this machine remembers (epoch "
-                    f"{self._record.epoch}); another machine may know a later one"
+                    f"{self._record.epoch}), and tell of none with this model that is whole"
                 )
                 if not patience.is_lasting:
                     raise error

@@ -5,12 +5,14 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from pi_cluster.cluster.errors import NodeError, PlanError
+from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.healing.decision import Alternative
 from pi_cluster.coordinator.healing.looking import Look
+from pi_cluster.coordinator.healing.permission import may_send
 from pi_cluster.coordinator.healing.way import Way, as_it_was, way_without
-from pi_cluster.coordinator.pipeline.rollout import Rollout, load_stages, recorded
+from pi_cluster.coordinator.pipeline.rollout import Rollout, load_stages, next_epoch, recorded
 from pi_cluster.coordinator.pipeline.transfer import hand_out_shards
 from pi_cluster.coordinator.records.known_nodes import known_nodes
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, changing, replace_record
@@ -60,18 +62,23 @@ class Acting:
     def _bring_up(self, record: PipelineRecord, seen: Look, way: Way) -> None:
         assert self._dialer, "who may not load is not told to"
         rollout = Rollout(
-            *(record.manifest, record.open_store(), record.limits, record.objective),
+            *(record.manifest, self._store(record), record.limits, record.objective),
             *(way.plan, way.prediction, dict(seen.nodes), self._dialer),
         )
         with changing(self._cluster):
-            hand_out_shards(rollout, _Quiet())
-            epoch = load_stages(rollout, record)
+            hand_out_shards(rollout, Quiet())
+            epoch = next_epoch(rollout, record)
+            load_stages(rollout, epoch)
             replace_record(
                 replace(
                     recorded(rollout, epoch, record.folder, record.insecure, record.call),
                     store=record.store,
                 )
             )
+
+    def _store(self, record: PipelineRecord) -> Store | None:
+        """What nodes lack comes from here, if it is here and this user may send it."""
+        return record.open_store() if may_send(self._cluster) else None
 
     def _way(self, record: PipelineRecord, seen: Look, gone: Collection[str]) -> Way | None:
         """The plan without some nodes, kept for as long as the same ones are there."""
@@ -88,7 +95,7 @@ class Acting:
         return self._known[1]
 
 
-class _Quiet:
+class Quiet:
     """Nobody looks at how the shards travel."""
 
     def begin(self, node: Peer, received_bytes: int, total_bytes: int) -> None:

@@ -22,11 +22,14 @@ from pi_cluster.cluster.errors import (
     StaleEpoch,
 )
 from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.healing.acting import Acting
 from pi_cluster.coordinator.healing.decision import Case, Remedy, StageSeen, missing, remedy
+from pi_cluster.coordinator.healing.following import Courtesy, Later, remember
 from pi_cluster.coordinator.healing.looking import Look, look
 from pi_cluster.coordinator.healing.losses import MOST_LOSSES, Losses
 from pi_cluster.coordinator.healing.permission import dialer_to_load
+from pi_cluster.coordinator.healing.told_pipeline import followed
 from pi_cluster.coordinator.records.events import EventKind, EventLog
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
 from pi_cluster.coordinator.trouble import Healing, Trouble, kind_of, listed
@@ -46,18 +49,23 @@ class Healer:
         dialer: Dialer,
         on_notice: Callable[[str], None],
         timeout_s: float = settings.HEAL_TIMEOUT_S,
+        on_given_up: Callable[[], None] = lambda: None,
     ) -> None:
         """``digest`` is that of the store whose pipeline is mended, and of no other.
 
-        After ``timeout_s`` a loss is given up; with 0 it never is mended.
+        After ``timeout_s`` a loss is given up, which ``on_given_up`` is told; with 0 it never is
+        mended.
         """
         self.timeout_s = timeout_s
         self._cluster = cluster
         self._digest = digest
         self._dialer = dialer
         self._on_notice = on_notice
+        self._on_given_up = on_given_up
         self._events = EventLog(cluster)
         self._losses = Losses()
+        self._without: dict[str, Peer] = {}
+        self._courtesy = Courtesy()
         self._lock = threading.Lock()  # of the trouble and of who mends it
         self._trouble: Trouble | None = None
         self._healing: Healing | None = None
@@ -89,15 +97,22 @@ class Healer:
             self._thread.start()
             return healing
 
-    def served(self) -> str | None:
-        """A step has come back: the trouble is over. Returns to what the session had been lost."""
+    def served(self) -> Trouble | None:
+        """A step has come back: the trouble is over. Returns which one that was, if any."""
         with self._lock:
             trouble, self._trouble = self._trouble, None
         if trouble is None:
             return None
         self._on_notice(trouble.ended)
-        self._events.note(EventKind.HEALED, trouble.ended, {"seconds": round(trouble.lost_s, 3)})
-        return kind_of(trouble.loss)
+        nodes, seconds = list(trouble.names), round(trouble.lost_s, 3)
+        about = {"cause": kind_of(trouble.loss), "nodes": nodes, "seconds": seconds}
+        self._events.note(EventKind.HEALED, trouble.ended, about)
+        return trouble
+
+    def absent(self) -> list[Peer]:
+        """Nodes that were done without, except those that come and go."""
+        aside = self._losses.set_aside(time.monotonic())
+        return [peer for node_id, peer in self._without.items() if node_id not in aside]
 
     def close(self) -> None:
         """Mend nothing any more."""
@@ -140,7 +155,9 @@ class Healer:
     def _give_up(self, healing: Healing, failure: ClusterError) -> None:
         with self._lock:
             self._trouble = None
-        self._events.note(EventKind.HEAL_FAILED, f"{healing.trouble.what}: {failure}")
+        if not isinstance(failure, PipelineClosed):  # then nobody wants it healed any more
+            self._events.note(EventKind.HEAL_FAILED, f"{healing.trouble.what}: {failure}")
+            self._on_given_up()
         healing.end(failure)
 
     def _mend(self, healing: Healing, lost: PipelineRecord) -> None:
@@ -166,6 +183,12 @@ class Healer:
         trouble = healing.trouble
         seen = look(record, acting.spares(record), self._dialer)
         check_not_replaced(record, seen)
+        if newer := followed(record, seen.nodes.values()):
+            trouble.done = "another machine has mended it, going on"
+            return remember(newer) is Later.FOUND
+        if self._courtesy.leaves(record, seen.nodes.values()):
+            healing.said = f"{trouble.what}: another machine is mending it"
+            return False
         case = self._case(trouble, record, seen, acting)
         todo, gone = remedy(case), missing(case)
         healing.is_hopeless = todo is Remedy.WAIT and case.alternative is None
@@ -205,7 +228,9 @@ class Healer:
                 acting.load_again(record, seen)
                 trouble.lost_sessions, trouble.done = 0, "loaded again, going on"
             case Remedy.PLAN_AGAIN:
-                names = acting.plan_again(record, seen, {stage.node_id for stage in gone})
+                lost = {stage.node_id for stage in gone}
+                self._without |= {s.node_id: s.peer for s in record.addresses if s.node_id in lost}
+                names = acting.plan_again(record, seen, lost)
                 trouble.names = trouble.names or tuple(stage.name for stage in gone)
                 trouble.lost_sessions, trouble.done = 0, f"going on with {listed(names)}"
 

@@ -4,7 +4,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pi_cluster.cluster.errors import ClusterError
@@ -38,7 +38,7 @@ def look(record: PipelineRecord, spares: Iterable[Peer], dialer: Dialer) -> Look
     """
     peers = {stage.node_id: stage.peer for stage in record.addresses}
     peers |= {peer.node_id: peer for peer in spares if peer.node_id not in peers}
-    answers = _answers(peers.values(), lambda peer: ask_node(peer, dialer), _LOOK_S)
+    answers = dict(each_answer(peers.values(), lambda peer: ask_node(peer, dialer), _LOOK_S))
     nodes = {node_id: one for node_id, one in answers.items() if isinstance(one, Node)}
     refusals = {k: one for k, one in answers.items() if isinstance(one, ClusterError)}
     stages = [_seen(stage, nodes.get(stage.node_id), record) for stage in record.addresses]
@@ -52,15 +52,20 @@ def _with_links(
 ) -> list[StageSeen]:
     """The stages, with what each that is loaded tells of its way to the next."""
     trying = [nodes[stage.node_id].peer for stage in stages[:-1] if stage.is_loaded]
-    told = _answers(trying, lambda peer: ask_node(peer, dialer, try_next=True), _TRY_NEXT_S)
+    told = dict(
+        each_answer(trying, lambda peer: ask_node(peer, dialer, try_next=True), _TRY_NEXT_S)
+    )
     cut_off = {k for k, one in told.items() if isinstance(one, Node) and one.about.stage.next_error}
     return [replace(stage, reaches_next=stage.node_id not in cut_off) for stage in stages]
 
 
-def _answers(
+def each_answer(
     peers: Collection[Peer], ask: Callable[[Peer], Node | ClusterError], within_s: float
-) -> dict[str, Node | ClusterError]:
-    """What came in time. Threads that wait for longer end by themselves: each call is bounded."""
+) -> Iterator[tuple[str, Node | ClusterError]]:
+    """Node ids and what came of each in time, as it comes.
+
+    Threads that wait for longer end by themselves: each call is bounded.
+    """
     came: queue.SimpleQueue[tuple[str, Node | ClusterError]] = queue.SimpleQueue()
 
     def answered(peer: Peer) -> None:
@@ -68,13 +73,10 @@ def _answers(
 
     for peer in peers:
         threading.Thread(target=answered, args=(peer,), name="look", daemon=True).start()
-    answers: dict[str, Node | ClusterError] = {}
     deadline = time.monotonic() + within_s
     with contextlib.suppress(queue.Empty):
-        while len(answers) < len(peers):
-            node_id, answer = came.get(timeout=max(0.0, deadline - time.monotonic()))
-            answers[node_id] = answer
-    return answers
+        for _ in peers:
+            yield came.get(timeout=max(0.0, deadline - time.monotonic()))
 
 
 def _seen(stage: StageAddress, node: Node | None, record: PipelineRecord) -> StageSeen:

@@ -114,14 +114,17 @@ def is_running(rollout: Rollout, previous: PipelineRecord | None) -> bool:
 
 
 def next_epoch(rollout: Rollout, previous: PipelineRecord | None) -> int:
-    """One that neither the nodes nor the record have had."""
+    """One that neither the nodes nor the record have had.
+
+    After `down` nobody here knows the last one. Other machines may, and take for new only what is
+    later: so a cluster begins by the clock, in seconds, not by 1.
+    """
     epochs = [node.about.stage.epoch for node in rollout.nodes.values()]
-    return 1 + max(epochs + ([previous.epoch] if previous else []))
+    return 1 + max(*epochs, previous.epoch if previous else int(time.time()))
 
 
-def load_stages(rollout: Rollout, previous: PipelineRecord | None) -> int:
-    """Load every stage under the next epoch; returns the epoch."""
-    epoch = next_epoch(rollout, previous)
+def load_stages(rollout: Rollout, epoch: int) -> None:
+    """Load every stage under an epoch, which is that of :func:`next_epoch`."""
     with ThreadPoolExecutor(max_workers=len(rollout.plan.stages)) as pool:
         loads = [
             pool.submit(load_stage, rollout, index, epoch)
@@ -129,7 +132,6 @@ def load_stages(rollout: Rollout, previous: PipelineRecord | None) -> int:
         ]
     for one in loads:
         one.result()
-    return epoch
 
 
 def load_stage(rollout: Rollout, index: int, epoch: int) -> None:

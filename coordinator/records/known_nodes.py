@@ -26,8 +26,8 @@ _MAX_NAME = 64
 def known_nodes(cluster: str) -> list[Peer]:
     """Those that answered an `up` and whose certificates hold.
 
-    Without certificates nobody can be told to leave, so there it is those of the last pipeline
-    alone, with those that got no stage. Raises as ``JsonFile.read`` does.
+    Who cannot tell whose do, since there are none or the authority is elsewhere, knows those of the
+    last pipeline alone, with those that got no stage. Raises as ``JsonFile.read`` does.
     """
     met = _read(_file(settings.cluster_state(cluster)))
     members: set[str] = set()
@@ -39,6 +39,11 @@ def known_nodes(cluster: str) -> list[Peer]:
     if can_sign(folder):
         members = {one.id for one in ClusterAuthority(folder, cluster).good}
     return [peer for node_id, peer in met.items() if node_id in members]
+
+
+def addresses_file(folder: Path) -> Path:
+    """Where they lie in a cluster's folder, if any were met."""
+    return _file(folder).path
 
 
 def remember_nodes(folder: Path, nodes: Sequence[Peer]) -> None:

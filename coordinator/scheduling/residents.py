@@ -208,6 +208,13 @@ class Residents:
         self._all[state.number] = resident
         return True
 
+    def let_go(self) -> list[int]:
+        """Keep no text that has ended; the numbers of those that were, to be ended."""
+        kept = [number for number, resident in self._all.items() if not resident.is_active]
+        for number in kept:
+            del self._all[number]
+        return kept
+
     def drop(self, state: SequenceState) -> None:
         """A text has ended, and the stages are told to free its caches."""
         del self._all[state.number]

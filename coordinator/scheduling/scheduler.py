@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from pi_cluster.cluster.errors import ClusterError, NodeError
+from pi_cluster.cluster.errors import ClusterError, NodeError, PutBack
+from pi_cluster.cluster.settings import ASK_EVERY_S
 from pi_cluster.coordinator.constraint import Constraint
 from pi_cluster.coordinator.finish_reason import FinishReason
 from pi_cluster.coordinator.generation import Generation, GenerationOptions, News
@@ -42,6 +43,8 @@ from pi_cluster.transformer.errors import ModelError
 from pi_cluster.transformer.sampling import sample
 
 log = logging.getLogger(__name__)
+
+_RELIEF_S = 2 * ASK_EVERY_S  # then a node has freed what it was told to, and said so
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ class Scheduler:
         self._has_served = False
         self._on_first_step = on_first_step
         self._requests = Requests(settings.max_waiting)
+        self._relieved_s: float | None = None  # when memory was last made free, while it is short
         self._is_closing = False
         self._why_closed: ClusterError = NodeError("the coordinator was closed")
         self._thread = threading.Thread(target=self._serve, name="scheduler", daemon=True)
@@ -209,6 +213,8 @@ class Scheduler:
 
     def _admit(self) -> None:
         """Let requests in, in their turn, as long as their caches have room."""
+        if self._is_short_of_memory():
+            return
         while generation := self._requests.first:
             options, prompt = generation.options, generation.prompt_ids
             most = self._most_positions(prompt, options)
@@ -229,6 +235,28 @@ class Scheduler:
                 self.counters.prompt_tokens += len(prompt)
                 self.counters.cached_tokens += placement.state.shared
             self._begin(generation, placement.state)
+
+    def _is_short_of_memory(self) -> bool:
+        """Whether nobody may come in for want of a node's memory, which is then made free.
+
+        What is kept for reuse goes first. If that is not enough, texts go back to wait, the last
+        one first; the oldest goes on, so that something always ends.
+        """
+        short = self._session.short_of_memory
+        self._requests.hold_back(_waits_for_memory(short) if short else "")
+        if not short:
+            self._relieved_s = None
+            return False
+        now = time.monotonic()
+        for number in self._residents.let_go():
+            self._session.end_sequence(number)
+            self._relieved_s = now
+        if self._relieved_s is None:
+            self._relieved_s = now
+        if len(self._running) > 1 and now - self._relieved_s > _RELIEF_S:
+            self._fail(self._running[-1], PutBack(_waits_for_memory(short)))
+            self._relieved_s = now
+        return True
 
     def _begin(self, generation: Generation, state: SequenceState) -> None:
         guide = None
@@ -339,7 +367,9 @@ class Scheduler:
         except (ModelError, ClusterError) as error:
             self._fail(running, error)
         except Exception as error:
-            log.exception("a request failed")
+            about = self._session.about
+            about["sequence"] = running.state.number
+            log.exception("a request failed", extra=about)
             self._fail(running, NodeError(f"the coordinator failed at this request: {error!r}"))
 
     def _extend(self, running: Running, chunk: StepChunk, rows: list[RowLogits]) -> None:
@@ -442,3 +472,7 @@ class Scheduler:
         self.counters.right_guesses += measured.right_guesses
         self.counters.wrong_guesses += measured.wrong_guesses
         self._untold.append((running.generation, news))
+
+
+def _waits_for_memory(short: Sequence[str]) -> str:
+    return f"{' and '.join(short)} is short of memory; texts wait until it is over"

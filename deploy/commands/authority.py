@@ -43,7 +43,7 @@ def rotate(nodes: str | None, leave_behind: bool, cluster: str) -> None:
     """
     with changing(cluster):
         opened = ClusterAuthority(settings.cluster_config(cluster), cluster)
-        granted = sorted({one.name for one in opened.good if one.role is Role.COORDINATOR})
+        granted = sorted({one.name for one in opened.good if one.role is not Role.NODE})
         with output.notes.status("replacing the authority"):
             behind = rotate_authority(opened, dialer_for(cluster), nodes, leave_behind)
     output.notes.print(

@@ -1,6 +1,5 @@
 """``pi-cluster serve``: the pipeline for everybody who speaks HTTP."""
 
-import logging
 import signal
 import socket
 from contextlib import ExitStack, suppress
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from pi_cluster.cluster.log_lines import LogFormat
 from pi_cluster.coordinator.client import PipelineClient
 from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.coordinator.records.advice import bring_one_up
@@ -22,6 +22,7 @@ from pi_cluster.deploy.hosts.server_service import ServerService
 from pi_cluster.deploy.leading_out import leading_out
 from pi_cluster.deploy.screen.output import note, notice
 from pi_cluster.deploy.server_admission import given_certificate, keys_for, own_certificate
+from pi_cluster.deploy.server_log import server_log
 from pi_cluster.server.app import guarded, make_app
 from pi_cluster.server.asking.desk import Desk
 from pi_cluster.server.asking.prompt_log import PromptLog
@@ -92,6 +93,13 @@ _DEFAULTS = ServerSettings()
     help="Append every prompt and answer to FILE; else no text is kept.",
 )
 @click.option(
+    "--log-format",
+    type=click.Choice([one.value for one in LogFormat]),
+    default=LogFormat.TEXT.value,
+    show_default=True,
+    help="Of the log, on standard error: lines for people, or a JSON object each.",
+)
+@click.option(
     "--wait-for-up", is_flag=True, help="Start without a pipeline, and say so until one is up."
 )
 @heal_timeout_option
@@ -119,6 +127,7 @@ def serve(
     embeddings: str | None,
     insecure: bool,
     log_prompts: Path | None,
+    log_format: str,
     wait_for_up: bool,
     heal_timeout_s: float,
     give_up_after_s: float,
@@ -135,22 +144,23 @@ def serve(
     if uninstall:
         _uninstall(service)
         return
-    keys = keys_for(cluster, host, insecure)
     if install:
+        keys_for(cluster, host, insecure)
         _install(service)
         return
-    tls, every_hour = None, None
-    if own_tls:
-        tls, every_hour = own_certificate(cluster, hosts)
-    elif certificate and key:
-        tls = given_certificate(certificate, key)
-    if not wait_for_up:
-        load_record(cluster)  # whoever starts it by hand is told before anything is taken
     with ExitStack() as entered:
+        entered.enter_context(server_log(LogFormat(log_format)))
+        keys = keys_for(cluster, host, insecure)
+        tls, every_hour = None, None
+        if own_tls:
+            tls, every_hour = own_certificate(cluster, hosts)
+        elif certificate and key:
+            tls = given_certificate(certificate, key)
+        if not wait_for_up:
+            load_record(cluster)  # whoever starts it by hand is told before anything is taken
         door = entered.enter_context(LocalDoor(cluster))
         listener = entered.enter_context(listen(settings))
         prompts = entered.enter_context(PromptLog(log_prompts)) if log_prompts else None
-        _log_to_standard_error()
         admission = Admission(hosts, frozenset(origins), keys)
         address, chosen = listener.getsockname()[:2]
         shown = f"[{address}]" if listener.family == socket.AF_INET6 else address
@@ -214,13 +224,3 @@ def _words(option: str, value: object) -> list[str]:
         case Path():
             return [option, str(value.absolute())]
     return [option, str(value)]
-
-
-def _log_to_standard_error() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    for name, level in (("pi_cluster.server", logging.INFO), ("uvicorn", logging.ERROR)):
-        logger = logging.getLogger(name)
-        logger.addHandler(handler)
-        logger.setLevel(level)
-        logger.propagate = False

@@ -19,6 +19,9 @@ from rich.text import Text
 from pi_cluster.cluster.errors import StateError
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.pipeline.watching import PipelineWatch, StageLook
+from pi_cluster.coordinator.records.event_reading import read_events
+from pi_cluster.coordinator.records.events import EventLog
+from pi_cluster.coordinator.records.heals import heals_since_up
 from pi_cluster.coordinator.records.pipeline_record import (
     PipelineRecord,
     load_record,
@@ -28,6 +31,7 @@ from pi_cluster.deploy.calling import dialer_to_ask
 from pi_cluster.deploy.commands.options import cluster_option
 from pi_cluster.deploy.known_local_workers import why_ended
 from pi_cluster.deploy.screen import output
+from pi_cluster.deploy.screen.event_view import heals_json, heals_line
 from pi_cluster.deploy.screen.status_view import (
     pipeline_rate,
     status_json,
@@ -67,14 +71,17 @@ def status(
         if any(look.coordinator for look in looks):
             time.sleep(_RATE_S)
             looks = watching.look(record)
+    heals = heals_since_up(read_events(EventLog(cluster)).events)
     if as_json:
         server = look_at_server(cluster)
-        values = {"server": asdict(server) if server else None}
+        values = {"server": asdict(server) if server else None, "heals": heals_json(heals)}
         click.echo(json.dumps(_values(cluster, record, looks) | values))
     else:
         output.answers.print(status_table(looks))
         if server := look_at_server(cluster):
             output.answers.print(str(server), markup=False, soft_wrap=True)
+        if line := heals_line(heals, time.time()):
+            output.answers.print(line, markup=False, soft_wrap=True)
         for line in troubles(looks, way_out(cluster, record, looks)):
             output.notes.print(line, markup=False, soft_wrap=True)
     if not all(look.is_well for look in looks):

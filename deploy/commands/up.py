@@ -25,6 +25,7 @@ from pi_cluster.coordinator.pipeline.rollout import (
 from pi_cluster.coordinator.pipeline.transfer import Moved, hand_out_shards
 from pi_cluster.coordinator.planning.footprint import choose_limits
 from pi_cluster.coordinator.planning.objective import Objective
+from pi_cluster.coordinator.records.events import EventKind, EventLog
 from pi_cluster.coordinator.records.known_hosts import load_hosts
 from pi_cluster.coordinator.records.known_nodes import remember_nodes
 from pi_cluster.coordinator.records.pipeline_record import (
@@ -35,6 +36,7 @@ from pi_cluster.coordinator.records.pipeline_record import (
     save_record,
 )
 from pi_cluster.coordinator.records.up_call import UpCall
+from pi_cluster.coordinator.trouble import listed
 from pi_cluster.deploy.as_before import open_store, what_is_up
 from pi_cluster.deploy.calling import dialer_for
 from pi_cluster.deploy.commands.options import (
@@ -215,7 +217,7 @@ def _carry_out(change: _Change, rollout: Rollout, store: Store) -> None:
         moved = hand_out_shards(rollout, output.TransferBars(progress))
     with output.notes.status("loading"):
         try:
-            load_stages(rollout, change.previous)
+            load_stages(rollout, record.epoch)
         except StaleEpoch as error:
             raise StaleEpoch(f"{error}: run the same command again") from None
         try:
@@ -225,12 +227,20 @@ def _carry_out(change: _Change, rollout: Rollout, store: Store) -> None:
             raise
         put_in_place(record)
         warnings = unload_left_out(rollout, change.previous)
+    _note_event(change.cluster, record)
     output.warn(warnings)
     stages = output.count(len(record.stages), "stage")
     asking = command(change.cluster, "prompt", "Tell me a story about a brave fox.")
     output.notes.print(
         f"ready: {stages}, {_moved(moved)}. Next: {asking}", markup=False, soft_wrap=True
     )
+
+
+def _note_event(cluster: str, record: PipelineRecord) -> None:
+    names = [stage.name for stage in record.addresses]
+    model = (record.call.model if record.call else "") or "the storyteller"
+    said = f"{model} is up on {listed(names)}"
+    EventLog(cluster).note(EventKind.UP, said, {"epoch": record.epoch, "nodes": names})
 
 
 def _moved(moved: Moved) -> str:

@@ -15,6 +15,7 @@ from pi_cluster.server.asking.visit import Visit
 from pi_cluster.server.native.state import (
     ClusterState,
     Condition,
+    HealCounts,
     RequestCounts,
     ServedModel,
     StageState,
@@ -68,6 +69,11 @@ class StateView:
                 prompt=counters.prompt_rows,
                 cached=counters.cached_tokens,
                 generated=counters.generated_tokens,
+            ),
+            heals=HealCounts(
+                healed=sum(counters.heals.values()),
+                not_healed=counters.not_healed,
+                seconds=sum(counters.heal_seconds.values()),
             ),
         )
 

@@ -3,12 +3,19 @@
 import json
 import re
 import signal
+from dataclasses import replace
 
 import pytest
 
 from pi_cluster import PipelineClient
+from pi_cluster.coordinator.healing.healer import Healer
+from pi_cluster.coordinator.healing.taking_in import TakingIn, is_worth_it
+from pi_cluster.coordinator.pipeline.asker import dialer_to_ask
+from pi_cluster.coordinator.planning.objective import Objective
+from pi_cluster.coordinator.planning.prediction import Prediction
 from tests.support.asking import ENDLESS_IDS
 from tests.support.cluster_process import eventually, processes_of
+from tests.support.measured_nodes import remember_speed
 
 LONG = ("--max-tokens", "1200")
 KEYWORDS = {"max_tokens": 1200, "temperature": 0.0, "repeat_penalty": 1e9}
@@ -33,9 +40,9 @@ def three(make_cluster):
             process.send_signal(signal.SIGCONT)
 
 
-def start_again(cluster, name, address):
+def start_again(cluster, name, address, *words):
     """The same worker at the same address."""
-    words = ("--listen", address, "--no-mdns", "--name", name)
+    words = ("--listen", address, "--no-mdns", "--name", name, *words)
     running = cluster.start("worker", *words, "--data-dir", str(cluster.folder / name))
     assert running.read_line().startswith("ready ")
 
@@ -47,7 +54,8 @@ def kill(running):
 
 def events(cluster):
     path = cluster.folder / "state" / "pi-cluster" / cluster.name / "events.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    told = [json.loads(line) for line in path.read_text().splitlines()]
+    return [one for one in told if one["kind"] != "up"]
 
 
 @pytest.mark.parametrize("lost", ["one", "two", "three"])
@@ -147,3 +155,46 @@ def test_many_answers_are_mended_together(three):
             list(one)
         assert [stream.answer.ids for stream in streams] == whole
         assert client.counters.heals == {"node_lost": 1}
+
+
+@pytest.fixture
+def mending(cluster):
+    """Two slow workers with a core each, and what mends and takes in for a program that stays."""
+    for name in ("one", "two"):
+        remember_speed(cluster.folder / name, 1, cluster.env, slowness=1000)
+    workers = {name: cluster.start_worker(name, "--threads", "1") for name in ("one", "two")}
+    cluster.up("--nodes", ",".join(address for _, address in workers.values()))
+    with cluster.environment():
+        record = cluster.record()
+        dialer = dialer_to_ask(cluster.name, record)
+        healer = Healer(cluster.name, record.manifest.digest, dialer, print)
+        yield cluster, workers, TakingIn(record, healer, lambda: True)
+        healer.close()
+
+
+def test_what_is_lost_while_nobody_asks_is_mended_and_who_returns_is_taken_in(mending):
+    cluster, workers, taking_in = mending
+    asked = ("--ids", "1,3,558,355,4", "--seed", "3", "--max-tokens", "30")
+    before = cluster.prompt(*asked)["ids"]
+    assert not taking_in.once(), "all is well"
+    running, address = workers["two"]
+    kill(running)
+    assert taking_in.once()
+    assert [one.name for one in cluster.record().addresses] == ["one"]
+    assert cluster.prompt(*asked)["ids"] == before
+    start_again(cluster, "two", address, "--threads", "1")
+    assert taking_in.once()
+    assert {one.name for one in cluster.record().addresses} == {"one", "two"}
+    assert cluster.prompt(*asked)["ids"] == before
+    kinds = [one["kind"] for one in events(cluster)]
+    assert kinds == ["node_lost", "healed", "taken_in"]
+    assert not taking_in.once()
+
+
+def test_a_gain_of_little_is_not_worth_moving_layers():
+    slow = Prediction(2.0, 5.0, 50.0, (0.10, 0.30), (0.0, 0.0, 0.0))
+    for stages, is_worth in (((0.20, 0.28), False), ((0.20, 0.27), True)):
+        quick = replace(slow, stage_s=stages)
+        assert is_worth_it(quick, slow, Objective.THROUGHPUT) is is_worth
+        assert not is_worth_it(quick, slow, Objective.LATENCY)
+    assert is_worth_it(replace(slow, decode_tps=2.3), slow, Objective.LATENCY)

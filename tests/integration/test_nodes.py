@@ -161,7 +161,7 @@ def test_a_node_that_leaves_between_plan_and_load_is_named(cluster, tmp_path):
     with pytest.raises(NodeLost, match=f"leaves .{two}. does not answer"):
         hand_out_shards(rollout, NoProgress())
     with pytest.raises(NodeLost, match=f"leaves .{two}. does not answer"):
-        load_stages(rollout, None)
+        load_stages(rollout, 1)
     cluster.up(str(tmp_path / "store"), "--nodes", one)
     assert len(cluster.prompt("--ids", "1", "--max-tokens", "3")["ids"]) == 3
 

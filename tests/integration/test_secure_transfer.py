@@ -56,7 +56,7 @@ def give(cluster, store, dialer, peers, ranges):
     )
     with bars() as progress:
         moved = hand_out_shards(rollout, TransferBars(progress))
-    load_stages(rollout, None)
+    load_stages(rollout, 1)
     return moved
 
 

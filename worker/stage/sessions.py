@@ -1,11 +1,13 @@
 """The door to a stage: coordinators' sessions come in, one at a time, and find their way out."""
 
 import contextlib
+import logging
 import threading
 from collections.abc import Iterator
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import AccessError, ClusterError, NodeError, PipelineBusy
+from pi_cluster.cluster.log_fields import LogFields
 from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.wire.addresses import as_seen_from
 from pi_cluster.cluster.wire.dialing import Dialer
@@ -16,6 +18,8 @@ from pi_cluster.worker.stage.assignment import Assignment
 from pi_cluster.worker.stage.outlet import NextHop, Outlet, ResultSink
 from pi_cluster.worker.stage.session import StageSession
 from pi_cluster.worker.stage.state import RunningSession, StageState
+
+log = logging.getLogger(__name__)
 
 _MAX_SINKS = 16  # one session runs; the others wait their turn. No caller may call oftener
 _MAX_LABEL = 200
@@ -53,7 +57,7 @@ class Sessions:
             outlet = self._outlet(loaded.assignment, header, session)
             coordinator = header.coordinator[:_MAX_LABEL]
             running = RunningSession(header.session, coordinator, session, outlet)
-            with self._state.passing(running, loaded):
+            with self._state.passing(running, loaded), _told(running, header.epoch):
                 yield session, outlet
 
     @contextlib.contextmanager
@@ -106,6 +110,22 @@ class Sessions:
             raise NodeError("nobody collects the results of this session")
         sink.attach(session.fail)
         return sink
+
+
+@contextlib.contextmanager
+def _told(running: RunningSession, epoch: int) -> Iterator[None]:
+    """Log a session's beginning and its end, each with what it is known by."""
+    about = LogFields(epoch=epoch, session=running.name[:_MAX_LABEL], caller=running.coordinator)
+    log.info("a session begins", extra=about)
+    why = ""
+    try:
+        yield
+    except ClusterError as error:
+        why = f": {error}"
+        raise
+    finally:
+        about["step"] = running.session.steps
+        log.info("a session has ended after %d steps%s", running.session.steps, why, extra=about)
 
 
 def _held_s(header: pb.SessionHeader) -> float | None:

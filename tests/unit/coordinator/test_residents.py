@@ -54,6 +54,18 @@ def test_the_next_turn_of_a_chat_goes_on_with_the_same_sequence():
     assert again.state.prefix_of == 0
 
 
+def test_what_is_only_kept_is_let_go_and_what_runs_is_not():
+    places = residents()
+    ended, runs = (places.place(SYSTEM, 200, 1, is_shared=False).state for _ in range(2))
+    run(ended)
+    assert places.finish(ended)
+    used = places.positions_used
+    assert places.let_go() == [ended.number] and places.let_go() == []
+    assert 0 < places.positions_used < used
+    assert not places.place(SYSTEM, 200, 1).state.prefix_of, "nothing is there to begin with"
+    places.drop(runs)
+
+
 def test_the_same_prompt_again_computes_its_last_id_anew():
     places = residents()
     first = places.place(SYSTEM, 200, 1).state
