@@ -35,7 +35,7 @@ from pi_cluster.coordinator.scheduling.occupancy import Occupancy
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
 from pi_cluster.coordinator.session import Session
 from pi_cluster.coordinator.stage_address import StageAddress
-from pi_cluster.coordinator.trouble import kind_of
+from pi_cluster.coordinator.trouble import Trouble, kind_of
 from pi_cluster.coordinator.wait_limits import USUAL_LIMITS, WaitLimits
 
 _Failure = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
@@ -87,6 +87,7 @@ class Hold:
         self._lost_to = ""  # the session before, unless one has worked since
         self.healer = Healer(
             *(self.cluster, self._digest, dialer, on_notice, heal_timeout_s),
+            on_healed=self._healed,
             on_given_up=self._given_up,
         )
         """Mends what was lost, for all questions."""
@@ -157,11 +158,12 @@ class Hold:
     def _served(self) -> None:
         """The first step of a session has come back."""
         lost_to, self._lost_to = self._lost_to, ""
-        mended = self.healer.served()
-        if mended:
-            self.counters.add_heal(lost_to or kind_of(mended.loss), mended.lost_s)
-        elif lost_to:
+        if self.healer.served() is None and lost_to:
             self.counters.add_heal(lost_to, 0.0)
+
+    def _healed(self, trouble: Trouble) -> None:
+        """A loss was mended, while somebody asked or not."""
+        self.counters.add_heal(kind_of(trouble.loss), trouble.lost_s)
 
     def _given_up(self) -> None:
         """A loss was not mended."""

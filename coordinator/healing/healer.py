@@ -15,18 +15,20 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import (
     ClusterError,
     NodeLost,
+    NodeStuck,
     PipelineClosed,
     SessionExpired,
     ShardDamaged,
     StaleEpoch,
 )
+from pi_cluster.cluster.log_fields import LogFields
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.healing.acting import Acting
 from pi_cluster.coordinator.healing.decision import Case, Remedy, StageSeen, missing, remedy
 from pi_cluster.coordinator.healing.following import Courtesy, Later, remember
 from pi_cluster.coordinator.healing.looking import Look, look
-from pi_cluster.coordinator.healing.losses import Losses
+from pi_cluster.coordinator.healing.losses import MOST_LOSSES, Losses
 from pi_cluster.coordinator.healing.permission import dialer_to_load
 from pi_cluster.coordinator.healing.told_pipeline import followed
 from pi_cluster.coordinator.records.events import EventKind, EventLog
@@ -48,19 +50,20 @@ class Healer:
         dialer: Dialer,
         on_notice: Callable[[str], None],
         timeout_s: float = settings.HEAL_TIMEOUT_S,
+        on_healed: Callable[[Trouble], None] = lambda _: None,
         on_given_up: Callable[[], None] = lambda: None,
     ) -> None:
         """``digest`` is that of the store whose pipeline is mended, and of no other.
 
-        After ``timeout_s`` a loss is given up, which ``on_given_up`` is told; with 0 it never is
-        mended.
+        After ``timeout_s`` a loss is given up; with 0 it never is mended. ``on_healed`` and
+        ``on_given_up`` are told of each end, on any thread.
         """
         self.timeout_s = timeout_s
         self._cluster = cluster
         self._digest = digest
         self._dialer = dialer
         self._on_notice = on_notice
-        self._on_given_up = on_given_up
+        self._on_healed, self._on_given_up = on_healed, on_given_up
         self._events = EventLog(cluster)
         self._losses = Losses()
         self._without: dict[str, Peer] = {}
@@ -106,6 +109,7 @@ class Healer:
         nodes, seconds = list(trouble.names), round(trouble.lost_s, 3)
         about = {"cause": kind_of(trouble.loss), "nodes": nodes, "seconds": seconds}
         self._events.note(EventKind.HEALED, trouble.ended, about)
+        self._on_healed(trouble)
         return trouble
 
     def absent(self) -> list[Peer]:
@@ -134,8 +138,10 @@ class Healer:
         now = time.monotonic()
         for node_id, name in names.items():
             self._events.note(EventKind.NODE_LOST, str(loss), {"node": name})
-            if self._losses.note(node_id, now):
-                said = f"{name} was lost again and again: others do its work for a while"
+            is_stuck = isinstance(loss, NodeStuck)  # it answers as if it were well
+            if self._losses.note(node_id, now, MOST_LOSSES if is_stuck else 1):
+                why = "got stuck" if is_stuck else "was lost again and again"
+                said = f"{name} {why}: others do its work for a while"
                 self._events.note(EventKind.NODE_SET_ASIDE, said, {"node": name})
         return trouble
 
@@ -189,11 +195,12 @@ class Healer:
         case = self._case(trouble, record, seen, acting)
         todo, gone = remedy(case), missing(case)
         healing.is_hopeless = todo is Remedy.WAIT and case.alternative is None
-        healing.said = self._said(trouble, case, todo)
+        healing.said = self._said(trouble, case, todo, acting.obstacle)
         try:
             self._carry_out(todo, trouble, record, seen, acting, gone)
         except ClusterError as failure:
-            log.info("could not %s: %s", todo.value, failure)
+            about = LogFields(epoch=record.epoch)
+            log.info("could not %s: %s", todo.value, failure, extra=about)
             healing.said = f"{trouble.what}: {failure}"
             return False
         return todo is not Remedy.WAIT
@@ -231,7 +238,7 @@ class Healer:
                 trouble.names = trouble.names or tuple(stage.name for stage in gone)
                 trouble.lost_sessions, trouble.done = 0, f"going on with {listed(names)}"
 
-    def _said(self, trouble: Trouble, case: Case, todo: Remedy) -> str:
+    def _said(self, trouble: Trouble, case: Case, todo: Remedy, obstacle: str) -> str:
         match todo:
             case Remedy.ASK_AGAIN:
                 return f"{trouble.what}: asking again"
@@ -241,10 +248,7 @@ class Healer:
                 return f"{trouble.what}: bringing its layers to others"
         if case.alternative or not case.may_load:
             return f"{trouble.what}: waiting for it"
-        return (
-            f"{trouble.what}, and the others have no room for its layers: waiting up to "
-            f"{self.timeout_s:g} s for it"
-        )
+        return f"{trouble.what}, and {obstacle}: waiting up to {self.timeout_s:g} s for it"
 
 
 def check_not_replaced(record: PipelineRecord, seen: Look) -> None:
