@@ -8,6 +8,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import (
@@ -20,11 +21,13 @@ from pi_cluster.cluster.errors import (
 )
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.peer import Peer
-from pi_cluster.coordinator.healing.losses import MOST_LOSSES
-from pi_cluster.coordinator.healing.mending import Means, Mending
+from pi_cluster.coordinator.healing.losses import MOST_LOSSES, Losses
 from pi_cluster.coordinator.records.events import EventKind, EventLog
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.coordinator.trouble import Healing, Trouble, kind_of
+
+if TYPE_CHECKING:
+    from pi_cluster.coordinator.healing.mending import Means, Mending
 
 
 class Healer:
@@ -50,7 +53,10 @@ class Healer:
         self._on_notice = on_notice
         self._on_healed, self._on_given_up = on_healed, on_given_up
         self._events = EventLog(cluster)
-        self._means = Means(cluster, digest, dialer, timeout_s)
+        self._digest, self._dialer = digest, dialer
+        self._losses = Losses()
+        self._without: dict[str, Peer] = {}
+        self._means: Means | None = None
         self._lock = threading.Lock()  # of the trouble and of who mends it
         self._trouble: Trouble | None = None
         self._healing: Healing | None = None
@@ -102,8 +108,8 @@ class Healer:
 
     def absent(self) -> list[Peer]:
         """Nodes that were done without, except those that come and go."""
-        aside = self._means.losses.set_aside(time.monotonic())
-        return [peer for node_id, peer in self._means.without.items() if node_id not in aside]
+        aside = self._losses.set_aside(time.monotonic())
+        return [peer for node_id, peer in self._without.items() if node_id not in aside]
 
     def close(self) -> None:
         """Mend nothing any more."""
@@ -127,7 +133,7 @@ class Healer:
         for node_id, name in names.items():
             self._events.note(EventKind.NODE_LOST, str(loss), {"node": name})
             is_stuck = isinstance(loss, NodeStuck)  # it answers as if it were well
-            if self._means.losses.note(node_id, now, MOST_LOSSES if is_stuck else 1):
+            if self._losses.note(node_id, now, MOST_LOSSES if is_stuck else 1):
                 why = "got stuck" if is_stuck else "was lost again and again"
                 said = f"{name} {why}: others do its work for a while"
                 self._events.note(EventKind.NODE_SET_ASIDE, said, {"node": name})
@@ -135,13 +141,22 @@ class Healer:
 
     def _run(self, healing: Healing, record: PipelineRecord) -> None:
         try:
-            Mending(healing, self._means, self._closing).run(record)
+            self._mending(healing).run(record)
             healing.end()
         except ClusterError as failure:
             self._give_up(healing, failure)
         except BaseException as failure:
             self._give_up(healing, NodeLost(f"healing failed: {failure!r}"))
             raise
+
+    def _mending(self, healing: Healing) -> "Mending":
+        from pi_cluster.coordinator.healing.mending import Means, Mending
+
+        self._means = self._means or Means(
+            *(self._cluster, self._digest, self._dialer, self.timeout_s),
+            *(self._losses, self._without),
+        )
+        return Mending(healing, self._means, self._closing)
 
     def _give_up(self, healing: Healing, failure: ClusterError) -> None:
         with self._lock:

@@ -34,10 +34,10 @@ class Means:
     """Of the store whose pipeline is mended, and of no other."""
     dialer: Dialer
     timeout_s: float
-    losses: Losses = field(default_factory=Losses)
-    courtesy: Courtesy = field(default_factory=Courtesy)
-    without: dict[str, Peer] = field(default_factory=dict)
+    losses: Losses
+    without: dict[str, Peer]
     """Nodes that were done without, by id."""
+    courtesy: Courtesy = field(default_factory=Courtesy)
 
 
 class Mending:
