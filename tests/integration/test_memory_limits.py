@@ -197,7 +197,7 @@ def test_texts_that_need_more_than_there_is_are_all_answered_one_after_the_other
         needed = second_node(cluster).stage.cache_bytes
         client.release()
         eventually(lambda: second_node(cluster).stage.sequences, lambda count: not count)
-        neighbour.leave((needed * 2 // 3 + 2 * LEAST) // MIB)
+        neighbour.leave((needed * 2 // 3 + LEAST) // MIB)
         with ThreadPoolExecutor(len(PROMPTS)) as pool:
             assert list(pool.map(lambda prompt: ask(client, prompt), PROMPTS)) == before
     assert of_memory(notices)
