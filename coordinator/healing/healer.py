@@ -15,6 +15,7 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import (
     ClusterError,
     NodeLost,
+    NodeStuck,
     PipelineClosed,
     SessionExpired,
     ShardDamaged,
@@ -27,7 +28,7 @@ from pi_cluster.coordinator.healing.acting import Acting
 from pi_cluster.coordinator.healing.decision import Case, Remedy, StageSeen, missing, remedy
 from pi_cluster.coordinator.healing.following import Courtesy, Later, remember
 from pi_cluster.coordinator.healing.looking import Look, look
-from pi_cluster.coordinator.healing.losses import Losses
+from pi_cluster.coordinator.healing.losses import MOST_LOSSES, Losses
 from pi_cluster.coordinator.healing.permission import dialer_to_load
 from pi_cluster.coordinator.healing.told_pipeline import followed
 from pi_cluster.coordinator.records.events import EventKind, EventLog
@@ -137,8 +138,10 @@ class Healer:
         now = time.monotonic()
         for node_id, name in names.items():
             self._events.note(EventKind.NODE_LOST, str(loss), {"node": name})
-            if self._losses.note(node_id, now):
-                said = f"{name} was lost again and again: others do its work for a while"
+            is_stuck = isinstance(loss, NodeStuck)  # it answers as if it were well
+            if self._losses.note(node_id, now, MOST_LOSSES if is_stuck else 1):
+                why = "got stuck" if is_stuck else "was lost again and again"
+                said = f"{name} {why}: others do its work for a while"
                 self._events.note(EventKind.NODE_SET_ASIDE, said, {"node": name})
         return trouble
 
@@ -192,7 +195,7 @@ class Healer:
         case = self._case(trouble, record, seen, acting)
         todo, gone = remedy(case), missing(case)
         healing.is_hopeless = todo is Remedy.WAIT and case.alternative is None
-        healing.said = self._said(trouble, case, todo)
+        healing.said = self._said(trouble, case, todo, acting.obstacle)
         try:
             self._carry_out(todo, trouble, record, seen, acting, gone)
         except ClusterError as failure:
@@ -235,7 +238,7 @@ class Healer:
                 trouble.names = trouble.names or tuple(stage.name for stage in gone)
                 trouble.lost_sessions, trouble.done = 0, f"going on with {listed(names)}"
 
-    def _said(self, trouble: Trouble, case: Case, todo: Remedy) -> str:
+    def _said(self, trouble: Trouble, case: Case, todo: Remedy, obstacle: str) -> str:
         match todo:
             case Remedy.ASK_AGAIN:
                 return f"{trouble.what}: asking again"
@@ -245,10 +248,7 @@ class Healer:
                 return f"{trouble.what}: bringing its layers to others"
         if case.alternative or not case.may_load:
             return f"{trouble.what}: waiting for it"
-        return (
-            f"{trouble.what}, and the others have no room for its layers: waiting up to "
-            f"{self.timeout_s:g} s for it"
-        )
+        return f"{trouble.what}, and {obstacle}: waiting up to {self.timeout_s:g} s for it"
 
 
 def check_not_replaced(record: PipelineRecord, seen: Look) -> None:
