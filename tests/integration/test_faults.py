@@ -42,7 +42,10 @@ def loses(cluster, endless, worker, number):
     """Send a signal to a worker while it helps to answer; returns how the prompt ended."""
     running = cluster.start("prompt", *endless, *MANY, *UNMENDED)
     running.read(20)
-    cluster.signal_worker(worker, number)
+    if number == signal.SIGKILL:
+        cluster.kill_for_good(worker)
+    else:
+        cluster.signal_worker(worker, number)
     return running.end(NOTICED_S)
 
 
