@@ -141,6 +141,22 @@ def test_a_killed_coordinator_leaves_nothing_behind_on_any_node(story, endless):
     assert len(story.prompt(*endless, "--max-tokens", "5")["ids"]) == 5
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_killed_or_frozen_coordinator_gives_way_to_the_next_which_did_not_wait(
+    story, endless, number
+):
+    expected = story.prompt(*endless, "--max-tokens", "5")["ids"]
+    running = story.start("prompt", *endless, *MANY)
+    running.read(20)
+    running.send(number)
+    following = story.start("prompt", *endless, "--max-tokens", "5", "--json")
+    outcome = following.end()
+    assert outcome.code == 0, outcome
+    assert outcome.json()["ids"] == expected
+    running.stop()
+    all_become_free(story)
+
+
 def test_ctrl_c_keeps_the_text_so_far_and_frees_the_sequence_everywhere(story, endless):
     running = story.start("prompt", *endless, *MANY)
     shown = running.read(20)
