@@ -43,7 +43,7 @@ def answers(cluster):
 
 def kill_workers(cluster, *names):
     for name in names:
-        cluster.signal_worker(name, signal.SIGKILL).wait(10)
+        cluster.kill_for_good(name)
 
 
 def start_worker(cluster, name, listen="127.0.0.1:0", env=None):
@@ -294,7 +294,7 @@ def test_whoever_has_a_grant_is_sent_to_the_operator_whose_command_helps(
         assert asked.code == 1 and "operator runs" in asked.err
     assert follow(cluster, asked.err).code == 0
     assert answers(cluster)
-    assert len(processes_of(cluster.folder)) == 1
+    assert len(processes_of(cluster.folder)) == 2  # a worker and its supervisor
 
 
 def test_a_pipeline_of_before_init_is_brought_back_with_certificates(cluster):

@@ -162,6 +162,7 @@ IMPORTS_WITHIN_FUNCTIONS = {
 }
 FILES_THAT_READ_THE_ENVIRONMENT = {
     "cluster/settings.py",
+    "deploy/supervisor.py",  # runs alone, and hands its own on to the worker
     "deploy/hosts/remote/host_facts.py",  # runs on hosts, alone: SSH tells there where it came
 }
 FILES_THAT_SPEAK_MDNS = {"cluster/discovery/mdns.py"}
