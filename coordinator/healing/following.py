@@ -19,12 +19,14 @@ from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.interfaces import own_interfaces
 from pi_cluster.cluster.wire.peer import Peer, told_peer
 from pi_cluster.coordinator.healing.looking import each_answer
+from pi_cluster.coordinator.healing.way import as_it_was
 from pi_cluster.coordinator.pipeline.measuring import capacities
 from pi_cluster.coordinator.pipeline.nodes import Node, ask_node
 from pi_cluster.coordinator.planning.costs import ModelFootprint
 from pi_cluster.coordinator.planning.footprint import model_footprint
 from pi_cluster.coordinator.planning.plan import Plan, PlannedStage
 from pi_cluster.coordinator.planning.prediction import Prediction, predict
+from pi_cluster.coordinator.planning.standby import still_standing_by
 from pi_cluster.coordinator.records.known_nodes import known_nodes
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, RecordedStage
 from pi_cluster.coordinator.stage_address import StageAddress
@@ -176,7 +178,7 @@ def _record(before: PipelineRecord, epoch: int, chain: Sequence[Node]) -> Pipeli
     )
     used = {where.node_id for where in addresses}
     known = dict.fromkeys([*(where.node_id for where in before.addresses), *before.unused])
-    return replace(
+    followed = replace(
         before,
         epoch=epoch,
         limits=limits,
@@ -184,6 +186,8 @@ def _record(before: PipelineRecord, epoch: int, chain: Sequence[Node]) -> Pipeli
         unused=tuple(node_id for node_id in known if node_id not in used),
         prediction=_prediction(before, footprint, stages, chain),
     )
+    plan, n_layers = as_it_was(followed).plan, before.manifest.n_layers
+    return replace(followed, copies=still_standing_by(before.copies, plan, n_layers))
 
 
 def _address(node: Node) -> StageAddress:
