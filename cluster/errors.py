@@ -8,6 +8,7 @@
   + NodeError          a node refused what it was asked    the message carries the node's reason
     + NodeLost         a node stopped answering            look at that node, then `up`
       - SessionExpired they heard nothing of us            ask again, the session begins anew
+      - NodeStuck      it answers, and its step never ends restart its worker
     + PipelineBusy     another coordinator holds it        wait, or end the other one
     + QueueFull        too many requests wait for it       try again later
     + PutBack          a text lost its place in the caches  ask again, it goes on
@@ -78,6 +79,10 @@ class NodeLost(NodeError):
 
 class SessionExpired(NodeLost):
     """The nodes heard nothing of the coordinator for too long, and let go of what they held."""
+
+
+class NodeStuck(NodeLost):
+    """A node answers, but computes a step for longer than any slowness explains."""
 
 
 class PipelineBusy(NodeError):

@@ -89,7 +89,7 @@ class Patience:
 
         All of them together are as long as one's turn is awaited.
         """
-        if not self._wait_s or not is_changing():
+        if not is_changing() or not self._wait_s:
             return
         self._tell(
             f"the pipeline is being brought up anew: waiting up to {self._wait_s:g} s for it"

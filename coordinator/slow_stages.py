@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pi_cluster.cluster.errors import NodeLost
+from pi_cluster.cluster.errors import NodeStuck
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.coordinator.step_times import StepTimes
 from pi_cluster.coordinator.wait_limits import WaitLimits
@@ -49,7 +49,7 @@ class SlowStages:
         self._answering_since = [time.monotonic()] * len(stages)
         self._slow: dict[int, float] = {}  # those that were told of, and their seconds at last
 
-    def look(self, seen: Sequence[Seen]) -> NodeLost | None:
+    def look(self, seen: Sequence[Seen]) -> NodeStuck | None:
         """Tell who is slow, and who is through; what to raise of one that is stuck."""
         for index, one in enumerate(seen):
             if one.silent_s > self._limits.told_after_s / 2:
@@ -86,10 +86,10 @@ class SlowStages:
         expected_s = self._times.expected_s(index, rows)
         return expected_s is not None and computing_s > times * expected_s
 
-    def _stuck(self, index: int, computing_s: float, rows: int) -> NodeLost:
+    def _stuck(self, index: int, computing_s: float, rows: int) -> NodeStuck:
         stage = self._stages[index]
         words = f"{self._computes(index, computing_s, rows)}: it is stuck; restart its worker"
-        return NodeLost(words, [stage.node_id], awaited_s=computing_s)
+        return NodeStuck(words, [stage.node_id], awaited_s=computing_s)
 
     def _computes(self, index: int, computing_s: float, rows: int) -> str:
         expected_s = self._times.expected_s(index, rows) or 0.0

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pi_cluster.cluster.errors import (
     ClusterError,
     NodeLost,
+    NodeStuck,
     SessionExpired,
     ShardDamaged,
     StaleEpoch,
@@ -42,7 +43,8 @@ class Trouble:
     def what(self) -> str:
         """A sentence's beginning."""
         if self.names:
-            return f"{listed(self.names)} stopped answering"
+            happened = "got stuck" if isinstance(self.loss, NodeStuck) else "stopped answering"
+            return f"{listed(self.names)} {happened}"
         if isinstance(self.loss, ShardDamaged):
             return str(self.loss).rpartition(": ")[0]  # without what `up` would do
         return f"the session was lost ({self.loss})"

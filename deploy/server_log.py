@@ -5,12 +5,15 @@ Neither messages of exceptions nor bodies are in it, which may have texts of use
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 from pi_cluster.cluster.foreign_lines import foreign_line
 from pi_cluster.cluster.log_lines import JsonLines, LogFormat, ReticentTextLines
 from pi_cluster.cluster.standard_error import python_taken_over, taken_over
+from pi_cluster.deploy.screen.output import notice
+
+log = logging.getLogger(__name__)
 
 _FORMAT = "%(asctime)s %(message)s"
 _LEVELS = {"pi_cluster": logging.INFO, "uvicorn": logging.ERROR}
@@ -35,6 +38,11 @@ def server_log(form: LogFormat) -> Iterator[None]:
         handler.setFormatter(formatter)
         with _logging_to(handler):
             yield
+
+
+def notices(form: LogFormat) -> Callable[[str], None]:
+    """How whoever runs the server is told what goes on meanwhile: a line as all others are."""
+    return notice if form is LogFormat.TEXT else lambda sentence: log.info("%s", sentence)
 
 
 @contextlib.contextmanager

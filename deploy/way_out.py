@@ -11,6 +11,7 @@ from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.errors import (
     ClusterError,
     NodeLost,
+    NodeStuck,
     SessionExpired,
     ShardDamaged,
     StaleEpoch,
@@ -62,8 +63,8 @@ def way_out(cluster: str, record: PipelineRecord, looks: Sequence[StageLook]) ->
 
 def _next_step(error: ClusterError | ModelError, cluster: str) -> str:
     try:
-        if isinstance(error, SessionExpired):
-            return ""  # it was we who were away: it says so, and to ask again
+        if isinstance(error, SessionExpired | NodeStuck):
+            return ""  # it says so itself: we were away, or somebody has to restart a worker
         if isinstance(error, NodeLost):
             return "\n".join(_found_wrong(cluster, load_record(cluster)))
         if isinstance(error, StaleEpoch | ShardDamaged):

@@ -67,7 +67,8 @@ class WorkerService(rpc.WorkerServicer):
         self.mender = Mender(host, vault, self._transfers)
         self.verifier = Verifier(vault, host, self.mender.mend)
         self._memory = memory
-        self._strain = StrainGauge(memory, lambda: host.weight_bytes, root)
+        self._strain = StrainGauge(memory, lambda: host.weight_bytes, root, about.name)
+        host.sessions.check_memory = self._strain.check_step
         self._guard = guard
         self._membership = membership
         self._named = named or NamedShards()

@@ -24,6 +24,7 @@ from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.asking.question import Question
 from pi_cluster.coordinator.asking.strain_notes import note_strain
 from pi_cluster.coordinator.generation import Generation
+from pi_cluster.coordinator.healing.following import Later, follow
 from pi_cluster.coordinator.healing.healer import Healer
 from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.patience import Patience
@@ -34,7 +35,7 @@ from pi_cluster.coordinator.scheduling.occupancy import Occupancy
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
 from pi_cluster.coordinator.session import Session
 from pi_cluster.coordinator.stage_address import StageAddress
-from pi_cluster.coordinator.trouble import kind_of
+from pi_cluster.coordinator.trouble import Trouble, kind_of
 from pi_cluster.coordinator.wait_limits import USUAL_LIMITS, WaitLimits
 
 _Failure = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
@@ -86,9 +87,11 @@ class Hold:
         self._lost_to = ""  # the session before, unless one has worked since
         self.healer = Healer(
             *(self.cluster, self._digest, dialer, on_notice, heal_timeout_s),
+            on_healed=self._healed,
             on_given_up=self._given_up,
         )
         """Mends what was lost, for all questions."""
+        self._following = threading.Lock()  # one look at the nodes at a time
         self._is_closed = False
 
     def take(self) -> Scheduler:
@@ -102,6 +105,16 @@ class Hold:
     def is_changing(self) -> bool:
         """Whether the pipeline is being brought up or down here, and still awaited."""
         return not self._is_closed and is_changing(self.cluster)
+
+    def is_coming(self, replaced: PipelineRecord) -> bool:
+        """Whether the pipeline is being brought up from elsewhere.
+
+        Where another one has taken the place of what was ``replaced``, that is remembered.
+        """
+        with self._following:  # who waited here finds what another question has found
+            if self._is_closed or self.load().epoch != replaced.epoch:
+                return False
+            return follow(replaced, self._dialer) is Later.COMING
 
     def load(self) -> PipelineRecord:
         """The record of the pipeline that is up now."""
@@ -145,11 +158,12 @@ class Hold:
     def _served(self) -> None:
         """The first step of a session has come back."""
         lost_to, self._lost_to = self._lost_to, ""
-        mended = self.healer.served()
-        if mended:
-            self.counters.add_heal(lost_to or kind_of(mended.loss), mended.lost_s)
-        elif lost_to:
+        if self.healer.served() is None and lost_to:
             self.counters.add_heal(lost_to, 0.0)
+
+    def _healed(self, trouble: Trouble) -> None:
+        """A loss was mended, while somebody asked or not."""
+        self.counters.add_heal(kind_of(trouble.loss), trouble.lost_s)
 
     def _given_up(self) -> None:
         """A loss was not mended."""
@@ -273,10 +287,11 @@ class Attempt:
             raise error  # asked a moment later, it would not be there either
         if isinstance(error, StaleEpoch) and self._record:
             yield from patience.until_settled(self._hold.is_changing)
+            yield from patience.until_settled(partial(self._hold.is_coming, self._record))
             if self._hold.load().epoch == self._record.epoch:
                 error = StaleEpoch(
                     "the nodes have left the pipeline that this machine remembers (epoch "
-                    f"{self._record.epoch}); another machine may know a later one"
+                    f"{self._record.epoch}), and tell of none with this model that is whole"
                 )
                 if not patience.is_lasting:
                     raise error

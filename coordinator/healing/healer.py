@@ -15,18 +15,22 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import (
     ClusterError,
     NodeLost,
+    NodeStuck,
     PipelineClosed,
     SessionExpired,
     ShardDamaged,
     StaleEpoch,
 )
+from pi_cluster.cluster.log_fields import LogFields
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.healing.acting import Acting
 from pi_cluster.coordinator.healing.decision import Case, Remedy, StageSeen, missing, remedy
+from pi_cluster.coordinator.healing.following import Courtesy, Later, remember
 from pi_cluster.coordinator.healing.looking import Look, look
-from pi_cluster.coordinator.healing.losses import Losses
+from pi_cluster.coordinator.healing.losses import MOST_LOSSES, Losses
 from pi_cluster.coordinator.healing.permission import dialer_to_load
+from pi_cluster.coordinator.healing.told_pipeline import followed
 from pi_cluster.coordinator.records.events import EventKind, EventLog
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
 from pi_cluster.coordinator.trouble import Healing, Trouble, kind_of, listed
@@ -46,22 +50,24 @@ class Healer:
         dialer: Dialer,
         on_notice: Callable[[str], None],
         timeout_s: float = settings.HEAL_TIMEOUT_S,
+        on_healed: Callable[[Trouble], None] = lambda _: None,
         on_given_up: Callable[[], None] = lambda: None,
     ) -> None:
         """``digest`` is that of the store whose pipeline is mended, and of no other.
 
-        After ``timeout_s`` a loss is given up, which ``on_given_up`` is told; with 0 it never is
-        mended.
+        After ``timeout_s`` a loss is given up; with 0 it never is mended. ``on_healed`` and
+        ``on_given_up`` are told of each end, on any thread.
         """
         self.timeout_s = timeout_s
         self._cluster = cluster
         self._digest = digest
         self._dialer = dialer
         self._on_notice = on_notice
-        self._on_given_up = on_given_up
+        self._on_healed, self._on_given_up = on_healed, on_given_up
         self._events = EventLog(cluster)
         self._losses = Losses()
         self._without: dict[str, Peer] = {}
+        self._courtesy = Courtesy()
         self._lock = threading.Lock()  # of the trouble and of who mends it
         self._trouble: Trouble | None = None
         self._healing: Healing | None = None
@@ -103,6 +109,7 @@ class Healer:
         nodes, seconds = list(trouble.names), round(trouble.lost_s, 3)
         about = {"cause": kind_of(trouble.loss), "nodes": nodes, "seconds": seconds}
         self._events.note(EventKind.HEALED, trouble.ended, about)
+        self._on_healed(trouble)
         return trouble
 
     def absent(self) -> list[Peer]:
@@ -131,8 +138,10 @@ class Healer:
         now = time.monotonic()
         for node_id, name in names.items():
             self._events.note(EventKind.NODE_LOST, str(loss), {"node": name})
-            if self._losses.note(node_id, now):
-                said = f"{name} was lost again and again: others do its work for a while"
+            is_stuck = isinstance(loss, NodeStuck)  # it answers as if it were well
+            if self._losses.note(node_id, now, MOST_LOSSES if is_stuck else 1):
+                why = "got stuck" if is_stuck else "was lost again and again"
+                said = f"{name} {why}: others do its work for a while"
                 self._events.note(EventKind.NODE_SET_ASIDE, said, {"node": name})
         return trouble
 
@@ -177,6 +186,12 @@ class Healer:
         trouble = healing.trouble
         seen = look(record, acting.spares(record), self._dialer)
         check_not_replaced(record, seen)
+        if newer := followed(record, seen.nodes.values()):
+            trouble.done = "another machine has mended it, going on"
+            return remember(newer) is Later.FOUND
+        if self._courtesy.leaves(record, seen.nodes.values()):
+            healing.said = f"{trouble.what}: another machine is mending it"
+            return False
         case = self._case(trouble, record, seen, acting)
         todo, gone = remedy(case), missing(case)
         healing.is_hopeless = todo is Remedy.WAIT and case.alternative is None
@@ -184,7 +199,8 @@ class Healer:
         try:
             self._carry_out(todo, trouble, record, seen, acting, gone)
         except ClusterError as failure:
-            log.info("could not %s: %s", todo.value, failure)
+            about = LogFields(epoch=record.epoch)
+            log.info("could not %s: %s", todo.value, failure, extra=about)
             healing.said = f"{trouble.what}: {failure}"
             return False
         return todo is not Remedy.WAIT

@@ -13,10 +13,11 @@ class Losses:
     def __init__(self) -> None:
         self._lost_s: dict[str, Sequence[float]] = {}
 
-    def note(self, node_id: str, now_s: float) -> bool:
-        """A node was lost; whether that sets it aside."""
+    def note(self, node_id: str, now_s: float, times: int = 1) -> bool:
+        """A node was lost, which counts ``times``; whether that sets it aside."""
         was_aside = self.is_set_aside(node_id, now_s)
-        self._lost_s[node_id] = (*self._lost_s.get(node_id, ()), now_s)[-MOST_LOSSES:]
+        new = (now_s,) * times
+        self._lost_s[node_id] = (*self._lost_s.get(node_id, ()), *new)[-MOST_LOSSES:]
         return not was_aside and self.is_set_aside(node_id, now_s)
 
     def is_set_aside(self, node_id: str, now_s: float) -> bool:

@@ -1,11 +1,13 @@
-"""How often a pipeline was lost and brought back, from the events that tell of it. Pure."""
+"""How often a pipeline was lost and brought back, from the events that tell of it."""
 
 import collections
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
-from pi_cluster.coordinator.records.event_reading import Event
-from pi_cluster.coordinator.records.events import EventKind
+from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.coordinator.records.event_reading import Event, EventReader
+from pi_cluster.coordinator.records.events import EventKind, EventLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,35 @@ def heals_among(events: Sequence[Event]) -> Heals:
     )
 
 
-def heals_since_up(events: Sequence[Event]) -> Heals:
+def since_up(events: Sequence[Event]) -> Sequence[Event]:
     """Those since the pipeline was brought up, or since what is known of it begins."""
     ups = [at for at, event in enumerate(events) if event.kind == EventKind.UP]
-    return heals_among(events[ups[-1] if ups else 0 :])
+    return events[ups[-1] if ups else 0 :]
+
+
+class HealsSeen:
+    """The heals of a cluster since its pipeline was brought up, as often as one looks.
+
+    Events that cannot be read are a warning, and end nothing.
+    """
+
+    def __init__(self, cluster: str, warn: Callable[[str], None]) -> None:
+        self._reader = EventReader(EventLog(cluster))
+        self._events: Sequence[Event] = ()
+        self._warn: Callable[[str], None] | None = warn
+
+    def now(self) -> Heals:
+        """Those that are known by now."""
+        if self._warn:
+            try:
+                self._events = since_up([*self._events, *self._reader.read().events])
+            except ClusterError as error:
+                self._warn(str(error))
+                self._warn = None
+        return heals_among(self._events)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._reader.__exit__(*failure)

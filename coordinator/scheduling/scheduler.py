@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import Self
 
 from pi_cluster.cluster.errors import ClusterError, NodeError, PutBack
-from pi_cluster.cluster.settings import ASK_EVERY_S
 from pi_cluster.coordinator.constraint import Constraint
 from pi_cluster.coordinator.finish_reason import FinishReason
 from pi_cluster.coordinator.generation import Generation, GenerationOptions, News
@@ -32,6 +31,7 @@ from pi_cluster.coordinator.scheduling.counters import Counters
 from pi_cluster.coordinator.scheduling.guide import Guide
 from pi_cluster.coordinator.scheduling.occupancy import Occupancy
 from pi_cluster.coordinator.scheduling.pace import Pace
+from pi_cluster.coordinator.scheduling.relief import Relief
 from pi_cluster.coordinator.scheduling.requests import Requests
 from pi_cluster.coordinator.scheduling.residents import CacheLimits, Residents
 from pi_cluster.coordinator.scheduling.sent_steps import SentStep, SentSteps, StepRecord
@@ -39,12 +39,14 @@ from pi_cluster.coordinator.scheduling.sequence import SequenceState
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.session import Session
 from pi_cluster.coordinator.steps import RowLogits, RowState, StepChunk, StepResult
+from pi_cluster.coordinator.trouble import listed
 from pi_cluster.transformer.errors import ModelError
 from pi_cluster.transformer.sampling import sample
 
 log = logging.getLogger(__name__)
 
-_RELIEF_S = 2 * ASK_EVERY_S  # then a node has freed what it was told to, and said so
+_IS_SHORT = "is short of memory; new texts wait until it has some to spare"
+_ARE_SHORT = "are short of memory; new texts wait until they have some to spare"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class Scheduler:
         self._has_served = False
         self._on_first_step = on_first_step
         self._requests = Requests(settings.max_waiting)
-        self._relieved_s: float | None = None  # when memory was last made free, while it is short
+        self._relief = Relief()
         self._is_closing = False
         self._why_closed: ClusterError = NodeError("the coordinator was closed")
         self._thread = threading.Thread(target=self._serve, name="scheduler", daemon=True)
@@ -213,9 +215,10 @@ class Scheduler:
 
     def _admit(self) -> None:
         """Let requests in, in their turn, as long as their caches have room."""
-        if self._is_short_of_memory():
-            return
+        self._ease_memory()
         while generation := self._requests.first:
+            if not self._relief.lets_in(now := time.monotonic(), len(self._running)):
+                break
             options, prompt = generation.options, generation.prompt_ids
             most = self._most_positions(prompt, options)
             placement = self._residents.place(
@@ -226,6 +229,7 @@ class Scheduler:
             if placement is None:
                 break
             self._requests.let_in(generation)
+            self._relief.let_in(now)
             for number in placement.evicted:
                 self._session.end_sequence(number)
             if not generation.answered:  # else it has been counted
@@ -236,27 +240,25 @@ class Scheduler:
                 self.counters.cached_tokens += placement.state.shared
             self._begin(generation, placement.state)
 
-    def _is_short_of_memory(self) -> bool:
-        """Whether nobody may come in for want of a node's memory, which is then made free.
+    def _ease_memory(self) -> None:
+        """Make room where a node is short of memory.
 
         What is kept for reuse goes first. If that is not enough, texts go back to wait, the last
         one first; the oldest goes on, so that something always ends.
         """
-        short = self._session.short_of_memory
-        self._requests.hold_back(_waits_for_memory(short) if short else "")
+        short, now = self._session.short_of_memory, time.monotonic()
+        reason = f"{listed(short)} {_IS_SHORT if len(short) == 1 else _ARE_SHORT}" if short else ""
+        self._requests.hold_back(reason)
         if not short:
-            self._relieved_s = None
-            return False
-        now = time.monotonic()
+            self._relief.is_over()
+            return
+        self._relief.is_short(now)
         for number in self._residents.let_go():
             self._session.end_sequence(number)
-            self._relieved_s = now
-        if self._relieved_s is None:
-            self._relieved_s = now
-        if len(self._running) > 1 and now - self._relieved_s > _RELIEF_S:
-            self._fail(self._running[-1], PutBack(_waits_for_memory(short)))
-            self._relieved_s = now
-        return True
+            self._relief.acted(now)
+        if len(self._running) > 1 and self._relief.needs_more(now):
+            self._fail(self._running[-1], PutBack(reason))
+            self._relief.acted(now)
 
     def _begin(self, generation: Generation, state: SequenceState) -> None:
         guide = None
@@ -472,7 +474,3 @@ class Scheduler:
         self.counters.right_guesses += measured.right_guesses
         self.counters.wrong_guesses += measured.wrong_guesses
         self._untold.append((running.generation, news))
-
-
-def _waits_for_memory(short: Sequence[str]) -> str:
-    return f"{' and '.join(short)} is short of memory; texts wait until it is over"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pi_cluster.cluster.errors import (
     ClusterError,
     NodeLost,
+    NodeStuck,
     PipelineBusy,
     ServerRefused,
     SessionExpired,
@@ -26,7 +27,9 @@ from pi_cluster.deploy.screen.output import end_line, note, notice
 if TYPE_CHECKING:
     from pi_cluster.coordinator.asking.question import AskKeywords, Prompt
 
-_KINDS = {kind.__name__: kind for kind in (NodeLost, SessionExpired, ShardDamaged, StaleEpoch)}
+_KINDS = {
+    kind.__name__: kind for kind in (NodeLost, NodeStuck, SessionExpired, ShardDamaged, StaleEpoch)
+}
 """Errors against which there is a way out on the machine that has the pipeline's record."""
 
 

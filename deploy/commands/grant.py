@@ -28,7 +28,7 @@ def grant(name: str, out: Path, may_heal: bool, cluster: str) -> None:
 
     It may prompt, chat, bench and see the status, and change nothing. With --may-heal it may also
     load the model that is up anew, and no other, when nodes are lost. What ends it is
-    `pi-cluster node revoke NAME`. After `pi-cluster up` with another model make it again.
+    `pi-cluster node revoke NAME`. Make it again after `pi-cluster up` with another model.
     """
     authority = ClusterAuthority(settings.cluster_config(cluster), cluster)
     made = make_grant(authority, name, may_heal=may_heal)

@@ -20,9 +20,9 @@ from pi_cluster.deploy.commands.options import (
 )
 from pi_cluster.deploy.hosts.server_service import ServerService
 from pi_cluster.deploy.leading_out import leading_out
-from pi_cluster.deploy.screen.output import note, notice
+from pi_cluster.deploy.screen.output import note
 from pi_cluster.deploy.server_admission import given_certificate, keys_for, own_certificate
-from pi_cluster.deploy.server_log import server_log
+from pi_cluster.deploy.server_log import notices, server_log
 from pi_cluster.server.app import guarded, make_app
 from pi_cluster.server.asking.desk import Desk
 from pi_cluster.server.asking.prompt_log import PromptLog
@@ -149,7 +149,8 @@ def serve(
         _install(service)
         return
     with ExitStack() as entered:
-        entered.enter_context(server_log(LogFormat(log_format)))
+        form = LogFormat(log_format)
+        entered.enter_context(server_log(form))
         keys = keys_for(cluster, host, insecure)
         tls, every_hour = None, None
         if own_tls:
@@ -179,7 +180,7 @@ def serve(
         def connect() -> PipelineClient:
             record = load_record(cluster)
             return serving_client(
-                *(record, dialer_to_ask(cluster, record), notice, settings.max_waiting),
+                *(record, dialer_to_ask(cluster, record), notices(form), settings.max_waiting),
                 *(heal_timeout_s, give_up_after_s),
             )
 

@@ -19,9 +19,7 @@ from rich.text import Text
 from pi_cluster.cluster.errors import StateError
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.pipeline.watching import PipelineWatch, StageLook
-from pi_cluster.coordinator.records.event_reading import read_events
-from pi_cluster.coordinator.records.events import EventLog
-from pi_cluster.coordinator.records.heals import heals_since_up
+from pi_cluster.coordinator.records.heals import HealsSeen
 from pi_cluster.coordinator.records.pipeline_record import (
     PipelineRecord,
     load_record,
@@ -72,10 +70,11 @@ def status(
         if any(look.coordinator for look in looks):
             time.sleep(_RATE_S)
             looks = watching.look(record)
-    heals = heals_since_up(read_events(EventLog(cluster)).events)
+    with HealsSeen(cluster, output.warn_of) as heals:
+        healed = heals.now()
     if as_json:
         server = look_at_server(cluster)
-        values = {"server": asdict(server) if server else None, "heals": heals_json(heals)}
+        values = {"server": asdict(server) if server else None, "heals": heals_json(healed)}
         click.echo(json.dumps(_values(cluster, record, looks) | values))
     else:
         output.answers.print(status_table(looks))
@@ -83,7 +82,7 @@ def status(
             output.answers.print(line, markup=False, soft_wrap=True)
         if server := look_at_server(cluster):
             output.answers.print(str(server), markup=False, soft_wrap=True)
-        if line := heals_line(heals, time.time()):
+        if line := heals_line(healed, time.time()):
             output.answers.print(line, markup=False, soft_wrap=True)
         for line in troubles(looks, way_out(cluster, record, looks)):
             output.notes.print(line, markup=False, soft_wrap=True)
@@ -99,6 +98,7 @@ def _watch(
     with (
         _interrupts_wait() as interrupts,
         PipelineWatch(dialer, partial(why_ended, cluster), _WATCH_TIMEOUT_S) as watching,
+        HealsSeen(cluster, output.warn_of) as heals,
         _live() if is_live else contextlib.nullcontext() as live,
     ):
         for _ in _ticks(interval_s, interrupts):
@@ -106,11 +106,12 @@ def _watch(
             looks = watching.look(record)
             to_do = way_out(cluster, record, looks)
             if live is not None:
-                below = Text("\n".join(troubles(looks, to_do)))
+                healed = heals_line(heals.now(), time.time())
+                below = Text("\n".join([*filter(None, [healed]), *troubles(looks, to_do)]))
                 live.update(Group(status_table(looks), below), refresh=True)
             elif as_json:
                 values = {"unix_s": time.time()} | _values(cluster, record, looks)
-                click.echo(json.dumps(values))
+                click.echo(json.dumps(values | {"heals": heals_json(heals.now())}))
             else:
                 click.echo(f"{time.strftime('%H:%M:%S')} {status_line(looks, to_do)}")
 

@@ -126,11 +126,12 @@ def test_a_chat_goes_on_when_another_up_has_replaced_the_pipeline_between_two_tu
     assert chat.end().code == 0
 
 
-def test_whoever_remembers_a_pipeline_that_is_gone_is_told_what_to_run(frail):
-    path, epoch = frail.record().folder / "pipeline.json", frail.record().epoch
-    before = path.read_text()
-    frail.up("--local", "2", "--texts", "2")
-    path.write_text(before)  # as on another machine, which knows nothing of that
+def test_whoever_remembers_a_pipeline_that_is_gone_is_told_what_to_run(frail, random_store):
+    epoch = frail.record().epoch
+    before = {path: path.read_bytes() for path in frail.record().files}
+    frail.up(str(random_store.path), "--local", "2")
+    for path, data in before.items():  # as on another machine, which knows nothing of that
+        path.write_bytes(data)
     outcome = frail.run("prompt", "Who are you?")
     assert (outcome.code, outcome.out) == (1, "")
     error, way_out = outcome.err.splitlines()

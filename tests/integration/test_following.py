@@ -1,15 +1,18 @@
 """What one machine brings up anew, another one goes on asking, without a new grant."""
 
 import shutil
+import signal
 from dataclasses import replace
 
 import pytest
 
-from pi_cluster.coordinator.healing.following import followed, look_for_newer
+from pi_cluster.coordinator.healing.following import look_for_newer
+from pi_cluster.coordinator.healing.told_pipeline import followed
 from pi_cluster.coordinator.pipeline.nodes import ask_all
 from pi_cluster.coordinator.records.pipeline_record import load_record, replace_record
 from tests.support.worker_servers import PLAIN
 
+FOLLOWED_S = 90.0
 STORY = ("Tell me a story.", "--temperature", "0", "--max-tokens", "20")
 
 
@@ -57,6 +60,39 @@ def test_another_plan_with_other_limits_is_followed_onto_nodes_that_were_never_m
     assert newer.stages == made.stages
     assert other.prompt(*STORY)["ids"] == expected
     assert look(other) is None
+
+
+def test_a_question_and_an_answer_under_way_follow_by_themselves(cluster, laptop, endless):
+    cluster.up("--local", "2")
+    other = laptop()
+    long = (*endless, "--max-tokens", "600")
+    running = other.start("prompt", *long)
+    running.read(50)
+    cluster.up("--local", "3", "--texts", "2")
+    outcome = running.end(FOLLOWED_S)
+    assert outcome.code == 0, outcome
+    cluster.up("--local", "1")  # the laptop hears of it by its next question
+    asked = other.call("prompt", *long)
+    assert asked.code == 0, asked
+    assert outcome.out == asked.out == cluster.call("prompt", *long).out
+    assert places(other.record()) == places(cluster.record())
+
+
+def test_who_heals_at_once_with_another_asks_what_that_one_made(cluster, laptop, endless):
+    """Both see the same node lost, and both may load: one pipeline comes of it."""
+    workers = [cluster.start_worker(name) for name in ("one", "two", "three")]
+    cluster.up("--nodes", ",".join(address for _, address in workers))
+    other = laptop()
+    long = (*endless, "--max-tokens", "600")
+    expected = cluster.call("prompt", *long).out
+    running = [machine.start("prompt", *long, "--wait", "60") for machine in (cluster, other)]
+    running[0].read(50)
+    workers[1][0].send(signal.SIGKILL)
+    outcomes = [one.end(FOLLOWED_S) for one in running]
+    assert [(one.code, one.out) for one in outcomes] == [(0, expected)] * 2, outcomes
+    assert cluster.call("prompt", *long).out == other.call("prompt", *long).out == expected
+    assert places(other.record()) == places(cluster.record())
+    assert [stage.name for stage in cluster.record().addresses] == ["one", "three"]
 
 
 def test_nodes_that_are_all_elsewhere_are_heard_where_they_are_now(cluster, laptop):

@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from pi_cluster.cluster.errors import NodeLost, SessionExpired, StaleEpoch
+from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.coordinator.session import Session
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.coordinator.steps import StepChunk
@@ -129,6 +130,8 @@ def relayed(random_store, tmp_path):
         second = stages[1]
         with relaying(second.address) as relay:
             following = StageAddress(second.node_id, second.name, relay.address, second.layers)
+            with NodeClient(stages[0].peer, PLAIN) as client:
+                client.unload_stage(EPOCH)
             load_stage(random_store, stages[0], following)
             yield stages, relay
 
@@ -220,7 +223,7 @@ def test_a_stage_is_replaced_while_it_waits_for_a_frozen_one_to_end_its_session(
         relay.hold()
         line.end_steps()
         assert is_closing.wait(PATIENCE_S)
-        load_stage(random_store, stages[0], stages[1])
+        load_stage(random_store, stages[0], stages[1], EPOCH + 1)
         with pytest.raises(StaleEpoch):
             line.failure()
         relay.release()

@@ -1,16 +1,24 @@
 """Who is lost, who is only slow, and what comes too late: told apart over real sockets."""
 
 import contextlib
+import re
 import signal
+import sys
 import threading
 
 import pytest
 
-from pi_cluster.cluster.errors import NodeLost, StaleEpoch
+from pi_cluster import PipelineClient
+from pi_cluster.cluster.errors import NodeLost, NodeStuck, StaleEpoch
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.failures import restored_errors
 from pi_cluster.cluster.wire.options import WIRE_VERSION
 from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.coordinator.asking.asked import Asked
+from pi_cluster.coordinator.asking.hold import Hold
+from pi_cluster.coordinator.asking.stream import AnswerStream
+from pi_cluster.coordinator.healing.decision import RETURN_S
+from pi_cluster.coordinator.patience import Patience
 from pi_cluster.coordinator.session import Session
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.coordinator.step_times import StepTimes
@@ -18,7 +26,9 @@ from pi_cluster.coordinator.steps import StepChunk
 from pi_cluster.coordinator.wait_limits import WaitLimits
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.stage import Stage
+from tests.support.asking import ENDLESS_IDS
 from tests.support.cluster_process import eventually
+from tests.support.measured_nodes import remember_speeds
 from tests.support.notices import Notices
 from tests.support.relay import relaying
 from tests.support.worker_servers import EPOCH, PLAIN, load_stage, pipeline
@@ -123,10 +133,54 @@ def test_a_stage_that_no_slowness_explains_is_lost_and_named(stages, monkeypatch
     ):
         at_end.callback(held.goes_on.set)
         session.submit([StepChunk(1, 0, IDS)])
-        with pytest.raises(NodeLost, match="is stuck; restart its worker") as lost:
+        with pytest.raises(NodeStuck, match="is stuck; restart its worker") as lost:
             session.next_result()
     assert lost.value.node_ids == (stages[1].node_id,)
     assert lost.value.awaited_s > 2.0
+
+
+# A worker whose steps do not end once a file is there, and which answers all the same.
+_WEDGED = """
+import sys, time
+from pathlib import Path
+from pi_cluster.transformer.stage import Stage
+from pi_cluster.worker import cli
+wedge, forward = Path(sys.argv.pop(1)), Stage.forward
+def wedged(stage, chunks, hidden):
+    while wedge.exists():
+        time.sleep(0.02)
+    return forward(stage, chunks, hidden)
+Stage.forward = wedged
+sys.exit(cli.main())
+"""
+
+
+def test_a_wedged_worker_is_done_without_although_it_answers(cluster):
+    wedge, data = cluster.folder / "wedge", cluster.folder / "two"
+    remember_speeds([data], cluster.env)
+    where = ("--listen", "127.0.0.1:0", "--no-mdns", "--data-dir", str(data))
+    words = [sys.executable, "-c", _WEDGED, str(wedge), "--cluster", cluster.name, "--name", "two"]
+    addresses = [cluster.start_program([*words, *where]).read_line().split()[1]]
+    addresses += [cluster.start_worker(name)[1] for name in ("one", "three")]
+    cluster.up("--nodes", ",".join(addresses))
+    record, notices = cluster.record(), Notices()
+    # By then nobody waits any more for it to come back.
+    limits = WaitLimits(slow_after_s=1.0, stuck_after_s=RETURN_S + 1)
+    with cluster.environment(), PipelineClient.connect(cluster.name) as client:
+        question = client.question(ENDLESS_IDS, max_tokens=400, temperature=0.0)
+        with client.pose(question) as undisturbed:
+            whole = "".join(undisturbed)
+        client.release()
+        with Hold(record, PLAIN, notices, wait_limits=limits) as hold:
+            stream = AnswerStream(Asked(hold, question, Patience(30.0, on_notice=notices)))
+            pieces = iter(stream)
+            begun = next(pieces)
+            wedge.touch()
+            assert begun + "".join(pieces) == whole
+        wedge.unlink()
+    ended = next(line for line in notices.told if "got stuck" in line)
+    assert re.match(r"two got stuck; going on with (one and three|three and one) after ", ended)
+    assert "two" not in {stage.name for stage in cluster.record().addresses}
 
 
 def test_what_steps_took_so_far_counts_for_the_next(stages, monkeypatch):

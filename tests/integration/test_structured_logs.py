@@ -73,6 +73,8 @@ def test_what_was_lost_and_what_came_of_it_is_an_object_too(logging_cluster):
         ended = with_message(workers[0], "a session has ended")
         assert (ended["session"], ended["level"]) == (lost["session"], "info")
         assert 0 < ended["step"] <= lost["step"]
+        told = with_message(server.running, "two stopped answering")
+        assert (told["logger"], told["level"]) == ("pi_cluster.deploy.server_log", "info")
         # What a person would be told is a line like the others.
         told = with_message(server.running, "note: serving on ")
         assert told["logger"] == "stderr"

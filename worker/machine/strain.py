@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pi_cluster.cluster.errors import NodeLost
 from pi_cluster.cluster.heat import slowed_to
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.worker.allocator import return_free_pages
@@ -22,6 +23,9 @@ _OVER_TIMES = 1.5  # so much more must be left before it is over, or it would be
 _STALLED_SHARE = 0.2  # weights are read from disk again and again
 _OVER_STALLED_SHARE = 0.05
 _LOOK_EVERY_S = 0.2
+_CHECK_EVERY_S = 0.5
+_LITTLE_BYTES = 1 << 20  # is checked only so often
+_RECALLED_S = 3.0  # who asks again at once should hear of it
 _SPIN_S = 0.02  # a governor raises the clock within milliseconds
 
 
@@ -29,12 +33,19 @@ class StrainGauge:
     """How this node bears what it does. For any number of threads."""
 
     def __init__(
-        self, memory: UsableMemory, mapped_bytes: Callable[[], int], root: Path = ROOT
+        self,
+        memory: UsableMemory,
+        mapped_bytes: Callable[[], int],
+        root: Path = ROOT,
+        name: str = "this node",
     ) -> None:
         """``mapped_bytes`` are those of the stage's weights, which should stay in memory.
 
-        ``root`` holds ``proc`` and ``sys``.
+        ``root`` holds ``proc`` and ``sys``; ``name`` is ours.
         """
+        self._name = name
+        self._checked_s: float | None = None
+        self._refused_s: float | None = None
         self._memory = memory
         self._mapped_bytes = mapped_bytes
         self._root = root
@@ -51,6 +62,30 @@ class StrainGauge:
                 self._is_short = self._looks_short()
                 self._looked_s = now
             return self._is_short
+
+    def check_step(self, cache_bytes: int) -> None:
+        """Raise ``NodeLost`` before a step would have Linux kill this worker; for one thread.
+
+        It will add so many bytes to the caches.
+
+        The session then ends, which frees its caches, and its texts are asked again: whoever would
+        not hear that this node is short, or not in time, loses no more than by a killed worker.
+        """
+        now = time.monotonic()
+        was_checked = self._checked_s is not None and now - self._checked_s < _CHECK_EVERY_S
+        if cache_bytes < _LITTLE_BYTES and was_checked:
+            return
+        self._checked_s = now
+        least = self._least_bytes / 2 + cache_bytes
+        if self._memory.free_bytes < least:
+            return_free_pages()
+            if (left := self._memory.free_bytes) < least:
+                self._refused_s = now
+                raise NodeLost(
+                    f"{self._name} let go of its texts when {left >> 20} MiB of memory were left "
+                    f"and a step would take {cache_bytes >> 20} MiB: end other programs there, or "
+                    "bring the pipeline up with fewer --texts"
+                )
 
     def tell(self, reply: pb.PingReply) -> None:
         """Fill in what whoever waits for this node should know of it."""
@@ -75,6 +110,8 @@ class StrainGauge:
             about.clock_share = self._clock_share_at_work()
 
     def _looks_short(self) -> bool:
+        if self._refused_s is not None and time.monotonic() - self._refused_s < _RECALLED_S:
+            return True
         if self._has_little():
             # Of what sequences have left behind, some lies between blocks that are in use.
             return_free_pages()
@@ -84,9 +121,12 @@ class StrainGauge:
         return memory_pressure.stalled_share(self._root) > most
 
     def _has_little(self) -> bool:
-        least = min(LEAST_SHARE * self._memory.total_bytes, MOST_LEAST_BYTES)
         left = self._memory.free_bytes - self._mapped_bytes()
-        return left < least * (_OVER_TIMES if self._is_short else 1)
+        return left < self._least_bytes * (_OVER_TIMES if self._is_short else 1)
+
+    @property
+    def _least_bytes(self) -> float:
+        return min(LEAST_SHARE * self._memory.total_bytes, MOST_LEAST_BYTES)
 
     def _clock_share_at_work(self) -> float:
         """The clock that the firmware allows, not the one that idleness asks for."""

@@ -38,7 +38,14 @@ class StepComputer:
     rows of other sequences stay. Used by one thread; ``superseded`` hears of more from another.
     """
 
-    def __init__(self, stage: Stage, superseded: Superseded) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        superseded: Superseded,
+        check_memory: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """``check_memory`` raises if there is no room for so many bytes more in the caches."""
+        self._check_memory = check_memory
         self._stage = stage
         self._superseded = superseded
         self.steps = 0
@@ -61,6 +68,7 @@ class StepComputer:
         batch = self._superseded.wanted(step.step, taken)
         if taken.chunks and not batch.chunks:
             return
+        self._check_memory(_new_positions(batch.chunks) * self._stage.position_bytes)
         batch = self._computed(batch)
         # Once more, since the head is the largest matrix: it need not serve what nobody wants.
         rows = self._asked_for(self._superseded.wanted(step.step, batch))
@@ -143,6 +151,11 @@ class StepComputer:
             outlet.send(
                 pb.Step(step=step.step, chunks=batch.chunks, hidden=hidden, timings=timings)
             )
+
+
+def _new_positions(chunks: Sequence[pb.Chunk]) -> int:
+    """That a step adds to the caches; who begins with another's text copies that."""
+    return sum(chunk.rows + (chunk.start if chunk.prefix_of else 0) for chunk in chunks)
 
 
 def _allowed(chunk: pb.Chunk) -> Sequence[bytes]:

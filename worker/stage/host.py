@@ -64,6 +64,9 @@ class StageHost:
         A running session ends with ``StaleEpoch``. When loading fails, nothing is served. Raises
         ``StaleEpoch`` when another assignment of this epoch is served, or one of a later epoch.
         """
+        known = self._state.content
+        if isinstance(known, Loaded) and known.assignment == assignment:
+            return known.stage.weight_bytes  # two machines have mended it alike, at once
         with self._replacing(assignment.epoch, assignment):
             loaded = self._serve(assignment)
             self._vault.prune({file.sha256 for file in assignment.manifest.files})

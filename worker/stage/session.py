@@ -42,14 +42,18 @@ class StageSession:
     """
 
     def __init__(
-        self, stage: Stage, on_rest: Callable[[], None], held_s: float | None = None
+        self,
+        stage: Stage,
+        on_rest: Callable[[], None],
+        held_s: float | None = None,
+        check_memory: Callable[[int], None] = lambda _: None,
     ) -> None:
         """``on_rest`` is called, on another thread, whenever the coordinator begins to rest.
 
         It ends when nobody has asked after it for ``held_s``, or with None need not be asked after.
         """
         self._superseded = Superseded()
-        self._computer = StepComputer(stage, self._superseded)
+        self._computer = StepComputer(stage, self._superseded, check_memory)
         self._on_rest = on_rest
         self._resting = False
         self._turn = threading.Lock()

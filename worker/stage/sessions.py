@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import AccessError, ClusterError, NodeError, PipelineBusy
@@ -37,6 +37,8 @@ class Sessions:
         self._dialer = dialer
         self._lock = threading.Lock()
         self._sinks: dict[str, ResultSink] = {}
+        self.check_memory: Callable[[int], None] = lambda _: None
+        """Raises if there is no room for so many bytes more in the caches."""
 
     @contextlib.contextmanager
     def open(
@@ -53,7 +55,9 @@ class Sessions:
             _check_place(caller, self._state.loaded(header.epoch).assignment)
         with self._state.turn():
             loaded = self._state.loaded(header.epoch)
-            session = StageSession(loaded.stage.stage, self._state.rested, _held_s(header))
+            session = StageSession(
+                *(loaded.stage.stage, self._state.rested, _held_s(header), self.check_memory)
+            )
             outlet = self._outlet(loaded.assignment, header, session)
             coordinator = header.coordinator[:_MAX_LABEL]
             running = RunningSession(header.session, coordinator, session, outlet)

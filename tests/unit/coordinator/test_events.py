@@ -12,14 +12,14 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import StateError, SystemFailure
 from pi_cluster.coordinator.records.event_reading import EventReader, read_events
 from pi_cluster.coordinator.records.events import MOST_LINE_BYTES, EventKind, EventLog
-from pi_cluster.coordinator.records.heals import heals_among, heals_since_up
+from pi_cluster.coordinator.records.heals import HealsSeen, heals_among, since_up
 from tests.support.hostile import HOSTILE
 
 WRITING = """
 import sys
 from pi_cluster.coordinator.records.events import EventKind, EventLog
 log = EventLog("events", most_bytes=int(sys.argv[2]))
-for number in range(100):
+for number in range(int(sys.argv[3])):
     log.note(EventKind.NODE_LOST, f"writer {sys.argv[1]} notes {number}")
 """
 
@@ -116,7 +116,7 @@ def test_several_programs_write_at_once_and_lose_nothing(log):
     # Both files together have room for all of it, and not for a file begun anew twice at once.
     most_bytes = 4 * 100 * 90 * 5 // 8
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITING, str(writer), str(most_bytes)])
+        subprocess.Popen([sys.executable, "-c", WRITING, str(writer), str(most_bytes), "100"])
         for writer in range(4)
     ]
     assert [writer.wait(60) for writer in writers] == [0] * 4
@@ -124,6 +124,20 @@ def test_several_programs_write_at_once_and_lose_nothing(log):
     written = {f"writer {writer} notes {number}" for writer in range(4) for number in range(100)}
     assert reading.skipped == 0 and log.older_path.exists()
     assert set(said(reading)) == written and len(reading.events) == 400
+
+
+def test_a_file_that_is_not_full_never_takes_the_place_of_a_full_one(log):
+    most_bytes = 300
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITING, str(writer), str(most_bytes), "1000"])
+        for writer in range(4)
+    ]
+    smallest = most_bytes
+    while any(writer.poll() is None for writer in writers):
+        if log.older_path.exists():
+            smallest = min(smallest, log.older_path.stat().st_size)
+    assert [writer.wait() for writer in writers] == [0] * 4
+    assert smallest == most_bytes and log.older_path.stat().st_size >= most_bytes
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 30])
@@ -200,9 +214,31 @@ def test_heals_are_counted_since_the_pipeline_was_brought_up(log):
     log.note(EventKind.HEALED, "by a newer program", {"seconds": "long", "cause": ["odd"]})
     log.note(EventKind.HEAL_FAILED, "in vain")
     events = read_events(log).events
-    heals = heals_since_up(events)
+    heals = heals_among(since_up(events))
     assert (heals.healed, heals.not_healed) == (4, 1)
     assert (heals.mean_s, heals.longest_s) == (3.0, 6.0)
     assert heals.causes == {"node_lost": 2, "shard_damaged": 1}
     assert heals.last.said == "by a newer program" and heals.since_unix_s == events[1].unix_s
     assert heals_among(events).healed == 5 and heals_among([]).since_unix_s is None
+
+
+def test_whoever_looks_again_counts_the_heals_that_came_and_begins_anew_with_the_next_up(log):
+    warnings = []
+    with HealsSeen("events", warnings.append) as seen:
+        assert seen.now().healed == 0
+        log.note(EventKind.UP, "up")
+        for _ in range(2):
+            log.note(EventKind.HEALED, "pi2 is back", {"seconds": 1})
+        assert seen.now().healed == seen.now().healed == 2
+        log.note(EventKind.UP, "up again")
+        log.note(EventKind.HEALED, "pi2 is back", {"seconds": 3})
+        assert (seen.now().healed, seen.now().mean_s) == (1, 3.0)
+    assert warnings == []
+
+
+def test_events_that_cannot_be_read_are_one_warning_and_no_heals(log):
+    log.path.mkdir(parents=True)
+    warnings = []
+    with HealsSeen("events", warnings.append) as seen:
+        assert seen.now().healed == seen.now().not_healed == 0
+    assert len(warnings) == 1 and "events.jsonl" in warnings[0]

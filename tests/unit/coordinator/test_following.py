@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.store import Store
-from pi_cluster.coordinator.healing.following import followed, is_being_replaced, told_peers
+from pi_cluster.coordinator.healing.told_pipeline import followed, is_being_replaced, told_peers
 from pi_cluster.coordinator.pipeline.nodes import Node
 from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.prediction import Prediction
@@ -210,4 +210,6 @@ def test_what_a_node_tells_of_others_is_called_only_where_it_is_an_address(recor
             pb.Neighbour(name="again", node_id="pi2", address="10.0.0.9:7711"),
         ]
     )
-    assert [(one.node_id, one.address) for one in told_peers(nodes)] == [("pi2", "10.0.0.2:7711")]
+    assert [(one.node_id, one.address) for one in told_peers(nodes, ())] == [
+        ("pi2", "10.0.0.2:7711")
+    ]

@@ -121,6 +121,12 @@ def test_a_node_that_is_lost_again_and_again_is_set_aside_for_a_while():
     )
 
 
+def test_a_loss_that_counts_for_many_sets_a_node_aside_at_once():
+    losses = Losses()
+    assert losses.note("a", 0.0, MOST_LOSSES) and losses.is_set_aside("a", ASIDE_S - 1)
+    assert not losses.is_set_aside("a", ASIDE_S)
+
+
 def test_losses_that_lie_far_apart_set_nobody_aside():
     losses = Losses()
     assert not any(losses.note("a", number * WITHIN_S) for number in range(2 * MOST_LOSSES))
