@@ -293,6 +293,9 @@ class Attempt:
                     "the nodes have left the pipeline that this machine remembers (epoch "
                     f"{self._record.epoch}), and tell of none with this model that is whole"
                 )
+                if self._hold.healer.is_on:  # one may have come back without its stage
+                    yield from patience.while_mended(self._hold.healer.mend(error, self._record))
+                    return
                 if not patience.is_lasting:
                     raise error
         yield patience.after(error)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection
 from dataclasses import replace
 
-from pi_cluster.cluster.errors import NodeError, PlanError
+from pi_cluster.cluster.errors import NodeError, PlanError, StoreError
 from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.peer import Peer
@@ -20,6 +20,9 @@ from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, chang
 
 log = logging.getLogger(__name__)
 
+_NO_ROOM = "the others have no room for its layers"
+_NOWHERE_ELSE = "its layers are neither on the others nor here"
+
 
 class Acting:
     """Acts for one trouble. What it has learned is kept for the next look, where it still holds."""
@@ -29,6 +32,8 @@ class Acting:
         self._cluster = cluster
         self._dialer = dialer
         self._known: tuple[object, Way | None] | None = None
+        self.obstacle = _NO_ROOM
+        """Why there is no alternative, where there is none."""
 
     @property
     def may_load(self) -> bool:
@@ -90,10 +95,13 @@ class Acting:
         key = (record.epoch, frozenset(left))
         if self._known is None or self._known[0] != key:
             try:
-                self._known = key, way_without(record, list(left.values()), self._dialer)
-            except (PlanError, NodeError) as error:
+                has_store = self._store(record) is not None
+                way = way_without(record, list(left.values()), self._dialer, has_store)
+                self._known = key, way
+            except (PlanError, NodeError, StoreError) as error:
                 log.info("no going on without %s: %s", ", ".join(gone), error)
                 self._known = key, None
+                self.obstacle = _NOWHERE_ELSE if isinstance(error, StoreError) else _NO_ROOM
         return self._known[1]
 
 
