@@ -14,6 +14,7 @@ from pi_cluster.coordinator.healing.permission import may_send
 from pi_cluster.coordinator.healing.way import Way, as_it_was, way_without
 from pi_cluster.coordinator.pipeline.rollout import Rollout, load_stages, next_epoch, recorded
 from pi_cluster.coordinator.pipeline.transfer import hand_out_shards
+from pi_cluster.coordinator.planning.standby import still_standing_by
 from pi_cluster.coordinator.records.known_nodes import known_nodes
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, changing, replace_record
 
@@ -69,6 +70,7 @@ class Acting:
         rollout = Rollout(
             *(record.manifest, self._store(record), record.limits, record.objective),
             *(way.plan, way.prediction, dict(seen.nodes), self._dialer),
+            still_standing_by(record.copies, way.plan, record.manifest.n_layers),
         )
         with changing(self._cluster):
             hand_out_shards(rollout, Quiet())

@@ -16,6 +16,7 @@ from pi_cluster.coordinator.planning.footprint import model_footprint
 from pi_cluster.coordinator.planning.healing_plan import EMBEDDING, moved_bytes, plan_again
 from pi_cluster.coordinator.planning.plan import NodeCapacity, Plan, PlannedStage
 from pi_cluster.coordinator.planning.prediction import Prediction, predict
+from pi_cluster.coordinator.planning.standby import layer_files
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.transformer.config_form import read_config
 
@@ -80,11 +81,9 @@ def _held_by(
 
 def held_layers(manifest: Manifest, node: Node, dialer: Dialer) -> frozenset[int]:
     """The layers of a store on a node's disk, with embedding and head as in ``plan_again``."""
-    files = {EMBEDDING: manifest.embedding_file, manifest.n_layers: manifest.head_file}
-    files |= {index: manifest.layer_file(index) for index in range(manifest.n_layers)}
     with NodeClient(node.peer, dialer) as client:
         held = client.find_shards(manifest.files).held
-    return frozenset(index for index, file in files.items() if file.sha256 in held)
+    return frozenset(index for index, file in layer_files(manifest).items() if file.sha256 in held)
 
 
 def known_capacities(nodes: Sequence[Node], dialer: Dialer) -> list[NodeCapacity]:

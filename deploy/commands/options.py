@@ -9,6 +9,7 @@ from click.core import ParameterSource
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.store.manifest import WEIGHTS
 from pi_cluster.coordinator.patience import DEFAULT_WAIT_S
+from pi_cluster.coordinator.planning.standby import MOST_REPLICAS
 
 model_argument = click.argument("model", required=False)
 """A store, a checkpoint or a pulled model, as ``deploy/models/model_source.py`` finds it."""
@@ -88,6 +89,14 @@ texts_option = click.option(
     default=settings.DEFAULT_TEXTS,
     show_default=True,
     help="Full-length texts that the caches have room for.",
+)
+
+replicas_option = click.option(
+    "--replicas",
+    type=click.IntRange(1, MOST_REPLICAS),
+    default=1,
+    show_default=True,
+    help="Disks that each layer lies on, so that a lost node's are there already.",
 )
 
 weights_option = click.option(
