@@ -37,7 +37,7 @@ def run(rounds: Sequence[Round], tally: Tally) -> None:
                 begun = time.monotonic()
                 before = set(tally.bad)
                 Trial(home, one, undisturbed, tally).run()
-                _tell(one, tally, before, time.monotonic() - begun)
+                _tell(home, one, tally, before, time.monotonic() - begun)
             _end(home, nodes, tally)
 
 
@@ -189,12 +189,12 @@ class Trial:
         """Nothing, or prefixes that a program which lives keeps for reuse."""
         if not told["coordinator"]:
             return not told["sequences"]
-        living = {process.pid for process in self._home.asking_programs()}
+        living = {one.process.pid for one in self._home.asking_programs().values()}
         found = _PROCESS.search(told["coordinator"])
         return bool(found) and int(found[1]) in living and told["sequences"] <= TEXTS
 
 
-def _tell(one: Round, tally: Tally, before: set[str], took_s: float) -> None:
+def _tell(home: Home, one: Round, tally: Tally, before: set[str], took_s: float) -> None:
     """A line for each round, as it is over."""
     kinds = " and ".join(_told(one.faults))
     by = "server" if one.through_server else "client"
@@ -208,6 +208,9 @@ def _tell(one: Round, tally: Tally, before: set[str], took_s: float) -> None:
     )
     for found in bad:
         print(f"BAD {found[:_MOST_TOLD]}", file=sys.stderr, flush=True)
+    for name, running in home.asking_programs().items() if bad else ():
+        said = running.error_text[-2 * _MOST_TOLD :]
+        print(f"{name}, process {running.process.pid}, said at last: {said}", file=sys.stderr)
 
 
 def _told(faults: Iterable[Fault]) -> list[str]:

@@ -169,15 +169,16 @@ class Home:
         asker = self.asker = Asking(self.start(0, words))
         asker.until(lambda line: "ready" in line, _PATIENCE_S)
 
-    def asking_programs(self) -> list[psutil.Process]:
-        """Those that may hold the pipeline."""
+    def asking_programs(self) -> dict[str, Running]:
+        """Those that may hold the pipeline, by what people call them."""
         assert self.server and self.asker
-        return [psutil.Process(one.process.pid) for one in (self.server, self.asker.running)]
+        return {"server": self.server, "client": self.asker.running}
 
     def programs(self) -> dict[str, psutil.Process]:
         """What must not grow: by what people call it."""
-        found = {node.name: node.process for node in self.nodes.values()}
-        return found | dict(zip(("server", "client"), self.asking_programs(), strict=True))
+        nodes = {node.name: node.process for node in self.nodes.values()}
+        asking = self.asking_programs().items()
+        return nodes | {name: psutil.Process(one.process.pid) for name, one in asking}
 
 
 class Asking:
