@@ -7,7 +7,7 @@ PACKAGES := cluster coordinator deploy kernels protos server shard_tool storytel
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real test test-quick test-real test-clients test-page picture fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos docs bench bench-kernels bench-pipeline soak bench-server bench-forced-ids soak-server bench-prediction bench-virtual bench-quality bench-real bench-real-quality bench-transfer bench-startup test-sanitized wheels clean
+.PHONY: help demo demo-real test test-quick test-real test-clients test-page picture fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick test-faults test-faults-quick soak-faults check lock format protos docs bench bench-kernels bench-pipeline soak bench-server bench-forced-ids soak-server bench-prediction bench-virtual bench-quality bench-real bench-real-quality bench-transfer bench-startup test-sanitized wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -72,6 +72,18 @@ test-hosts: .venv/developing ## boot systemd hosts and emulated Pis on an emulat
 
 test-hosts-quick: .venv/developing ## systemd hosts alone, and two that are set up over SSH: needs root, three minutes
 	$(BIN)/python -m pytest -m "hosts and not emulated and not thorough" tests/hosts
+
+FAULTS ?= 300
+SEED ?= 1
+test-faults: .venv/developing ## let FAULTS faults strike while answers are under way: none may differ, hang or leak; needs root, an hour
+	$(BIN)/python -m tests.faults --faults $(FAULTS) --seed $(SEED)
+
+QUICK_FAULTS := killed,frozen,cable,partition,loss,reset,full,corrupted,clock,coordinator,server
+test-faults-quick: .venv/developing ## twenty faults that are soon over: needs root, three minutes
+	$(BIN)/python -m tests.faults --faults 20 --seed $(SEED) --longest 3 --kinds $(QUICK_FAULTS)
+
+soak-faults: .venv/developing ## ask a server for half an hour while a fault strikes every 20 s: none may differ, no memory may grow; needs root
+	$(BIN)/python -m tests.faults.soak --seed $(SEED)
 
 check: .venv/developing ## format, lint, types, and whether the generated stubs are up to date
 	$(BIN)/ruff format --check .
