@@ -55,7 +55,7 @@ def test_a_killed_worker_that_comes_back_is_told_of_from_up_to_down(cluster, wor
         heals = json.loads(get(server, "/cluster/v1/state"))["heals"]
     assert (heals["healed"], heals["not_healed"]) == (1, 0) and heals["seconds"] > 0
     events = events_of(cluster)
-    kinds = [event["kind"] for event in events if event["kind"] != "node_back"]
+    kinds = [event["kind"] for event in events]
     assert kinds == ["up", "node_lost", "healed"]
     up, lost, healed = (event for event in events if event["kind"] in kinds)
     assert up["nodes"] == ["one", "two"] and up["epoch"] == epoch
