@@ -200,16 +200,30 @@ class PipelineClient:
             most_pooled=self.room().most_prompt_tokens if truncate else None,
         )
 
-    def pose(self, question: Question) -> AnswerStream:
-        """Ask what was encoded. It is under way when this returns."""
-        return AnswerStream(self.prepare(question))
+    def pose(
+        self,
+        question: Question,
+        begun: Sequence[int] = (),
+        on_token: Callable[[int], None] | None = None,
+    ) -> AnswerStream:
+        """Ask what was encoded. It is under way when this returns.
 
-    def prepare(self, question: Question) -> Asked:
-        """What is to be asked, for whoever has another way to wait."""
+        The answer goes on behind ``begun``, which is the first of what comes; ``on_token`` is told
+        of each further token, by whoever iterates.
+        """
+        return AnswerStream(self.prepare(question, begun, on_token))
+
+    def prepare(
+        self,
+        question: Question,
+        begun: Sequence[int] = (),
+        on_token: Callable[[int], None] | None = None,
+    ) -> Asked:
+        """What is to be asked, for whoever has another way to wait; see `pose`."""
         patience = Patience(
             *(self._wait_s, self._or_else, self._notices.tell), is_lasting=self._is_lasting
         )
-        return Asked(self._hold, question, patience)
+        return Asked(self._hold, question, patience, begun, on_token)
 
     def room(self) -> Room:
         """How long a text may become in the pipeline that is up now.
