@@ -4,7 +4,7 @@ import collections
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.wire.dialing import Dialer
@@ -27,7 +27,6 @@ from pi_cluster.coordinator.asking.question import (
 )
 from pi_cluster.coordinator.asking.stream import AnswerStream
 from pi_cluster.coordinator.calling.tools import Tool
-from pi_cluster.coordinator.healing.taking_in import TakingIn
 from pi_cluster.coordinator.listeners import Listeners
 from pi_cluster.coordinator.patience import DEFAULT_WAIT_S, Patience
 from pi_cluster.coordinator.pipeline.asker import dialer_to_ask
@@ -41,6 +40,9 @@ from pi_cluster.coordinator.scheduling.counters import Counters
 from pi_cluster.coordinator.scheduling.occupancy import Occupancy
 from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
 from pi_cluster.coordinator.wait_limits import WaitLimits
+
+if TYPE_CHECKING:
+    from pi_cluster.coordinator.healing.taking_in import TakingIn
 
 log = logging.getLogger(__name__)
 
@@ -87,10 +89,7 @@ class PipelineClient:
         """By which questions are encoded."""
         self._wait_s, self._or_else = wait_s, or_else
         self._is_lasting = is_lasting
-        self._taking_in: TakingIn | None = None
-        if is_lasting and heal_timeout_s:
-            self._taking_in = TakingIn(record, self._hold.healer, self._is_idle)
-            self._taking_in.begin()
+        self._taking_in = self._begin_taking_in() if is_lasting and heal_timeout_s else None
         self._watching = threading.Lock()
         self._watch = PipelineWatch(dialer)
 
@@ -201,16 +200,30 @@ class PipelineClient:
             most_pooled=self.room().most_prompt_tokens if truncate else None,
         )
 
-    def pose(self, question: Question) -> AnswerStream:
-        """Ask what was encoded. It is under way when this returns."""
-        return AnswerStream(self.prepare(question))
+    def pose(
+        self,
+        question: Question,
+        begun: Sequence[int] = (),
+        on_token: Callable[[int], None] | None = None,
+    ) -> AnswerStream:
+        """Ask what was encoded. It is under way when this returns.
 
-    def prepare(self, question: Question) -> Asked:
-        """What is to be asked, for whoever has another way to wait."""
+        The answer goes on behind ``begun``, which is the first of what comes; ``on_token`` is told
+        of each further token, by whoever iterates.
+        """
+        return AnswerStream(self.prepare(question, begun, on_token))
+
+    def prepare(
+        self,
+        question: Question,
+        begun: Sequence[int] = (),
+        on_token: Callable[[int], None] | None = None,
+    ) -> Asked:
+        """What is to be asked, for whoever has another way to wait; see `pose`."""
         patience = Patience(
             *(self._wait_s, self._or_else, self._notices.tell), is_lasting=self._is_lasting
         )
-        return Asked(self._hold, question, patience)
+        return Asked(self._hold, question, patience, begun, on_token)
 
     def room(self) -> Room:
         """How long a text may become in the pipeline that is up now.
@@ -258,6 +271,13 @@ class PipelineClient:
         finally:
             with self._watching:
                 self._watch.close()
+
+    def _begin_taking_in(self) -> "TakingIn":
+        from pi_cluster.coordinator.healing.taking_in import TakingIn
+
+        taking_in = TakingIn(self.record, self._hold.healer, self._is_idle)
+        taking_in.begin()
+        return taking_in
 
     def _is_idle(self) -> bool:
         occupancy = self._hold.occupancy

@@ -1,6 +1,6 @@
 """The request that gives a node its stage: a coordinator sends it, and a node keeps it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from pi_cluster.cluster.layer_range import LayerRange
@@ -30,11 +30,13 @@ def load_request(
     following: Peer | None,
     previous_node_id: str = "",
     neighbours: Sequence[Peer] = (),
+    standby_sha256: Iterable[str] = (),
 ) -> pb.LoadStageRequest:
     """Ask for a stage.
 
     ``following`` is the next hop, which the last stage has not; ``previous_node_id`` who may send
-    steps, empty for a coordinator; ``neighbours`` whom to ask for a shard that got damaged.
+    steps, empty for a coordinator; ``neighbours`` whom to ask for a shard that got damaged;
+    ``standby_sha256`` the shards that it keeps for the layers of others.
     """
     return pb.LoadStageRequest(
         epoch=epoch,
@@ -50,6 +52,7 @@ def load_request(
         context=limits.context,
         cache_positions=limits.cache_positions,
         neighbours=list(map(neighbour, neighbours)),
+        standby_sha256=standby_sha256,
     )
 
 

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pi_cluster.cluster.errors import ClusterError, NodeLost
@@ -44,7 +44,18 @@ class Asked:
     the answer goes on as it would have.
     """
 
-    def __init__(self, hold: Hold, question: Question, patience: Patience) -> None:
+    def __init__(
+        self,
+        hold: Hold,
+        question: Question,
+        patience: Patience,
+        begun: Sequence[int] = (),
+        on_token: Callable[[int], None] | None = None,
+    ) -> None:
+        """``begun`` is what another program was answered already; the answer goes on behind it.
+
+        ``on_token`` is told of each further one.
+        """
         self.news: queue.SimpleQueue[News] = queue.SimpleQueue()
         """What came of the question and was not taken yet."""
         self.on_news: Callable[[], None] | None = None
@@ -56,13 +67,17 @@ class Asked:
         self._cancelled = threading.Event()
         self._attempt = Attempt(hold)
         self._generation: Generation | None = None
-        self._answered: list[int] = []  # by sessions that were lost
+        self._answered = list(begun)  # by sessions that were lost
+        self._on_token = on_token
         self._logprobs: list[TokenLogprobs] = []
         self._measured: Measurement | None = None
         self._text, self._parts = question.new_text(), question.new_parts()
         self._shown = ""  # of an answer with calls, whose spelling is not shown
         self._calls: list[ToolCall] = []
         self._failure: Exception | None = None
+        text = "".join(map(self._text.push, self._answered)) if self._text else ""
+        self.begun = self._grown(text, self._parts.push(text), ())
+        """What may be shown of what it began with, before anything else."""
 
     @property
     def is_asked(self) -> bool:
@@ -191,6 +206,8 @@ class Asked:
 
     def _piece(self, generation: Generation, news: News) -> Piece:
         token = generation.take(news)
+        if token is not None and self._on_token:
+            self._on_token(token)
         came = len(generation.ids)
         logprobs = tuple(generation.logprobs[came - 1 : came]) if token is not None else ()
         text = self._text.push(token) if self._text and token is not None else ""

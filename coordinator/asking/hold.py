@@ -24,7 +24,6 @@ from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.asking.question import Question
 from pi_cluster.coordinator.asking.strain_notes import note_strain
 from pi_cluster.coordinator.generation import Generation
-from pi_cluster.coordinator.healing.following import Later, follow
 from pi_cluster.coordinator.healing.healer import Healer
 from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.patience import Patience
@@ -111,6 +110,8 @@ class Hold:
 
         Where another one has taken the place of what was ``replaced``, that is remembered.
         """
+        from pi_cluster.coordinator.healing.following import Later, follow
+
         with self._following:  # who waited here finds what another question has found
             if self._is_closed or self.load().epoch != replaced.epoch:
                 return False
@@ -293,6 +294,9 @@ class Attempt:
                     "the nodes have left the pipeline that this machine remembers (epoch "
                     f"{self._record.epoch}), and tell of none with this model that is whole"
                 )
+                if self._hold.healer.is_on:  # one may have come back without its stage
+                    yield from patience.while_mended(self._hold.healer.mend(error, self._record))
+                    return
                 if not patience.is_lasting:
                     raise error
         yield patience.after(error)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection
 from dataclasses import replace
 
-from pi_cluster.cluster.errors import NodeError, PlanError
+from pi_cluster.cluster.errors import NodeError, PlanError, StoreError
 from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.peer import Peer
@@ -14,10 +14,14 @@ from pi_cluster.coordinator.healing.permission import may_send
 from pi_cluster.coordinator.healing.way import Way, as_it_was, way_without
 from pi_cluster.coordinator.pipeline.rollout import Rollout, load_stages, next_epoch, recorded
 from pi_cluster.coordinator.pipeline.transfer import hand_out_shards
+from pi_cluster.coordinator.planning.standby import still_standing_by
 from pi_cluster.coordinator.records.known_nodes import known_nodes
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, changing, replace_record
 
 log = logging.getLogger(__name__)
+
+_NO_ROOM = "the others have no room for its layers"
+_NOWHERE_ELSE = "its layers are neither on the others nor here"
 
 
 class Acting:
@@ -28,6 +32,8 @@ class Acting:
         self._cluster = cluster
         self._dialer = dialer
         self._known: tuple[object, Way | None] | None = None
+        self.obstacle = _NO_ROOM
+        """Why there is no alternative, where there is none."""
 
     @property
     def may_load(self) -> bool:
@@ -64,6 +70,7 @@ class Acting:
         rollout = Rollout(
             *(record.manifest, self._store(record), record.limits, record.objective),
             *(way.plan, way.prediction, dict(seen.nodes), self._dialer),
+            still_standing_by(record.copies, way.plan, record.manifest.n_layers),
         )
         with changing(self._cluster):
             hand_out_shards(rollout, Quiet())
@@ -88,10 +95,13 @@ class Acting:
         key = (record.epoch, frozenset(left))
         if self._known is None or self._known[0] != key:
             try:
-                self._known = key, way_without(record, list(left.values()), self._dialer)
-            except (PlanError, NodeError) as error:
+                has_store = self._store(record) is not None
+                way = way_without(record, list(left.values()), self._dialer, has_store)
+                self._known = key, way
+            except (PlanError, NodeError, StoreError) as error:
                 log.info("no going on without %s: %s", ", ".join(gone), error)
                 self._known = key, None
+                self.obstacle = _NOWHERE_ELSE if isinstance(error, StoreError) else _NO_ROOM
         return self._known[1]
 
 

@@ -25,6 +25,7 @@ from pi_cluster.coordinator.pipeline.transfer import hand_out_shards
 from pi_cluster.coordinator.planning.footprint import model_footprint
 from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.prediction import Prediction
+from pi_cluster.coordinator.planning.standby import still_standing_by
 from pi_cluster.coordinator.records.events import EventKind, EventLog
 from pi_cluster.coordinator.records.known_nodes import known_nodes
 from pi_cluster.coordinator.records.pipeline_record import (
@@ -129,6 +130,7 @@ class TakingIn:
         rollout = Rollout(
             *(record.manifest, record.open_store(), record.limits, record.objective),
             *(better.plan, better.prediction, dict(seen.nodes), dialer),
+            still_standing_by(record.copies, better.plan, record.manifest.n_layers),
         )
         return self._bring_up(record, rollout, now)
 

@@ -15,12 +15,14 @@ from pi_cluster.cluster.speed import Link, NodeProfile, Speed
 from pi_cluster.cluster.wire.addresses import as_seen_from
 from pi_cluster.cluster.wire.interfaces import Interface
 from pi_cluster.cluster.wire.peer import Peer, told_peer
+from pi_cluster.coordinator.healing.way import as_it_was
 from pi_cluster.coordinator.pipeline.measuring import capacities
 from pi_cluster.coordinator.pipeline.nodes import Node
 from pi_cluster.coordinator.planning.costs import ModelFootprint
 from pi_cluster.coordinator.planning.footprint import model_footprint
 from pi_cluster.coordinator.planning.plan import Plan, PlannedStage
 from pi_cluster.coordinator.planning.prediction import Prediction, predict
+from pi_cluster.coordinator.planning.standby import still_standing_by
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, RecordedStage
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.transformer.config_form import read_config
@@ -124,7 +126,7 @@ def _record(before: PipelineRecord, epoch: int, chain: Sequence[Node]) -> Pipeli
     )
     used = {where.node_id for where in addresses}
     known = dict.fromkeys([*(where.node_id for where in before.addresses), *before.unused])
-    return replace(
+    told = replace(
         before,
         epoch=epoch,
         limits=limits,
@@ -132,6 +134,8 @@ def _record(before: PipelineRecord, epoch: int, chain: Sequence[Node]) -> Pipeli
         unused=tuple(node_id for node_id in known if node_id not in used),
         prediction=_prediction(before, footprint, stages, chain),
     )
+    plan, n_layers = as_it_was(told).plan, before.manifest.n_layers
+    return replace(told, copies=still_standing_by(before.copies, plan, n_layers))
 
 
 def _address(node: Node) -> StageAddress:

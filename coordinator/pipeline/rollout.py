@@ -24,6 +24,7 @@ from pi_cluster.coordinator.planning.footprint import model_footprint
 from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.plan import Plan, PlannedStage
 from pi_cluster.coordinator.planning.prediction import Prediction
+from pi_cluster.coordinator.planning.standby import Copies, layer_files
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, RecordedStage
 from pi_cluster.coordinator.records.up_call import UpCall
 from pi_cluster.coordinator.session import Session
@@ -47,6 +48,8 @@ class Rollout:
     nodes: dict[str, Node]
     """By node id."""
     dialer: Dialer
+    copies: tuple[Copies, ...] = ()
+    """What nodes keep for the layers of others."""
 
     def node(self, stage: PlannedStage) -> Node:
         """Where a stage goes."""
@@ -148,9 +151,16 @@ def load_stage(rollout: Rollout, index: int, epoch: int) -> None:
         following=None if is_last else _as_told(rollout.node(stages[index + 1])),
         previous_node_id=stages[index - 1].node_id if index else "",
         neighbours=[_as_told(one) for one in others[: settings.MOST_NEIGHBOURS]],
+        standby_sha256=_standby_sha256(rollout, node),
     )
     with NodeClient(node.peer, rollout.dialer) as client:
         client.load_stage(request)
+
+
+def _standby_sha256(rollout: Rollout, node: Node) -> list[str]:
+    files = layer_files(rollout.manifest)
+    mine = (one.layers for one in rollout.copies if one.node_id == node.about.node_id)
+    return [files[layer].sha256 for layers in mine for layer in layers]
 
 
 def _as_told(node: Node) -> Peer:
@@ -222,6 +232,7 @@ def recorded(
         insecure=insecure,
         call=call,
         store=str(rollout.store.path.absolute()) if rollout.store else "",
+        copies=rollout.copies,
     )
 
 

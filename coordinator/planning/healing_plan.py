@@ -96,9 +96,15 @@ class _Table:
             for index, layer in enumerate(footprint.layers)
         )
         self._moved = list(itertools.accumulate(lacking, initial=0))  # of the first layers
+        self._costs: dict[int, list[tuple[int, _Cost]]] = {}
 
-    def costs(self, start: int) -> Iterator[tuple[int, _Cost]]:
+    def costs(self, start: int) -> list[tuple[int, _Cost]]:
         """The ends of ranges that begin there and fit, and what each costs."""
+        if start not in self._costs:  # orders ask for the same ones
+            self._costs[start] = list(self._reckoned(start))
+        return self._costs[start]
+
+    def _reckoned(self, start: int) -> Iterator[tuple[int, _Cost]]:
         footprint, moved = self._footprint, self._moved
         for stop in range(start + 1, footprint.n_layers + 1):
             layers = LayerRange(start, stop)
@@ -120,8 +126,10 @@ def _best(n_layers: int, row: Sequence[_Table]) -> _Way | None:
         for start, (cost, stops) in ways.items():
             options = [(start, (0, 0.0)), *table.costs(start)]
             for stop, (size, seconds) in options:
-                way = (cost[0] + size, max(cost[1], seconds)), (*stops, stop)
-                if stop not in after or way < after[stop]:
-                    after[stop] = way
+                total = cost[0] + size, max(cost[1], seconds)
+                known = after.get(stop)
+                if known is None or total <= known[0]:
+                    way = total, (*stops, stop)
+                    after[stop] = way if known is None else min(known, way)
         ways = after
     return ways.get(n_layers)

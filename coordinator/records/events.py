@@ -34,7 +34,6 @@ class EventKind(StrEnum):
     UP = "up"
     DOWN = "down"
     NODE_LOST = "node_lost"
-    NODE_BACK = "node_back"
     NODE_SET_ASIDE = "node_set_aside"
     NODE_SLOW = "node_slow"
     NODE_HOT = "node_hot"

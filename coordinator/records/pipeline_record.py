@@ -24,6 +24,7 @@ from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.wire.peer import MOST_ADDRESSES
 from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.prediction import CHUNK_ROWS, Prediction
+from pi_cluster.coordinator.planning.standby import Copies, layer_files
 from pi_cluster.coordinator.records.advice import bring_one_up
 from pi_cluster.coordinator.records.up_call import UpCall
 from pi_cluster.coordinator.served_model import ServedModel
@@ -70,6 +71,8 @@ class PipelineRecord:
     """What was asked for; None where an older `up` did not write it down."""
     store: str = ""
     """Where its store lay on this machine when it was brought up; empty where it did not."""
+    copies: tuple[Copies, ...] = ()
+    """What nodes keep for the layers of others."""
 
     @property
     def addresses(self) -> tuple[StageAddress, ...]:
@@ -183,6 +186,7 @@ def _values(record: PipelineRecord) -> dict[str, Any]:
         "insecure": record.insecure,
         "call": record.call.to_json() if record.call else None,
         "store": record.store,
+        "copies": [asdict(one) for one in record.copies],
     }
 
 
@@ -253,12 +257,20 @@ def _record(folder: Path, values: dict[str, Any]) -> PipelineRecord:
         insecure=values.get("insecure") is True,
         call=UpCall.from_json(values["call"]) if values.get("call") else None,
         store=str(values.get("store") or ""),
+        copies=tuple(_copies(one, manifest) for one in values.get("copies", ())),
     )
 
 
 def _prediction(values: dict[str, Any]) -> Prediction:
     lists = {name: tuple(values[name]) for name in ("stage_s", "links_s")}
     return Prediction(**(values | lists))
+
+
+def _copies(values: dict[str, Any], manifest: Manifest) -> Copies:
+    layers = tuple(map(int, values["layers"]))
+    if not layer_files(manifest).keys() >= set(layers):
+        raise ValueError(f"copies of layers {layers}, of which the model has not all")
+    return Copies(str(values["node_id"]), str(values["name"]), layers)
 
 
 def _stage_json(stage: RecordedStage) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from pi_cluster.coordinator.pipeline.rollout import (
     try_pipeline,
     unload_left_out,
 )
-from pi_cluster.coordinator.pipeline.transfer import Moved, hand_out_shards
+from pi_cluster.coordinator.pipeline.standing_by import lacking_copies, with_copies
+from pi_cluster.coordinator.pipeline.transfer import Moved, hand_out_copies, hand_out_shards
 from pi_cluster.coordinator.planning.footprint import choose_limits
 from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.records.events import EventKind, EventLog
@@ -48,6 +49,7 @@ from pi_cluster.deploy.commands.options import (
     left_out,
     model_argument,
     nodes_option,
+    replicas_option,
     sudo_password_option,
     texts_option,
     wheels_option,
@@ -59,6 +61,7 @@ from pi_cluster.deploy.membership.admission import admit_waiting
 from pi_cluster.deploy.models.model_source import find_source
 from pi_cluster.deploy.offered_nodes import named_nodes, nodes_as_before, with_announced
 from pi_cluster.deploy.screen import output
+from pi_cluster.deploy.screen.copies_view import copies_line
 from pi_cluster.deploy.screen.plan_table import context_note, expected, plan_table
 from pi_cluster.deploy.way_out import after_a_try
 from pi_cluster.transformer.config_form import read_config
@@ -83,6 +86,7 @@ from pi_cluster.worker.machine.able import check_able
     help="throughput, for many users and long prompts; or latency, for the next token of one.",
 )
 @texts_option
+@replicas_option
 @cluster_option
 @click.pass_context
 def up(
@@ -97,6 +101,7 @@ def up(
     context: int | None,
     texts: int,
     objective: str,
+    replicas: int,
     cluster: str,
 ) -> None:
     """Bring a model up on the nodes.
@@ -105,7 +110,8 @@ def up(
 
     MODEL is a store, a checkpoint's folder, a GGUF file, or the name of a model that was pulled;
     what is no store yet becomes one first. Without MODEL it is the model that is up, with its
-    --context, --texts and --objective; at first, and after `down`, the embedded storyteller.
+    --context, --texts, --objective and --replicas; at first, and after `down`, the embedded
+    storyteller.
 
     With --hosts the hosts are set up by SSH first, which is remembered. Without --local, --nodes or
     --hosts the nodes are the hosts that are remembered and those that mDNS finds, or else those of
@@ -121,7 +127,9 @@ def up(
         previous = what_is_up(cluster)
         before = previous.call if previous else None
         given = find_source(model).said if model else ""
-        call = UpCall(given, local or 0, nodes or "", context, texts, Objective(objective))
+        call = UpCall(
+            given, local or 0, nodes or "", context, texts, Objective(objective), replicas
+        )
         call = call if model else call.for_model_of(before, left_out(click_context))
         opened = open_store(call, before, cluster)
         dialer = dialer_for(cluster, insecure)
@@ -148,7 +156,7 @@ def up(
         output.warn(renew_certificates(cluster, found, dialer))
         change = _Change(cluster, folder, previous, call, insecure)
         try:
-            _bring_up(change, opened, found, dialer)
+            rollout = _bring_up(change, opened, found, dialer)
         except StoreError as error:
             if call.model and not Path(call.model).is_absolute():
                 error.add_note(f"it was pulled: `{line('pull', call.model)}` mends it")
@@ -157,6 +165,7 @@ def up(
             tell_failures(results)
         coordinators = [one.host for one in results if not one.failure and not one.peer]
         not_granted = bring_grants(cluster, coordinators)
+    _have_stand_by(rollout, call.replicas)
     output.warn(not_granted)
     if not_granted or any(result.failure for result in results):
         click_context.exit(1)
@@ -176,20 +185,25 @@ class _Change:
         return recorded(rollout, epoch, self.folder, self.insecure, self.call)
 
 
-def _bring_up(change: _Change, store: Store, nodes: Sequence[Node], dialer: Dialer) -> None:
+def _bring_up(change: _Change, store: Store, nodes: Sequence[Node], dialer: Dialer) -> Rollout:
+    """Returns what is up now, with the copies that have yet to be handed out."""
     config = read_config(store.manifest.config)
     call, previous = change.call, change.previous
     limits = choose_limits(config, call.context, call.texts)
     rollout = make_rollout(store, nodes, limits, previous, call.objective, dialer, output.measuring)
     output.notes.print(plan_table(rollout.plan, rollout.prediction, rollout.nodes))
     output.notes.print(expected(rollout.prediction))
+    rollout = with_copies(rollout, call.replicas, previous)
+    if line := copies_line(rollout.copies, store.manifest.n_layers):
+        output.notes.print(line, markup=False, soft_wrap=True)
     if note := context_note(config, rollout.limits):
         output.notes.print(note)
     if previous and is_running(rollout, previous) and (well := _is_well(previous, rollout)):
         save_record(change.record(rollout, previous.epoch), store)
         output.notes.print(f"already up: nothing to move; {well}", markup=False, soft_wrap=True)
-        return
-    _carry_out(change, rollout, store)
+    else:
+        _carry_out(change, rollout, store)
+    return rollout
 
 
 def _is_well(previous: PipelineRecord, rollout: Rollout) -> str | None:
@@ -234,6 +248,21 @@ def _carry_out(change: _Change, rollout: Rollout, store: Store) -> None:
     output.notes.print(
         f"ready: {stages}, {_moved(moved)}. Next: {asking}", markup=False, soft_wrap=True
     )
+
+
+def _have_stand_by(rollout: Rollout, replicas: int) -> None:
+    """Hand the copies out, now that the pipeline can be asked, and mended too: nothing is held."""
+    if rollout.copies:
+        with output.bars() as progress:
+            moved, failures = hand_out_copies(rollout, output.TransferBars(progress))
+        output.warn(
+            f"not all copies stand by on {rollout.nodes[node_id].label}: {error}"
+            for node_id, error in failures.items()
+        )
+        where = output.count(len(rollout.copies) - len(failures), "node")
+        output.notes.print(f"copies stand by on {where}, {_moved(moved)}", markup=False)
+    if replicas > 1 and (lacking := lacking_copies(rollout, replicas)):
+        output.warn([lacking])
 
 
 def _note_event(cluster: str, record: PipelineRecord) -> None:

@@ -15,7 +15,6 @@ _WORDS = {
     EventKind.UP: "brought up",
     EventKind.DOWN: "taken down",
     EventKind.NODE_LOST: "node lost",
-    EventKind.NODE_BACK: "node back",
     EventKind.NODE_SET_ASIDE: "set aside",
     EventKind.NODE_SLOW: "node slow",
     EventKind.NODE_HOT: "node hot",

@@ -99,7 +99,7 @@ def test_in_a_terminal_an_error_begins_on_its_own_line(frail, endless):
     words = frail.words("prompt", *endless, "--max-tokens", "20000", "--heal-timeout", "0")
     with Terminal(words, frail.env | {"TERM": "dumb"}) as terminal:
         terminal.until("e")
-        frail.signal_worker("local-2", signal.SIGKILL)
+        frail.kill_for_good("local-2")
         assert terminal.until("error: ").endswith("\n")
         assert "local-2" in terminal.until("\n")
         assert terminal.process.wait(20) == 1
@@ -140,7 +140,7 @@ def test_whoever_remembers_a_pipeline_that_is_gone_is_told_what_to_run(frail, ra
 
 
 def test_a_node_that_is_not_there_is_named_at_once_and_not_asked_again(frail):
-    frail.signal_worker("local-2", signal.SIGKILL).wait(10)
+    frail.kill_for_good("local-2")
     outcome = frail.run("prompt", "Who are you?", "--heal-timeout", "0")
     error, found, way_out = outcome.err.splitlines()
     assert outcome.code == 1 and error.startswith("error: local-2 ")

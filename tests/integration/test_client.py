@@ -1,7 +1,6 @@
 """The pipeline as a library: what a program gets is what ``prompt`` prints."""
 
 import itertools
-import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -284,7 +283,7 @@ def test_a_lost_node_that_is_not_mended_ends_what_was_shown_and_an_up_brings_it_
         stream = talk(client)
         pieces = iter(stream)
         next(pieces)
-        cluster.signal_worker("local-2", signal.SIGKILL).wait(10)
+        cluster.kill_for_good("local-2")
         with pytest.raises(NodeLost, match="local-2"):
             list(pieces)
         with pytest.raises(NodeLost, match="local-2"):

@@ -6,6 +6,8 @@ import urllib.request
 
 import pytest
 
+from pi_cluster import PipelineClient
+from pi_cluster.coordinator.healing.taking_in import TakingIn
 from tests.support.asking import ENDLESS_IDS
 from tests.support.event_stream import parse, posting
 from tests.support.servers import serving
@@ -53,7 +55,7 @@ def test_a_killed_worker_that_comes_back_is_told_of_from_up_to_down(cluster, wor
         heals = json.loads(get(server, "/cluster/v1/state"))["heals"]
     assert (heals["healed"], heals["not_healed"]) == (1, 0) and heals["seconds"] > 0
     events = events_of(cluster)
-    kinds = [event["kind"] for event in events if event["kind"] != "node_back"]
+    kinds = [event["kind"] for event in events]
     assert kinds == ["up", "node_lost", "healed"]
     up, lost, healed = (event for event in events if event["kind"] in kinds)
     assert up["nodes"] == ["one", "two"] and up["epoch"] == epoch
@@ -70,3 +72,16 @@ def test_a_killed_worker_that_comes_back_is_told_of_from_up_to_down(cluster, wor
     assert 'pi_cluster_heals_total{kind="node_lost"} 1.0' in metrics
     assert 'pi_cluster_heal_seconds_total{kind="node_lost"} ' in metrics
     assert "pi_cluster_heals_failed_total 0.0" in metrics
+
+
+def test_what_is_mended_while_nobody_asks_is_counted_too(cluster, workers):
+    with cluster.environment(), PipelineClient.connect(cluster.name) as client:
+        running, _ = workers["two"]
+        running.send(signal.SIGKILL)
+        running.process.wait()
+        assert TakingIn(client.record, client._hold.healer, lambda: True).once()
+        counters = client.counters
+    assert counters.heals == {"node_lost": 1} and counters.not_healed == 0
+    lost, healed = events_of(cluster)[1:3]
+    assert (lost["kind"], healed["kind"]) == ("node_lost", "healed")
+    assert round(counters.heal_seconds["node_lost"], 3) >= healed["seconds"] > 0

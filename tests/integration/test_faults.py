@@ -42,7 +42,10 @@ def loses(cluster, endless, worker, number):
     """Send a signal to a worker while it helps to answer; returns how the prompt ended."""
     running = cluster.start("prompt", *endless, *MANY, *UNMENDED)
     running.read(20)
-    cluster.signal_worker(worker, number)
+    if number == signal.SIGKILL:
+        cluster.kill_for_good(worker)
+    else:
+        cluster.signal_worker(worker, number)
     return running.end(NOTICED_S)
 
 
@@ -136,6 +139,22 @@ def test_a_killed_coordinator_leaves_nothing_behind_on_any_node(story, endless):
     running.end()
     all_become_free(story)
     assert len(story.prompt(*endless, "--max-tokens", "5")["ids"]) == 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_killed_or_frozen_coordinator_gives_way_to_the_next_which_did_not_wait(
+    story, endless, number
+):
+    expected = story.prompt(*endless, "--max-tokens", "5")["ids"]
+    running = story.start("prompt", *endless, *MANY)
+    running.read(20)
+    running.send(number)
+    following = story.start("prompt", *endless, "--max-tokens", "5", "--json")
+    outcome = following.end()
+    assert outcome.code == 0, outcome
+    assert outcome.json()["ids"] == expected
+    running.stop()
+    all_become_free(story)
 
 
 def test_ctrl_c_keeps_the_text_so_far_and_frees_the_sequence_everywhere(story, endless):

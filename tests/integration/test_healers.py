@@ -1,5 +1,6 @@
 """A machine whose grant says so may mend the pipeline, and bring up nothing else."""
 
+import signal
 from dataclasses import replace
 
 import pytest
@@ -19,6 +20,7 @@ from pi_cluster.coordinator.records.pipeline_record import load_record
 from tests.support.authorities import certify_node, credentials_of, live
 
 STORY = ("Tell me a story.", "--temperature", "0", "--max-tokens", "30")
+HEALED_S = 90.0
 NAMES = ("pi1", "pi2", "pi3")
 
 pytestmark = pytest.mark.timeout(300)
@@ -71,6 +73,18 @@ def machine(make_cluster):
 
 def client(home, name, folder, role):
     return NodeClient(home.peers[name], SecureDialer(live(folder, role)))
+
+
+def keep_copies(home):
+    """Have pi1 and pi3 keep pi2's layers too: a machine that may heal has none to send."""
+    manifest = home.cluster.record().manifest
+    with client(home, "pi2", home.config, Role.OPERATOR) as two:
+        held = two.find_shards(manifest.files).held
+    for name in ("pi1", "pi3"):
+        with client(home, name, home.config, Role.OPERATOR) as one:
+            lacking = held - one.find_shards(manifest.files).held
+            for file in (file for file in manifest.files if file.sha256 in lacking):
+                one.fetch_shard(file, home.peers["pi2"], lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +168,48 @@ def test_another_store_is_neither_found_nor_fetched_nor_loaded_by_a_healer(
             one.request_certificate()
         assert one.describe().stage.epoch == record.epoch
     assert home.cluster.prompt(*STORY)["ids"]
+
+
+def test_a_healer_goes_on_without_a_lost_node_and_a_coordinator_follows_it(
+    make_cluster, machine, endless
+):
+    """Nobody runs an `up`: the operator's computer is asleep, say."""
+    long = (*endless, "--max-tokens", "600")
+    with make_cluster() as cluster, make_cluster() as phone:
+        home = Home(cluster)
+        home.up()
+        home.grant(machine, "server", "--may-heal")
+        home.grant(phone, "phone")
+        expected = cluster.call("prompt", *long).out
+        keep_copies(home)
+        running = machine.start("prompt", *long)
+        running.read(50)
+        home.workers["pi2"].send(signal.SIGKILL)
+        outcome = running.end(HEALED_S)
+        assert (outcome.code, outcome.out) == (0, expected), outcome
+        assert "pi2 stopped answering; going on with pi1 and pi3" in outcome.err
+        asked = phone.run("prompt", *long, timeout_s=HEALED_S)
+        assert (asked.code, asked.out) == (0, expected), asked
+        assert phone.record().stages == machine.record().stages
+        with phone.environment():
+            assert dialer_to_load(phone.name, phone.record()) is None
+
+
+def test_where_its_layers_are_nowhere_else_a_healer_waits_for_the_node_and_says_so(
+    make_cluster, machine, endless
+):
+    with make_cluster() as cluster:
+        home = Home(cluster)
+        home.up()
+        home.grant(machine, "server", "--may-heal")
+        long = (*endless, "--max-tokens", "600", "--heal-timeout", "8")
+        running = machine.start("prompt", *long)
+        running.read(50)
+        home.workers["pi2"].send(signal.SIGKILL)
+        outcome = running.end(HEALED_S)
+        assert outcome.code == 1 and outcome.out, outcome
+        said = "pi2 stopped answering, and its layers are neither on the others nor here: waiting"
+        assert outcome.err.count(said) == 1, outcome.err
 
 
 @pytest.mark.parametrize("role", [Role.COORDINATOR, Role.NODE])

@@ -80,6 +80,21 @@ def test_a_worker_that_stops_is_named_and_the_answer_goes_on_when_it_does(
     assert "error" not in outcome.err and "ping" not in outcome.err
 
 
+def test_people_say_how_long_a_silent_worker_is_waited_for(going_on, asked):
+    running = going_on.start(*asked, "--give-up-after", "3", "--heal-timeout", "0")
+    running.read(20)
+    going_on.signal_worker("local-2", signal.SIGSTOP)
+    outcome = running.end()
+    assert outcome.code == 1 and "waiting up to 3 s" in outcome.err
+    error = next(line for line in outcome.err.splitlines() if line.startswith("error: "))
+    assert error.startswith("error: local-2 (") and "has not answered for 4 s" in error
+
+
+def test_a_waiting_time_that_connections_do_not_bear_is_refused(story):
+    outcome = story.call("prompt", "hello", "--give-up-after", "60")
+    assert outcome.code == 2 and "--give-up-after" in outcome.err
+
+
 def test_a_notice_begins_on_a_line_of_its_own_where_the_answer_is_shown_too(going_on, asked):
     with Terminal(going_on.words(*asked), going_on.env) as terminal:
         terminal.until("story")

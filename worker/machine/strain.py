@@ -20,6 +20,7 @@ from pi_cluster.worker.machine.system_files import ROOT
 LEAST_SHARE = 0.05
 MOST_LEAST_BYTES = 128 << 20
 _OVER_TIMES = 1.5  # so much more must be left before it is over, or it would be short every second
+_WAITS_FOR_MORE_S = 10.0  # afterwards the least will do, or texts might wait forever
 _STALLED_SHARE = 0.2  # weights are read from disk again and again
 _OVER_STALLED_SHARE = 0.05
 _LOOK_EVERY_S = 0.2
@@ -52,6 +53,7 @@ class StrainGauge:
         self._lock = threading.Lock()
         self._looked_s: float | None = None
         self._is_short = False
+        self._short_since_s = 0.0
 
     @property
     def is_short_of_memory(self) -> bool:
@@ -59,8 +61,10 @@ class StrainGauge:
         with self._lock:
             now = time.monotonic()
             if self._looked_s is None or now - self._looked_s >= _LOOK_EVERY_S:
-                self._is_short = self._looks_short()
-                self._looked_s = now
+                is_short = self._looks_short()
+                if is_short and not self._is_short:
+                    self._short_since_s = now
+                self._is_short, self._looked_s = is_short, now
             return self._is_short
 
     def check_step(self, cache_bytes: int) -> None:
@@ -122,7 +126,11 @@ class StrainGauge:
 
     def _has_little(self) -> bool:
         left = self._memory.free_bytes - self._mapped_bytes()
-        return left < self._least_bytes * (_OVER_TIMES if self._is_short else 1)
+        return left < self._least_bytes * (_OVER_TIMES if self._is_short_lately() else 1)
+
+    def _is_short_lately(self) -> bool:
+        """Short, and not for so long that what is left now may be all that ever will be."""
+        return self._is_short and time.monotonic() - self._short_since_s < _WAITS_FOR_MORE_S
 
     @property
     def _least_bytes(self) -> float:

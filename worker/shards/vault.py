@@ -203,9 +203,12 @@ class ShardVault:
         except FileNotFoundError:
             raise NodeError(f"shard {digest[:12]} is not on this node") from None
 
-    def serve(self, digests: Iterable[str]) -> None:
-        """Remember which shards the loaded stage maps: they are not removed to make room."""
-        self._room.serve(digests)
+    def serve(self, digests: Iterable[str], standby: Iterable[str] = ()) -> None:
+        """Remember which shards the loaded stage maps: they are not removed to make room.
+
+        Those that stand by for the layers of other nodes are the last that are.
+        """
+        self._room.serve(digests, standby)
 
     def prune(self, keep: Collection[str]) -> None:
         """Remove the shards of other stores, now that another one is served."""

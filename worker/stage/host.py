@@ -200,7 +200,7 @@ class StageHost:
         files = _files(assignment)
         # It may have been found damaged while it was loaded.
         self._state.put(Loaded(assignment, loaded, files), self._vault.check_sound)
-        self._vault.serve(file.sha256 for file in files)
+        self._vault.serve((file.sha256 for file in files), assignment.standby)
         if self._last:
             self._last.keep(assignment)
         epoch, layers = assignment.epoch, assignment.layers

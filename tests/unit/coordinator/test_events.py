@@ -54,7 +54,7 @@ def test_where_nothing_was_written_nothing_is_read(log):
 
 def test_a_sentence_of_strangers_stays_one_line_and_details_cannot_pose_as_it(log):
     log.note(EventKind.NODE_LOST, f"{HOSTILE}\n\udcff", {"said": "all is well", "unix_s": 0})
-    log.note(EventKind.NODE_BACK, "pi2 is back")
+    log.note(EventKind.TAKEN_IN, "pi2 is back")
     first, second = read_events(log).events
     assert first.said == f"{HOSTILE}\n\udcff" and first.unix_s > 0
     assert second.said == "pi2 is back" and log.path.read_bytes().count(b"\n") == 2

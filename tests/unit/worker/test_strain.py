@@ -57,6 +57,15 @@ def test_a_worker_is_short_at_a_twentieth_of_its_limit_and_until_half_as_much_mo
     assert told == [False, True, True, True, False, False]
 
 
+def test_after_a_while_what_is_left_is_enough_if_it_is_the_least(tmp_path, gauge, monkeypatch):
+    told = []
+    for used, waits_s in ((381, 10.0), (379, 10.0), (379, 0.0), (381, 0.0)):
+        group(tmp_path, used=used)
+        monkeypatch.setattr("pi_cluster.worker.machine.strain._WAITS_FOR_MORE_S", waits_s)
+        told.append(gauge.is_short_of_memory)
+    assert told == [True, True, False, True]
+
+
 def test_weights_that_are_mapped_should_stay_in_memory(tmp_path, monkeypatch):
     group(tmp_path, used=390, files=150)
     memory = UsableMemory(root=tmp_path)

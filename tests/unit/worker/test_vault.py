@@ -367,6 +367,18 @@ def test_a_short_disk_gets_room_from_the_oldest_shards_that_nothing_needs(
     assert vault.held([serving, wanted, middle, newest]) == [serving, wanted, newest]
 
 
+def test_what_stands_by_for_other_nodes_is_the_last_to_make_room(vault, tmp_path, monkeypatch):
+    Disk(monkeypatch, tmp_path / "shards", 3500)
+    serving, standby = put(vault, 0, age_s=900), put(vault, 1, age_s=800)
+    newer = put(vault, 2, age_s=100)
+    vault.serve([serving], [standby])
+    assert vault.free_bytes == 2500
+    put(vault, 3)
+    assert vault.held([serving, standby, newer]) == [serving, standby]
+    put(vault, 4, size=2500)
+    assert vault.held([serving, standby]) == [serving]
+
+
 def test_a_beginning_that_nothing_needs_makes_room_too(vault, tmp_path, monkeypatch):
     Disk(monkeypatch, tmp_path / "shards", 3000)
     begin(vault, DATA[:2000])
