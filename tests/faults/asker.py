@@ -62,6 +62,7 @@ class Asker:
         stage = about.stage
         return {
             "sequences": stage.sequences,
+            "most": stage.max_sequences,
             "coordinator": stage.coordinator,
             "epoch": stage.epoch,
             "layers": stage.layers.stop - stage.layers.start,

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from tests.faults.home import TEXTS, Home
+from tests.faults.home import Home
 from tests.faults.plan import Ask, Fault, Kind, Round
 from tests.faults.striking import Undo, strike
 from tests.faults.tally import Tally, difference, longest_pause_s
@@ -129,6 +129,7 @@ class Trial:
             if now > deadline:
                 users = ", ".join(map(str, sorted(self._waiting)))
                 self._tally.hangs.append(f"{self._where}: users {users} have no answer")
+                self._moments.append(now)  # so long was the pause, at least
                 return
             for due in [due for due in self._undo if due[0] <= now]:
                 self._undo.remove(due)
@@ -172,7 +173,11 @@ class Trial:
                 self._tally.leaks.append(f"{self._where}: nodes still hold {held}")
                 break
             time.sleep(_POLL_S)
+        # What has not been asked has not begun to use what it will keep.
+        idle = "client" if self._one.through_server else "server"
         for name, process in self._home.programs().items():
+            if name == idle:
+                continue
             counts = (process.num_fds(), process.num_threads())
             self._tally.seen(self._where, name, process.pid, counts)
         if held or not self._home.is_whole():
@@ -191,7 +196,7 @@ class Trial:
             return not told["sequences"]
         living = {one.process.pid for one in self._home.asking_programs().values()}
         found = _PROCESS.search(told["coordinator"])
-        return bool(found) and int(found[1]) in living and told["sequences"] <= TEXTS
+        return bool(found) and int(found[1]) in living and told["sequences"] <= told["most"]
 
 
 def _tell(home: Home, one: Round, tally: Tally, before: set[str], took_s: float) -> None:

@@ -109,6 +109,8 @@ class Home:
         self.url = f"http://127.0.0.1:{_SERVER_PORT}"
 
     def __enter__(self) -> Self:
+        # Told to end, this process still gives the disks and the network back.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         with ExitStack() as stack:
             stack.enter_context(self.network)
             for host in range(1, self._count + 1):

@@ -3,8 +3,9 @@
 import itertools
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.faults.plan import Round
 
@@ -13,6 +14,8 @@ WARM_LOOKS = 3
 MOST_MORE_DESCRIPTORS = 24
 MOST_MORE_THREADS = 16
 """Those differ by who has called last; what leaks with each fault grows beyond."""
+
+_AROUND = 20
 
 
 @dataclass(slots=True)
@@ -89,12 +92,23 @@ def longest_pause_s(moments: list[float], struck: float) -> float:
     return max((b - a for a, b in itertools.pairwise(after)), default=0.0)
 
 
-def difference(told: Mapping[str, object], undisturbed: Mapping[str, object]) -> str:
+def difference(told: Mapping[str, Any], undisturbed: Mapping[str, Any]) -> str:
     """Where an answer differs from the undisturbed one; empty where it does not.
 
     Through a server there are no ids, but the text.
     """
     for part in ("ids", "text"):
         if part in told and told[part] != undisturbed[part]:
-            return f"its {part} differ: {told[part]!r}, undisturbed {undisturbed[part]!r}"
+            return f"its {part} differ {_where(told[part], undisturbed[part])}"
     return ""
+
+
+def _where(told: Sequence[object], undisturbed: Sequence[object]) -> str:
+    """The first place where two sequences differ, and what stands around it in each."""
+    pairs = itertools.zip_longest(told, undisturbed)
+    at = next(at for at, (one, other) in enumerate(pairs) if one != other)
+    near = slice(max(0, at - _AROUND), at + _AROUND)
+    return (
+        f"at {at} of {len(undisturbed)}, {len(told)} are told: {told[near]!r}, "
+        f"undisturbed {undisturbed[near]!r}"
+    )
