@@ -101,7 +101,7 @@ def test_an_answer_in_flight_ends_with_the_name_of_the_shard_and_of_its_node(
     cluster, endless, node
 ):
     start_pair(cluster, *OFTEN)
-    asking = cluster.start("prompt", *endless, "--max-tokens", "100000", *UNMENDED)
+    asking = cluster.start("prompt", *endless, "--max-tokens", "100000")
     asking.read(1)
     file = files_of(cluster, node)[3]
     flip_a_bit(path_of(cluster, node, file))
