@@ -55,7 +55,9 @@ class _Attention:
         while not self._ending.wait(_LOOK_EVERY_S):
             silent_s = self._pulse.silent_s
             if silent_s > self._silent_s:
-                said = f"{self._peer.label} has not answered for {silent_s:.0f} s: look at that node"
+                said = (
+                    f"{self._peer.label} has not answered for {silent_s:.0f} s: look at that node"
+                )
                 ids = [self._peer.node_id] if self._peer.node_id else ()
                 self.lost = NodeLost(said, ids, awaited_s=silent_s)
                 self._client.close()
