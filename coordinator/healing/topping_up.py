@@ -44,9 +44,9 @@ class ToppingUp:
         self._tried = case
         if not _has_more(replace(record, copies=placed), record):
             return False  # there is no room for them
+        store = record.open_store() if may_send(self._cluster) else None
         rollout = Rollout(
-            *(record.manifest, record.open_store() if may_send(self._cluster) else None),
-            *(record.limits, record.objective, plan, record.prediction),
+            *(record.manifest, store, record.limits, record.objective, plan, record.prediction),
             *(dict(seen.nodes), dialer, placed),
         )
         _, failures = hand_out_copies(rollout, Quiet())
