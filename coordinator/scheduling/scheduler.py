@@ -26,7 +26,7 @@ from pi_cluster.coordinator.listeners import Listeners
 from pi_cluster.coordinator.logprobs import token_logprobs
 from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.pooling import Pooling
-from pi_cluster.coordinator.scheduling.batching import GuessFailed, Pick, Running, next_picks
+from pi_cluster.coordinator.scheduling.batching import next_picks
 from pi_cluster.coordinator.scheduling.counters import Counters
 from pi_cluster.coordinator.scheduling.guide import Guide
 from pi_cluster.coordinator.scheduling.occupancy import Occupancy
@@ -34,6 +34,7 @@ from pi_cluster.coordinator.scheduling.pace import Pace
 from pi_cluster.coordinator.scheduling.relief import Relief
 from pi_cluster.coordinator.scheduling.requests import Requests
 from pi_cluster.coordinator.scheduling.residents import CacheLimits, Residents
+from pi_cluster.coordinator.scheduling.running import GuessFailed, Pick, Running
 from pi_cluster.coordinator.scheduling.sent_steps import SentStep, SentSteps, StepRecord
 from pi_cluster.coordinator.scheduling.sequence import SequenceState
 from pi_cluster.coordinator.served_model import ServedModel
