@@ -33,7 +33,7 @@ from pi_cluster.coordinator.step_times import StepTimes
 from pi_cluster.transformer.limits import Limits
 
 if TYPE_CHECKING:
-    from pi_cluster.coordinator.scheduling.residents import CacheLimits
+    from pi_cluster.coordinator.scheduling.cache_limits import CacheLimits
     from pi_cluster.coordinator.text_model import TextModel
 
 RECORD_NAME = "pipeline.json"
@@ -84,7 +84,7 @@ class PipelineRecord:
     @property
     def cache_limits(self) -> "CacheLimits":
         """What the caches have room for, as the scheduler counts it."""
-        from pi_cluster.coordinator.scheduling.residents import CacheLimits
+        from pi_cluster.coordinator.scheduling.cache_limits import CacheLimits
         from pi_cluster.transformer.config_form import read_config
 
         return CacheLimits.of(read_config(self.manifest.config), self.limits)

@@ -21,12 +21,13 @@ from pi_cluster.coordinator.finish_reason import FinishReason
 from pi_cluster.coordinator.generation import Generation, GenerationOptions
 from pi_cluster.coordinator.listeners import Listeners
 from pi_cluster.coordinator.measurement import Measurement
+from pi_cluster.coordinator.scheduling.cache_limits import CacheLimits
 from pi_cluster.coordinator.scheduling.counters import Counters
 from pi_cluster.coordinator.scheduling.growing import Growing
 from pi_cluster.coordinator.scheduling.letting_in import LettingIn, most_positions
 from pi_cluster.coordinator.scheduling.occupancy import Occupancy
 from pi_cluster.coordinator.scheduling.requests import Requests
-from pi_cluster.coordinator.scheduling.residents import CacheLimits, Residents
+from pi_cluster.coordinator.scheduling.residents import Residents
 from pi_cluster.coordinator.scheduling.sent_steps import StepRecord
 from pi_cluster.coordinator.scheduling.stepping import Stepping
 from pi_cluster.coordinator.scheduling.texts import Texts
