@@ -23,12 +23,8 @@ from pi_cluster.coordinator.pipeline.standing_by import lacking_copies, with_cop
 from pi_cluster.coordinator.pipeline.transfer import Moved, hand_out_copies, hand_out_shards
 from pi_cluster.coordinator.planning.footprint import choose_limits
 from pi_cluster.coordinator.records.events import EventKind, EventLog
-from pi_cluster.coordinator.records.pipeline_record import (
-    PipelineRecord,
-    prepare_record,
-    put_in_place,
-    save_record,
-)
+from pi_cluster.coordinator.records.kept_record import prepare_record, put_in_place, save_record
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.coordinator.records.up_call import UpCall
 from pi_cluster.coordinator.trouble import listed
 from pi_cluster.deploy.screen import output

@@ -20,7 +20,8 @@ from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.asking.strain_notes import note_strain
 from pi_cluster.coordinator.healing.healer import Healer
 from pi_cluster.coordinator.records.events import EventKind, EventLog
-from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, is_changing, load_record
+from pi_cluster.coordinator.records.kept_record import is_changing, load_record
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.coordinator.scheduling.counters import Counters
 from pi_cluster.coordinator.scheduling.occupancy import Occupancy
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings

@@ -8,9 +8,9 @@ from pi_cluster.cluster.advice import line
 from pi_cluster.cluster.errors import StoreError
 from pi_cluster.coordinator.pipeline.renewal import renew_certificates
 from pi_cluster.coordinator.planning.objective import Objective
+from pi_cluster.coordinator.records.kept_record import changing
 from pi_cluster.coordinator.records.known_hosts import load_hosts
 from pi_cluster.coordinator.records.known_nodes import remember_nodes
-from pi_cluster.coordinator.records.pipeline_record import changing
 from pi_cluster.coordinator.records.up_call import UpCall
 from pi_cluster.deploy.as_before import open_store, what_is_up
 from pi_cluster.deploy.bringing_up import Change, bring_up, have_stand_by
