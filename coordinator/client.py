@@ -16,6 +16,7 @@ from pi_cluster.coordinator.asking.embedding import (
     embedded,
     vector_keywords,
 )
+from pi_cluster.coordinator.asking.encoding import make_question
 from pi_cluster.coordinator.asking.hold import Hold
 from pi_cluster.coordinator.asking.question import (
     AskKeywords,
@@ -23,7 +24,6 @@ from pi_cluster.coordinator.asking.question import (
     Prompt,
     Question,
     generation_options,
-    make_question,
 )
 from pi_cluster.coordinator.asking.stream import AnswerStream
 from pi_cluster.coordinator.calling.tools import Tool
