@@ -8,6 +8,7 @@ anything hangs or leaks, and with 2 where no faults can be made. Needs root.
 """
 
 import argparse
+import signal
 import sys
 import time
 from pathlib import Path
@@ -34,6 +35,8 @@ def main() -> None:
         sys.exit(2)
     names = [name.upper() for name in options.kinds.split(",") if name]
     kinds = [Kind[name] for name in names] or list(Kind)
+    # Told to end, this process still has those end that strike.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     begun = time.monotonic()
     rounds = draw_rounds(options.seed, options.faults, kinds, options.longest)
     tally = campaign(rounds, options.table)

@@ -133,7 +133,10 @@ def _strike(
 ) -> None:
     """Run rounds until all are over, or one breaks the home."""
     looks = Looks()
+    parent = multiprocessing.parent_process()
     while left:
+        if parent and not parent.is_alive():
+            sys.exit("nobody counts any more")
         one, begun = left.popleft(), time.monotonic()
         trial = Trial(home, one, undisturbed, looks)
         try:
