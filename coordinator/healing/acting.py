@@ -14,8 +14,9 @@ from pi_cluster.coordinator.healing.way import Way, as_it_was, way_without
 from pi_cluster.coordinator.pipeline.rollout import Rollout, load_stages, next_epoch, recorded
 from pi_cluster.coordinator.pipeline.transfer import hand_out_shards
 from pi_cluster.coordinator.planning.standby import still_standing_by
+from pi_cluster.coordinator.records.kept_record import changing, replace_record
 from pi_cluster.coordinator.records.known_nodes import known_nodes
-from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, changing, replace_record
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 
 log = logging.getLogger(__name__)
 

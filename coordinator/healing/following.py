@@ -19,13 +19,9 @@ from pi_cluster.coordinator.healing.told_pipeline import (
 )
 from pi_cluster.coordinator.pipeline.nodes import Node, ask_node
 from pi_cluster.coordinator.records.events import EventKind, EventLog
+from pi_cluster.coordinator.records.kept_record import changing, load_record, replace_record
 from pi_cluster.coordinator.records.known_nodes import known_nodes
-from pi_cluster.coordinator.records.pipeline_record import (
-    PipelineRecord,
-    changing,
-    load_record,
-    replace_record,
-)
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 
 _WITHIN_S = settings.CONNECT_TIMEOUT_S
 _LEAVE_TO_OTHERS_S = 2.0, 6.0  # apart by chance: two that were in each other's way try again

@@ -13,12 +13,8 @@ from pi_cluster.coordinator.pipeline.rollout import Rollout
 from pi_cluster.coordinator.pipeline.standing_by import place_on_nodes
 from pi_cluster.coordinator.pipeline.transfer import hand_out_copies
 from pi_cluster.coordinator.records.events import EventKind, EventLog
-from pi_cluster.coordinator.records.pipeline_record import (
-    PipelineRecord,
-    changing,
-    load_record,
-    replace_record,
-)
+from pi_cluster.coordinator.records.kept_record import changing, load_record, replace_record
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.coordinator.trouble import listed
 
 log = logging.getLogger(__name__)
