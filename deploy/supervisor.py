@@ -44,6 +44,7 @@ class Supervisor:
         """Watch until the worker leaves, or could not be started in the first place."""
         began_s = time.monotonic()
         if self._is_running():
+            _have_nobody_read()  # `up` is gone, and a worker would end with "broken pipe"
             how = self._await_other()
         else:
             code, was_ready = self._run_child()
@@ -72,9 +73,7 @@ class Supervisor:
         self._child = os.posix_spawn(self._words[0], self._words, os.environ, setsigmask=())
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         # Whoever reads our output reads the worker's, and sees its end.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.close(nowhere)
+        _have_nobody_read()
         # Not reaped before it is no longer ours: until then its id is nobody else's.
         os.waitid(os.P_PID, self._child, os.WEXITED | os.WNOWAIT)
         child, self._child = self._child, 0
@@ -146,6 +145,13 @@ def main() -> int:
         except KeyboardInterrupt:
             supervisor.stop()
             return 0
+
+
+def _have_nobody_read() -> None:
+    """Write to nowhere from now on, and so does whoever we start."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
 
 
 def _ending(code: int) -> str:
