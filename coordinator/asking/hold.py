@@ -149,6 +149,11 @@ class Hold:
             if self._held and self._held.scheduler is scheduler:
                 self._let_go()
 
+    def has_taken_anew(self, lost: Scheduler | None) -> bool:
+        """Whether another scheduler than a lost one serves questions by now."""
+        held = self._held
+        return held is not None and held.scheduler is not lost and not held.scheduler.failure
+
     def close(self) -> None:
         """Let go for good. Questions that are not answered raise ``PipelineClosed``."""
         self._is_closed = True
@@ -186,6 +191,7 @@ class Hold:
         if held and held.epoch == record.epoch and not held.scheduler.failure:
             return held.scheduler
         self._let_go(StaleEpoch("another `up` has replaced the pipeline meanwhile"))
+        self.healer.asked()
         with contextlib.ExitStack() as entered:
             session = Session(
                 *(record.addresses, record.epoch, record.model.vocab_size, self._dialer),
@@ -236,7 +242,7 @@ class Attempt:
             record = self._hold.load()
             if healing := self._hold.healer.under_way:
                 self._record = record
-                raise healing.trouble.loss
+                raise healing.loss
             self._record = record
             self._scheduler = self._hold._scheduler(record)
         return record, self._scheduler
@@ -263,7 +269,9 @@ class Attempt:
             for token in answered:
                 constraint.accept(token)
         ids = [*question.prompt_ids, *answered]
-        return scheduler.submit(ids, options, measurement, constraint, len(answered))
+        return scheduler.submit(
+            *(ids, options, measurement, constraint, len(answered)), had_place=measured is not None
+        )
 
     def after(self, error: ClusterError, patience: Patience) -> Iterator[float]:
         """Yield seconds to wait, one after the other, until the question may be asked again.
@@ -281,6 +289,8 @@ class Attempt:
             patience.is_committed = True
         self._hold.let_go_of(scheduler)
         if self._record and self._hold.healer.mends(error):
+            if self._hold.has_taken_anew(scheduler):
+                return  # others have learned of the loss before, and the pipeline works again
             yield from patience.while_mended(self._hold.healer.mend(error, self._record))
             return
         is_there = had_begun or isinstance(error, SessionExpired)
