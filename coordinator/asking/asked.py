@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pi_cluster.cluster.errors import ClusterError, NodeLost, ShardDamaged
 from pi_cluster.coordinator.asking.answer import Answer
-from pi_cluster.coordinator.asking.hold import Attempt, Hold
+from pi_cluster.coordinator.asking.attempt import Attempt
+from pi_cluster.coordinator.asking.hold import Hold
 from pi_cluster.coordinator.asking.parts import Called, Part
 from pi_cluster.coordinator.asking.question import Question
 from pi_cluster.coordinator.calling.tools import ToolCall

@@ -4,7 +4,13 @@ import logging
 import threading
 from collections.abc import Collection
 
-from pi_cluster.cluster.errors import NodeError, PipelineClosed, PlanError, StoreError
+from pi_cluster.cluster.errors import (
+    NodeError,
+    NodeLost,
+    PipelineClosed,
+    PlanError,
+    StoreError,
+)
 from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.peer import Peer
@@ -15,8 +21,9 @@ from pi_cluster.coordinator.healing.way import Way, as_it_was, way_without
 from pi_cluster.coordinator.pipeline.rollout import Rollout, load_stages, next_epoch, recorded
 from pi_cluster.coordinator.pipeline.transfer import hand_out_shards
 from pi_cluster.coordinator.planning.standby import still_standing_by
+from pi_cluster.coordinator.records.kept_record import replace_record, replacing
 from pi_cluster.coordinator.records.known_nodes import known_nodes
-from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, replace_record, replacing
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +47,8 @@ class Acting:
         self._known: tuple[object, Way | None] | None = None
         self.obstacle = _NO_ROOM
         """Why there is no alternative, where there is none."""
+        self.broken_off: set[int] = set()
+        """Epochs that a node was lost in while its stage was loaded."""
 
     @property
     def may_load(self) -> bool:
@@ -83,7 +92,11 @@ class Acting:
             if self._closing.is_set():  # shards may have taken minutes
                 raise PipelineClosed("this program has let go of the pipeline: connect to it again")
             epoch = next_epoch(rollout, record)
-            load_stages(rollout, epoch)
+            try:
+                load_stages(rollout, epoch)
+            except NodeLost:
+                self.broken_off.add(epoch)  # no other machine was in the way
+                raise
             new = recorded(rollout, epoch, record.folder, record.insecure, record.call)
             replace_record(new.in_place_of(record))
 

@@ -26,13 +26,9 @@ from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.prediction import Prediction
 from pi_cluster.coordinator.planning.standby import still_standing_by
 from pi_cluster.coordinator.records.events import EventKind, EventLog
+from pi_cluster.coordinator.records.kept_record import load_record, replace_record, replacing
 from pi_cluster.coordinator.records.known_nodes import known_nodes
-from pi_cluster.coordinator.records.pipeline_record import (
-    PipelineRecord,
-    load_record,
-    replace_record,
-    replacing,
-)
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.coordinator.trouble import listed
 from pi_cluster.transformer.config_form import read_config
 

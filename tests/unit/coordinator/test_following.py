@@ -14,14 +14,13 @@ from pi_cluster.coordinator.healing.told_pipeline import followed, is_being_repl
 from pi_cluster.coordinator.pipeline.nodes import Node
 from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.prediction import Prediction
-from pi_cluster.coordinator.records.pipeline_record import (
-    PipelineRecord,
-    RecordedStage,
+from pi_cluster.coordinator.records.kept_record import (
     load_record,
     prepare_record,
     put_in_place,
     replace_record,
 )
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, RecordedStage
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.limits import Limits
