@@ -88,7 +88,7 @@ class Acting:
             still_standing_by(record.copies, way.plan, record.manifest.n_layers),
         )
         with replacing(record):
-            hand_out_shards(rollout, Quiet())
+            hand_out_shards(rollout, Quiet(), self._closing)
             if self._closing.is_set():  # shards may have taken minutes
                 raise PipelineClosed("this program has let go of the pipeline: connect to it again")
             epoch = next_epoch(rollout, record)

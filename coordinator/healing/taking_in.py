@@ -72,7 +72,7 @@ class TakingIn:
         self._thread.start()
 
     def close(self) -> None:
-        """Look no more. Stages that are being loaded are; shards under way may stay there."""
+        """Look no more. Stages that are being loaded are; shards under way go no further."""
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join(settings.CALL_TIMEOUT_S)
@@ -136,7 +136,7 @@ class TakingIn:
 
     def _bring_up(self, record: PipelineRecord, rollout: Rollout, now: Prediction) -> bool:
         """Shards first, while the pipeline serves on; then, if still nobody asks, the change."""
-        hand_out_shards(rollout, Quiet())
+        hand_out_shards(rollout, Quiet(), self._closing)
         if not self._is_idle():
             self._judged = frozenset()  # once more, when it is idle
             return False
