@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import ClusterError, NodeLost
+from pi_cluster.cluster.who_am_i import who_am_i
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.healing.acting import Quiet
 from pi_cluster.coordinator.healing.healer import Healer
@@ -113,6 +114,8 @@ class TakingIn:
 
     def _take_in(self, record: PipelineRecord, seen: Look, dialer: Dialer) -> bool:
         """Plan over all that are there, unless that was found not to be worth it before."""
+        if _asked_by_others(seen):
+            return False
         present = frozenset(seen.nodes)
         used = {stage.node_id for stage in record.addresses}
         if present <= used or present == self._judged:
@@ -137,7 +140,7 @@ class TakingIn:
     def _bring_up(self, record: PipelineRecord, rollout: Rollout, now: Prediction) -> bool:
         """Shards first, while the pipeline serves on; then, if still nobody asks, the change."""
         hand_out_shards(rollout, Quiet(), self._closing)
-        if not self._is_idle():
+        if not self._is_idle() or _asked_by_others(look(record, [], rollout.dialer)):
             self._judged = frozenset()  # once more, when it is idle
             return False
         with replacing(record):
@@ -153,6 +156,12 @@ class TakingIn:
         said = f"the pipeline takes in {listed(names)}" if names else "the layers are shared anew"
         self._events.note(EventKind.TAKEN_IN, f"{said}: {predicted}", {"nodes": names})
         return True
+
+
+def _asked_by_others(seen: Look) -> bool:
+    """Whether another program has the pipeline, which would lose its caches."""
+    holders = {node.about.stage.coordinator for node in seen.nodes.values()}
+    return not holders <= {"", who_am_i()}
 
 
 def _ms(prediction: Prediction) -> str:
