@@ -44,7 +44,11 @@ class Outlet(Protocol):
         ...
 
     def abort(self, error: ClusterError) -> None:
-        """Break off, from any thread; what follows frees what it holds."""
+        """Break off, from any thread and without waiting; what follows frees what it holds."""
+        ...
+
+    def release(self) -> None:
+        """Let go of the connection behind the end, from the session's own thread."""
         ...
 
 
@@ -90,12 +94,14 @@ class NextHop:
             raise NodeLost(f"the session was broken off before {self._name} had ended it") from None
         finally:
             self._pulse.close()
-            self._channel.close()
 
     def abort(self, error: ClusterError) -> None:  # noqa: ARG002
         self._queue.put(None)
         self._pulse.close()
         self._call.cancel()
+
+    def release(self) -> None:
+        # Not in `abort`, which `_ended` may call: this waits for the thread that calls `_ended`.
         self._channel.close()
 
     def _messages(self) -> Iterator[pb.StepMessage]:
@@ -137,6 +143,9 @@ class ResultSink:
 
     def abort(self, error: ClusterError) -> None:
         self._queue.put(error)
+
+    def release(self) -> None:
+        pass  # the coordinator's call ends by itself
 
     def abandon(self) -> None:
         """The coordinator's call has ended; harmless once the session has ended too."""

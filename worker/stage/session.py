@@ -117,6 +117,7 @@ class StageSession:
             outlet.abort(NodeError("a stage failed; its log tells why"))
             raise
         finally:
+            outlet.release()
             self._computer.clear()
             self._failure = self._failure or NodeError("the session has ended")
             self._room.release()
