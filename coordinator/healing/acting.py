@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Collection
 
-from pi_cluster.cluster.errors import NodeError, PlanError, StoreError
+from pi_cluster.cluster.errors import NodeError, NodeLost, PlanError, StoreError
 from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.peer import Peer
@@ -34,6 +34,8 @@ class Acting:
         self._known: tuple[object, Way | None] | None = None
         self.obstacle = _NO_ROOM
         """Why there is no alternative, where there is none."""
+        self.broken_off: set[int] = set()
+        """Epochs that a node was lost in while its stage was loaded."""
 
     @property
     def may_load(self) -> bool:
@@ -75,7 +77,11 @@ class Acting:
         with changing(self._cluster):
             hand_out_shards(rollout, Quiet())
             epoch = next_epoch(rollout, record)
-            load_stages(rollout, epoch)
+            try:
+                load_stages(rollout, epoch)
+            except NodeLost:
+                self.broken_off.add(epoch)  # no other machine was in the way
+                raise
             new = recorded(rollout, epoch, record.folder, record.insecure, record.call)
             replace_record(new.in_place_of(record))
 

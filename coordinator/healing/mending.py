@@ -75,7 +75,7 @@ class Mending:
         if newer := followed(record, seen.nodes.values()):
             trouble.done = "another machine has mended it, going on"
             return remember(newer) is Later.FOUND
-        if self._means.courtesy.leaves(record, seen.nodes.values()):
+        if self._means.courtesy.leaves(record, seen.nodes.values(), acting.broken_off):
             healing.said = f"{trouble.what}: another machine is mending it"
             return False
         case = self._case(record, seen, acting)

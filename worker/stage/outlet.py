@@ -44,11 +44,11 @@ class Outlet(Protocol):
         ...
 
     def abort(self, error: ClusterError) -> None:
-        """Break off, from any thread and without waiting; what follows frees what it holds."""
+        """Break off; what follows frees what it holds."""
         ...
 
-    def release(self) -> None:
-        """Let go of the connection behind the end, from the session's own thread."""
+    def hurry(self) -> None:
+        """Let a `close` that waits fail at once. From any thread, and it waits for nothing."""
         ...
 
 
@@ -94,15 +94,17 @@ class NextHop:
             raise NodeLost(f"the session was broken off before {self._name} had ended it") from None
         finally:
             self._pulse.close()
+            self._channel.close()
 
     def abort(self, error: ClusterError) -> None:  # noqa: ARG002
         self._queue.put(None)
         self._pulse.close()
         self._call.cancel()
-
-    def release(self) -> None:
-        # Not in `abort`, which `_ended` may call: this waits for the thread that calls `_ended`.
         self._channel.close()
+
+    def hurry(self) -> None:
+        # Closing the channel waits for the thread that tells how its calls ended: it may be ours.
+        self._call.cancel()
 
     def _messages(self) -> Iterator[pb.StepMessage]:
         while (message := self._queue.get()) is not None:
@@ -144,8 +146,8 @@ class ResultSink:
     def abort(self, error: ClusterError) -> None:
         self._queue.put(error)
 
-    def release(self) -> None:
-        pass  # the coordinator's call ends by itself
+    def hurry(self) -> None:
+        pass  # it never waits
 
     def abandon(self) -> None:
         """The coordinator's call has ended; harmless once the session has ended too."""

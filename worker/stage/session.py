@@ -84,7 +84,7 @@ class StageSession:
         self._failure = self._failure or error
         self._inbox.put(None)
         if self._closing:
-            self._closing.abort(error)
+            self._closing.hurry()
 
     def heard(self) -> None:
         """Somebody has asked after it."""
@@ -117,7 +117,6 @@ class StageSession:
             outlet.abort(NodeError("a stage failed; its log tells why"))
             raise
         finally:
-            outlet.release()
             self._computer.clear()
             self._failure = self._failure or NodeError("the session has ended")
             self._room.release()
