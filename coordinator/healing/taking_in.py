@@ -12,6 +12,7 @@ from pi_cluster.coordinator.healing.acting import Quiet
 from pi_cluster.coordinator.healing.healer import Healer
 from pi_cluster.coordinator.healing.looking import Look, look
 from pi_cluster.coordinator.healing.permission import dialer_to_load, may_send
+from pi_cluster.coordinator.healing.topping_up import ToppingUp
 from pi_cluster.coordinator.healing.way import as_it_was
 from pi_cluster.coordinator.pipeline.measuring import Planner
 from pi_cluster.coordinator.pipeline.rollout import (
@@ -53,7 +54,8 @@ def is_worth_it(new: Prediction, old: Prediction, objective: Objective) -> bool:
 class TakingIn:
     """Looks for such nodes from `begin` to `close`, on a thread of its own.
 
-    It also mends what is lost while nobody asks, so that the next question need not wait for that.
+    It also mends what is lost while nobody asks, so that the next question need not wait for that,
+    and makes copies that a loss has cost.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class TakingIn:
         self._healer = healer
         self._is_idle = is_idle
         self._events = EventLog(self._cluster)
+        self._topping_up = ToppingUp(self._cluster)
         self._judged: frozenset[str] = frozenset()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="taking-in", daemon=True)
@@ -89,7 +92,7 @@ class TakingIn:
         seen = look(record, spares, dialer)
         if not all(stage.answers and stage.is_loaded for stage in seen.stages):
             return self._mend(record, seen)
-        return self._take_in(record, seen, dialer)
+        return self._take_in(record, seen, dialer) or self._topping_up.once(record, seen, dialer)
 
     def _run(self) -> None:
         while not self._closing.wait(_LOOK_EVERY_S):
