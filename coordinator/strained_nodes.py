@@ -10,7 +10,6 @@ from pi_cluster.cluster.heat import COOL_AGAIN_C, COOLING, HOT_C
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.protos import pi_cluster_pb2 as pb
 
-
 _CALM_S = 60.0  # a weak supply has the clock go down and up again with every step
 
 
