@@ -180,7 +180,10 @@ class Asked:
                 raise error  # who reads along has waited for that node already
         while True:
             if error:
-                yield from self._attempt.after(error, self._patience)
+                for pause_s in self._attempt.after(error, self._patience):
+                    if self._cancelled.is_set():
+                        break
+                    yield pause_s
             if self._cancelled.is_set():
                 self._came(FinishReason.INTERRUPTED)
                 return

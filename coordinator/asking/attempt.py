@@ -49,7 +49,9 @@ class Attempt:
             for token in answered:
                 constraint.accept(token)
         ids = [*question.prompt_ids, *answered]
-        return scheduler.submit(ids, options, measurement, constraint, len(answered))
+        return scheduler.submit(
+            *(ids, options, measurement, constraint, len(answered)), had_place=measured is not None
+        )
 
     def after(self, error: ClusterError, patience: Patience) -> Iterator[float]:
         """Yield seconds to wait, one after the other, until the question may be asked again.
@@ -67,6 +69,8 @@ class Attempt:
             patience.is_committed = True
         self._hold.let_go_of(scheduler)
         if self._record and self._hold.healer.mends(error):
+            if self._hold.has_taken_anew(scheduler):
+                return  # others have learned of the loss before, and the pipeline works again
             yield from patience.while_mended(self._hold.healer.mend(error, self._record))
             return
         is_there = had_begun or isinstance(error, SessionExpired)

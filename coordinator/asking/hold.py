@@ -98,7 +98,7 @@ class Hold:
             record = self.load()
             on_record(record)
             if healing := self.healer.under_way:
-                raise healing.trouble.loss
+                raise healing.loss
             return self._scheduler(record)
 
     def is_changing(self) -> bool:
@@ -149,6 +149,13 @@ class Hold:
             if self._held and self._held.scheduler is scheduler:
                 self._let_go()
 
+    def has_taken_anew(self, lost: Scheduler | None) -> bool:
+        """Whether another scheduler than a lost one serves questions by now."""
+        if self.healer.under_way:
+            return False
+        held = self._held
+        return held is not None and held.scheduler is not lost and not held.scheduler.failure
+
     def close(self) -> None:
         """Let go for good. Questions that are not answered raise ``PipelineClosed``."""
         self._is_closed = True
@@ -186,6 +193,7 @@ class Hold:
         if held and held.epoch == record.epoch and not held.scheduler.failure:
             return held.scheduler
         self._let_go(StaleEpoch("another `up` has replaced the pipeline meanwhile"))
+        self.healer.asked()
         with contextlib.ExitStack() as entered:
             session = Session(
                 *(record.addresses, record.epoch, record.model.vocab_size, self._dialer),

@@ -50,7 +50,7 @@ class Mending:
     def run(self, lost: PipelineRecord) -> None:
         """Return once the question may be asked again. Raises why it was given up."""
         means, trouble = self._means, self._trouble
-        acting = Acting(means.cluster, dialer_to_load(means.cluster, lost))
+        acting = Acting(means.cluster, dialer_to_load(means.cluster, lost), self._closing)
         while not self._closing.is_set():
             record = load_record(means.cluster)
             if record.epoch != lost.epoch or record.manifest.digest != means.digest:

@@ -13,7 +13,7 @@ from typing import Any
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.atomic_file import sync_folder, write_bytes
-from pi_cluster.cluster.errors import StateError, SystemFailure
+from pi_cluster.cluster.errors import StaleEpoch, StateError, SystemFailure
 from pi_cluster.cluster.held_lock import is_held
 from pi_cluster.cluster.json_file import JsonFile
 from pi_cluster.cluster.small_file import read_small
@@ -42,9 +42,23 @@ def changing(cluster: str) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StateError(
-                f"another `up` or `down` is changing cluster {cluster!r}: wait for it"
+                f"another program is changing cluster {cluster!r}, by `up` or `down` or as it "
+                "mends the pipeline: wait for it"
             ) from None
         yield folder
+
+
+@contextlib.contextmanager
+def replacing(record: PipelineRecord) -> Iterator[None]:
+    """As `changing`, to put another pipeline of the same store in a record's place.
+
+    Raises ``StateError`` also where it was brought down meanwhile, and ``StaleEpoch`` where another
+    one has taken its place.
+    """
+    with changing(record.folder.name):
+        if load_record(record.folder.name).epoch != record.epoch:
+            raise StaleEpoch("another `up` has replaced the pipeline meanwhile")
+        yield
 
 
 def is_changing(cluster: str) -> bool:
