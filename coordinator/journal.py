@@ -99,6 +99,7 @@ class JournalEntry:
     _size: int
     _synced_at: float = field(default_factory=time.monotonic)
     _has_grown: bool = False
+    _is_torn: bool = False
 
     @property
     def name(self) -> str:
@@ -114,7 +115,7 @@ class JournalEntry:
         """The answer goes on with ``token``."""
         self._has_grown = True
         self._write(_line({"ids": [token]}))
-        if self._file >= 0 and time.monotonic() - self._synced_at > _SYNC_EVERY_S:
+        if self._is_writing and time.monotonic() - self._synced_at > _SYNC_EVERY_S:
             self._sync()
 
     def end(self) -> None:
@@ -129,8 +130,12 @@ class JournalEntry:
         if file >= 0:
             os.close(file)
 
+    @property
+    def _is_writing(self) -> bool:
+        return self._file >= 0 and not self._is_torn
+
     def _write(self, line: bytes) -> None:
-        if self._file < 0:
+        if not self._is_writing:
             return
         if self._size + len(line) > MOST_FILE_BYTES:
             self._give_up(f"it has more than {MOST_FILE_BYTES >> 20} MiB")
@@ -152,9 +157,9 @@ class JournalEntry:
             self._give_up(error.strerror)
 
     def _give_up(self, why: str | None) -> None:
-        # A line behind a torn one would not be read.
+        # A line behind a torn one would not be read. It stays ours: at its end it goes, as others.
         log.warning("answer %s is not kept any further: %s", self.name, why)
-        self.leave()
+        self._is_torn = True
 
 
 class Journal:
@@ -172,7 +177,7 @@ class Journal:
         except OSError as error:
             log.warning("this answer is not kept: %s", error)
             return None
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX)  # whoever looks which ones are to be had holds it briefly
         entry = JournalEntry(path, asking, [], file, 0)
         entry._write(_line(asking.to_json()))
         self._make_room(path)

@@ -19,13 +19,9 @@ from pi_cluster.coordinator.healing.told_pipeline import (
 )
 from pi_cluster.coordinator.pipeline.nodes import Node, ask_node
 from pi_cluster.coordinator.records.events import EventKind, EventLog
+from pi_cluster.coordinator.records.kept_record import changing, load_record, replace_record
 from pi_cluster.coordinator.records.known_nodes import known_nodes
-from pi_cluster.coordinator.records.pipeline_record import (
-    PipelineRecord,
-    changing,
-    load_record,
-    replace_record,
-)
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 
 _WITHIN_S = settings.CONNECT_TIMEOUT_S
 _LEAVE_TO_OTHERS_S = 2.0, 6.0  # apart by chance: two that were in each other's way try again
@@ -46,7 +42,7 @@ def follow(record: PipelineRecord, dialer: Dialer) -> Later:
 
     Takes as long as :func:`look_for_newer`.
     """
-    newer, nodes = _look(record, dialer)
+    newer, nodes = look_for_newer(record, dialer)
     if newer:
         return remember(newer)
     return Later.COMING if is_being_replaced(record, nodes) else Later.NONE
@@ -73,29 +69,33 @@ class Courtesy:
     def __init__(self) -> None:
         self._until_s: dict[int, float] = {}
 
-    def leaves(self, record: PipelineRecord, nodes: Iterable[Node]) -> bool:
-        """Whether to wait, and look again, since others are at work."""
+    def leaves(
+        self, record: PipelineRecord, nodes: Iterable[Node], ours: Collection[int] = ()
+    ) -> bool:
+        """Whether to wait, and look again, since others are at work.
+
+        They are not where the latest epoch is one of ``ours``, in which we broke off.
+        """
         told = list(nodes)
         if not is_being_replaced(record, told):
             return False
         epoch = max(node.about.stage.epoch for node in told)
+        if epoch in ours:
+            return False
         now = time.monotonic()
         left_s = secrets.SystemRandom().uniform(*_LEAVE_TO_OTHERS_S)
         return now < self._until_s.setdefault(epoch, now + left_s)
 
 
-def look_for_newer(record: PipelineRecord, dialer: Dialer) -> PipelineRecord | None:
-    """The pipeline of the same store that has taken a recorded one's place; None: there is none.
+def look_for_newer(
+    record: PipelineRecord, dialer: Dialer
+) -> tuple[PipelineRecord | None, Collection[Node]]:
+    """The pipeline of the same store that has taken a recorded one's place; and who answered.
 
     Asked are the nodes of the record, those that were met before, and those of which these tell.
     Only where they hold neither that pipeline nor a later one, others are listened for.
     Takes some milliseconds where a newer pipeline is whole, and up to ten seconds else.
     """
-    return _look(record, dialer)[0]
-
-
-def _look(record: PipelineRecord, dialer: Dialer) -> tuple[PipelineRecord | None, Collection[Node]]:
-    """What has taken the record's place, and what all who answered tell."""
     peers = [stage.peer for stage in record.addresses] + known_nodes(record.folder.name)
     nodes: dict[str, Node] = {}
     newer = _asked(record, peers, nodes, dialer)

@@ -11,7 +11,7 @@ from pi_cluster.coordinator.asking.question import AskKeywords, Prompt, Question
 from pi_cluster.coordinator.client import PipelineClient
 from pi_cluster.coordinator.journal import Asking, Journal, JournalEntry
 from pi_cluster.coordinator.patience import END_OR_WAIT_LONGER
-from pi_cluster.coordinator.records.pipeline_record import load_record
+from pi_cluster.coordinator.records.kept_record import load_record
 from pi_cluster.deploy.asking.asker import Show
 from pi_cluster.deploy.calling import dialer_to_ask
 from pi_cluster.deploy.screen.output import end_line, note, notice
