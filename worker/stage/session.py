@@ -83,8 +83,8 @@ class StageSession:
         """End the session with an error, from any thread; the first error stands."""
         self._failure = self._failure or error
         self._inbox.put(None)
-        if self._closing:
-            self._closing.hurry()
+        if closing := self._closing:
+            closing.hurry()
 
     def heard(self) -> None:
         """Somebody has asked after it."""
@@ -123,13 +123,16 @@ class StageSession:
 
     def _close(self, outlet: Outlet) -> None:
         """Wait for the end of what follows, which may be frozen, unless the session fails."""
-        self._closing = outlet
-        if self._failure:
-            raise self._failure
+        self._closing, failure = outlet, self._failure
         try:
-            outlet.close()
+            if not failure:
+                outlet.close()
         except ClusterError as error:
-            raise self._failure or error from None
+            failure = self._failure or error
+        finally:
+            self._closing = None  # the outlet knows the session: no circle, which would be garbage
+        if failure:
+            raise failure
 
     def _receive(self, messages: Iterator[pb.StepMessage], outlet: Outlet) -> None:
         try:
@@ -140,7 +143,9 @@ class StageSession:
                     return
         except ClusterError as error:
             self.fail(error)
-        except grpc.RpcError:
+        except grpc.RpcError as broken:
+            # gRPC keeps it with the call, and its traceback would keep the session and its stage.
+            broken.__traceback__ = None
             self.fail(NodeLost("the hop before this one broke its stream"))
         finally:
             with self._turn:
