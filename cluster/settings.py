@@ -27,6 +27,7 @@ MAX_CALLS = 64  # at once; those of one caller are bounded more tightly (worker/
 WINDOW_BYTES = 256 << 10
 MAX_STREAMS = 256  # of one connection; calls that have ended count until Python lets go of them
 MOST_NEIGHBOURS = 32  # whom a node may ask for a shard that got damaged
+MAX_EPOCH = 1 << 62  # a node that tells of a later one leaves no room for those to come
 MAX_QUEUED_STEPS = 64  # a peer that sends more is held back by flow control
 
 CONNECT_TIMEOUT_S = 5.0

@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, replace
 
+from pi_cluster.cluster import settings
 from pi_cluster.cluster.discovery.sightings import MOST_NODES
 from pi_cluster.cluster.errors import ClusterError
 from pi_cluster.cluster.layer_range import LayerRange
@@ -76,7 +77,7 @@ def _is_later(node: Node, record: PipelineRecord) -> bool:
         about.HasField("stage")
         and about.cluster == record.folder.name
         and stage.store_digest == record.manifest.digest
-        and stage.epoch > record.epoch
+        and record.epoch < stage.epoch < settings.MAX_EPOCH
         and stage.layers.start < stage.layers.stop <= record.manifest.n_layers
         and all(astuple(_limits(node)))  # with room for nothing it could not be asked
     )

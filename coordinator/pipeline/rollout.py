@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pi_cluster.cluster import settings
-from pi_cluster.cluster.errors import ClusterError, PipelineBusy
+from pi_cluster.cluster.errors import ClusterError, NodeError, PipelineBusy
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.cluster.store.store import Store
@@ -121,8 +121,15 @@ def next_epoch(rollout: Rollout, previous: PipelineRecord | None) -> int:
     """One that neither the nodes nor the record have had.
 
     After `down` nobody here knows the last one. Other machines may, and take for new only what is
-    later: so a cluster begins by the clock, in seconds, not by 1.
+    later: so a cluster begins by the clock, in seconds, not by 1. Raises ``NodeError`` for a node
+    behind whose epoch none can come.
     """
+    for node in rollout.nodes.values():
+        if node.about.stage.epoch >= settings.MAX_EPOCH:
+            raise NodeError(
+                f"{node.label} serves an epoch that no pipeline reaches: restart its worker, and "
+                "if that does not help, remove the node"
+            )
     epochs = [node.about.stage.epoch for node in rollout.nodes.values()]
     return 1 + max(*epochs, previous.epoch if previous else int(time.time()))
 

@@ -31,23 +31,23 @@ def sessions():
     return [one for one in gc.get_objects() if isinstance(one, StageSession)]
 
 
-def close(line, stages, store):  # noqa: ARG001
+def close(line, stages, store):
     line.close()
 
 
-def break_off(line, stages, store):  # noqa: ARG001
+def break_off(line, stages, store):
     pass  # leaving the block does it
 
 
-def load_the_first_anew(line, stages, store):  # noqa: ARG001
+def load_the_first_anew(line, stages, store):
     load_stage(store, stages[0], stages[1], EPOCH + 1)
 
 
-def load_the_last_anew(line, stages, store):  # noqa: ARG001
+def load_the_last_anew(line, stages, store):
     load_stage(store, stages[-1], None, EPOCH + 1)
 
 
-def send_what_is_refused(line, stages, store):  # noqa: ARG001
+def send_what_is_refused(line, stages, store):
     line.send((1, len(TEXT) + 5, [5]))
     with pytest.raises(Exception, match="goes on at position"):
         line.failure()

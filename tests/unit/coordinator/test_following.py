@@ -160,8 +160,8 @@ def test_stages_that_do_not_fit_together_are_not_followed(record, index, change)
     assert followed(record, changed(nodes, index, change)) is None
 
 
-@pytest.mark.parametrize("epoch", [EPOCH - 1, EPOCH])
-def test_a_pipeline_that_is_not_later_replaces_nothing(record, epoch):
+@pytest.mark.parametrize("epoch", [EPOCH - 1, EPOCH, settings.MAX_EPOCH, 2**64 - 1])
+def test_a_pipeline_that_is_not_later_or_leaves_none_to_come_replaces_nothing(record, epoch):
     nodes = pipeline(record, [0, 2, LAYERS], ["pi1", "pi2"], epoch)
     assert followed(record, nodes) is None and not is_being_replaced(record, nodes)
 
