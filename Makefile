@@ -164,7 +164,7 @@ bench-startup: .venv/installed ## measure what commands cost before they do anyt
 test-sanitized: ## run the tests of kernels and of loading under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(PYTHON) -m venv build/sanitized-venv
 	build/sanitized-venv/bin/python -m pip install --quiet --constraint constraints.txt \
-		gguf jinja2 numpy psutil pytest pytest-timeout safetensors sentencepiece
+		gguf hypothesis jinja2 numpy psutil pytest pytest-timeout safetensors sentencepiece
 	rm -rf build/sanitized
 	build/sanitized-venv/bin/python -m pip install --quiet --no-deps --target build/sanitized \
 		-C cmake.define.KERNELS_SANITIZE=ON -C build-dir=build/sanitized-objects .

@@ -261,7 +261,6 @@ def test_workers_neither_crash_nor_mix_texts_up(random_store, tmp_path, monkeypa
             settings=settings(
                 max_examples=30,
                 stateful_step_count=25,
-                deadline=None,
                 suppress_health_check=list(HealthCheck),
             ),
         )

@@ -28,7 +28,7 @@ def every_kind(kind: type[ClusterError] = ClusterError) -> list[type[ClusterErro
     return [kind, *(found for child in kind.__subclasses__() for found in every_kind(child))]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(
     rows=arrays.arrays(
         np.float32,
@@ -42,7 +42,7 @@ def test_floats_survive_the_wire_to_the_bit(rows):
     assert np.array_equal(found.view(np.uint32), rows.view(np.uint32))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(ids=arrays.arrays(np.int32, st.integers(0, 20)))
 def test_token_ids_survive_the_wire(ids):
     found = unpack_ids(pack(ids))

@@ -92,7 +92,7 @@ def cheapest(footprint, nodes, held, plan_before):
     return min(costs, default=None)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     layers=layers_that_differ(6, most_macs=1),
     figures=st.lists(

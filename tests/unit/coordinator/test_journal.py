@@ -122,7 +122,7 @@ def test_where_nothing_can_be_written_an_answer_is_not_kept_and_nobody_fails(jou
     assert "not kept" in caplog.text and "fox" not in caplog.text
 
 
-@settings(deadline=None, max_examples=60)  # a busy machine stalls on files
+@settings(max_examples=60)
 @given(st.data())
 def test_of_a_file_that_is_torn_anywhere_all_whole_records_are_read(tmp_path_factory, data):
     with pytest.MonkeyPatch.context() as patch:
@@ -146,7 +146,7 @@ def test_of_a_file_that_is_torn_anywhere_all_whole_records_are_read(tmp_path_fac
         assert journal.resume(name).ids == [*IDS[: lines - 1], 9]
 
 
-@settings(deadline=None, max_examples=60)  # a busy machine stalls on files
+@settings(max_examples=60)
 @given(st.data())
 def test_a_changed_byte_never_gives_another_question_or_other_ids(tmp_path_factory, data):
     with pytest.MonkeyPatch.context() as patch:
@@ -167,7 +167,7 @@ def test_a_changed_byte_never_gives_another_question_or_other_ids(tmp_path_facto
         assert entry.asking == ASKING and entry.ids == IDS[: len(entry.ids)]
 
 
-@settings(deadline=None, max_examples=60)  # a busy machine stalls on files
+@settings(max_examples=60)
 @given(st.binary(max_size=300))
 def test_a_file_of_any_bytes_is_no_answer(tmp_path_factory, content):
     with pytest.MonkeyPatch.context() as patch:

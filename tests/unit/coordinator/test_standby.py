@@ -131,7 +131,7 @@ def test_after_a_heal_what_became_a_nodes_own_is_no_copy_any_more():
     assert still_standing_by(copies, after, LAYERS) == (Copies("a", "a", (5,)),)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     layers=layers_that_differ(7, most_macs=1),
     figures=st.lists(
@@ -165,7 +165,7 @@ def _fits(footprint, nodes, ranges):
     return all(footprint.memory_bytes(one) <= node.usable_bytes for node, one in pairs)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     rooms=st.lists(st.integers(0, 120), min_size=3, max_size=3),
     replicas=st.integers(2, 4),

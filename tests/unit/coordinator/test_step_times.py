@@ -37,7 +37,7 @@ def test_steps_that_took_longer_than_predicted_count_until_they_are_long_past():
     assert times.expected_s(0, 1) == 0.1
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(row_s=SECONDS, rows=ROWS, took=st.lists(SECONDS, min_size=1, max_size=5))
 def test_no_step_is_expected_to_take_less_than_the_one_before_of_its_size(row_s, rows, took):
     times = StepTimes([row_s], prefill_tps=1.0, chunk_rows=64)

@@ -115,7 +115,7 @@ def test_a_shard_goes_on_after_a_restart_from_any_byte_that_is_there(tmp_path, o
     assert again.path_of(SHARD).read_bytes() == DATA
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(stops=st.lists(st.integers(0, len(DATA)), max_size=5))
 def test_a_shard_that_breaks_off_again_and_again_becomes_whole(tmp_path_factory, stops):
     folder = tmp_path_factory.mktemp("vault")
@@ -248,7 +248,7 @@ def test_a_name_that_is_no_digest_is_refused_and_touches_no_file(vault, tmp_path
     assert files_below(tmp_path) == []
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(name=st.text(alphabet="0a./\\\n\0~", min_size=60, max_size=68))
 def test_no_text_but_a_digest_names_a_file(tmp_path_factory, name):
     folder = tmp_path_factory.getbasetemp() / "named"
