@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pi_cluster.cluster import settings
-from pi_cluster.cluster.errors import StateError
+from pi_cluster.cluster.errors import KeptNowhere
 from pi_cluster.cluster.trust.private_files import make_private_folder
 from pi_cluster.coordinator.records.events import is_at
 
@@ -39,6 +39,7 @@ _MOST_ID = 1 << 31
 _FORM = 1  # of the records; what another version has written is not read
 _CREATING = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_APPEND
 _OPENING = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_APPEND | os.O_NONBLOCK
+_LOOKING = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Asking:
     """What was asked; all that it takes to ask it again, exactly."""
 
     command: str
-    """Which command asked: ``prompt`` or ``chat``."""
+    """Which command asked: ``prompt`` or ``chat``, or ``serve`` for who asked a server."""
     digest: str
     """Of the store whose model was asked."""
     prompt: str | list[Any]
@@ -55,6 +56,8 @@ class Asking:
     """``AskKeywords`` that are JSON; the seed is one of them."""
     prompt_ids: list[int]
     """What the model was given: a template may tell the date, and another day is another text."""
+    asked_unix_s: float = 0.0
+    """When it was asked; 0 where nobody wants to know."""
 
     def to_json(self) -> dict[str, Any]:
         """The first record."""
@@ -65,6 +68,7 @@ class Asking:
             "prompt": self.prompt,
             "keywords": self.keywords,
             "prompt_ids": self.prompt_ids,
+            "asked_unix_s": self.asked_unix_s,
         }
 
     @classmethod
@@ -78,9 +82,21 @@ class Asking:
                 "prompt": str() | list() as prompt,
                 "keywords": dict(keywords),
                 "prompt_ids": list(prompt_ids),
+                "asked_unix_s": float(asked_unix_s),
             } if form == _FORM and _are_ids(prompt_ids):
-                return cls(command, digest, prompt, keywords, prompt_ids)
+                return cls(command, digest, prompt, keywords, prompt_ids, asked_unix_s)
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """What can be seen of an answer without taking it up."""
+
+    name: str
+    asking: Asking
+    tokens: int
+    is_running: bool
+    """Whether a program writes it."""
 
 
 @dataclass(slots=True)
@@ -182,10 +198,28 @@ class Journal:
         """Of all answers that are kept, the newest first."""
         return [path.name for path in self._paths()]
 
+    def look(self, command: str) -> list[KeptAnswer]:
+        """The answers of ``command``, the newest first, those under way too."""
+        found = []
+        for path in self._paths():
+            try:
+                file = os.open(path, _LOOKING)
+            except OSError:
+                continue
+            try:
+                asking, ids, _ = _read(file)
+            finally:
+                os.close(file)
+            if asking and asking.command == command:
+                if (lock := _locked(path)) is not None:
+                    os.close(lock)
+                found.append(KeptAnswer(path.name, asking, len(ids), is_running=lock is None))
+        return found
+
     def resume(self, name: str | None = None, command: str | None = None) -> JournalEntry:
         """Go on with an answer that no program writes any more: the newest one of ``command``.
 
-        Raises ``StateError`` when there is none, or none called ``name``.
+        Raises ``KeptNowhere`` when there is none, or none called ``name``.
         """
         for path in self._paths():
             if name is not None and path.name != name:
@@ -197,9 +231,9 @@ class Journal:
                 entry.leave()
         if name is None:
             asked = f" that `pi-cluster {command}` has asked for" if command else ""
-            raise StateError(f"there is no unfinished answer{asked} to go on with: ask anew")
+            raise KeptNowhere(f"there is no unfinished answer{asked} to go on with: ask anew")
         there = ", ".join(self.names()) or "none"
-        raise StateError(
+        raise KeptNowhere(
             f"no unfinished answer {name!r} can be gone on with here; those that are kept: {there}"
         )
 
