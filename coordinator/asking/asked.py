@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pi_cluster.cluster.errors import ClusterError, NodeLost
+from pi_cluster.cluster.errors import ClusterError, NodeLost, ShardDamaged
 from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.hold import Attempt, Hold
 from pi_cluster.coordinator.asking.parts import Called, Part
@@ -171,6 +171,8 @@ class Asked:
 
     def _ask(self, error: ClusterError | None) -> Iterator[float]:
         self._keep_answered()
+        if isinstance(error, ShardDamaged) and self._answered:
+            raise error  # a part of what was shown may have come of it
         if error and self._answered and not self._hold.healer.mends(error):
             was_awaited = isinstance(error, NodeLost) and error.was_awaited
             if was_awaited and not self._patience.is_lasting:

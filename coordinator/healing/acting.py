@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Collection
-from dataclasses import replace
 
 from pi_cluster.cluster.errors import NodeError, PlanError, StoreError
 from pi_cluster.cluster.store.store import Store
@@ -76,12 +75,8 @@ class Acting:
             hand_out_shards(rollout, Quiet())
             epoch = next_epoch(rollout, record)
             load_stages(rollout, epoch)
-            replace_record(
-                replace(
-                    recorded(rollout, epoch, record.folder, record.insecure, record.call),
-                    store=record.store,
-                )
-            )
+            new = recorded(rollout, epoch, record.folder, record.insecure, record.call)
+            replace_record(new.in_place_of(record))
 
     def _store(self, record: PipelineRecord) -> Store | None:
         """What nodes lack comes from here, if it is here and this user may send it."""

@@ -20,7 +20,6 @@ from pi_cluster.cluster.errors import (
     ShardDamaged,
 )
 from pi_cluster.cluster.wire.dialing import Dialer
-from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.healing.losses import MOST_LOSSES, Losses
 from pi_cluster.coordinator.records.events import EventKind, EventLog
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
@@ -55,7 +54,6 @@ class Healer:
         self._events = EventLog(cluster)
         self._digest, self._dialer = digest, dialer
         self._losses = Losses()
-        self._without: dict[str, Peer] = {}
         self._means: Means | None = None
         self._lock = threading.Lock()  # of the trouble and of who mends it
         self._trouble: Trouble | None = None
@@ -106,10 +104,9 @@ class Healer:
         self._on_healed(trouble)
         return trouble
 
-    def absent(self) -> list[Peer]:
-        """Nodes that were done without, except those that come and go."""
-        aside = self._losses.set_aside(time.monotonic())
-        return [peer for node_id, peer in self._without.items() if node_id not in aside]
+    def set_aside(self) -> frozenset[str]:
+        """Ids of nodes that come and go."""
+        return self._losses.set_aside(time.monotonic())
 
     def close(self) -> None:
         """Mend nothing any more."""
@@ -154,7 +151,7 @@ class Healer:
 
         self._means = self._means or Means(
             *(self._cluster, self._digest, self._dialer, self.timeout_s),
-            *(self._losses, self._without),
+            self._losses,
         )
         return Mending(healing, self._means, self._closing)
 

@@ -39,7 +39,8 @@ def look(record: PipelineRecord, spares: Iterable[Peer], dialer: Dialer) -> Look
     peers = {stage.node_id: stage.peer for stage in record.addresses}
     peers |= {peer.node_id: peer for peer in spares if peer.node_id not in peers}
     answers = dict(each_answer(peers.values(), lambda peer: ask_node(peer, dialer), _LOOK_S))
-    nodes = {node_id: one for node_id, one in answers.items() if isinstance(one, Node)}
+    # In the pipeline's order, whoever answered first: what follows from a look is always the same.
+    nodes = {one: found for one in peers if isinstance(found := answers.get(one), Node)}
     refusals = {k: one for k, one in answers.items() if isinstance(one, ClusterError)}
     stages = [_seen(stage, nodes.get(stage.node_id), record) for stage in record.addresses]
     if all(stage.answers for stage in stages):

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pi_cluster.cluster.errors import ClusterError, NodeLost, PipelineClosed, StaleEpoch
 from pi_cluster.cluster.log_fields import LogFields
 from pi_cluster.cluster.wire.dialing import Dialer
-from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.healing.acting import Acting
 from pi_cluster.coordinator.healing.decision import Case, Remedy, StageSeen, missing, remedy
 from pi_cluster.coordinator.healing.following import Courtesy, Later, remember
@@ -35,8 +34,6 @@ class Means:
     dialer: Dialer
     timeout_s: float
     losses: Losses
-    without: dict[str, Peer]
-    """Nodes that were done without, by id."""
     courtesy: Courtesy = field(default_factory=Courtesy)
 
 
@@ -122,8 +119,6 @@ class Mending:
                 trouble.lost_sessions, trouble.done = 0, "loaded again, going on"
             case Remedy.PLAN_AGAIN:
                 lost = {stage.node_id: stage.name for stage in gone}
-                peers = {one.node_id: one.peer for one in record.addresses}
-                self._means.without.update((node_id, peers[node_id]) for node_id in lost)
                 names = acting.plan_again(record, seen, lost)
                 trouble.names = trouble.names or tuple(lost.values())
                 trouble.lost_sessions, trouble.done = 0, f"going on with {listed(names)}"

@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import ClusterError, NodeLost
@@ -88,7 +87,9 @@ class TakingIn:
         dialer = dialer_to_load(self._cluster, record)
         if dialer is None or record.manifest.digest != self._digest or self._healer.under_way:
             return False
-        seen = look(record, [*self._healer.absent(), *known_nodes(self._cluster)], dialer)
+        aside = self._healer.set_aside()
+        spares = [peer for peer in known_nodes(self._cluster) if peer.node_id not in aside]
+        seen = look(record, spares, dialer)
         if not all(stage.answers and stage.is_loaded for stage in seen.stages):
             return self._mend(record, seen)
         return self._take_in(record, seen, dialer)
@@ -144,7 +145,7 @@ class TakingIn:
             epoch = next_epoch(rollout, record)
             load_stages(rollout, epoch)
             new = recorded(rollout, epoch, record.folder, record.insecure, record.call)
-            replace_record(replace(new, store=record.store))
+            replace_record(new.in_place_of(record))
             for warning in unload_left_out(rollout, record):
                 log.info("%s", warning)
         before = {stage.node_id for stage in record.addresses}

@@ -135,7 +135,8 @@ def _record(before: PipelineRecord, epoch: int, chain: Sequence[Node]) -> Pipeli
         prediction=_prediction(before, footprint, stages, chain),
     )
     plan, n_layers = as_it_was(told).plan, before.manifest.n_layers
-    return replace(told, copies=still_standing_by(before.copies, plan, n_layers))
+    told = replace(told, copies=still_standing_by(before.copies, plan, n_layers))
+    return told.in_place_of(before)
 
 
 def _address(node: Node) -> StageAddress:

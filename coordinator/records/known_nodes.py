@@ -33,8 +33,9 @@ def known_nodes(cluster: str) -> list[Peer]:
     members: set[str] = set()
     with contextlib.suppress(StateError):  # none is up, or `up` is about to replace what is torn
         record = load_record(cluster)
-        met |= {stage.node_id: stage.peer for stage in record.addresses}
-        members = {*record.unused, *(stage.node_id for stage in record.addresses)}
+        of_it = [*(stage.peer for stage in record.addresses), *record.absent]
+        met |= {peer.node_id: peer for peer in of_it}
+        members = {*record.unused, *(peer.node_id for peer in of_it)}
     folder = settings.cluster_config(cluster)
     if can_sign(folder):
         members = {one.id for one in ClusterAuthority(folder, cluster).good}

@@ -7,7 +7,7 @@ import contextlib
 import fcntl
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.small_file import read_small
 from pi_cluster.cluster.store.manifest import MAX_MANIFEST_BYTES, Manifest
 from pi_cluster.cluster.store.store import Store
-from pi_cluster.cluster.wire.peer import MOST_ADDRESSES
+from pi_cluster.cluster.wire.peer import MOST_ADDRESSES, Peer, told_peer
 from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.prediction import CHUNK_ROWS, Prediction
 from pi_cluster.coordinator.planning.standby import Copies, layer_files
@@ -71,6 +71,8 @@ class PipelineRecord:
     """What was asked for; None where an older `up` did not write it down."""
     store: str = ""
     """Where its store lay on this machine when it was brought up; empty where it did not."""
+    absent: tuple[Peer, ...] = ()
+    """Nodes that had a stage before and were lost: others do their work until they are back."""
     copies: tuple[Copies, ...] = ()
     """What nodes keep for the layers of others."""
 
@@ -108,6 +110,16 @@ class PipelineRecord:
         """Where it lies, with what `prompt` needs of its store."""
         names = [file.name for file in self.manifest.tokenizer_files]
         return [self.folder / name for name in (*names, _MANIFEST_NAME, RECORD_NAME)]
+
+    def in_place_of(self, before: "PipelineRecord") -> "PipelineRecord":
+        """This pipeline where it serves the store of another one, which lost or got nodes.
+
+        Where that store lies is still known, and who had a stage then and has none now.
+        """
+        used = {stage.node_id for stage in self.addresses}
+        known = [*before.absent, *(stage.peer for stage in before.addresses)]
+        absent = {peer.node_id: peer for peer in known if peer.node_id not in used}
+        return replace(self, store=before.store, absent=tuple(absent.values()))
 
     def open_store(self) -> Store | None:
         """Its store, if it still lies where it was brought up from."""
@@ -187,6 +199,7 @@ def _values(record: PipelineRecord) -> dict[str, Any]:
         "call": record.call.to_json() if record.call else None,
         "store": record.store,
         "copies": [asdict(one) for one in record.copies],
+        "absent": [_peer_json(peer) for peer in record.absent],
     }
 
 
@@ -257,6 +270,7 @@ def _record(folder: Path, values: dict[str, Any]) -> PipelineRecord:
         insecure=values.get("insecure") is True,
         call=UpCall.from_json(values["call"]) if values.get("call") else None,
         store=str(values.get("store") or ""),
+        absent=tuple(map(_peer, values.get("absent", ()))),
         copies=tuple(_copies(one, manifest) for one in values.get("copies", ())),
     )
 
@@ -264,6 +278,15 @@ def _record(folder: Path, values: dict[str, Any]) -> PipelineRecord:
 def _prediction(values: dict[str, Any]) -> Prediction:
     lists = {name: tuple(values[name]) for name in ("stage_s", "links_s")}
     return Prediction(**(values | lists))
+
+
+def _peer_json(peer: Peer) -> dict[str, Any]:
+    return {"node_id": peer.node_id, "name": peer.name, "addresses": list(peer.addresses)}
+
+
+def _peer(values: dict[str, Any]) -> Peer:
+    address, *others = map(str, values["addresses"][:MOST_ADDRESSES])
+    return told_peer(address, others, str(values["node_id"]), str(values["name"]))
 
 
 def _copies(values: dict[str, Any], manifest: Manifest) -> Copies:

@@ -108,10 +108,12 @@ class NodesAsker:
             return self._streamed(question, show, None)
         try:
             answer = self._streamed(question, show, entry)
-        except ClusterError:
+        except ClusterError as error:
             if entry.has_grown:
                 entry.leave()
-                note(f"what was answered is kept, as {entry.name}: --resume goes on with it")
+                error.add_note(
+                    f"what was answered is kept, as {entry.name}: --resume goes on with it"
+                )
             raise
         finally:
             entry.end()

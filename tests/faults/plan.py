@@ -6,7 +6,7 @@ A round is one group of users who ask at once, and the faults that strike while 
 import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -102,10 +102,13 @@ def draw_rounds(
     pool = {users: [_ask(users, draw) for _ in range(n)] for users, n in _QUESTIONS.items()}
     rounds: list[Round] = []
     for nodes, part in zip(TOPOLOGIES, (drawn[::2], drawn[1::2]), strict=True):
+        on_these: list[Round] = []
         while part:
             struck, part = _struck(part, nodes, longest_s, draw)
-            rounds.append(_round((len(rounds), nodes), struck, pool, draw))
-    return rounds
+            on_these.append(_round((0, nodes), struck, pool, draw))
+        # A server keeps the pipeline for a minute after its last answer: its rounds come last.
+        rounds += sorted(on_these, key=lambda one: one.through_server)
+    return [replace(one, number=number) for number, one in enumerate(rounds)]
 
 
 def _shuffled(kinds: Sequence[Kind], draw: random.Random) -> Iterator[Kind]:

@@ -198,7 +198,7 @@ def test_an_authority_is_not_replaced_while_a_node_cannot_be_reached(home):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_lost_node_is_named_as_it_is_without_certificates(home, endless, number):
-    session = home.start("prompt", *endless, *MANY)
+    session = home.start("prompt", *endless, *MANY, "--heal-timeout", "0")
     session.read(20)
     if number == signal.SIGKILL:
         home.kill_for_good("local-2")

@@ -34,10 +34,10 @@ def metrics_of(server):
     return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
 
 
-def idle(server):
-    """Its metrics once all who came before are gone, and so counted: others share the server."""
+def await_nobody(server):
+    """Until all who came before are gone, and so counted: other tests share the server."""
     named = [f"pi_cluster_requests_{where}" for where in ("running", "waiting")]
-    return eventually(
+    eventually(
         lambda: metrics_of(server), lambda metrics: all(metrics[name] == "0.0" for name in named)
     )
 
@@ -155,7 +155,7 @@ def test_what_is_computed_shows_as_loads_rates_and_tokens(served_story):
 
 
 def test_who_waits_is_told_its_place_and_counted_apart_from_who_runs(served_story):
-    idle(served_story)
+    await_nobody(served_story)
     before = left_of(served_story)
     with ExitStack() as entered:
         for _ in range(PLACES):

@@ -23,6 +23,14 @@ def killed(running, count):
     return outcome.out
 
 
+@pytest.fixture(scope="module")
+def story(make_cluster):
+    """The embedded model on two workers, and nobody's unfinished answers."""
+    with make_cluster() as cluster:
+        cluster.up("--local", "2")
+        yield cluster
+
+
 @pytest.fixture
 def asked(endless):
     """Words after ``prompt`` whose answer takes long, drawn from many likely tokens."""

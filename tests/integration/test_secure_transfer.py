@@ -11,7 +11,7 @@ from pi_cluster.cluster.trust.identity import Role
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.secure_dialing import SecureDialer
 from pi_cluster.coordinator.pipeline.nodes import ask_nodes
-from pi_cluster.coordinator.pipeline.rollout import Rollout, load_stages
+from pi_cluster.coordinator.pipeline.rollout import Rollout, load_stages, next_epoch
 from pi_cluster.coordinator.pipeline.transfer import Moved, hand_out_shards
 from pi_cluster.coordinator.planning.footprint import choose_limits
 from pi_cluster.coordinator.planning.objective import Objective
@@ -56,7 +56,7 @@ def give(cluster, store, dialer, peers, ranges):
     )
     with bars() as progress:
         moved = hand_out_shards(rollout, TransferBars(progress))
-    load_stages(rollout, 1)
+    load_stages(rollout, next_epoch(rollout, None))
     return moved
 
 

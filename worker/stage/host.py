@@ -19,6 +19,7 @@ from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.errors import ModelError
 from pi_cluster.transformer.limits import Limits
 from pi_cluster.worker.allocator import return_free_pages
+from pi_cluster.worker.shards.comparison import set_aside_if_damaged
 from pi_cluster.worker.shards.damaged import DamagedShard
 from pi_cluster.worker.shards.vault import ShardVault
 from pi_cluster.worker.stage.assignment import Assignment
@@ -196,8 +197,11 @@ class StageHost:
             yield
 
     def _serve(self, assignment: Assignment) -> LoadedStage:
-        loaded = self._load(assignment.manifest, assignment.layers, assignment.limits)
         files = _files(assignment)
+        for file in files:  # a card may have lost bits since, and no wrong token may leave
+            set_aside_if_damaged(self._vault, file)
+        self._vault.check_sound(files)
+        loaded = self._load(assignment.manifest, assignment.layers, assignment.limits)
         # It may have been found damaged while it was loaded.
         self._state.put(Loaded(assignment, loaded, files), self._vault.check_sound)
         self._vault.serve((file.sha256 for file in files), assignment.standby)

@@ -35,6 +35,13 @@ class NamedShards:
         self._lock = threading.Lock()  # of both, which change together
         self._shards, self._store = self._read()
 
+    def forget(self) -> None:
+        """Know of no store any more, and keep no file of it."""
+        with self._lock:
+            self._shards, self._store = frozenset(), ""
+            if self._file:
+                self._file.remove()
+
     def name(self, shards: Collection[str]) -> None:
         """An operator asks after all shards of a store, or after some of one that was named."""
         with self._lock:
