@@ -25,7 +25,7 @@ from typing import Any, Self
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import KeptNowhere
-from pi_cluster.cluster.trust.private_files import make_private_folder
+from pi_cluster.cluster.private_files import make_private_folder
 from pi_cluster.coordinator.records.events import is_at
 
 log = logging.getLogger(__name__)
