@@ -72,19 +72,21 @@ class ServerAsker:
     def _gone_on_with(self, coming: "_Coming", gone: ServerGone) -> tuple[Answer, bool]:
         """The rest of an answer whose server is gone, from the next one, if there is one in time.
 
-        Raises ``gone`` where nobody goes on with it.
+        Each further one that ends in mid-answer is waited for as long, if the answer has grown by
+        it. Raises ``gone`` where none comes, and what one says that keeps no such answer.
         """
-        until_s = time.monotonic() + self._heal_timeout_s
-        if coming.id and self._heal_timeout_s:
-            notice("the server has ended in mid-answer: waiting until it is back to go on")
-        while coming.id and time.monotonic() < until_s:
+        grown, until_s = -1, 0.0
+        while coming.id and self._heal_timeout_s:
+            if coming.shown > grown:
+                grown, until_s = coming.shown, time.monotonic() + self._heal_timeout_s
+                notice("the server has ended in mid-answer: waiting until it is back to go on")
+            elif time.monotonic() > until_s:
+                break
             try:
                 with self._link.streaming(f"/cluster/v1/answers/{coming.id}") as lines:
                     return coming.taken(lines)
             except (ServerGone, ServerUnready):
                 time.sleep(_LOOK_AGAIN_S)
-            except ServerRefused:
-                break
         raise gone
 
     def close(self) -> None:
@@ -100,7 +102,8 @@ class _Coming:
         self._ticket = ""
         self.id = ""
         """By which another server goes on with it; empty as long as none can."""
-        self._shown = 0  # characters, whichever server they came from
+        self.shown = 0
+        """Characters, whichever server they came from."""
         self._passed = 0  # characters of this server's that were there before
         self._is_answered = False
         self._is_cancelled = False
@@ -161,9 +164,9 @@ class _Coming:
 
     def _part(self, text: str, *, is_thought: bool) -> None:
         self._is_answered = True
-        new = text[max(0, self._shown - self._passed) :]
+        new = text[max(0, self.shown - self._passed) :]
         self._passed += len(text)
-        self._shown = max(self._shown, self._passed)
+        self.shown = max(self.shown, self._passed)
         if self._show and new:
             self._show(new, is_thought)
 

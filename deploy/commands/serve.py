@@ -9,7 +9,6 @@ import click
 
 from pi_cluster.cluster.log_lines import LogFormat
 from pi_cluster.coordinator.client import PipelineClient
-from pi_cluster.coordinator.journal import Journal
 from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.coordinator.records.advice import bring_one_up
 from pi_cluster.coordinator.records.pipeline_record import has_record, load_record
@@ -27,7 +26,7 @@ from pi_cluster.deploy.server_admission import given_certificate, keys_for, own_
 from pi_cluster.deploy.server_log import notices, server_log
 from pi_cluster.server.app import guarded, make_app
 from pi_cluster.server.asking.desk import Desk
-from pi_cluster.server.asking.kept import Keeper
+from pi_cluster.server.asking.kept import Keeper, journal_of
 from pi_cluster.server.asking.prompt_log import PromptLog
 from pi_cluster.server.asking.serving_client import serving_client
 from pi_cluster.server.http.guard import Admission
@@ -157,9 +156,9 @@ def serve(
         form = LogFormat(log_format)
         entered.enter_context(server_log(form))
         keys = keys_for(cluster, host, insecure)
-        tls, every_hour = None, None
+        tls, renew = None, None
         if own_tls:
-            tls, every_hour = own_certificate(cluster, hosts)
+            tls, renew = own_certificate(cluster, hosts)
         elif certificate and key:
             tls = given_certificate(certificate, key)
         if not wait_for_up:
@@ -189,11 +188,19 @@ def serve(
                 *(heal_timeout_s, give_up_after_s),
             )
 
-        keeper = Keeper(Journal(cluster)) if keeps_journal else None
+        keeper = Keeper(journal_of(cluster)) if keeps_journal else None
         if keeper:
+            keeper.tidy()
             entered.callback(keeper.close)
         desk = Desk(connect(), connect, prompts, keeper)
         entered.callback(desk.close)
+
+        def every_hour() -> None:
+            if renew:
+                renew()
+            if keeper:
+                keeper.tidy()
+
         pooling = Pooling(embeddings) if embeddings else None
         app = guarded(make_app(desk, strict_model=strict_model, embeddings=pooling), admission)
         run_server(

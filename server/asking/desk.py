@@ -12,15 +12,16 @@ from typing import TypeVar
 from pi_cluster.cluster.errors import KeptNowhere
 from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.asked import Asked
-from pi_cluster.coordinator.asking.question import Question
+from pi_cluster.coordinator.asking.question import Prompt, Question
 from pi_cluster.coordinator.client import PipelineClient
-from pi_cluster.coordinator.journal import KeptAnswer
+from pi_cluster.coordinator.keeping.journal import KeptAnswer
 from pi_cluster.coordinator.listeners import Listeners
 from pi_cluster.coordinator.pipeline.status import PipelineStatus
 from pi_cluster.server.asking.ask import Ask
 from pi_cluster.server.asking.clients import Clients
 from pi_cluster.server.asking.crowd import Crowd
-from pi_cluster.server.asking.kept import Keeper, Kept, KeptReply, asking_of, question_of
+from pi_cluster.server.asking.kept import Keeper, Kept, KeptReply
+from pi_cluster.server.asking.kept_question import asking_of, question_of
 from pi_cluster.server.asking.model_card import ModelCard
 from pi_cluster.server.asking.one_off import is_one_off
 from pi_cluster.server.asking.prompt_log import PromptLog
@@ -86,7 +87,8 @@ class Desk:
         asker = visit.asker if visit else ""
         keeper = None if only_check else self._keeper
         client, asked, kept = await self.encoding(lambda: self._all_prepared(asks, asker, keeper))
-        return self._reply(client, asked, KeptReply(keeper, kept), self._noting(asks))
+        noting = self._noting([ask.prompt for ask in asks for _ in range(ask.choices)], asker)
+        return self._reply(client, asked, KeptReply(keeper, kept), noting)
 
     async def resume(self, name: str, asker: str | None) -> Reply:
         """Go on with an answer that another server has left, from its beginning.
@@ -96,9 +98,9 @@ class Desk:
         if (keeper := self._keeper) is None:
             raise KeptNowhere("this server keeps no answers: ask anew")
         client, asked, kept = await self.encoding(lambda: self._resumed(keeper, name, asker))
-        return self._reply(
-            client, [asked], KeptReply(keeper, [kept]), lambda _choice, _answer: None
-        )
+        asking = kept.entry.asking
+        noting = self._noting([asking.prompt], str(asking.keywords.get("asker", "")))
+        return self._reply(client, [asked], KeptReply(keeper, [kept]), noting)
 
     async def look(self, asker: str | None) -> list[KeptAnswer]:
         """The unfinished answers of ``asker``, or with None of everybody."""
@@ -155,13 +157,10 @@ class Desk:
         self._encoding.shutdown(wait=False, cancel_futures=True)
         self._opening.shutdown(wait=False, cancel_futures=True)
 
-    def _noting(self, asks: Sequence[Ask]) -> Callable[[int, Answer], None]:
-        prompts = [ask.prompt for ask in asks for _ in range(ask.choices)]
-        visit = current_visit.get()
-
+    def _noting(self, prompts: Sequence[Prompt], asker: str) -> Callable[[int, Answer], None]:
         def note(choice: int, answer: Answer) -> None:
             if self._prompts:
-                self._prompts.write(prompts[choice], answer, visit.asker if visit else "")
+                self._prompts.write(prompts[choice], answer, asker)
 
         return note
 
@@ -192,8 +191,7 @@ class Desk:
     ) -> tuple[PipelineClient, Asked, Kept]:
         client = self._clients.take()
         try:
-            client.check_queue()
-            kept = keeper.resume(name, asker)
+            kept = keeper.resume(name, asker)  # it had its place: no queue is too long for it
             try:
                 question = question_of(client, kept.entry.asking)
                 return client, client.prepare(question, kept.begun, kept.keep), kept

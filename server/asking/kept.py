@@ -1,20 +1,29 @@
 """Answers under way, written down so that a restarted server can go on with them."""
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
 
-from pi_cluster.cluster.errors import KeptNowhere, ModelReplaced, StateError
-from pi_cluster.coordinator.asking.question import AskKeywords, Question
-from pi_cluster.coordinator.calling.tools import Tool
-from pi_cluster.coordinator.client import PipelineClient
-from pi_cluster.coordinator.journal import Asking, Journal, JournalEntry, KeptAnswer
+from pi_cluster.cluster.errors import ClusterError, KeptNowhere, ShardDamaged
+from pi_cluster.coordinator.keeping.entry import JournalEntry
+from pi_cluster.coordinator.keeping.journal import Bounds, Journal, KeptAnswer
+from pi_cluster.coordinator.keeping.what_was_asked import Asking
+from pi_cluster.server.keys import server_folder
 
-COMMAND = "serve"
-"""By which the journal tells a server's answers from those of other commands."""
+log = logging.getLogger(__name__)
+
+# More than can be under way and wait, so that none is dropped before its asker is back. Many never
+# come back, as they have asked anew, and the texts are other people's.
+_BOUNDS = Bounds(answers=128, total_bytes=64 << 20, age_s=86_400.0)
+
+
+def journal_of(cluster: str) -> Journal:
+    """Where the servers of a cluster keep what they answer, on this machine."""
+    return Journal(server_folder(cluster) / "journal", _BOUNDS)
 
 
 class Keeper:
@@ -23,6 +32,8 @@ class Keeper:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._writing = ThreadPoolExecutor(1, "journal")
+        self._taking = threading.Lock()
+        """Held by who looks, which would keep others from what they `resume`."""
         self.is_stopping = False
         """Whether what is not at its end waits for the next server."""
 
@@ -36,15 +47,25 @@ class Keeper:
 
         Raises ``KeptNowhere`` where ``asker`` has no such answer; None may have everybody's.
         """
-        entry = self._journal.resume(name, COMMAND)
-        if not _is_of(entry.asking, asker):
+        with self._taking, suppress(KeptNowhere):  # its message names those of others
+            entry = self._journal.resume(name)
+            if _is_of(entry.asking, asker):
+                return Kept(self, entry)
             entry.leave()
-            raise KeptNowhere(f"no unfinished answer {name!r} can be gone on with here: ask anew")
-        return Kept(self, entry)
+        raise KeptNowhere(f"no unfinished answer {name!r:.40} can be gone on with here: ask anew")
 
     def look(self, asker: str | None) -> list[KeptAnswer]:
         """The answers of ``asker``, or with None of everybody. Not for the loop."""
-        return [one for one in self._journal.look(COMMAND) if _is_of(one.asking, asker)]
+        with self._taking:
+            found = self._journal.look()
+        return [one for one in found if _is_of(one.asking, asker)]
+
+    def tidy(self) -> None:
+        """Drop what has been kept for long enough. Not for the loop."""
+        try:
+            self._journal.tidy()
+        except OSError as error:
+            log.warning("unfinished answers cannot be looked through: %s", error)
 
     def write(self, work: Callable[[], None]) -> None:
         """Have it done behind what was to be written before."""
@@ -68,6 +89,11 @@ class Kept:
     entry: JournalEntry
     _count: int = 0
     _is_over: bool = False
+
+    @property
+    def has_grown(self) -> bool:
+        """Whether there is anything to go on with that could not be asked anew as well."""
+        return bool(self._count or self.entry.ids)
 
     @property
     def begun(self) -> list[int]:
@@ -97,7 +123,7 @@ class KeptReply:
 
     def __init__(self, keeper: Keeper | None, kept: Sequence[Kept | None]) -> None:
         self._keeper, self._kept = keeper, kept
-        self._has_failed = False
+        self._failure: ClusterError | None = None
 
     @property
     def name(self) -> str:
@@ -109,69 +135,21 @@ class KeptReply:
         if kept := self._kept[choice]:
             kept.close(is_left=False)
 
-    def failed(self) -> None:
+    def failed(self, error: ClusterError) -> None:
         """The pipeline could not end them."""
-        self._has_failed = True
+        self._failure = error
 
     def close(self) -> None:
-        """Nobody reads on."""
-        is_left = self._has_failed or (self._keeper is not None and self._keeper.is_stopping)
+        """Nobody reads on. What the pipeline or the server could not end is left for the next."""
         for kept in self._kept:
             if kept:
-                kept.close(is_left=is_left)
+                kept.close(is_left=self._is_left(kept))
 
-
-def asking_of(
-    client: PipelineClient,
-    prompt: Any,
-    keywords: Mapping[str, Any],
-    question: Question,
-    asked_unix_s: float,
-) -> Asking:
-    """What it takes to ask a question of a server again, exactly."""
-    options = question.options
-    known = {name: value for name, value in keywords.items() if name != "pooling"}
-    known |= {
-        "seed": options.sampling.seed,
-        "max_tokens": options.max_tokens,
-        "asker": options.asker,
-        "one_off": options.one_off,
-    }
-    if bias := known.get("logit_bias"):
-        known["logit_bias"] = {str(token): value for token, value in bias.items()}
-    if tools := known.get("tools"):
-        known["tools"] = [_tool_to_json(Tool.of(tool)) for tool in tools]
-    if not isinstance(known.get("stop", ""), str):
-        known["stop"] = list(known["stop"])
-    asked = prompt if isinstance(prompt, str) else list(prompt)
-    return Asking(COMMAND, client.digest, asked, known, list(question.prompt_ids), asked_unix_s)
-
-
-def question_of(client: PipelineClient, asking: Asking) -> Question:
-    """What was asked, encoded anew; raises ``ModelReplaced``, and ``StateError`` for another form.
-
-    The ids of the prompt are those of before: a template may tell the date.
-    """
-    if asking.digest != client.digest:
-        raise ModelReplaced(
-            "this answer is another model's than the one that is up now: bring that one up to go "
-            "on with it, or ask anew"
-        )
-    if unknown := asking.keywords.keys() - AskKeywords.__annotations__.keys():
-        raise StateError(
-            f"it was asked for with {', '.join(sorted(unknown))}, which this version does not "
-            "know: ask anew"
-        )
-    known = dict(asking.keywords)
-    if bias := known.get("logit_bias"):
-        known["logit_bias"] = {int(token): value for token, value in bias.items()}
-    question = client.question(asking.prompt, **cast("AskKeywords", known))
-    return replace(question, prompt_ids=asking.prompt_ids)
-
-
-def _tool_to_json(tool: Tool) -> dict[str, Any]:
-    told = tool.to_json()
-    return {**told, "function": {**told["function"], "strict": tool.strict}}
+    def _is_left(self, kept: Kept) -> bool:
+        if isinstance(self._failure, ShardDamaged):
+            return False  # a part of it may have come of the damage
+        is_stopping = self._keeper is not None and self._keeper.is_stopping
+        return is_stopping or (self._failure is not None and kept.has_grown)
 
 
 def _is_of(asking: Asking, asker: str | None) -> bool:

@@ -141,8 +141,8 @@ class Reply:
             if not all(asked.has_ended for asked in self._asked):
                 visit.outcome = LEFT
             raise
-        except ClusterError:
-            self._kept.failed()
+        except ClusterError as error:
+            self._kept.failed(error)
             visit.outcome = FAILED
             raise
         except Exception:
