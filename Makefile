@@ -76,11 +76,10 @@ test-hosts-quick: .venv/developing ## systemd hosts alone, and two that are set 
 FAULTS ?= 300
 SEED ?= 1
 test-faults: .venv/developing ## let FAULTS faults strike while answers are under way: none may differ, hang or leak; needs root, an hour
-	$(BIN)/python -m tests.faults --faults $(FAULTS) --seed $(SEED)
+	$(BIN)/python -m tests.faults --faults $(FAULTS) --seed $(SEED) --table build/faults.md
 
-QUICK_FAULTS := killed,frozen,cable,partition,loss,reset,full,corrupted,clock,coordinator,server
 test-faults-quick: .venv/developing ## twenty faults that are soon over: needs root, three minutes
-	$(BIN)/python -m tests.faults --faults 20 --seed $(SEED) --longest 3 --kinds $(QUICK_FAULTS)
+	$(BIN)/python -m tests.faults --faults 20 --seed $(SEED) --longest 3
 
 soak-faults: .venv/developing ## ask a server for half an hour while a fault strikes every 20 s: none may differ, no memory may grow; needs root
 	$(BIN)/python -m tests.faults.soak --seed $(SEED)
@@ -90,7 +89,7 @@ check: .venv/developing ## format, lint, types, and whether the generated stubs 
 	$(BIN)/ruff check .
 	@mkdir -p build/types/pi_cluster
 	@ln -sfn $(CURDIR)/python_api/pi_cluster/* $(addprefix $(CURDIR)/,$(PACKAGES)) build/types/pi_cluster/
-	$(BIN)/mypy build/types/pi_cluster benchmarks docs tests/testbed
+	$(BIN)/mypy build/types/pi_cluster benchmarks docs tests/testbed tests/faults
 	$(generate)
 	@for stub in protos/*_pb2*; do \
 		cmp -s $$stub build/stubs/pi_cluster/$$stub || { echo "$$stub is stale: run make protos"; exit 1; }; \

@@ -12,14 +12,20 @@ COOLING = "give it a heat sink or a fan, and air around the case"
 _SLOWED_NOW = 0b1110  # capped, throttled, soft temperature limit: flags of `get_throttled`
 
 
+def is_slowed_now(firmware_flags: int | None) -> bool:
+    """Whether the firmware slows a processor, by the flags of ``vcgencmd get_throttled``.
+
+    None where nothing tells, which no slowing follows from.
+    """
+    return firmware_flags is not None and bool(firmware_flags & _SLOWED_NOW)
+
+
 def slowed_to(firmware_flags: int | None, clock_share: float) -> float:
     """The part of its speed that is left to a processor; 1 unless the firmware slows it now.
 
-    ``firmware_flags`` are those of ``vcgencmd get_throttled``, None where nothing tells. The clock
-    alone says nothing: an idle processor lowers it too.
+    The clock alone says nothing: an idle processor lowers it too.
     """
-    is_slowed = firmware_flags is not None and firmware_flags & _SLOWED_NOW
-    return clock_share if is_slowed and 0 < clock_share < 1 else 1.0
+    return clock_share if is_slowed_now(firmware_flags) and 0 < clock_share < 1 else 1.0
 
 
 def is_hot(about: pb.NodeDescription) -> bool:

@@ -45,7 +45,10 @@ TRANSFER_STALL_S = 30.0  # a shard that has not come on for so long will not
 # core, also of a Pi 4, which has no instructions for SHA-256.
 VERIFY_BYTES_PS = 10e6
 VERIFY_DAYS = 7.0  # from one check of the loaded shards to the next
-LOAD_TIMEOUT_S = 120.0  # a quarter of a 7B is read from a microSD card in about 25 s
+# A quarter of a 7B is read from a microSD card in about 25 s; a node that does not answer meanwhile
+# is given up sooner (cluster/wire/attended.py).
+LOAD_TIMEOUT_S = 600.0
+UNLOAD_TIMEOUT_S = 120.0  # a step that runs is waited for
 ASK_EVERY_S = 0.5  # whether a node of a session is there (cluster/wire/pulse.py)
 ASK_AGAIN_S = 1.0  # over another connection, when it does not answer at once
 ANSWER_TIMEOUT_S = 5.0  # a node that swaps may take so long, and yet is there

@@ -16,6 +16,7 @@ from pi_cluster.coordinator.asking.embedding import (
     embedded,
     vector_keywords,
 )
+from pi_cluster.coordinator.asking.encoding import make_question
 from pi_cluster.coordinator.asking.hold import Hold
 from pi_cluster.coordinator.asking.question import (
     AskKeywords,
@@ -23,7 +24,6 @@ from pi_cluster.coordinator.asking.question import (
     Prompt,
     Question,
     generation_options,
-    make_question,
 )
 from pi_cluster.coordinator.asking.stream import AnswerStream
 from pi_cluster.coordinator.calling.tools import Tool
@@ -34,7 +34,8 @@ from pi_cluster.coordinator.pipeline.status import PipelineStatus
 from pi_cluster.coordinator.pipeline.watching import PipelineWatch
 from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.coordinator.records.access import insecure_warning, still_insecure
-from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
+from pi_cluster.coordinator.records.kept_record import load_record
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.coordinator.room import Room
 from pi_cluster.coordinator.scheduling.counters import Counters
 from pi_cluster.coordinator.scheduling.occupancy import Occupancy

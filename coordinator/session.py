@@ -14,28 +14,20 @@ from typing import Any, Self
 import grpc
 
 from pi_cluster.cluster import settings
-from pi_cluster.cluster.errors import ClusterError, NodeError, NodeLost
+from pi_cluster.cluster.errors import ClusterError, NodeLost
 from pi_cluster.cluster.log_fields import LogFields
 from pi_cluster.cluster.who_am_i import who_am_i
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.failures import carried_error
 from pi_cluster.cluster.wire.options import WIRE_VERSION
+from pi_cluster.coordinator.in_flight import InFlight
 from pi_cluster.coordinator.lost_nodes import cause_of, more_telling
 from pi_cluster.coordinator.silent_nodes import OnNotice, Watch
 from pi_cluster.coordinator.slow_stages import OnSlow
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.coordinator.step_times import StepTimes
-from pi_cluster.coordinator.steps import (
-    RowLogits,
-    RowState,
-    StepChunk,
-    StepResult,
-    chunk_on_wire,
-    row_logits,
-    row_state,
-    stage_time,
-)
+from pi_cluster.coordinator.steps import StepChunk, StepResult, chunk_on_wire, step_result
 from pi_cluster.coordinator.strained_nodes import StrainedNodes, StrainNews
 from pi_cluster.coordinator.wait_limits import USUAL_LIMITS, WaitLimits
 from pi_cluster.protos import pi_cluster_pb2 as pb
@@ -77,8 +69,7 @@ class Session:
         self._dialer = dialer
         self._vocab_size = vocab_size
         self._steps = 0
-        self._wanted: dict[int, set[int]] = {}  # steps in flight, and the sequences in each
-        self._rows: dict[int, int] = {}  # of each of those steps
+        self._in_flight = InFlight()
         self._times = times or StepTimes()
         self._outbox: queue.SimpleQueue[pb.StepMessage | None] = queue.SimpleQueue()
         self._header = pb.SessionHeader(
@@ -147,7 +138,7 @@ class Session:
     @property
     def in_flight(self) -> int:
         """Steps that are to come back."""
-        return len(self._wanted)
+        return len(self._in_flight)
 
     @property
     def short_of_memory(self) -> tuple[str, ...]:
@@ -164,22 +155,16 @@ class Session:
             ids=pb.TokenIds(id=ids),
         )
         self._outbox.put(pb.StepMessage(step=step))
-        self._wanted[self._steps] = {chunk.sequence for chunk in chunks}
-        self._rows[self._steps] = len(ids)
+        self._in_flight.add(self._steps, {chunk.sequence for chunk in chunks}, len(ids))
         self._watch.expect(True)
         return self._steps
 
     def supersede(self, sequence: int) -> None:
         """Let every stage drop what is in flight of a sequence; it does not come back."""
-        concerned = [step for step, wanted in self._wanted.items() if sequence in wanted]
-        for step in concerned:
-            self._wanted[step].remove(sequence)
-            if not self._wanted[step]:
-                del self._wanted[step], self._rows[step]
-        if concerned:
+        if self._in_flight.supersede(sequence):
             message = pb.Supersede(sequence=sequence, before_step=self._steps + 1)
             self._outbox.put(pb.StepMessage(supersede=message))
-            self._watch.expect(bool(self._wanted))
+            self._watch.expect(bool(self._in_flight))
 
     def end_sequence(self, sequence: int) -> None:
         """Let every stage free a sequence, after the steps sent before."""
@@ -206,17 +191,11 @@ class Session:
             message = self._receive(most_s)
             if message is None:
                 return None
-            if message.step not in self._wanted:
+            if message.step not in self._in_flight:
                 continue
-            oldest = next(iter(self._wanted))
-            if message.step != oldest:
-                raise NodeError(
-                    f"{self.stages[-1].name} answered step {message.step} before step {oldest}: "
-                    "bring the pipeline up again"
-                )
-            wanted, rows = self._wanted.pop(oldest), self._rows.pop(oldest)
-            self._watch.expect(bool(self._wanted))
-            result = self._result(message, wanted)
+            wanted, rows = self._in_flight.take(message.step, self.stages[-1].name)
+            self._watch.expect(bool(self._in_flight))
+            result = step_result(message, wanted, len(self.stages), self._vocab_size)
             self._times.note(rows, [stage.compute_s for stage in result.stages])
             return result
 
@@ -227,25 +206,6 @@ class Session:
     def _tell_strain(self, news: StrainNews) -> None:
         self._on_notice(news.said)
         self._on_strain(news)
-
-    def _result(self, message: pb.StepResult, wanted: set[int]) -> StepResult:
-        if len(message.timings) != len(self.stages):
-            raise NodeError(
-                f"{len(message.timings)} of {len(self.stages)} stages reported on a step: "
-                "bring the pipeline up again"
-            )
-        rows, states, faults = list[RowLogits](), list[RowState](), dict[int, NodeError]()
-        for row in message.rows:
-            if row.sequence in wanted:
-                try:
-                    if row.state:
-                        states.append(row_state(row))
-                    else:
-                        rows.append(row_logits(row, self._vocab_size))
-                except NodeError as error:
-                    faults[row.sequence] = error
-        times = tuple(stage_time(timing) for timing in message.timings)
-        return StepResult(message.step, tuple(rows), times, tuple(states), faults)
 
     def _messages(self) -> Iterator[pb.StepMessage]:
         while (message := self._outbox.get()) is not None:

@@ -26,18 +26,33 @@ class Trouble:
     silent_s: float = 0.0
     """How long they had been silent when that was noticed."""
     lost_sessions: int = 0
+    idle_s: float = 0.0
+    """For how long it was mended, as far as anybody knew, and nobody asked."""
+    mended_at_s: float | None = None
+    """Since when that is so; None while somebody asks."""
     done: str = ""
     """What was done about it, for the end of its sentence; empty as long as nothing was."""
 
     @property
     def waited_s(self) -> float:
-        """Since it was noticed."""
-        return time.monotonic() - self.began_s
+        """Since it was noticed, as far as somebody asked or mended."""
+        until_s = time.monotonic() if self.mended_at_s is None else self.mended_at_s
+        return until_s - self.began_s - self.idle_s
 
     @property
     def lost_s(self) -> float:
         """Since the last sign of whoever was lost."""
         return self.silent_s + self.waited_s
+
+    def was_mended(self) -> None:
+        """Whoever asks next will see whether that is so."""
+        self.mended_at_s = time.monotonic()
+
+    def was_asked(self) -> None:
+        """Somebody asks, or mends, after it was mended."""
+        if self.mended_at_s is not None:
+            self.idle_s += time.monotonic() - self.mended_at_s
+            self.mended_at_s = None
 
     @property
     def what(self) -> str:
@@ -58,8 +73,9 @@ class Trouble:
 class Healing:
     """One attempt to mend a trouble, as those see it who wait for its end. For any thread."""
 
-    def __init__(self, trouble: Trouble) -> None:
-        self.trouble = trouble
+    def __init__(self, trouble: Trouble, loss: ClusterError) -> None:
+        """``loss`` is the latest of the trouble, for which this attempt is made."""
+        self.trouble, self.loss = trouble, loss
         self.said = f"{trouble.what}: looking at the nodes"
         """What is done or waited for now, a sentence."""
         self.is_hopeless = False

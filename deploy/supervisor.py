@@ -124,7 +124,7 @@ class Supervisor:
         when = f"in {pause_s:g} s" if pause_s else "now"
         written = time.strftime("%Y-%m-%d %H:%M:%S")
         said = f"{written} WARNING supervisor: {self._name} ended after {lived_s:.1f} s ({how})"
-        print(f"{said}; starting it again {when}", file=sys.stderr, flush=True)
+        _tell(f"{said}; starting it again {when}\n")
         time.sleep(pause_s)
 
 
@@ -146,6 +146,14 @@ def main() -> int:
         except KeyboardInterrupt:
             supervisor.stop()
             return 0
+
+
+def _tell(line: str) -> None:
+    """Log it. A full disk is no reason to start nothing any more."""
+    try:  # noqa: SIM105 - what `suppress` imports would cost memory
+        os.write(2, line.encode("utf-8", "backslashreplace"))
+    except OSError:
+        pass
 
 
 def _ending(code: int) -> str:

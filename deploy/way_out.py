@@ -23,7 +23,8 @@ from pi_cluster.cluster.wire.dialing import Dialer, PlainDialer
 from pi_cluster.coordinator.pipeline.watching import PipelineWatch, StageLook
 from pi_cluster.coordinator.records.access import still_insecure
 from pi_cluster.coordinator.records.advice import may_only_ask, up_again
-from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
+from pi_cluster.coordinator.records.kept_record import load_record
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.deploy.calling import dialer_for
 from pi_cluster.deploy.known_local_workers import why_ended
 from pi_cluster.deploy.screen.status_view import troubles

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pi_cluster.cluster.errors import ClusterError, NodeLost, ShardDamaged
 from pi_cluster.coordinator.asking.answer import Answer
-from pi_cluster.coordinator.asking.hold import Attempt, Hold
+from pi_cluster.coordinator.asking.attempt import Attempt
+from pi_cluster.coordinator.asking.hold import Hold
 from pi_cluster.coordinator.asking.parts import Called, Part
 from pi_cluster.coordinator.asking.question import Question
 from pi_cluster.coordinator.calling.tools import ToolCall
@@ -179,7 +180,10 @@ class Asked:
                 raise error  # who reads along has waited for that node already
         while True:
             if error:
-                yield from self._attempt.after(error, self._patience)
+                for pause_s in self._attempt.after(error, self._patience):
+                    if self._cancelled.is_set():
+                        break
+                    yield pause_s
             if self._cancelled.is_set():
                 self._came(FinishReason.INTERRUPTED)
                 return

@@ -2,9 +2,8 @@
 
 import contextlib
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -13,22 +12,16 @@ from pi_cluster.cluster import settings as limits
 from pi_cluster.cluster.errors import (
     ClusterError,
     ModelReplaced,
-    NodeLost,
     PipelineClosed,
-    PutBack,
-    SessionExpired,
     SessionYielded,
     StaleEpoch,
 )
 from pi_cluster.cluster.wire.dialing import Dialer
-from pi_cluster.coordinator.asking.question import Question
 from pi_cluster.coordinator.asking.strain_notes import note_strain
-from pi_cluster.coordinator.generation import Generation
 from pi_cluster.coordinator.healing.healer import Healer
-from pi_cluster.coordinator.measurement import Measurement
-from pi_cluster.coordinator.patience import Patience
 from pi_cluster.coordinator.records.events import EventKind, EventLog
-from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, is_changing, load_record
+from pi_cluster.coordinator.records.kept_record import is_changing, load_record
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.coordinator.scheduling.counters import Counters
 from pi_cluster.coordinator.scheduling.occupancy import Occupancy
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
@@ -93,13 +86,20 @@ class Hold:
         self._following = threading.Lock()  # one look at the nodes at a time
         self._is_closed = False
 
-    def take(self) -> Scheduler:
-        """What serves questions to the pipeline that is up now.
+    def take(self, on_record: Callable[[PipelineRecord], None] = lambda _: None) -> Scheduler:
+        """What serves questions to the pipeline that is up now, of which ``on_record`` is told.
 
         Raises as ``Session`` does when it cannot be taken, ``StateError`` when none is up,
-        ``ModelReplaced`` when it is one with another model, and ``PipelineClosed`` after `close`.
+        ``ModelReplaced`` when it is one with another model, ``PipelineClosed`` after `close`, and
+        the loss that is being mended.
         """
-        return Attempt(self).take()[1]
+        # The record is read within, or who waited here with an older one would take that back.
+        with self._lock:
+            record = self.load()
+            on_record(record)
+            if healing := self.healer.under_way:
+                raise healing.loss
+            return self._scheduler(record)
 
     def is_changing(self) -> bool:
         """Whether the pipeline is being brought up or down here, and still awaited."""
@@ -149,6 +149,11 @@ class Hold:
             if self._held and self._held.scheduler is scheduler:
                 self._let_go()
 
+    def has_taken_anew(self, lost: Scheduler | None) -> bool:
+        """Whether another scheduler than a lost one serves questions by now."""
+        held = self._held
+        return held is not None and held.scheduler is not lost and not held.scheduler.failure
+
     def close(self) -> None:
         """Let go for good. Questions that are not answered raise ``PipelineClosed``."""
         self._is_closed = True
@@ -186,6 +191,7 @@ class Hold:
         if held and held.epoch == record.epoch and not held.scheduler.failure:
             return held.scheduler
         self._let_go(StaleEpoch("another `up` has replaced the pipeline meanwhile"))
+        self.healer.asked()
         with contextlib.ExitStack() as entered:
             session = Session(
                 *(record.addresses, record.epoch, record.model.vocab_size, self._dialer),
@@ -219,87 +225,6 @@ class Hold:
         self.healer.close()
         with self._lock:
             self._let_go(_closed(), (kind, error, traceback))
-
-
-class Attempt:
-    """One try to ask, and what is to be known of it if it fails."""
-
-    def __init__(self, hold: Hold) -> None:
-        self._hold = hold
-        self._scheduler: Scheduler | None = None
-        self._record: PipelineRecord | None = None
-
-    def take(self) -> tuple[PipelineRecord, Scheduler]:
-        """Take hold; see :meth:`Hold.take`."""
-        # The record is read within, or who waited here with an older one would take that back.
-        with self._hold._lock:
-            record = self._hold.load()
-            if healing := self._hold.healer.under_way:
-                self._record = record
-                raise healing.trouble.loss
-            self._record = record
-            self._scheduler = self._hold._scheduler(record)
-        return record, self._scheduler
-
-    def submit(
-        self, question: Question, answered: Sequence[int], measured: Measurement | None
-    ) -> Generation:
-        """Ask the pipeline that is up now; raises as `take` and as ``Scheduler.submit``.
-
-        What an earlier session has ``answered`` is a part of the prompt, and what it ``measured``
-        goes on.
-        """
-        began = time.perf_counter()
-        record, scheduler = self.take()
-        options = question.options
-        options = replace(options, max_tokens=options.max_tokens - len(answered))
-        measurement = (
-            measured.going_on(record.addresses)
-            if measured
-            else Measurement(record.addresses, began)
-        )
-        constraint = question.new_constraint() if question.new_constraint else None
-        if constraint:
-            for token in answered:
-                constraint.accept(token)
-        ids = [*question.prompt_ids, *answered]
-        return scheduler.submit(ids, options, measurement, constraint, len(answered))
-
-    def after(self, error: ClusterError, patience: Patience) -> Iterator[float]:
-        """Yield seconds to wait, one after the other, until the question may be asked again.
-
-        Raises what a person should know instead. What the pipeline holds for us is freed if its
-        session was lost.
-        """
-        scheduler = self._scheduler
-        if scheduler is not None and scheduler.failure is None:
-            if isinstance(error, PutBack):
-                return  # it waits for its turn again
-            raise error  # of this question alone
-        had_begun = scheduler is not None and scheduler.has_served
-        if had_begun:
-            patience.is_committed = True
-        self._hold.let_go_of(scheduler)
-        if self._record and self._hold.healer.mends(error):
-            yield from patience.while_mended(self._hold.healer.mend(error, self._record))
-            return
-        is_there = had_begun or isinstance(error, SessionExpired)
-        if isinstance(error, NodeLost) and not is_there and not patience.is_lasting:
-            raise error  # asked a moment later, it would not be there either
-        if isinstance(error, StaleEpoch) and self._record:
-            yield from patience.until_settled(self._hold.is_changing)
-            yield from patience.until_settled(partial(self._hold.is_coming, self._record))
-            if self._hold.load().epoch == self._record.epoch:
-                error = StaleEpoch(
-                    "the nodes have left the pipeline that this machine remembers (epoch "
-                    f"{self._record.epoch}), and tell of none with this model that is whole"
-                )
-                if self._hold.healer.is_on:  # one may have come back without its stage
-                    yield from patience.while_mended(self._hold.healer.mend(error, self._record))
-                    return
-                if not patience.is_lasting:
-                    raise error
-        yield patience.after(error)
 
 
 def _closed() -> PipelineClosed:

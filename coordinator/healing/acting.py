@@ -1,9 +1,16 @@
 """What healing does to the nodes: stages loaded again, or planned and handed out anew."""
 
 import logging
+import threading
 from collections.abc import Collection
 
-from pi_cluster.cluster.errors import NodeError, PlanError, StoreError
+from pi_cluster.cluster.errors import (
+    NodeError,
+    NodeLost,
+    PipelineClosed,
+    PlanError,
+    StoreError,
+)
 from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.peer import Peer
@@ -14,8 +21,9 @@ from pi_cluster.coordinator.healing.way import Way, as_it_was, way_without
 from pi_cluster.coordinator.pipeline.rollout import Rollout, load_stages, next_epoch, recorded
 from pi_cluster.coordinator.pipeline.transfer import hand_out_shards
 from pi_cluster.coordinator.planning.standby import still_standing_by
+from pi_cluster.coordinator.records.kept_record import replace_record, replacing
 from pi_cluster.coordinator.records.known_nodes import known_nodes
-from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, changing, replace_record
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +34,21 @@ _NOWHERE_ELSE = "its layers are neither on the others nor here"
 class Acting:
     """Acts for one trouble. What it has learned is kept for the next look, where it still holds."""
 
-    def __init__(self, cluster: str, dialer: Dialer | None) -> None:
-        """``dialer`` calls as somebody who may load stages; None where this user may not."""
+    def __init__(
+        self, cluster: str, dialer: Dialer | None, closing: threading.Event | None = None
+    ) -> None:
+        """``dialer`` calls as somebody who may load stages; None where this user may not.
+
+        Once ``closing`` is set nothing is loaded any more.
+        """
         self._cluster = cluster
         self._dialer = dialer
+        self._closing = closing or threading.Event()
         self._known: tuple[object, Way | None] | None = None
         self.obstacle = _NO_ROOM
         """Why there is no alternative, where there is none."""
+        self.broken_off: set[int] = set()
+        """Epochs that a node was lost in while its stage was loaded."""
 
     @property
     def may_load(self) -> bool:
@@ -71,10 +87,16 @@ class Acting:
             *(way.plan, way.prediction, dict(seen.nodes), self._dialer),
             still_standing_by(record.copies, way.plan, record.manifest.n_layers),
         )
-        with changing(self._cluster):
-            hand_out_shards(rollout, Quiet())
+        with replacing(record):
+            hand_out_shards(rollout, Quiet(), self._closing)
+            if self._closing.is_set():  # shards may have taken minutes
+                raise PipelineClosed("this program has let go of the pipeline: connect to it again")
             epoch = next_epoch(rollout, record)
-            load_stages(rollout, epoch)
+            try:
+                load_stages(rollout, epoch)
+            except NodeLost:
+                self.broken_off.add(epoch)  # no other machine was in the way
+                raise
             new = recorded(rollout, epoch, record.folder, record.insecure, record.call)
             replace_record(new.in_place_of(record))
 
@@ -93,7 +115,10 @@ class Acting:
                 has_store = self._store(record) is not None
                 way = way_without(record, list(left.values()), self._dialer, has_store)
                 self._known = key, way
-            except (PlanError, NodeError, StoreError) as error:
+            except NodeError as error:  # who answered the look has gone since, or is busy
+                log.info("not known yet how to go on without %s: %s", ", ".join(gone), error)
+                return None
+            except (PlanError, StoreError) as error:
                 log.info("no going on without %s: %s", ", ".join(gone), error)
                 self._known = key, None
                 self.obstacle = _NOWHERE_ELSE if isinstance(error, StoreError) else _NO_ROOM

@@ -19,13 +19,9 @@ from pi_cluster.coordinator.healing.told_pipeline import (
 )
 from pi_cluster.coordinator.pipeline.nodes import Node, ask_node
 from pi_cluster.coordinator.records.events import EventKind, EventLog
+from pi_cluster.coordinator.records.kept_record import changing, load_record, replace_record
 from pi_cluster.coordinator.records.known_nodes import known_nodes
-from pi_cluster.coordinator.records.pipeline_record import (
-    PipelineRecord,
-    changing,
-    load_record,
-    replace_record,
-)
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 
 _WITHIN_S = settings.CONNECT_TIMEOUT_S
 _LEAVE_TO_OTHERS_S = 2.0, 6.0  # apart by chance: two that were in each other's way try again
@@ -73,12 +69,19 @@ class Courtesy:
     def __init__(self) -> None:
         self._until_s: dict[int, float] = {}
 
-    def leaves(self, record: PipelineRecord, nodes: Iterable[Node]) -> bool:
-        """Whether to wait, and look again, since others are at work."""
+    def leaves(
+        self, record: PipelineRecord, nodes: Iterable[Node], ours: Collection[int] = ()
+    ) -> bool:
+        """Whether to wait, and look again, since others are at work.
+
+        They are not where the latest epoch is one of ``ours``, in which we broke off.
+        """
         told = list(nodes)
         if not is_being_replaced(record, told):
             return False
         epoch = max(node.about.stage.epoch for node in told)
+        if epoch in ours:
+            return False
         now = time.monotonic()
         left_s = secrets.SystemRandom().uniform(*_LEAVE_TO_OTHERS_S)
         return now < self._until_s.setdefault(epoch, now + left_s)

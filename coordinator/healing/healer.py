@@ -78,18 +78,28 @@ class Healer:
         return None if healing is None or healing.has_ended else healing
 
     def mend(self, loss: ClusterError, record: PipelineRecord) -> Healing:
-        """Begin to mend what was lost, or join whoever does so already."""
+        """Begin to mend what was lost, or join whoever does so already.
+
+        Who learns late of a loss that others have seen to joins an attempt that has ended.
+        """
         with self._lock:
             if self._closing.is_set():
                 raise PipelineClosed("this program has let go of the pipeline: connect to it again")
-            if healing := self.under_way:
+            healing = self._healing
+            if healing and (healing.loss is loss or not healing.has_ended):
                 return healing
             trouble = self._trouble = self._known(loss, record)
-            healing = self._healing = Healing(trouble)
+            healing = self._healing = Healing(trouble, loss)
             work = functools.partial(self._run, healing, record)
             self._thread = threading.Thread(target=work, name="healing", daemon=True)
             self._thread.start()
             return healing
+
+    def asked(self) -> None:
+        """A session begins, over a pipeline that may have been mended some time ago."""
+        with self._lock:
+            if self._trouble:
+                self._trouble.was_asked()
 
     def served(self) -> Trouble | None:
         """A step has come back: the trouble is over. Returns which one that was, if any."""
@@ -114,7 +124,8 @@ class Healer:
             self._closing.set()
             thread = self._thread
         if thread:
-            thread.join()
+            # Shards may be under way for minutes, for which nobody waits any more.
+            thread.join(settings.CALL_TIMEOUT_S)
 
     def _known(self, loss: ClusterError, record: PipelineRecord) -> Trouble:
         """The trouble that a loss belongs to: it may be the next one before a step came back."""
@@ -124,7 +135,9 @@ class Healer:
         if trouble is None:
             silent_s = loss.awaited_s if isinstance(loss, NodeLost) else 0.0
             trouble = Trouble(loss, tuple(names.values()), silent_s=silent_s)
-        elif new := [name for name in names.values() if name not in trouble.names]:
+        else:
+            trouble.was_asked()
+            new = [name for name in names.values() if name not in trouble.names]
             trouble.names = (*trouble.names, *new)
         now = time.monotonic()
         for node_id, name in names.items():
@@ -139,6 +152,7 @@ class Healer:
     def _run(self, healing: Healing, record: PipelineRecord) -> None:
         try:
             self._mending(healing).run(record)
+            healing.trouble.was_mended()
             healing.end()
         except ClusterError as failure:
             self._give_up(healing, failure)

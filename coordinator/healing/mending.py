@@ -16,7 +16,8 @@ from pi_cluster.coordinator.healing.looking import Look, look
 from pi_cluster.coordinator.healing.losses import Losses
 from pi_cluster.coordinator.healing.permission import dialer_to_load
 from pi_cluster.coordinator.healing.told_pipeline import followed
-from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
+from pi_cluster.coordinator.records.kept_record import load_record
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.coordinator.trouble import Healing, listed
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Mending:
     def run(self, lost: PipelineRecord) -> None:
         """Return once the question may be asked again. Raises why it was given up."""
         means, trouble = self._means, self._trouble
-        acting = Acting(means.cluster, dialer_to_load(means.cluster, lost))
+        acting = Acting(means.cluster, dialer_to_load(means.cluster, lost), self._closing)
         while not self._closing.is_set():
             record = load_record(means.cluster)
             if record.epoch != lost.epoch or record.manifest.digest != means.digest:
@@ -74,7 +75,7 @@ class Mending:
         if newer := followed(record, seen.nodes.values()):
             trouble.done = "another machine has mended it, going on"
             return remember(newer) is Later.FOUND
-        if self._means.courtesy.leaves(record, seen.nodes.values()):
+        if self._means.courtesy.leaves(record, seen.nodes.values(), acting.broken_off):
             healing.said = f"{trouble.what}: another machine is mending it"
             return False
         case = self._case(record, seen, acting)

@@ -10,7 +10,7 @@ from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.healing.acting import Quiet
 from pi_cluster.coordinator.healing.healer import Healer
 from pi_cluster.coordinator.healing.looking import Look, look
-from pi_cluster.coordinator.healing.permission import dialer_to_load
+from pi_cluster.coordinator.healing.permission import dialer_to_load, may_send
 from pi_cluster.coordinator.healing.way import as_it_was
 from pi_cluster.coordinator.pipeline.measuring import Planner
 from pi_cluster.coordinator.pipeline.rollout import (
@@ -26,13 +26,9 @@ from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.prediction import Prediction
 from pi_cluster.coordinator.planning.standby import still_standing_by
 from pi_cluster.coordinator.records.events import EventKind, EventLog
+from pi_cluster.coordinator.records.kept_record import load_record, replace_record, replacing
 from pi_cluster.coordinator.records.known_nodes import known_nodes
-from pi_cluster.coordinator.records.pipeline_record import (
-    PipelineRecord,
-    changing,
-    load_record,
-    replace_record,
-)
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.coordinator.trouble import listed
 from pi_cluster.transformer.config_form import read_config
 
@@ -76,7 +72,7 @@ class TakingIn:
         self._thread.start()
 
     def close(self) -> None:
-        """Look no more. Stages that are being loaded are; shards under way may stay there."""
+        """Look no more. Stages that are being loaded are; shards under way go no further."""
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join(settings.CALL_TIMEOUT_S)
@@ -109,6 +105,8 @@ class TakingIn:
         healing = self._healer.mend(loss, record)
         while not healing.has_ended and not self._closing.wait(_POLL_S):
             pass
+        if not healing.has_ended:  # this ends, and the healing with it
+            return False
         healing.check()
         self._healer.served()
         return True
@@ -128,8 +126,9 @@ class TakingIn:
         self._judged = present
         if not is_worth_it(better.prediction, now, record.objective):
             return False
+        store = record.open_store() if may_send(self._cluster) else None
         rollout = Rollout(
-            *(record.manifest, record.open_store(), record.limits, record.objective),
+            *(record.manifest, store, record.limits, record.objective),
             *(better.plan, better.prediction, dict(seen.nodes), dialer),
             still_standing_by(record.copies, better.plan, record.manifest.n_layers),
         )
@@ -137,11 +136,11 @@ class TakingIn:
 
     def _bring_up(self, record: PipelineRecord, rollout: Rollout, now: Prediction) -> bool:
         """Shards first, while the pipeline serves on; then, if still nobody asks, the change."""
-        hand_out_shards(rollout, Quiet())
+        hand_out_shards(rollout, Quiet(), self._closing)
         if not self._is_idle():
             self._judged = frozenset()  # once more, when it is idle
             return False
-        with changing(self._cluster):
+        with replacing(record):
             epoch = next_epoch(rollout, record)
             load_stages(rollout, epoch)
             new = recorded(rollout, epoch, record.folder, record.insecure, record.call)

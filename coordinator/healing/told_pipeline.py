@@ -6,7 +6,7 @@ has the store's manifest and one right address finds the whole pipeline again.
 
 import contextlib
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 from pi_cluster.cluster.discovery.sightings import MOST_NODES
 from pi_cluster.cluster.errors import ClusterError
@@ -78,6 +78,7 @@ def _is_later(node: Node, record: PipelineRecord) -> bool:
         and stage.store_digest == record.manifest.digest
         and stage.epoch > record.epoch
         and stage.layers.start < stage.layers.stop <= record.manifest.n_layers
+        and all(astuple(_limits(node)))  # with room for nothing it could not be asked
     )
 
 

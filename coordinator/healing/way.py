@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pi_cluster.cluster.errors import AccessError, PlanError, StoreError
 from pi_cluster.cluster.speed import NodeProfile
 from pi_cluster.cluster.store.manifest import Manifest
+from pi_cluster.cluster.wire.attended import attended
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.pipeline.measuring import capacities, measure_reach
@@ -94,5 +95,5 @@ def known_capacities(nodes: Sequence[Node], dialer: Dialer) -> list[NodeCapacity
 
 
 def _profile(node: Node, dialer: Dialer) -> NodeProfile:
-    with NodeClient(node.peer, dialer) as client:
+    with attended(node.peer, dialer) as client:
         return client.measure_node()

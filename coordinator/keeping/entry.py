@@ -41,6 +41,7 @@ class JournalEntry:
     _size: int
     _synced_at: float = field(default_factory=time.monotonic)
     _has_grown: bool = False
+    _is_torn: bool = False
 
     @classmethod
     def create(cls, path: Path, asking: Asking) -> Self:
@@ -49,8 +50,8 @@ class JournalEntry:
         fcntl.flock(file, fcntl.LOCK_EX)  # who looks at it has it for a moment
         entry = cls(path, asking, [], file, 0)
         entry._write(lines.line(asking.to_json()))
-        if entry._file < 0:
-            path.unlink(missing_ok=True)
+        if entry._is_torn:
+            entry.end()
             raise OSError(f"what was asked could not be written to {path}")
         return entry
 
@@ -84,7 +85,7 @@ class JournalEntry:
         """The answer goes on with ``token``."""
         self._has_grown = True
         self._write(lines.line({"ids": [token]}))
-        if self._file >= 0 and time.monotonic() - self._synced_at > _SYNC_EVERY_S:
+        if self._is_writing and time.monotonic() - self._synced_at > _SYNC_EVERY_S:
             self._sync()
 
     def end(self) -> None:
@@ -99,8 +100,12 @@ class JournalEntry:
         if file >= 0:
             os.close(file)
 
+    @property
+    def _is_writing(self) -> bool:
+        return self._file >= 0 and not self._is_torn
+
     def _write(self, line: bytes) -> None:
-        if self._file < 0:
+        if not self._is_writing:
             return
         if self._size + len(line) > lines.MOST_FILE_BYTES:
             self._give_up(f"it has more than {lines.MOST_FILE_BYTES >> 20} MiB")
@@ -122,9 +127,9 @@ class JournalEntry:
             self._give_up(error.strerror)
 
     def _give_up(self, why: str | None) -> None:
-        # A line behind a torn one would not be read.
+        # A line behind a torn one would not be read. It stays ours: at its end it goes, as others.
         log.warning("answer %s is not kept any further: %s", self.name, why)
-        self.leave()
+        self._is_torn = True
 
 
 def locked(path: Path) -> int | None:

@@ -72,7 +72,7 @@ class Journal:
         except OSError as error:
             log.warning("this answer is not kept: %s", error)
             return None
-        if self.tidy() > self._bounds.total_bytes:
+        if self.tidy(entry.path) > self._bounds.total_bytes:
             log.warning(
                 "this answer is not kept: those under way take %d MiB already",
                 self._bounds.total_bytes >> 20,
@@ -127,11 +127,14 @@ class Journal:
             f"no unfinished answer {name!r} can be gone on with here; those that are kept: {there}"
         )
 
-    def tidy(self) -> int:
-        """Drop what is out of bounds, but for answers under way. How many bytes are left."""
+    def tidy(self, newest: Path | None = None) -> int:
+        """Drop what is out of bounds, but for answers under way. How many bytes are left.
+
+        ``newest`` is the file for which there is to be room, also where the clock has none newer.
+        """
         bounds, now_s = self._bounds, time.time()
         count, total = 0, 0
-        for path in self._paths():
+        for path in sorted(self._paths(), key=lambda path: path != newest):
             with contextlib.suppress(FileNotFoundError):
                 found = path.lstat()
                 is_within = (

@@ -13,6 +13,7 @@ from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.wire.addresses import for_others
+from pi_cluster.cluster.wire.attended import attended
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.load_request import load_request
@@ -153,7 +154,7 @@ def load_stage(rollout: Rollout, index: int, epoch: int) -> None:
         neighbours=[_as_told(one) for one in others[: settings.MOST_NEIGHBOURS]],
         standby_sha256=_standby_sha256(rollout, node),
     )
-    with NodeClient(node.peer, rollout.dialer) as client:
+    with attended(node.peer, rollout.dialer) as client:
         client.load_stage(request)
 
 

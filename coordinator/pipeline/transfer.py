@@ -2,12 +2,18 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from pi_cluster.cluster.errors import ClusterError, NodeError, NodeLost, ShardChanged
+from pi_cluster.cluster.errors import (
+    ClusterError,
+    NodeError,
+    NodeLost,
+    PipelineClosed,
+    ShardChanged,
+)
 from pi_cluster.cluster.store.manifest import ShardFile
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.coordinator.pipeline.receiver import Receiver, TransferProgress
@@ -16,6 +22,8 @@ from pi_cluster.coordinator.pipeline.shard_sources import Move, Sources
 from pi_cluster.coordinator.planning.standby import layer_files
 
 _Answer = TypeVar("_Answer")
+
+_LOOK_EVERY_S = 0.2  # whether it is to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +34,20 @@ class Moved:
     between_nodes: int = 0
 
 
-def hand_out_shards(rollout: Rollout, progress: TransferProgress) -> Moved:
+def hand_out_shards(
+    rollout: Rollout, progress: TransferProgress, closing: threading.Event | None = None
+) -> Moved:
     """Bring each node the shards of its stage that it lacks, to all nodes at once.
 
-    Raises the first node's ``ClusterError``; what the others have received stays with them.
+    Raises the first node's ``ClusterError``, and ``PipelineClosed`` once ``closing`` is set; what
+    the others have received stays with them.
     """
     stages, manifest = rollout.plan.stages, rollout.manifest
     handing = _HandOut(
         rollout,
         {one.node_id: manifest.stage_files(one.layers.start, one.layers.stop) for one in stages},
         progress,
+        closing,
     )
     moved = handing.run()
     for failure in handing.failures.values():
@@ -64,9 +76,11 @@ class _HandOut:
         rollout: Rollout,
         wanted: Mapping[str, Sequence[ShardFile]],
         progress: TransferProgress,
+        closing: threading.Event | None = None,
     ) -> None:
         """``wanted`` are all files that each node is to hold, by node id."""
         self._rollout = rollout
+        self._closing = closing
         self._receivers = {
             node_id: Receiver(rollout.nodes[node_id], files, rollout.dialer, progress)
             for node_id, files in wanted.items()
@@ -129,6 +143,9 @@ class _HandOut:
         with ThreadPoolExecutor(max_workers=max(1, len(works))) as pool:
             running = [pool.submit(work) for work in works]
             try:
+                while self._closing and wait(running, _LOOK_EVERY_S).not_done:
+                    if self._closing.is_set():
+                        raise PipelineClosed("this program ended while shards travelled")
                 return [one.result() for one in running]
             except BaseException:
                 self._stop()

@@ -16,7 +16,7 @@ from pi_cluster.cluster.json_file import JsonFile
 from pi_cluster.cluster.trust.authority import ClusterAuthority
 from pi_cluster.cluster.trust.holdings import can_sign, is_initialised
 from pi_cluster.cluster.wire.peer import Peer, is_loopback, told_peer
-from pi_cluster.coordinator.records.pipeline_record import load_record
+from pi_cluster.coordinator.records.kept_record import load_record
 
 _VERSION = 1
 _MOST = 256

@@ -57,12 +57,16 @@ class Requests:
             waiting = len(self._turns)
             return self._held.expected_wait_s(waiting, len(self._began_s)) if waiting else 0.0
 
-    def add(self, generation: Generation) -> None:
-        """Let one wait. Raises ``QueueFull`` when too many do, and the failure after the end."""
+    def add(self, generation: Generation, *, had_place: bool = False) -> None:
+        """Let one wait. Raises ``QueueFull`` when too many do, and the failure after the end.
+
+        One that ``had_place`` in a session before, or in this one, is never one too many.
+        """
         with self._lock:
             if self._failure:
                 raise self._failure
-            self._check_room()
+            if not had_place:
+                self._check_room()
             self._turns.add(generation.options.asker, generation)
             self._first = self._positions = None
 

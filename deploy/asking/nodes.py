@@ -13,7 +13,7 @@ from pi_cluster.coordinator.keeping.entry import JournalEntry
 from pi_cluster.coordinator.keeping.journal import Journal
 from pi_cluster.coordinator.keeping.what_was_asked import Asking
 from pi_cluster.coordinator.patience import END_OR_WAIT_LONGER
-from pi_cluster.coordinator.records.pipeline_record import load_record
+from pi_cluster.coordinator.records.kept_record import load_record
 from pi_cluster.deploy.asking.asker import Show
 from pi_cluster.deploy.calling import dialer_to_ask
 from pi_cluster.deploy.screen.output import end_line, note, notice

@@ -10,13 +10,9 @@ from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.records.access import still_insecure
 from pi_cluster.coordinator.records.advice import up_anew
 from pi_cluster.coordinator.records.events import EventKind, EventLog
+from pi_cluster.coordinator.records.kept_record import changing, forget_record, load_record
 from pi_cluster.coordinator.records.known_hosts import load_hosts
 from pi_cluster.coordinator.records.known_nodes import forget_nodes
-from pi_cluster.coordinator.records.pipeline_record import (
-    changing,
-    forget_record,
-    load_record,
-)
 from pi_cluster.coordinator.records.server_record import find_server
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.deploy.calling import dialer_for

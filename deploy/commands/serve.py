@@ -11,7 +11,7 @@ from pi_cluster.cluster.log_lines import LogFormat
 from pi_cluster.coordinator.client import PipelineClient
 from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.coordinator.records.advice import bring_one_up
-from pi_cluster.coordinator.records.pipeline_record import has_record, load_record
+from pi_cluster.coordinator.records.kept_record import has_record, load_record
 from pi_cluster.deploy.calling import dialer_to_ask
 from pi_cluster.deploy.commands.options import (
     cluster_option,

@@ -20,10 +20,8 @@ from pi_cluster.cluster.errors import StateError
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.pipeline.watching import PipelineWatch, StageLook
 from pi_cluster.coordinator.records.heals import HealsSeen
-from pi_cluster.coordinator.records.pipeline_record import (
-    PipelineRecord,
-    load_record,
-)
+from pi_cluster.coordinator.records.kept_record import load_record
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.deploy.asking.server_look import look_at_server
 from pi_cluster.deploy.calling import dialer_to_ask
 from pi_cluster.deploy.commands.options import cluster_option

@@ -21,8 +21,8 @@ from pi_cluster.cluster.trust.credentials import NEXT
 from pi_cluster.cluster.trust.holdings import AUTHORITIES, has_credentials, is_initialised
 from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.issued import Certification
+from pi_cluster.coordinator.records.kept_record import load_record
 from pi_cluster.coordinator.records.known_nodes import addresses_file
-from pi_cluster.coordinator.records.pipeline_record import load_record
 
 _VERSION = 1
 _MAX_BYTES = 64 << 20

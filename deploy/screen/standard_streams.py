@@ -5,9 +5,11 @@ goes into that. So closed ones are held. What standard error does not take is dr
 is nobody left to tell; what standard output does not take is a failure, because answers go there.
 """
 
+import contextlib
 import io
 import os
 import sys
+from collections.abc import Iterator
 
 from pi_cluster.cluster.errors import SystemFailure
 from pi_cluster.cluster.system_failure import next_step
@@ -24,10 +26,8 @@ def prepare_standard_streams() -> None:
             os.open(os.devnull, mode)
     if sys.stdin is None:
         sys.stdin = io.TextIOWrapper(io.BufferedReader(_Input()), errors="surrogateescape")
-    encoding = getattr(sys.stdout, "encoding", None)
-    sys.stdout = _writer(_Output(_OUTPUT, "w", closefd=False), encoding, "replace")
-    encoding = getattr(sys.stderr, "encoding", None)
-    sys.stderr = _writer(_Notes(_ERROR, "w", closefd=False), encoding, "backslashreplace")
+    sys.stdout = _over(_OUTPUT, _Answers, getattr(sys.stdout, "encoding", None), "replace")
+    sys.stderr = _over(_ERROR, _Notes, getattr(sys.stderr, "encoding", None), "backslashreplace")
 
 
 def _is_open(descriptor: int) -> bool:
@@ -36,12 +36,6 @@ def _is_open(descriptor: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _writer(raw: io.FileIO, encoding: str | None, errors: str) -> io.TextIOWrapper:
-    return io.TextIOWrapper(
-        io.BufferedWriter(raw), encoding=encoding, errors=errors, line_buffering=True
-    )
 
 
 class _Input(io.FileIO):
@@ -54,30 +48,54 @@ class _Input(io.FileIO):
         raise SystemFailure("standard input is closed: give the text as an argument")
 
 
-class _Output(io.FileIO):
-    """Standard output. Its first failure says which stream failed; what follows is dropped."""
+class _Answers(io.TextIOWrapper):
+    """Standard output. Its first failure says which stream failed; what follows is dropped.
 
-    _has_failed = False
+    The failure is caught up here, above files that are Python's own. A `write` of ours below the
+    buffer could be interrupted between what is written and its being counted, and it would be
+    written again at the end.
+    """
 
-    def write(self, data: object, /) -> int:
-        if self._has_failed:
-            return len(data)  # type: ignore[arg-type]
-        try:
-            return super().write(data)  # type: ignore[arg-type]
-        except OSError as error:
-            self._has_failed = True
-            if isinstance(error, BrokenPipeError):
-                raise  # whoever read it has seen enough
-            raise SystemFailure(
-                f"cannot write to standard output: {error.strerror}: {next_step(error)}"
-            ) from None
+    def write(self, text: str, /) -> int:
+        with _failing_once():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with _failing_once():
+            super().flush()
 
 
-class _Notes(io.FileIO):
+@contextlib.contextmanager
+def _failing_once() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        # What is still buffered goes where it can do no harm.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, _OUTPUT)
+        os.close(nowhere)
+        if isinstance(error, BrokenPipeError):
+            raise  # whoever read it has seen enough
+        raise SystemFailure(
+            f"cannot write to standard output: {error.strerror}: {next_step(error)}"
+        ) from None
+
+
+class _Notes(io.TextIOWrapper):
     """Standard error; what it does not take is gone."""
 
-    def write(self, data: object, /) -> int:
-        try:
-            return super().write(data)  # type: ignore[arg-type]
-        except OSError:
-            return len(data)  # type: ignore[arg-type]
+    def write(self, text: str, /) -> int:
+        with contextlib.suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            super().flush()
+
+
+def _over(
+    descriptor: int, kind: type[io.TextIOWrapper], encoding: str | None, errors: str
+) -> io.TextIOWrapper:
+    buffer = io.BufferedWriter(io.FileIO(descriptor, "w", closefd=False))
+    return kind(buffer, encoding=encoding, errors=errors, line_buffering=True)

@@ -11,7 +11,8 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pi_cluster.cluster.errors import KeptNowhere, ModelReplaced
-from pi_cluster.coordinator.asking.question import CONTINUES_AS_IT_IS, AskKeywords, Prompt
+from pi_cluster.coordinator.asking.encoding import CONTINUES_AS_IT_IS
+from pi_cluster.coordinator.asking.question import AskKeywords, Prompt
 from pi_cluster.coordinator.text_model import TextModel
 from pi_cluster.server.asking.ask import Ask
 from pi_cluster.server.asking.desk import Desk

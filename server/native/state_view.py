@@ -7,7 +7,7 @@ from pi_cluster.cluster.version import VERSION
 from pi_cluster.coordinator.client import PipelineClient
 from pi_cluster.coordinator.pipeline.status import PipelineStatus, StageStatus
 from pi_cluster.coordinator.records.advice import up_again
-from pi_cluster.coordinator.records.pipeline_record import is_changing
+from pi_cluster.coordinator.records.kept_record import is_changing
 from pi_cluster.server.asking.desk import Desk
 from pi_cluster.server.asking.headcount import Headcount, headcount
 from pi_cluster.server.asking.looks import Looks

@@ -24,7 +24,7 @@ from pi_cluster.cluster.errors import ClusterError
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.pipeline.asker import dialer_to_ask
-from pi_cluster.coordinator.records.pipeline_record import load_record
+from pi_cluster.coordinator.records.kept_record import load_record
 
 _PATIENCE_S = 120.0
 _AGAIN_S = 0.2

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import psutil
 
-from tests.faults.plan import Ask
+from tests.faults.plan import COPIES, Ask
 from tests.faults.preload import JumpingClock, built
 from tests.support.cluster_process import Cluster, Running, eventually
 from tests.support.measured_nodes import remember_speed
@@ -48,6 +48,11 @@ class Node:
     def address(self) -> str:
         """Where its worker is reached."""
         return f"{self.ip}:{PORT}"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its worker has begun and not ended."""
+        return self.running is not None and self.running.process.poll() is None
 
     @property
     def process(self) -> psutil.Process:
@@ -142,7 +147,8 @@ class Home:
     def up(self) -> None:
         """Bring the pipeline up over all nodes."""
         addresses = ",".join(node.address for node in self.nodes.values())
-        words = self.cluster.words("up", "--nodes", addresses, "--insecure", "--texts", str(TEXTS))
+        how = ("--insecure", "--texts", str(TEXTS), "--replicas", str(COPIES[self._count]))
+        words = self.cluster.words("up", "--nodes", addresses, *how)
         done = subprocess.run(
             self.inside(0, words),
             env=self.cluster.env,

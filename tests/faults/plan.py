@@ -32,7 +32,8 @@ class Kind(StrEnum):
 ON_USERS = (Kind.COORDINATOR, Kind.SERVER)
 """Kinds that strike the program that asks; all others strike a node."""
 ON_NODES = tuple(kind for kind in Kind if kind not in ON_USERS)
-TOPOLOGIES = (3, 4)
+COPIES = {3: 1, 4: 2}
+"""By how many nodes there are: on how many of their disks each layer lies."""
 
 _LASTS_S = {
     Kind.KILLED: (0.2, 0.8),
@@ -43,6 +44,7 @@ _LASTS_S = {
     Kind.LOSS: (2.0, 8.0),
     Kind.FULL: (2.0, 8.0),
     Kind.CORRUPTED: (0.2, 0.8),
+    Kind.CLOCK: (2.0, 15.0),
     Kind.REBOOTED: (3.0, 8.0),
     Kind.COORDINATOR: (0.0, 1.0),
     Kind.SERVER: (0.2, 1.0),
@@ -89,6 +91,15 @@ class Round:
     after_s: float
     faults: tuple[Fault, ...]
 
+    @property
+    def kind(self) -> str:
+        """What people call what happens; two faults at once are a kind of their own."""
+        if len(self.faults) > 1:
+            return "two at once"
+        (fault,) = self.faults
+        has_copies = fault.kind is Kind.GONE and COPIES[self.nodes] > 1
+        return fault.kind.value + (", others hold copies" if has_copies else "")
+
 
 def draw_rounds(
     seed: int, faults: int, kinds: Sequence[Kind] = tuple(Kind), longest_s: float = 60.0
@@ -101,7 +112,7 @@ def draw_rounds(
     drawn = list(itertools.islice(_shuffled(kinds, draw), faults))
     pool = {users: [_ask(users, draw) for _ in range(n)] for users, n in _QUESTIONS.items()}
     rounds: list[Round] = []
-    for nodes, part in zip(TOPOLOGIES, (drawn[::2], drawn[1::2]), strict=True):
+    for nodes, part in zip(COPIES, (drawn[::2], drawn[1::2]), strict=True):
         on_these: list[Round] = []
         while part:
             struck, part = _struck(part, nodes, longest_s, draw)
@@ -117,8 +128,8 @@ def _shuffled(kinds: Sequence[Kind], draw: random.Random) -> Iterator[Kind]:
 
 
 def _struck(
-    kinds: Sequence[Kind], nodes: int, longest_s: float, draw: random.Random
-) -> tuple[tuple[Fault, ...], Sequence[Kind]]:
+    kinds: list[Kind], nodes: int, longest_s: float, draw: random.Random
+) -> tuple[tuple[Fault, ...], list[Kind]]:
     """The faults of the next round, and the kinds that are left."""
     count = 2 if draw.random() < _TWO_AT_ONCE and len(kinds) > 1 else 1
     # One switch parts hosts into two groups, so there is one partition at a time.

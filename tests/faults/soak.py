@@ -17,11 +17,11 @@ from typing import Any
 
 from benchmarks.process_memory import memory_of
 from benchmarks.soak.memory import MOST_GROWTH_MIB, Growth
-from tests.faults.campaign import HANG_S, answers_undisturbed
 from tests.faults.home import Home
 from tests.faults.plan import ON_NODES, Ask, Fault, draw_rounds
 from tests.faults.striking import Undo, strike
-from tests.faults.tally import Tally, difference
+from tests.faults.tally import Findings, difference
+from tests.faults.trial import HANG_S, answers_undisturbed
 
 _NODES, _USERS, _EVERY_S, _LONGEST_S = 3, 8, 20.0, 15.0
 _PLANNED = 600  # faults, which is more than fit in any soak
@@ -31,11 +31,11 @@ _WARM = 0.1  # share of the time after which memory is looked at
 class Soak:
     """One home for all of it."""
 
-    def __init__(self, home: Home, seed: int, tally: Tally) -> None:
+    def __init__(self, home: Home, seed: int, found: Findings) -> None:
         rounds = draw_rounds(seed, _PLANNED, ON_NODES, _LONGEST_S)
         self._faults = [f for one in rounds if one.nodes == _NODES for f in one.faults]
         self._asks = list(dict.fromkeys(ask for one in rounds for ask in one.asks))
-        self._home, self._tally = home, tally
+        self._home, self._found = home, found
         self._draw = random.Random(seed)
         self._asked: dict[int, tuple[Ask, float]] = {}
         self._number = 0
@@ -56,10 +56,10 @@ class Soak:
                 next_s += _EVERY_S
                 self._strike(self._faults.pop(0), undo)
             if now - min(moment for _, moment in self._asked.values()) > HANG_S:
-                self._tally.hangs.append(f"after {now - begun:.0f} s")
+                self._found.hangs.append(f"after {now - begun:.0f} s")
                 break
             self._hear(whole, goes_on=now < begun + seconds)
-            if self._tally.answers and now > begun + _WARM * seconds:
+            if self._found.answers and now > begun + _WARM * seconds:
                 self._look()
         undo.until(float("inf"))
 
@@ -73,7 +73,7 @@ class Soak:
     def _strike(self, fault: Fault, undo: "_Undoing") -> None:
         print(f"{fault.kind.value} (pi{fault.host}, {fault.lasts_s:g} s)", file=sys.stderr)
         undo.add(time.monotonic() + fault.lasts_s, strike(self._home, fault))
-        self._tally.faults += 1
+        self._found.faults += 1
 
     def _hear(self, whole: Mapping[Ask, Mapping[str, Any]], *, goes_on: bool) -> None:
         assert self._home.asker
@@ -84,11 +84,11 @@ class Soak:
         if line.get("round") not in self._asked or "piece" in line:
             return
         ask, _ = self._asked.pop(line["round"])
-        self._tally.answers += 1
+        self._found.answers += 1
         if "error" in line:
-            self._tally.failed.append(line["error"])
+            self._found.failed.append(line["error"])
         elif differs := difference(line["answer"], whole[ask]):
-            self._tally.wrong.append(differs)
+            self._found.wrong.append(differs)
         if goes_on:
             self._ask()
 
@@ -120,17 +120,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1800.0)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    tally = Tally()
+    found = Findings()
     with tempfile.TemporaryDirectory() as name, Home(_NODES, Path(name)) as home:
-        soak = Soak(home, options.seed, tally)
+        soak = Soak(home, options.seed, found)
         soak.run(options.seconds)
-    for found in tally.bad:
-        print(f"BAD {found[:600]}")
+    for bad in found.bad:
+        print(f"BAD {bad[:600]}")
     growth = Growth.of(range(len(soak.mib)), soak.mib)
     verdict = "flat" if growth.is_flat else f"GROWS by more than {MOST_GROWTH_MIB:.0f} MiB"
-    print(f"{tally.sentence()}; seed {options.seed}")
+    print(f"{found.sentence()}; seed {options.seed}")
     print(f"server: {growth.start:.1f} MiB when warm, {growth.end:.1f} MiB at the end: {verdict}")
-    sys.exit(0 if tally.is_good and growth.is_flat else 1)
+    sys.exit(0 if found.is_good and growth.is_flat else 1)
 
 
 if __name__ == "__main__":

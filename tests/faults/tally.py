@@ -3,11 +3,9 @@
 import itertools
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
-
-from tests.faults.plan import Round
 
 WARM_LOOKS = 3
 """A process has its connections and its pools of threads by then, whoever has asked."""
@@ -15,27 +13,29 @@ MOST_MORE_DESCRIPTORS = 24
 MOST_MORE_THREADS = 16
 """Those differ by who has called last; what leaks with each fault grows beyond."""
 
+NO_FAULT = "none: before the first and after the last"
 _AROUND = 20
+_HEAD = (
+    "| emulated fault | faults | answers | wrong | failed | hangs | leaks | mean s | worst s |\n"
+    "|---|---:|---:|---:|---:|---:|---:|---:|---:|"
+)
 
 
 @dataclass(slots=True)
-class Tally:
-    """Of all rounds so far."""
+class Findings:
+    """Of one round, or of several."""
 
-    answers: int = 0
     faults: int = 0
+    answers: int = 0
     wrong: list[str] = field(default_factory=list)
     """Answers that differ from the undisturbed ones."""
     failed: list[str] = field(default_factory=list)
     """Answers that ended with an error."""
     hangs: list[str] = field(default_factory=list)
+    """What had no end in time, or could not be brought up again."""
     leaks: list[str] = field(default_factory=list)
-    heal_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    """By what struck; two at once are a kind of their own."""
-    looks: dict[tuple[str, int], list[tuple[int, int]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
-    """At each process at rest, in order: its descriptors and threads."""
+    heal_s: list[float] = field(default_factory=list)
+    """The longest pause of each round since its first fault."""
 
     @property
     def bad(self) -> list[str]:
@@ -47,33 +47,10 @@ class Tally:
         """Whether there were answers, and nothing bad."""
         return self.answers > 0 and not self.bad
 
-    def healed(self, one: Round, seconds: float) -> None:
-        """A round's longest pause since its first fault."""
-        self.faults += len(one.faults)
-        kinds = [fault.kind.value for fault in one.faults]
-        self.heal_s[kinds[0] if len(kinds) == 1 else "two at once"].append(seconds)
-
-    def seen(self, where: str, name: str, process_id: int, held: tuple[int, int]) -> None:
-        """A process at rest, with the descriptors and threads that it holds."""
-        looks = self.looks[name, process_id]
-        looks.append(held)
-        if len(looks) <= WARM_LOOKS:
-            return
-        first = tuple(max(column) for column in zip(*looks[:WARM_LOOKS], strict=True))
-        most = (MOST_MORE_DESCRIPTORS, MOST_MORE_THREADS)
-        for what, begun, now, more in zip(
-            ("descriptors", "threads"), first, held, most, strict=True
-        ):
-            if now > begun + more:
-                self.leaks.append(f"{where}: {name} has {now} {what}, {begun} when warm")
-
-    def table(self) -> str:
-        """By kind: how often, and the seconds without a token."""
-        lines = ["| what happened | times | mean s | worst s |", "|---|---:|---:|---:|"]
-        for kind, seconds in sorted(self.heal_s.items()):
-            mean, worst = statistics.mean(seconds), max(seconds)
-            lines.append(f"| {kind} | {len(seconds)} | {mean:.1f} | {worst:.1f} |")
-        return "\n".join(lines)
+    def add(self, other: "Findings") -> None:
+        """Count what another found too."""
+        for one in fields(self):
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
     def sentence(self) -> str:
         """All of it in a line."""
@@ -82,8 +59,62 @@ class Tally:
             f"{len(self.failed)} failed, {len(self.hangs)} hangs, {len(self.leaks)} leaks"
         )
 
+    def row(self, name: str) -> str:
+        """All of it in a line of the table."""
+        bad = (len(found) for found in (self.wrong, self.failed, self.hangs, self.leaks))
+        mean = f"{statistics.mean(self.heal_s):.1f}" if self.heal_s else ""
+        worst = f"{max(self.heal_s):.1f}" if self.heal_s else ""
+        cells = (name, self.faults, self.answers, *bad, mean, worst)
+        return f"| {' | '.join(map(str, cells))} |"
 
-def longest_pause_s(moments: list[float], struck: float) -> float:
+
+class Tally:
+    """Of all rounds so far."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, Findings] = defaultdict(Findings)
+
+    def add(self, kind: str, found: Findings) -> None:
+        """Count a round, by what struck in it."""
+        self._kinds[kind].add(found)
+
+    @property
+    def total(self) -> Findings:
+        """Of every kind."""
+        total = Findings()
+        for found in self._kinds.values():
+            total.add(found)
+        return total
+
+    def table(self) -> str:
+        """By kind: how often, what came of it, and the seconds without a token."""
+        kinds = sorted(self._kinds.items())
+        rows = [found.row(kind) for kind, found in kinds if found.faults or found.bad]
+        return "\n".join([_HEAD, *rows, self.total.row("all")])
+
+
+class Looks:
+    """At processes at rest: the descriptors and threads of each while it got warm."""
+
+    def __init__(self) -> None:
+        self._looks: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
+
+    def grown(self, name: str, process_id: int, held: tuple[int, int]) -> list[str]:
+        """What a process holds more of than it did when it was warm."""
+        looks = self._looks[name, process_id]
+        if len(looks) < WARM_LOOKS:
+            looks.append(held)
+            return []
+        first = tuple(max(column) for column in zip(*looks, strict=True))
+        names, most = ("descriptors", "threads"), (MOST_MORE_DESCRIPTORS, MOST_MORE_THREADS)
+        return [
+            f"{name} has {now} {what}, {begun} when warm"
+            for what, begun, now, more in zip(names, first, held, most, strict=True)
+            if now > begun + more
+        ]
+
+
+def longest_pause_s(moments: Iterable[float], struck: float) -> float:
     """The longest time without a token of anybody from a fault on, in seconds.
 
     ``moments`` are those of all tokens and ends of answers, in order.

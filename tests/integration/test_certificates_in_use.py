@@ -109,8 +109,8 @@ def test_certificates_are_renewed_under_a_running_session(home, endless):
     assert all(one != two for one, two in zip(before, after, strict=True))
     said = goes_on(session)
     # A new connection meets the new certificates.
-    again = home.run("prompt", *endless, *MANY, timeout_s=PATIENCE_S)
-    assert again.code == 0 and again.out == said
+    again = home.run("prompt", *endless, "--max-tokens", "50")
+    assert again.code == 0 and said.startswith(again.out.rstrip("\n"))
 
 
 @pytest.mark.parametrize("command", ["prompt", "status", "up"])

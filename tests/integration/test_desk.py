@@ -10,7 +10,7 @@ import pytest
 from pi_cluster import PipelineClient
 from pi_cluster.cluster.errors import ModelReplaced, NodeLost, PipelineBusy
 from pi_cluster.coordinator.pipeline.asker import dialer_to_ask
-from pi_cluster.coordinator.records.pipeline_record import load_record
+from pi_cluster.coordinator.records.kept_record import load_record
 from pi_cluster.coordinator.standing import Held
 from pi_cluster.server.asking.ask import Ask
 from pi_cluster.server.asking.desk import Desk

@@ -9,7 +9,7 @@ import pytest
 from pi_cluster.coordinator.healing.following import look_for_newer
 from pi_cluster.coordinator.healing.told_pipeline import followed
 from pi_cluster.coordinator.pipeline.nodes import ask_all
-from pi_cluster.coordinator.records.pipeline_record import load_record, replace_record
+from pi_cluster.coordinator.records.kept_record import load_record, replace_record
 from tests.support.worker_servers import PLAIN
 
 FOLLOWED_S = 90.0

@@ -16,7 +16,7 @@ from pi_cluster.cluster.wire.load_request import load_request
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.cluster.wire.secure_dialing import SecureDialer
 from pi_cluster.coordinator.healing.permission import dialer_to_load, may_send, own_role
-from pi_cluster.coordinator.records.pipeline_record import load_record
+from pi_cluster.coordinator.records.kept_record import load_record
 from tests.support.authorities import certify_node, credentials_of, live
 
 STORY = ("Tell me a story.", "--temperature", "0", "--max-tokens", "30")

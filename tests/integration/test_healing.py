@@ -3,18 +3,24 @@
 import json
 import re
 import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
 from pi_cluster import PipelineClient
+from pi_cluster.cluster.errors import StateError
+from pi_cluster.coordinator.healing.acting import Acting
 from pi_cluster.coordinator.healing.healer import Healer
+from pi_cluster.coordinator.healing.looking import look
+from pi_cluster.coordinator.healing.permission import dialer_to_load
 from pi_cluster.coordinator.healing.taking_in import TakingIn, is_worth_it
 from pi_cluster.coordinator.pipeline.asker import dialer_to_ask
 from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.prediction import Prediction
 from tests.support.asking import ENDLESS_IDS
-from tests.support.cluster_process import eventually, processes_of
+from tests.support.cluster_process import describe_all, eventually, processes_of
 from tests.support.measured_nodes import remember_speed
 
 LONG = ("--max-tokens", "1200")
@@ -157,6 +163,60 @@ def test_many_answers_are_mended_together(three):
         assert client.counters.heals == {"node_lost": 1}
 
 
+def test_who_learns_late_of_a_loss_has_nothing_mended_again(three):
+    cluster, workers = three
+    with cluster.environment(), PipelineClient.connect(cluster.name) as client:
+        read, kept = (client.stream(ENDLESS_IDS, **KEYWORDS) for _ in range(2))
+        pieces = iter(read)
+        next(pieces)
+        kill(workers["two"][0])
+        list(pieces)
+        list(kept)
+        assert kept.answer.ids == read.answer.ids
+        assert client.counters.heals == {"node_lost": 1}
+    assert [one["kind"] for one in events(cluster)] == ["node_lost", "healed"]
+
+
+def test_an_answer_that_waits_for_a_node_is_cancelled_at_once(cluster):
+    (running, address) = cluster.start_worker("only")
+    cluster.up("--nodes", address)
+    waits = threading.Event()
+
+    def notice(sentence):
+        if "waiting up to" in sentence:
+            waits.set()
+
+    with (
+        cluster.environment(),
+        PipelineClient.connect(cluster.name, on_notice=notice) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        stream = client.stream(ENDLESS_IDS, **KEYWORDS)
+        pieces = iter(stream)
+        next(pieces)
+        reading = pool.submit(list, pieces)
+        kill(running)
+        try:
+            assert waits.wait(HEALED_S)
+            stream.cancel()
+            reading.result(HEALED_S)
+            assert stream.answer.was_interrupted
+        finally:
+            client.close()
+
+
+def test_what_is_brought_down_while_it_is_mended_stays_down(three):
+    cluster, _ = three
+    record = cluster.record()
+    with cluster.environment():
+        seen = look(record, [], dialer_to_ask(cluster.name, record))
+        assert cluster.call("down").code == 0
+        with pytest.raises(StateError, match="no pipeline is up"):
+            Acting(cluster.name, dialer_to_load(cluster.name, record)).load_again(record, seen)
+    assert not any(node.HasField("stage") for node in describe_all(record))
+    assert cluster.run("prompt", "Hello").code == 1
+
+
 @pytest.fixture
 def mending(cluster):
     """Two slow workers with a core each, and what mends and takes in for a program that stays."""
@@ -189,6 +249,18 @@ def test_what_is_lost_while_nobody_asks_is_mended_and_who_returns_is_taken_in(me
     kinds = [one["kind"] for one in events(cluster)]
     assert kinds == ["node_lost", "healed", "taken_in"]
     assert not taking_in.once()
+
+
+def test_what_ends_before_it_has_mended_a_pipeline_tells_of_no_heal(mending):
+    cluster, workers, taking_in = mending
+    for running, _ in workers.values():
+        kill(running)
+    with ThreadPoolExecutor(1) as pool:
+        once = pool.submit(taking_in.once)
+        eventually(lambda: events(cluster), bool, HEALED_S)
+        taking_in.close()
+        assert not once.result(HEALED_S)
+    assert "healed" not in {one["kind"] for one in events(cluster)}
 
 
 def test_a_gain_of_little_is_not_worth_moving_layers():

@@ -4,10 +4,14 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import psutil
 import pytest
 
+from pi_cluster.deploy import supervisor
 from pi_cluster.deploy.known_local_workers import find_supervisor, log_file
 from tests.support.cluster_process import eventually, processes_of
 
@@ -139,3 +143,21 @@ def test_a_worker_that_never_was_ready_is_told_by_up_and_not_tried_again(cluster
 def test_a_supervisor_takes_little_memory(up):
     memory = psutil.Process(up.supervisor_id("local-1")).memory_full_info()
     assert memory.uss < MOST_UNIQUE_BYTES
+
+
+# Is ready, and fails the first time.
+_WORKER = """
+import os, pathlib, sys
+folder = pathlib.Path(sys.argv[1])
+(folder / "lock").write_text(f"{os.getpid()} 127.0.0.1:1 node")
+(folder / "starts").open("a").write("1")
+sys.exit(1 if (folder / "starts").stat().st_size == 1 else 0)
+"""
+
+
+def test_a_full_disk_does_not_keep_a_worker_from_being_started_again(tmp_path):
+    worker = [sys.executable, "-c", _WORKER, str(tmp_path), "--listen", "127.0.0.1:0"]
+    words = [sys.executable, "-I", "-S", supervisor.__file__, str(tmp_path), "pi", *worker]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=full, timeout=60)
+    assert (ended.returncode, (tmp_path / "starts").read_text()) == (0, "11")

@@ -14,7 +14,7 @@ from pi_cluster.coordinator.pipeline.rollout import load_stages, make_rollout
 from pi_cluster.coordinator.pipeline.transfer import hand_out_shards
 from pi_cluster.coordinator.planning.footprint import choose_limits
 from pi_cluster.coordinator.planning.objective import Objective
-from pi_cluster.coordinator.records.pipeline_record import changing
+from pi_cluster.coordinator.records.kept_record import changing
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 from pi_cluster.transformer.config_form import read_config

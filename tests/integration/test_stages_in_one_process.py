@@ -11,7 +11,7 @@ from pi_cluster.cluster.errors import NodeError
 from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.coordinator.generation import GenerationOptions
-from pi_cluster.coordinator.scheduling.residents import CacheLimits
+from pi_cluster.coordinator.scheduling.cache_limits import CacheLimits
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.session import Session

@@ -23,7 +23,8 @@ from unittest import mock
 import psutil
 
 from pi_cluster.cluster.wire.client import NodeClient
-from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
+from pi_cluster.coordinator.records.kept_record import load_record
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.deploy.cli import run
 from pi_cluster.deploy.known_local_workers import find_supervisor
 from pi_cluster.protos import pi_cluster_pb2 as pb

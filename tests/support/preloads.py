@@ -1,4 +1,4 @@
-"""Libraries that give one process another world: a wrong clock, a firewall.
+"""Libraries that give one process another world: a wrong clock, a firewall, a bad moment.
 
 What they change is what the system calls would tell; everything above them is the real thing.
 """
@@ -65,6 +65,23 @@ int connect(int socket, const struct sockaddr *to, socklen_t size) {
 }
 """
 
+_STOP = r"""
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+int unlink(const char *path) {
+  const char *name = strrchr(path, '/'), *last = getenv("STOP_AT");
+  if (access(last, F_OK) == 0 && name && strcmp(name, strrchr(last, '/')) == 0)
+    kill(getpid(), SIGSTOP);
+  return (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+"""
+
 
 def wrong_clock(folder: Path, offset_s: int) -> dict[str, str]:
     """The environment of a process whose clock is ahead by so much."""
@@ -74,6 +91,14 @@ def wrong_clock(folder: Path, offset_s: int) -> dict[str, str]:
 def firewall(folder: Path, closed_port: Path) -> dict[str, str]:
     """The environment of a process that cannot connect to the port that a file holds, if any."""
     return {"LD_PRELOAD": _library(folder, "firewall", _FIREWALL), "FIREWALL": str(closed_port)}
+
+
+def stopped_at(folder: Path, file: Path) -> dict[str, str]:
+    """The environment of a process that stops when it removes any file of this one's name.
+
+    It does so only while ``file`` itself is there.
+    """
+    return {"LD_PRELOAD": _library(folder, "stop", _STOP), "STOP_AT": str(file)}
 
 
 def _library(folder: Path, name: str, source: str) -> str:

@@ -117,6 +117,10 @@ class RawSession:
         """Send no more, and wait for nothing."""
         self._outbox.put(None)
 
+    def stop_collecting(self) -> None:
+        """Take no more results, as a coordinator that is gone."""
+        self._results.cancel()
+
     def close(self) -> None:
         """End the session and wait until all stages have freed what they held."""
         self._outbox.put(None)

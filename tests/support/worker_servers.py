@@ -69,7 +69,7 @@ def pipeline(
         for layers in ranges:
             name = f"node-{layers}"
             about = pb.NodeDescription(node_id=name, name=name, wire_version=WIRE_VERSION)
-            profile = ProfileKeeper(folder, NodeFile(name), kernels)
+            profile = ProfileKeeper(folder, NodeFile(name), kernels, root)
             host, examiner = StageHost(vault, load, PLAIN), Examiner(name, folder)
             memory = UsableMemory(root=root)
             service = WorkerService(

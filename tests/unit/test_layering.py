@@ -153,7 +153,7 @@ IMPORTS_WITHIN_FUNCTIONS = {
     # Who looks at a pipeline asks it nothing, and needs neither its text nor its arithmetic.
     (
         "coordinator/records/pipeline_record.py",
-        "pi_cluster.coordinator.scheduling.residents.CacheLimits",
+        "pi_cluster.coordinator.scheduling.cache_limits.CacheLimits",
     ),
     (
         "coordinator/records/pipeline_record.py",

@@ -44,7 +44,11 @@ class Outlet(Protocol):
         ...
 
     def abort(self, error: ClusterError) -> None:
-        """Break off, from any thread; what follows frees what it holds."""
+        """Break off; what follows frees what it holds."""
+        ...
+
+    def hurry(self) -> None:
+        """Let a `close` that waits fail at once. From any thread, and it waits for nothing."""
         ...
 
 
@@ -98,6 +102,10 @@ class NextHop:
         self._call.cancel()
         self._channel.close()
 
+    def hurry(self) -> None:
+        # Closing the channel waits for the thread that tells how its calls ended: it may be ours.
+        self._call.cancel()
+
     def _messages(self) -> Iterator[pb.StepMessage]:
         while (message := self._queue.get()) is not None:
             yield message
@@ -137,6 +145,9 @@ class ResultSink:
 
     def abort(self, error: ClusterError) -> None:
         self._queue.put(error)
+
+    def hurry(self) -> None:
+        pass  # it never waits
 
     def abandon(self) -> None:
         """The coordinator's call has ended; harmless once the session has ended too."""

@@ -84,7 +84,7 @@ class StageSession:
         self._failure = self._failure or error
         self._inbox.put(None)
         if self._closing:
-            self._closing.abort(error)
+            self._closing.hurry()
 
     def heard(self) -> None:
         """Somebody has asked after it."""

@@ -1,6 +1,6 @@
 """A pipeline that another machine brought up: what its nodes tell is enough to ask it."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import pairwise
 
 import pytest
@@ -14,14 +14,13 @@ from pi_cluster.coordinator.healing.told_pipeline import followed, is_being_repl
 from pi_cluster.coordinator.pipeline.nodes import Node
 from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.prediction import Prediction
-from pi_cluster.coordinator.records.pipeline_record import (
-    PipelineRecord,
-    RecordedStage,
+from pi_cluster.coordinator.records.kept_record import (
     load_record,
     prepare_record,
     put_in_place,
     replace_record,
 )
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, RecordedStage
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.limits import Limits
@@ -164,6 +163,13 @@ def test_stages_that_do_not_fit_together_are_not_followed(record, index, change)
 @pytest.mark.parametrize("epoch", [EPOCH - 1, EPOCH])
 def test_a_pipeline_that_is_not_later_replaces_nothing(record, epoch):
     nodes = pipeline(record, [0, 2, LAYERS], ["pi1", "pi2"], epoch)
+    assert followed(record, nodes) is None and not is_being_replaced(record, nodes)
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Limits)])
+def test_one_that_tells_no_limits_could_not_be_asked(record, name):
+    none = replace(OTHER_LIMITS, **{name: 0})
+    nodes = pipeline(record, [0, 3, LAYERS], ["pi2", "pi1"], limits=none)
     assert followed(record, nodes) is None and not is_being_replaced(record, nodes)
 
 

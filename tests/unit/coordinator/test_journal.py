@@ -216,3 +216,19 @@ def test_a_file_of_any_bytes_is_no_answer(tmp_path_factory, content):
         path.write_bytes(content)
         with pytest.raises(StateError):
             journal.resume()
+
+
+def test_of_an_answer_that_grew_too_large_nothing_is_left_once_it_has_ended(journal, monkeypatch):
+    monkeypatch.setattr(lines, "MOST_FILE_BYTES", 400)
+    entry = journal.begin(ASKING)
+    for token in range(40):
+        entry.keep(token)
+    assert 0 < entry.path.stat().st_size <= 400 and journal.names() == [entry.name]
+    entry.end()
+    assert journal.names() == []
+
+
+def test_one_that_grew_too_large_is_gone_on_with_from_where_it_was_kept(journal, monkeypatch):
+    monkeypatch.setattr(lines, "MOST_FILE_BYTES", 400)
+    ids = journal.resume(kept(journal, ids=range(40))).ids
+    assert ids == list(range(len(ids))) and 0 < len(ids) < 40

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from pi_cluster.coordinator.scheduling.residents import CacheLimits, Residents
+from pi_cluster.coordinator.scheduling.cache_limits import CacheLimits
+from pi_cluster.coordinator.scheduling.residents import Residents
 from pi_cluster.kernels import KVCache
 from pi_cluster.transformer.cache import CacheRoom
 from pi_cluster.transformer.errors import PromptError, StepError

@@ -4,10 +4,13 @@ from collections import Counter
 
 import pytest
 
-from tests.faults.plan import ON_USERS, Ask, Fault, Kind, Round, draw_rounds
+from tests.faults.plan import ON_USERS, Kind, draw_rounds
 from tests.faults.tally import (
     MOST_MORE_DESCRIPTORS,
+    NO_FAULT,
     WARM_LOOKS,
+    Findings,
+    Looks,
     Tally,
     difference,
     longest_pause_s,
@@ -41,6 +44,15 @@ def test_faults_strike_hosts_that_there_are_and_the_programs_that_were_asked():
     assert any(not one.after_tokens for one in rounds)
 
 
+def test_two_faults_at_once_are_a_kind_of_their_own():
+    kinds = {one.kind for one in draw_rounds(5, 300)}
+    assert "two at once" in kinds
+    assert {
+        "worker killed, away for longer",
+        "worker killed, away for longer, others hold copies",
+    } < (kinds)
+
+
 def test_no_fault_lasts_longer_than_it_may():
     lasting = [fault.lasts_s for one in draw_rounds(5, 60, longest_s=4.0) for fault in one.faults]
     assert max(lasting) == 4.0
@@ -61,30 +73,36 @@ def test_an_answer_that_differs_is_told():
 
 
 def test_a_campaign_without_answers_is_not_good():
-    assert not Tally().is_good
-    assert Tally(answers=1).is_good
-    assert not Tally(answers=1, hangs=["round 1"]).is_good
+    assert not Findings().is_good
+    assert Findings(answers=1).is_good
+    assert not Findings(answers=1, hangs=["round 1"]).is_good
 
 
 def test_a_process_that_grows_when_it_is_warm_leaks():
-    tally = Tally(answers=1)
+    looks = Looks()
     for look in range(WARM_LOOKS):
-        tally.seen("round", "pi1", 5, (30 * look, 10))
+        assert not looks.grown("pi1", 5, (30 * look, 10))
     warm = 30 * (WARM_LOOKS - 1)
-    tally.seen("round", "pi1", 5, (warm + MOST_MORE_DESCRIPTORS, 10))
-    assert tally.is_good
-    tally.seen("round 9", "pi1", 5, (warm + MOST_MORE_DESCRIPTORS + 1, 10))
-    assert tally.leaks == [
-        f"round 9: pi1 has {warm + MOST_MORE_DESCRIPTORS + 1} descriptors, {warm} when warm"
+    assert not looks.grown("pi1", 5, (warm + MOST_MORE_DESCRIPTORS, 10))
+    more = warm + MOST_MORE_DESCRIPTORS + 1
+    assert looks.grown("pi1", 5, (more, 10)) == [f"pi1 has {more} descriptors, {warm} when warm"]
+
+
+def test_the_table_has_a_row_by_kind_and_one_of_all():
+    tally = Tally()
+    tally.add("killed", Findings(1, 8, heal_s=[1.0]))
+    tally.add("killed", Findings(1, 2, wrong=["round 4"], heal_s=[2.0]))
+    tally.add("frozen", Findings(2, 1, heal_s=[8.0]))
+    tally.add(NO_FAULT, Findings())
+    assert tally.table().splitlines()[2:] == [
+        "| frozen | 2 | 1 | 0 | 0 | 0 | 0 | 8.0 | 8.0 |",
+        "| killed | 2 | 10 | 1 | 0 | 0 | 0 | 1.5 | 2.0 |",
+        "| all | 4 | 11 | 1 | 0 | 0 | 0 | 3.7 | 8.0 |",
     ]
 
 
-def test_the_table_has_a_row_by_kind():
+def test_what_is_bad_outside_of_all_rounds_is_counted_too():
     tally = Tally()
-    ask = Ask((1, 2), 3, 4, 0.0, draft=True)
-    killed, frozen = Fault(Kind.KILLED, 1, 0.5), Fault(Kind.FROZEN, 2, 9.0)
-    for faults, pause_s in (((killed,), 1.0), ((killed,), 2.0), ((killed, frozen), 8.0)):
-        tally.healed(Round(0, 3, False, (ask,), 1, 0.0, faults), pause_s)
-    assert tally.faults == 4
-    assert "| worker killed, started again | 2 | 1.5 | 2.0 |" in tally.table()
-    assert "| two at once | 1 | 8.0 | 8.0 |" in tally.table()
+    tally.add(NO_FAULT, Findings(leaks=["3 nodes hold something"]))
+    assert tally.total.bad == ["3 nodes hold something"]
+    assert f"| {NO_FAULT} | 0 | 0 | 0 | 0 | 0 | 1 |" in tally.table()

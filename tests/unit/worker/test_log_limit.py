@@ -50,6 +50,16 @@ hostile = {HOSTILE!r}
 form = LogFormat((*sys.argv, "text")[2])
 with limited_log(form, "pi2", lines=3, window_s=float(sys.argv[1])):
 """
+# 5000 lines of one kind; it goes on until the count of those that were left out is told.
+FLOOD = """
+for port in range(5000):
+    logging.warning("refused 127.0.0.1:%d", port)
+told = threading.Event()
+handler = logging.getLogger().handlers[0]
+emit = handler.emit
+handler.emit = lambda record: (emit(record), told.set())
+assert told.wait(30)
+"""
 
 
 def logged(body, window_s=0.2, form="text"):
@@ -62,18 +72,7 @@ def logged(body, window_s=0.2, form="text"):
 
 
 def test_a_flood_of_one_kind_becomes_a_few_lines_and_one_with_the_count():
-    text = logged(
-        """
-for port in range(5000):
-    logging.warning("refused 127.0.0.1:%d", port)
-told = threading.Event()
-handler = logging.getLogger().handlers[0]
-emit = handler.emit
-handler.emit = lambda record: (emit(record), told.set())
-assert told.wait(30)
-""",
-        window_s=3,
-    )
+    text = logged(FLOOD, window_s=3)
     lines = text.splitlines()
     assert len(lines) == 4 and lines[-1].endswith("4997 more lines in 3 s like: refused #.#.#.#:#")
 
@@ -148,18 +147,6 @@ sys.stderr.write("without an end")
 
 
 def test_in_json_a_flood_is_counted_too():
-    text = logged(
-        """
-for port in range(5000):
-    logging.warning("refused 127.0.0.1:%d", port)
-told = threading.Event()
-handler = logging.getLogger().handlers[0]
-emit = handler.emit
-handler.emit = lambda record: (emit(record), told.set())
-assert told.wait(30)
-""",
-        window_s=3,
-        form="json",
-    )
+    text = logged(FLOOD, window_s=3, form="json")
     lines = [json.loads(line) for line in text.splitlines()]
     assert len(lines) == 4 and lines[-1]["message"].startswith("4997 more lines in 3 s like: ")
