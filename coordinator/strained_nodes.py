@@ -10,6 +10,8 @@ from pi_cluster.cluster.heat import COOL_AGAIN_C, COOLING, HOT_C
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.protos import pi_cluster_pb2 as pb
 
+_CALM_S = 60.0  # a weak supply has the clock go down and up again with every step
+
 
 class Strain(Enum):
     """What a node can suffer from."""
@@ -45,6 +47,7 @@ class StrainedNodes:
         self._on_memory = on_memory
         self._lock = threading.Lock()
         self._since_s: list[dict[Strain, float]] = [{} for _ in stages]
+        self._slowed_s: list[float | None] = [None for _ in stages]
 
     @property
     def short_of_memory(self) -> tuple[str, ...]:
@@ -60,8 +63,16 @@ class StrainedNodes:
         if self._changes(index, Strain.SHORT_OF_MEMORY, reply.short_of_memory, _SHORT):
             self._on_memory()
         limit_c = COOL_AGAIN_C if Strain.HOT in self._since_s[index] else HOT_C
-        is_hot = reply.temperature_c >= limit_c or 0 < reply.clock_share < 1
+        is_hot = reply.temperature_c >= limit_c or self._is_slowed(index, reply)
         self._changes(index, Strain.HOT, is_hot, _heat(reply))
+
+    def _is_slowed(self, index: int, reply: pb.PingReply) -> bool:
+        """Whether the firmware slows a node down, or did so just now."""
+        now = time.monotonic()
+        if 0 < reply.clock_share < 1:
+            self._slowed_s[index] = now
+        slowed_s = self._slowed_s[index]
+        return slowed_s is not None and now - slowed_s < _CALM_S
 
     def _changes(self, index: int, strain: Strain, is_so: bool, words: str) -> bool:
         stage, since_s = self._stages[index], self._since_s[index]

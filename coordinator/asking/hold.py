@@ -151,6 +151,8 @@ class Hold:
 
     def has_taken_anew(self, lost: Scheduler | None) -> bool:
         """Whether another scheduler than a lost one serves questions by now."""
+        if self.healer.under_way:
+            return False
         held = self._held
         return held is not None and held.scheduler is not lost and not held.scheduler.failure
 

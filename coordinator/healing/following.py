@@ -42,7 +42,7 @@ def follow(record: PipelineRecord, dialer: Dialer) -> Later:
 
     Takes as long as :func:`look_for_newer`.
     """
-    newer, nodes = _look(record, dialer)
+    newer, nodes = look_for_newer(record, dialer)
     if newer:
         return remember(newer)
     return Later.COMING if is_being_replaced(record, nodes) else Later.NONE
@@ -87,18 +87,15 @@ class Courtesy:
         return now < self._until_s.setdefault(epoch, now + left_s)
 
 
-def look_for_newer(record: PipelineRecord, dialer: Dialer) -> PipelineRecord | None:
-    """The pipeline of the same store that has taken a recorded one's place; None: there is none.
+def look_for_newer(
+    record: PipelineRecord, dialer: Dialer
+) -> tuple[PipelineRecord | None, Collection[Node]]:
+    """The pipeline of the same store that has taken a recorded one's place; and who answered.
 
     Asked are the nodes of the record, those that were met before, and those of which these tell.
     Only where they hold neither that pipeline nor a later one, others are listened for.
     Takes some milliseconds where a newer pipeline is whole, and up to ten seconds else.
     """
-    return _look(record, dialer)[0]
-
-
-def _look(record: PipelineRecord, dialer: Dialer) -> tuple[PipelineRecord | None, Collection[Node]]:
-    """What has taken the record's place, and what all who answered tell."""
     peers = [stage.peer for stage in record.addresses] + known_nodes(record.folder.name)
     nodes: dict[str, Node] = {}
     newer = _asked(record, peers, nodes, dialer)

@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import ClusterError, NodeLost
+from pi_cluster.cluster.who_am_i import who_am_i
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.healing.acting import Quiet
 from pi_cluster.coordinator.healing.healer import Healer
 from pi_cluster.coordinator.healing.looking import Look, look
 from pi_cluster.coordinator.healing.permission import dialer_to_load, may_send
+from pi_cluster.coordinator.healing.topping_up import ToppingUp
 from pi_cluster.coordinator.healing.way import as_it_was
 from pi_cluster.coordinator.pipeline.measuring import Planner
 from pi_cluster.coordinator.pipeline.rollout import (
@@ -52,7 +54,8 @@ def is_worth_it(new: Prediction, old: Prediction, objective: Objective) -> bool:
 class TakingIn:
     """Looks for such nodes from `begin` to `close`, on a thread of its own.
 
-    It also mends what is lost while nobody asks, so that the next question need not wait for that.
+    It also mends what is lost while nobody asks, so that the next question need not wait for that,
+    and makes copies that a loss has cost.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class TakingIn:
         self._healer = healer
         self._is_idle = is_idle
         self._events = EventLog(self._cluster)
+        self._topping_up = ToppingUp(self._cluster)
         self._judged: frozenset[str] = frozenset()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="taking-in", daemon=True)
@@ -88,7 +92,7 @@ class TakingIn:
         seen = look(record, spares, dialer)
         if not all(stage.answers and stage.is_loaded for stage in seen.stages):
             return self._mend(record, seen)
-        return self._take_in(record, seen, dialer)
+        return self._take_in(record, seen, dialer) or self._topping_up.once(record, seen, dialer)
 
     def _run(self) -> None:
         while not self._closing.wait(_LOOK_EVERY_S):
@@ -113,6 +117,8 @@ class TakingIn:
 
     def _take_in(self, record: PipelineRecord, seen: Look, dialer: Dialer) -> bool:
         """Plan over all that are there, unless that was found not to be worth it before."""
+        if _asked_by_others(seen):
+            return False
         present = frozenset(seen.nodes)
         used = {stage.node_id for stage in record.addresses}
         if present <= used or present == self._judged:
@@ -137,7 +143,7 @@ class TakingIn:
     def _bring_up(self, record: PipelineRecord, rollout: Rollout, now: Prediction) -> bool:
         """Shards first, while the pipeline serves on; then, if still nobody asks, the change."""
         hand_out_shards(rollout, Quiet(), self._closing)
-        if not self._is_idle():
+        if not self._is_idle() or _asked_by_others(look(record, [], rollout.dialer)):
             self._judged = frozenset()  # once more, when it is idle
             return False
         with replacing(record):
@@ -153,6 +159,12 @@ class TakingIn:
         said = f"the pipeline takes in {listed(names)}" if names else "the layers are shared anew"
         self._events.note(EventKind.TAKEN_IN, f"{said}: {predicted}", {"nodes": names})
         return True
+
+
+def _asked_by_others(seen: Look) -> bool:
+    """Whether another program has the pipeline, which would lose its caches."""
+    holders = {node.about.stage.coordinator for node in seen.nodes.values()}
+    return not holders <= {"", who_am_i()}
 
 
 def _ms(prediction: Prediction) -> str:

@@ -78,7 +78,7 @@ def place_on_nodes(
 def lacking_copies(rollout: Rollout, replicas: int) -> str:
     """What there was no room for, in a sentence; empty where there was."""
     total = rollout.manifest.n_layers
-    lacking = without_copies(rollout.plan, rollout.copies, total, replicas)
+    lacking = without_copies(rollout.copies, total, replicas)
     if not lacking:
         return ""
     if len(rollout.nodes) < replicas:
@@ -145,5 +145,5 @@ def _are_in_place(rollout: Rollout, replicas: int, previous: PipelineRecord) -> 
         and previous.call is not None
         and previous.call.replicas == replicas
         and {one.node_id for one in previous.copies} <= rollout.nodes.keys()
-        and not without_copies(rollout.plan, previous.copies, rollout.manifest.n_layers, replicas)
+        and not without_copies(previous.copies, rollout.manifest.n_layers, replicas)
     )

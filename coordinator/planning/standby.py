@@ -58,13 +58,11 @@ def place_copies(
     return placing.copies()
 
 
-def without_copies(
-    plan: Plan, copies: Iterable[Copies], n_layers: int, replicas: int
-) -> tuple[int, ...]:
-    """The layers of which fewer nodes keep copies than were asked for."""
+def without_copies(copies: Iterable[Copies], n_layers: int, replicas: int) -> tuple[int, ...]:
+    """The layers of which fewer nodes keep copies than were asked for, as in `Copies.layers`."""
     kept = [layer for one in copies for layer in one.layers]
-    every = (layer for stage in plan.stages for layer in _own(stage.layers, n_layers))
-    return tuple(sorted(layer for layer in every if kept.count(layer) < replicas - 1))
+    every = range(EMBEDDING, n_layers + 1)
+    return tuple(layer for layer in every if kept.count(layer) < replicas - 1)
 
 
 def still_standing_by(copies: Iterable[Copies], plan: Plan, n_layers: int) -> tuple[Copies, ...]:

@@ -41,6 +41,7 @@ class EventKind(StrEnum):
     HEALED = "healed"
     HEAL_FAILED = "heal_failed"
     TAKEN_IN = "taken_in"
+    COPIES_MADE = "copies_made"
 
 
 class EventLog:

@@ -42,7 +42,8 @@ def changing(cluster: str) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StateError(
-                f"another `up` or `down` is changing cluster {cluster!r}: wait for it"
+                f"another program is changing cluster {cluster!r}, by `up` or `down` or as it "
+                "mends the pipeline: wait for it"
             ) from None
         yield folder
 

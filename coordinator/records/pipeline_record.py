@@ -10,7 +10,7 @@ from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.prediction import CHUNK_ROWS, Prediction
-from pi_cluster.coordinator.planning.standby import Copies
+from pi_cluster.coordinator.planning.standby import Copies, without_copies
 from pi_cluster.coordinator.records.up_call import UpCall
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.stage_address import StageAddress
@@ -92,6 +92,16 @@ class PipelineRecord:
         """Where it lies, with what `prompt` needs of its store."""
         names = [file.name for file in self.manifest.tokenizer_files]
         return [self.folder / name for name in (*names, MANIFEST_NAME, RECORD_NAME)]
+
+    @property
+    def replicas(self) -> int:
+        """On how many disks each shard is to lie."""
+        return self.call.replicas if self.call else 1
+
+    @property
+    def lacking_copies(self) -> tuple[int, ...]:
+        """Layers that lie on fewer, as in `Copies.layers`."""
+        return without_copies(self.copies, self.manifest.n_layers, self.replicas)
 
     def in_place_of(self, before: "PipelineRecord") -> "PipelineRecord":
         """This pipeline where it serves the store of another one, which lost or got nodes.

@@ -27,7 +27,7 @@ from pi_cluster.deploy.calling import dialer_to_ask
 from pi_cluster.deploy.commands.options import cluster_option
 from pi_cluster.deploy.known_local_workers import why_ended
 from pi_cluster.deploy.screen import output
-from pi_cluster.deploy.screen.copies_view import copies_json, copies_line
+from pi_cluster.deploy.screen.copies_view import copies_json, copies_line, lacking_line
 from pi_cluster.deploy.screen.event_view import heals_json, heals_line
 from pi_cluster.deploy.screen.status_view import (
     pipeline_rate,
@@ -77,6 +77,8 @@ def status(
     else:
         output.answers.print(status_table(looks))
         if line := copies_line(record.copies, record.manifest.n_layers):
+            output.answers.print(line, markup=False, soft_wrap=True)
+        if line := lacking_line(record):
             output.answers.print(line, markup=False, soft_wrap=True)
         if server := look_at_server(cluster):
             output.answers.print(str(server), markup=False, soft_wrap=True)
@@ -169,4 +171,5 @@ def _values(cluster: str, record: PipelineRecord, looks: Sequence[StageLook]) ->
         "rows_ps": pipeline_rate(looks),
         "stages": status_json(looks),
         "standby": copies_json(record.copies, record.manifest.n_layers),
+        "lacking_copies": len(record.lacking_copies),
     }

@@ -22,6 +22,7 @@ _WORDS = {
     EventKind.HEALED: "healed",
     EventKind.HEAL_FAILED: "not healed",
     EventKind.TAKEN_IN: "node taken in",
+    EventKind.COPIES_MADE: "copies made",
 }
 _CAUSES = {
     "node_lost": "lost nodes",

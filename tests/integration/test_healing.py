@@ -232,7 +232,7 @@ def mending(cluster):
         healer.close()
 
 
-def test_what_is_lost_while_nobody_asks_is_mended_and_who_returns_is_taken_in(mending):
+def test_what_is_lost_while_nobody_asks_is_mended_and_who_returns_is_taken_in(mending, endless):
     cluster, workers, taking_in = mending
     asked = ("--ids", "1,3,558,355,4", "--seed", "3", "--max-tokens", "30")
     before = cluster.prompt(*asked)["ids"]
@@ -243,6 +243,10 @@ def test_what_is_lost_while_nobody_asks_is_mended_and_who_returns_is_taken_in(me
     assert [one.name for one in cluster.record().addresses] == ["one"]
     assert cluster.prompt(*asked)["ids"] == before
     start_again(cluster, "two", address, "--threads", "1")
+    asking = cluster.start("prompt", *endless, *LONG)
+    asking.read(20)
+    assert not taking_in.once(), "another program is answered"
+    assert asking.end(HEALED_S).code == 0
     assert taking_in.once()
     assert {one.name for one in cluster.record().addresses} == {"one", "two"}
     assert cluster.prompt(*asked)["ids"] == before

@@ -1,5 +1,6 @@
 """`up --replicas`: layers lie on more than one disk, and a lost node costs no transfer."""
 
+import contextlib
 import signal
 from dataclasses import replace
 
@@ -8,6 +9,9 @@ import pytest
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.coordinator.healing.healer import Healer
+from pi_cluster.coordinator.healing.taking_in import TakingIn
+from pi_cluster.coordinator.pipeline.asker import dialer_to_ask
 from pi_cluster.coordinator.pipeline.rollout import load_stages
 from pi_cluster.coordinator.pipeline.transfer import hand_out_copies, hand_out_shards
 from pi_cluster.coordinator.planning.footprint import choose_limits
@@ -28,6 +32,16 @@ def three(make_cluster):
         workers = {name: cluster.start_worker(name) for name in NAMES}
         words = ("--replicas", "2", "--nodes", ",".join(where for _, where in workers.values()))
         yield cluster, workers, words
+
+
+@contextlib.contextmanager
+def idle_program(cluster):
+    """What mends and takes in for a program that stays while nobody asks it."""
+    with cluster.environment():
+        record = cluster.record()
+        dialer = dialer_to_ask(cluster.name, record)
+        with contextlib.closing(Healer(cluster.name, record.manifest.digest, dialer, print)) as one:
+            yield TakingIn(record, one, lambda: True)
 
 
 def held(manifest, address):
@@ -87,6 +101,41 @@ def test_up_hands_copies_out_once_the_pipeline_is_ready_and_says_where_they_are(
     assert "already up" in again.err and "lacks" not in again.err
     assert cluster.record().copies == record.copies
     assert {name: files_of(cluster, name) for name in NAMES} == before
+
+
+def test_copies_that_a_loss_has_cost_are_made_again_while_nobody_asks(three):
+    cluster, workers, words = three
+    cluster.up(*words)
+    with idle_program(cluster) as taking_in:
+        assert not taking_in.once(), "no copy is missing"
+        workers["two"][0].send(signal.SIGKILL)
+        workers["two"][0].process.wait()
+        assert taking_in.once()
+        before = cluster.run("status")
+        every = len(layer_files(cluster.record().manifest))
+        assert f"of {every} shards lie on fewer than 2 disks" in before.out
+        assert taking_in.once(), "they are made"
+        assert not taking_in.once()
+    record = cluster.record()
+    assert not record.lacking_copies
+    by_id = {one.node_id: one.address for one in record.addresses}
+    for one in record.copies:
+        assert set(one.layers) <= held(record.manifest, by_id[one.node_id])
+    assert "disks" not in cluster.run("status").out
+    assert "copies stand by again on one and three" in cluster.run("events").out
+
+
+def test_up_makes_copies_that_a_loss_has_cost(three):
+    cluster, workers, words = three
+    cluster.up(*words)
+    workers["two"][0].send(signal.SIGKILL)
+    workers["two"][0].process.wait()
+    with idle_program(cluster) as taking_in:
+        assert taking_in.once()
+    assert cluster.status()["lacking_copies"] > 0
+    left = ",".join(workers[name][1] for name in ("one", "three"))
+    assert "already up" in cluster.up("--replicas", "2", "--nodes", left).err
+    assert cluster.status()["lacking_copies"] == 0
 
 
 def test_plan_shows_where_copies_would_stand_by_and_hands_out_none(three):

@@ -77,7 +77,7 @@ def test_with_one_replica_nothing_stands_by():
 
 def test_three_replicas_are_enough_for_any_two_that_are_lost_at_once():
     copies = placed(ALIKE, NODES, PLAN, 3)
-    assert without_copies(PLAN, copies, LAYERS, 3) == ()
+    assert without_copies(copies, LAYERS, 3) == ()
     for lost in (*combinations("abc", 1), *combinations("abc", 2)):
         assert moved_without(ALIKE, NODES, PLAN, copies, lost) == 0
 
@@ -94,7 +94,7 @@ def test_a_node_without_a_stage_keeps_copies_too():
 def test_who_has_no_room_on_its_disk_keeps_nothing_and_others_stand_in():
     copies = placed(ALIKE, NODES, PLAN, 2, {"a": AMPLE, "b": 0, "c": AMPLE})
     assert [one.node_id for one in copies] == ["a", "c"]
-    assert without_copies(PLAN, copies, LAYERS, 2) == ()
+    assert without_copies(copies, LAYERS, 2) == ()
     assert moved_without(ALIKE, NODES, PLAN, copies, "b") == 0
 
 
@@ -103,25 +103,25 @@ def test_where_disks_are_short_it_is_said_of_which_layers():
     (one,) = copies
     assert one.node_id == "b" and sum(size_of(ALIKE, layer) for layer in one.layers) <= 25
     lacking = set(range(-1, LAYERS + 1)) - set(one.layers)
-    assert without_copies(PLAN, copies, LAYERS, 2) == tuple(sorted(lacking))
+    assert without_copies(copies, LAYERS, 2) == tuple(sorted(lacking))
 
 
 def test_what_is_on_a_disk_already_takes_no_room():
     held = {"b": {EMBEDDING, 0, 1, 4, 5, LAYERS}}
     copies = placed(ALIKE, NODES, PLAN, 2, {"a": 10, "b": 0, "c": 10}, held)
-    assert without_copies(PLAN, copies, LAYERS, 2) == ()
+    assert without_copies(copies, LAYERS, 2) == ()
 
 
 def test_layers_that_nobody_could_compute_in_the_end_are_kept_safe_all_the_same():
     small = [capacity(name, 45) for name in "abc"]  # a third of the model each, and no more
     copies = placed(ALIKE, small, PLAN, 2)
-    assert without_copies(PLAN, copies, LAYERS, 2) == ()
+    assert without_copies(copies, LAYERS, 2) == ()
 
 
 def test_a_node_alone_has_nobody_to_stand_by():
     plan = lay_out(ALIKE, NODES[:1], [(NODES[0], LayerRange(0, LAYERS))])
     assert placed(ALIKE, NODES[:1], plan, 2) == ()
-    assert len(without_copies(plan, (), LAYERS, 2)) == LAYERS + 2
+    assert len(without_copies((), LAYERS, 2)) == LAYERS + 2
 
 
 def test_after_a_heal_what_became_a_nodes_own_is_no_copy_any_more():
@@ -145,7 +145,7 @@ def test_whoever_is_lost_nothing_moves_where_memory_and_disks_suffice(layers, fi
         return
     plan = plan_layers(footprint, nodes)
     copies = placed(footprint, nodes, plan, 2)
-    assert without_copies(plan, copies, len(layers), 2) == ()
+    assert without_copies(copies, len(layers), 2) == ()
     for stage in plan.stages:
         left = [node for node in nodes if node.node_id != stage.node_id]
         # Those who have no memory for lost layers alone have others' moved to them: as few bytes

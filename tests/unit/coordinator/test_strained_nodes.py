@@ -57,6 +57,14 @@ def test_a_node_that_its_firmware_slows_down_is_told_with_the_clock_that_is_left
     assert "slowed down by its firmware (85 °C, at 62% of its clock)" in news[0].said
 
 
+def test_a_clock_that_goes_down_and_up_with_every_step_is_told_of_once():
+    nodes, news, _ = strained()
+    for share in (0.0, 0.6, 0.0, 0.6, 0.0, 0.6, 0.0):
+        nodes.heard(0, pb.PingReply(temperature_c=60, clock_share=share))
+        nodes.heard(1, pb.PingReply(temperature_c=60))
+    assert [(one.strain, one.node, one.is_over) for one in news] == [(Strain.HOT, "pi1", False)]
+
+
 def about(machine, flags=None, clock_share=0.0, is_stored=True):
     told = pb.NodeDescription(node_id=machine, machine_id=machine, clock_share=clock_share)
     if flags is not None:
