@@ -142,12 +142,24 @@ class ServerRefused(ClusterError):
     """A server of a pipeline does not do what it was asked to."""
 
 
+class ServerUnready(ServerRefused):
+    """A server cannot do it yet, as it has no pipeline or too much to do."""
+
+
 class VersionError(ClusterError):
     """A store or a peer follows a version of a format or protocol that is not known here."""
 
 
 class StateError(ClusterError):
     """There is no running pipeline, or the record of it cannot be read."""
+
+
+class KeptNowhere(StateError):
+    """No unfinished answer of that name, or none that could be gone on with, is kept."""
+
+
+class ServerGone(StateError):
+    """A server has ended, or cannot be reached, while it was asked."""
 
 
 class ModelReplaced(StateError):

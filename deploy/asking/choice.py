@@ -22,12 +22,12 @@ def asker_of(
     """A server, unless ``directly``. Then nothing is imported that computes or knows the wire.
 
     ``wait_s`` is how long to wait while the pipeline answers others. A server mends what it loses
-    as it was told to; of nodes it is done for up to ``heal_timeout_s``, once one is silent for
-    longer than ``give_up_after_s``. What nodes answer is kept for ``--resume`` of the command
-    ``journal_as``, unless that is None.
+    as it was told to, and for one that is killed ``heal_timeout_s`` is waited. Of nodes it is done
+    for up to ``heal_timeout_s``, once one is silent for longer than ``give_up_after_s``. What nodes
+    answer is kept for ``--resume`` of the command ``journal_as``, unless that is None.
     """
     if not directly and (link := link_to_server(cluster)):
-        return ServerAsker(link, wait_s)
+        return ServerAsker(link, wait_s, heal_timeout_s)
     return nodes_asker(cluster, wait_s, heal_timeout_s, give_up_after_s, journal_as=journal_as)
 
 

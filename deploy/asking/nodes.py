@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, cast
 
-from pi_cluster.cluster.errors import ClusterError, ModelReplaced, StateError
+from pi_cluster.cluster.errors import ClusterError, ModelReplaced, ShardDamaged, StateError
 from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.parts import Called, Part, Thought
 from pi_cluster.coordinator.asking.question import AskKeywords, Prompt, Question
 from pi_cluster.coordinator.client import PipelineClient
-from pi_cluster.coordinator.journal import Asking, Journal, JournalEntry
+from pi_cluster.coordinator.keeping.entry import JournalEntry
+from pi_cluster.coordinator.keeping.journal import Journal
+from pi_cluster.coordinator.keeping.what_was_asked import Asking
 from pi_cluster.coordinator.patience import END_OR_WAIT_LONGER
 from pi_cluster.coordinator.records.kept_record import load_record
 from pi_cluster.deploy.asking.asker import Show
@@ -36,7 +38,7 @@ class NodesAsker:
         command ``journal_as``.
         """
         self._journal_as = journal_as
-        self._journal = Journal(cluster)
+        self._journal = Journal.of_commands(cluster)
         record = load_record(cluster)
         dialer = dialer_to_ask(cluster, record)
         self._client = PipelineClient(
@@ -103,13 +105,16 @@ class NodesAsker:
         return replace(question, prompt_ids=asking.prompt_ids)
 
     def _shown(self, question: Question, show: Show | None, entry: JournalEntry | None) -> Answer:
-        """Ask. What is kept of the answer goes when it ends, and stays when the pipeline fails."""
+        """Ask. What is kept of the answer goes when it ends, and stays when the pipeline fails.
+
+        Of what a damaged shard may have had a part in, nothing is gone on with.
+        """
         if entry is None:
             return self._streamed(question, show, None)
         try:
             answer = self._streamed(question, show, entry)
         except ClusterError as error:
-            if entry.has_grown:
+            if entry.has_grown and not isinstance(error, ShardDamaged):
                 entry.leave()
                 error.add_note(
                     f"what was answered is kept, as {entry.name}: --resume goes on with it"

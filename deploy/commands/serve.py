@@ -17,6 +17,7 @@ from pi_cluster.deploy.commands.options import (
     cluster_option,
     give_up_after_option,
     heal_timeout_option,
+    journal_option,
 )
 from pi_cluster.deploy.hosts.server_service import ServerService
 from pi_cluster.deploy.leading_out import leading_out
@@ -25,6 +26,7 @@ from pi_cluster.deploy.server_admission import given_certificate, keys_for, own_
 from pi_cluster.deploy.server_log import notices, server_log
 from pi_cluster.server.app import guarded, make_app
 from pi_cluster.server.asking.desk import Desk
+from pi_cluster.server.asking.kept import Keeper, journal_of
 from pi_cluster.server.asking.prompt_log import PromptLog
 from pi_cluster.server.asking.serving_client import serving_client
 from pi_cluster.server.http.guard import Admission
@@ -104,6 +106,7 @@ _DEFAULTS = ServerSettings()
 )
 @heal_timeout_option
 @give_up_after_option
+@journal_option
 @click.option(
     "--install", is_flag=True, help="Have systemd start this server, with the other options given."
 )
@@ -131,6 +134,7 @@ def serve(
     wait_for_up: bool,
     heal_timeout_s: float,
     give_up_after_s: float,
+    keeps_journal: bool,
     install: bool,
     uninstall: bool,
     system: bool,
@@ -152,9 +156,9 @@ def serve(
         form = LogFormat(log_format)
         entered.enter_context(server_log(form))
         keys = keys_for(cluster, host, insecure)
-        tls, every_hour = None, None
+        tls, renew = None, None
         if own_tls:
-            tls, every_hour = own_certificate(cluster, hosts)
+            tls, renew = own_certificate(cluster, hosts)
         elif certificate and key:
             tls = given_certificate(certificate, key)
         if not wait_for_up:
@@ -184,8 +188,19 @@ def serve(
                 *(heal_timeout_s, give_up_after_s),
             )
 
-        desk = Desk(connect(), connect, prompts)
+        keeper = Keeper(journal_of(cluster)) if keeps_journal else None
+        if keeper:
+            keeper.tidy()
+            entered.callback(keeper.close)
+        desk = Desk(connect(), connect, prompts, keeper)
         entered.callback(desk.close)
+
+        def every_hour() -> None:
+            if renew:
+                renew()
+            if keeper:
+                keeper.tidy()
+
         pooling = Pooling(embeddings) if embeddings else None
         app = guarded(make_app(desk, strict_model=strict_model, embeddings=pooling), admission)
         run_server(
@@ -205,7 +220,7 @@ def _install(service: ServerService) -> None:
         word
         for option in context.command.params
         if option.name and option.name not in of_the_service
-        for word in _words(option.opts[0], context.params[option.name])
+        for word in _words(option, context.params[option.name])
     ]
     service.install([*words, "--wait-for-up"])
     note(f"{service.unit_name} runs, and starts again by itself: `{service.log_command}`")
@@ -213,15 +228,16 @@ def _install(service: ServerService) -> None:
         note("to have it start with this machine, run `loginctl enable-linger` once")
 
 
-def _words(option: str, value: object) -> list[str]:
+def _words(option: click.Parameter, value: object) -> list[str]:
     """An option as it is typed, wherever it will be run."""
+    name = option.opts[0]
+    if isinstance(option, click.Option) and option.is_flag:
+        return [name] if value is option.flag_value else []
     match value:
-        case None | False:
+        case None:
             return []
-        case True:
-            return [option]
         case tuple():
             return [word for one in value for word in _words(option, one)]
         case Path():
-            return [option, str(value.absolute())]
-    return [option, str(value)]
+            return [name, str(value.absolute())]
+    return [name, str(value)]

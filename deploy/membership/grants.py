@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pi_cluster.cluster import settings
+from pi_cluster.cluster import private_files, settings
 from pi_cluster.cluster.atomic_file import write_bytes
 from pi_cluster.cluster.errors import AccessError, StateError
 from pi_cluster.cluster.json_file import JsonFile
-from pi_cluster.cluster.trust import certificates, installing, private_files, signing
+from pi_cluster.cluster.trust import certificates, installing, signing
 from pi_cluster.cluster.trust.authority import ClusterAuthority
 from pi_cluster.cluster.trust.credentials import NEXT
 from pi_cluster.cluster.trust.holdings import AUTHORITIES, has_credentials, is_initialised

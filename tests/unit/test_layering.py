@@ -71,6 +71,7 @@ ROOMS = {
         "constraining": set(),
         "bench": {"scheduling"},
         "records": {"planning", "scheduling"},
+        "keeping": {"records"},
         "pipeline": {"planning", "records"},
         "calling": {"constraining"},
         "healing": {"pipeline", "planning", "records"},
