@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 
 from pi_cluster.cluster import settings
-from pi_cluster.cluster.errors import ClusterError, NodeLost
+from pi_cluster.cluster.errors import NodeLost
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.peer import Peer
@@ -29,8 +29,10 @@ def attended(
         attention = _Attention(client, peer, dialer, silent_s)
         try:
             yield client
-        except ClusterError as error:
-            raise attention.lost or error from None
+        except Exception:  # gRPC has a ValueError for calls on what is closed already
+            if attention.lost:
+                raise attention.lost from None
+            raise
         finally:
             attention.end()
 
