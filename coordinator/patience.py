@@ -104,13 +104,12 @@ class Patience:
         Raises why it was given up; and what was lost, where nothing can be done but wait for
         somebody to bring a node back, and there is no answer yet that it would be lost to.
         """
-        told, told_s = "", time.monotonic() + _TOLD_AFTER_S
+        told_s = time.monotonic() + _TOLD_AFTER_S
         while not healing.has_ended:
             if healing.is_hopeless and not self.is_committed:
                 raise healing.trouble.loss
-            self.awaits = said = healing.said
-            if said != told and time.monotonic() > told_s:
-                told = said
+            self.awaits = healing.said
+            if time.monotonic() > told_s and (said := healing.to_tell()):
                 self._on_notice(said)
             yield _PAUSE_WHILE_MENDED_S
         healing.check()

@@ -80,8 +80,16 @@ class Healing:
         """What is done or waited for now, a sentence."""
         self.is_hopeless = False
         """Whether nothing is done but to wait for somebody to bring a node back."""
+        self._told = ""
+        self._telling = threading.Lock()  # several wait, on threads of their own
         self._ended = threading.Event()
         self._failure: ClusterError | None = None
+
+    def to_tell(self) -> str:
+        """What is done now, for the first to ask since it is; nothing for the others."""
+        with self._telling:
+            is_new, self._told = self.said != self._told, self.said
+            return self._told if is_new else ""
 
     @property
     def has_ended(self) -> bool:
