@@ -1,5 +1,6 @@
 """A server that ends in mid-answer: the next one goes on, and so does whoever had asked."""
 
+import functools
 import http.client
 import json
 import os
@@ -210,6 +211,8 @@ def test_a_key_is_shown_and_given_its_own_answers_alone(up):
             assert [told["id"] for told in answers(server, keys["anna"])] == [path.name]
             status, lines = get(server, one, keys["anna"])
             assert status == 200 and len(lines[-1]["answer"]["ids"]) == ENDLESS["max_tokens"]
+            of_anna = functools.partial(answers, server, keys["anna"])
+            eventually(of_anna, lambda now: now == [], _PATIENCE_S)
     finally:
         for name in keys:
             up.run("key", "revoke", name)
