@@ -20,9 +20,9 @@ from typing import Any, Self
 import psutil
 
 from tests.faults.plan import COPIES, Ask
-from tests.faults.preload import JumpingClock, built
 from tests.support.cluster_process import Cluster, Running, eventually
 from tests.support.measured_nodes import remember_speed
+from tests.support.preloads import JumpingClock, clock_library
 from tests.testbed.network.network import Network
 
 PORT = 7711
@@ -106,7 +106,7 @@ class Home:
         self.folder = folder
         self.network = Network(nodes + 1, "gbe")
         self.cluster = Cluster(folder, folder / "cache")
-        self.library = built(folder)
+        self.library = clock_library(folder)
         self.nodes: dict[int, Node] = {}
         self._count = nodes
         self.server: Running | None = None

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.faults.preload import JumpingClock, built
+from tests.support.preloads import JumpingClock, clock_library
 from tests.testbed.network.network import NetworkError
 from tests.testbed.network.network import check_possible as check_network
 
@@ -25,7 +25,7 @@ def check_possible() -> None:
     mount = "mount -t tmpfs none /mnt"
     _run(["unshare", "--net", "--mount", "sh", "-c", mount], "network and mount namespaces")
     with tempfile.TemporaryDirectory() as name:
-        clock = JumpingClock(built(Path(name)), Path(name) / "clock")
+        clock = JumpingClock(clock_library(Path(name)), Path(name) / "clock")
         usual = float(_run([sys.executable, "-c", _ASK], "a Python"))
         clock.set(_AHEAD_S)
         ahead = float(_run([sys.executable, "-c", _ASK], "a Python", clock.env))

@@ -15,7 +15,7 @@ from pi_cluster.deploy.known_local_workers import log_file
 from tests.support.authorities import certify_node
 from tests.support.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.support.cluster_process import COMMAND, Cluster, processes_of
-from tests.support.preloads import firewall, wrong_clock
+from tests.support.preloads import JumpingClock, clock_library, firewall
 from tests.support.stores import shard
 
 pytestmark = pytest.mark.timeout(240)
@@ -262,7 +262,9 @@ def test_a_node_that_lives_in_1970_is_told_by_its_clock(cluster, tmp_path, late)
     running, address = started[late]
     running.send(signal.SIGTERM)
     assert running.end().code == 0
-    past, _ = start_worker(cluster, late, address, wrong_clock(tmp_path, -56 * 365 * 86_400))
+    library, offset = clock_library(tmp_path), tmp_path / "clock"
+    earlier = JumpingClock(library, offset, offset_s=-56 * 365 * 86_400)
+    past, _ = start_worker(cluster, late, address, earlier.env)
     status = cluster.run("status")
     assert status.code == 1 and "lost" not in status.out and "clock" in status.err
     asked = cluster.run(*ASK)
