@@ -128,7 +128,7 @@ class Supervisor:
 
 
 def main() -> int:
-    """Supervise, unless somebody does already."""
+    """Supervise, as soon as nobody else does."""
     data_dir, name, *words = sys.argv[1:]
     folder = os.path.join(data_dir, FOLDER)
     os.makedirs(folder, exist_ok=True)
