@@ -44,7 +44,7 @@ class Acting:
         self._cluster = cluster
         self._dialer = dialer
         self._closing = closing or threading.Event()
-        self._known: tuple[object, Way | None] | None = None
+        self._known: dict[object, Way | None] = {}
         self.obstacle = _NO_ROOM
         """Why there is no alternative, where there is none."""
         self.broken_off: set[int] = set()
@@ -105,24 +105,24 @@ class Acting:
         return record.open_store() if may_send(self._cluster) else None
 
     def _way(self, record: PipelineRecord, seen: Look, gone: Collection[str]) -> Way | None:
-        """The plan without some nodes, kept for as long as the same ones are there."""
+        """The plan without some nodes, kept for when the same ones are there again."""
         if self._dialer is None:
             return None
         left = {node_id: node for node_id, node in seen.nodes.items() if node_id not in gone}
         key = (record.epoch, frozenset(left))
-        if self._known is None or self._known[0] != key:
+        if key not in self._known:
             try:
                 has_store = self._store(record) is not None
                 way = way_without(record, list(left.values()), self._dialer, has_store)
-                self._known = key, way
+                self._known[key] = way
             except NodeError as error:  # who answered the look has gone since, or is busy
                 log.info("not known yet how to go on without %s: %s", ", ".join(gone), error)
                 return None
             except (PlanError, StoreError) as error:
                 log.info("no going on without %s: %s", ", ".join(gone), error)
-                self._known = key, None
+                self._known[key] = None
                 self.obstacle = _NOWHERE_ELSE if isinstance(error, StoreError) else _NO_ROOM
-        return self._known[1]
+        return self._known[key]
 
 
 class Quiet:

@@ -97,9 +97,9 @@ def _can_go_on_without(case: Case) -> bool:
 
 
 def _cut_off(case: Case) -> list[StageSeen]:
-    """Stages that answer us, and not the one before them."""
+    """Stages that answer us, and not the one before them, which knows where they are."""
     return [
         after
         for before, after in itertools.pairwise(case.stages)
-        if before.answers and after.answers and not before.reaches_next
+        if before.answers and after.answers and not (before.reaches_next or after.has_moved)
     ]

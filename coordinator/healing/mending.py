@@ -92,15 +92,16 @@ class Mending:
         return todo is not Remedy.WAIT
 
     def _case(self, record: PipelineRecord, seen: Look, acting: Acting) -> Case:
+        """What to decide by. Where nobody can stand in for who comes and goes, that one counts."""
         trouble = self._trouble
-        case = Case(
-            *(seen.stages, trouble.lost_s, trouble.lost_sessions, acting.may_load),
-            self._means.losses.set_aside(time.monotonic()),
-        )
-        if not (gone := missing(case)):
-            return case
-        without = acting.alternative(record, seen, {stage.node_id for stage in gone})
-        return replace(case, alternative=without)
+        aside = self._means.losses.set_aside(time.monotonic())
+        case = Case(seen.stages, trouble.lost_s, trouble.lost_sessions, acting.may_load, aside)
+        while gone := missing(case):
+            without = acting.alternative(record, seen, {stage.node_id for stage in gone})
+            if without or not case.set_aside:
+                return replace(case, alternative=without)
+            case = replace(case, set_aside=())
+        return case
 
     def _carry_out(
         self,

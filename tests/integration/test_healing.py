@@ -4,21 +4,25 @@ import json
 import re
 import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
 from pi_cluster import PipelineClient
-from pi_cluster.cluster.errors import StateError
+from pi_cluster.cluster.errors import NodeLost, StateError
 from pi_cluster.coordinator.healing.acting import Acting
 from pi_cluster.coordinator.healing.healer import Healer
 from pi_cluster.coordinator.healing.looking import look
+from pi_cluster.coordinator.healing.losses import MOST_LOSSES, Losses
+from pi_cluster.coordinator.healing.mending import Means, Mending
 from pi_cluster.coordinator.healing.permission import dialer_to_load
 from pi_cluster.coordinator.healing.taking_in import TakingIn, is_worth_it
 from pi_cluster.coordinator.pipeline.asker import dialer_to_ask
 from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.prediction import Prediction
+from pi_cluster.coordinator.trouble import Healing, Trouble
 from tests.support.asking import ENDLESS_IDS
 from tests.support.cluster_process import describe_all, eventually, processes_of
 from tests.support.measured_nodes import remember_speed
@@ -253,6 +257,20 @@ def test_what_is_lost_while_nobody_asks_is_mended_and_who_returns_is_taken_in(me
     kinds = [one["kind"] for one in events(cluster)]
     assert kinds == ["node_lost", "healed", "taken_in"]
     assert not taking_in.once()
+
+
+def test_who_comes_and_goes_is_gone_on_with_where_nobody_else_is_left(mending):
+    cluster, workers, _ = mending
+    record = cluster.record()
+    ids = {one.name: one.node_id for one in record.addresses}
+    losses = Losses()
+    assert losses.note(ids["two"], time.monotonic(), MOST_LOSSES)
+    kill(workers["one"][0])
+    loss = NodeLost("one stopped answering", [ids["one"]])
+    dialer = dialer_to_ask(cluster.name, record)
+    means = Means(cluster.name, record.manifest.digest, dialer, 30.0, losses)
+    Mending(Healing(Trouble(loss, ("one",)), loss), means, threading.Event()).run(record)
+    assert [one.name for one in cluster.record().addresses] == ["two"]
 
 
 def test_what_ends_before_it_has_mended_a_pipeline_tells_of_no_heal(mending):

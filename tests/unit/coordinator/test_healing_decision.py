@@ -73,6 +73,12 @@ def test_of_two_that_do_not_reach_each_other_the_second_is_done_without():
     assert remedy(case(*cut, lost_s=9, alternative=NOTHING_TO_MOVE)) is Remedy.PLAN_AGAIN
 
 
+def test_a_node_that_has_moved_is_told_to_the_one_before_it_which_cannot_reach_it_yet():
+    moved = (stage("a", reaches_next=False), stage("b", has_moved=True), stage("c"))
+    assert not missing(case(*moved))
+    assert remedy(case(*moved, lost_s=9, alternative=NOTHING_TO_MOVE)) is Remedy.LOAD_AGAIN
+
+
 def test_who_comes_and_goes_is_done_without_only_where_others_have_room():
     flapping = case(*WELL, lost_s=9, set_aside={"b"}, alternative=NOTHING_TO_MOVE)
     assert [one.name for one in missing(flapping)] == ["b"]
