@@ -202,7 +202,8 @@ class WorkerService(rpc.WorkerServicer):
     def MeasureLink(
         self, request: pb.MeasureLinkRequest, context: grpc.ServicerContext
     ) -> pb.LinkSpeed:
-        with NodeClient(_peer(request), self._dialer) as other:
+        # That of a session may be dead, which its keepalive tells only after half a minute.
+        with NodeClient(_peer(request), self._dialer, apart=True) as other:
             link = measure_link(other)
         return pb.LinkSpeed(delay_s=link.delay_s, bytes_ps=link.bytes_ps)
 

@@ -143,6 +143,6 @@ def measure_reach(nodes: Sequence[Node], dialer: Dialer) -> list[Link]:
     """The links from here, one after the other since they begin with the same cable."""
     links = []
     for node in nodes:
-        with NodeClient(node.peer, dialer) as client:
+        with NodeClient(node.peer, dialer, apart=True) as client:
             links.append(measure_link(client))
     return links
