@@ -177,11 +177,7 @@ def _tell(home: Home, one: Round, found: Findings, took_s: float) -> None:
         f"{'BAD' if found.bad else 'good'}, {took_s:.1f} s"
     ]
     lines += [f"BAD {bad[:_MOST_TOLD]}" for bad in found.bad]
-    workers = {node.name: node.running for node in home.nodes.values() if node.running}
-    for name, running in (home.asking_programs() | workers).items() if found.bad else ():
-        said, code = running.error_text[-2 * _MOST_TOLD :], running.process.poll()
-        ended = "" if code is None else f", which ended with {code}"
-        lines.append(f"{name}, process {running.process.pid}{ended}, said at last: {said}")
+    lines += home.last_words() if found.bad else ()
     print("\n".join(lines), file=sys.stderr, flush=True)
 
 

@@ -29,6 +29,7 @@ PORT = 7711
 TEXTS = 8
 """That the pipeline has room for at once."""
 _SERVER_PORT = 8011
+_LAST_WORDS = 1200  # characters
 _DISK = "96m"  # 64 MiB of it stay free of shards
 _PATIENCE_S = 60.0
 
@@ -181,6 +182,16 @@ class Home:
         """Those that may hold the pipeline, by what people call them."""
         assert self.server and self.asker
         return {"server": self.server, "client": self.asker.running}
+
+    def last_words(self) -> list[str]:
+        """What each program has said at last, and how it ended if it has."""
+        workers = {node.name: node.running for node in self.nodes.values() if node.running}
+        told = []
+        for name, running in (self.asking_programs() | workers).items():
+            said, code = running.error_text[-_LAST_WORDS:], running.process.poll()
+            ended = "" if code is None else f", which ended with {code}"
+            told.append(f"{name}, process {running.process.pid}{ended}, said at last: {said}")
+        return told
 
     def programs(self) -> dict[str, psutil.Process]:
         """What must not grow: by what people call it."""

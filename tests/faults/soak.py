@@ -124,6 +124,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, Home(_NODES, Path(name)) as home:
         soak = Soak(home, options.seed, found)
         soak.run(options.seconds)
+        if found.bad:
+            print("\n".join(home.last_words()), file=sys.stderr)
     for bad in found.bad:
         print(f"BAD {bad[:600]}")
     growth = Growth.of(range(len(soak.mib)), soak.mib)
