@@ -7,7 +7,7 @@ PACKAGES := cluster coordinator deploy kernels protos server shard_tool storytel
 STORY ?= Tell me a story about a brave fox and a lost kite.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real test test-quick test-real test-clients test-page picture fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick check lock format protos docs bench bench-kernels bench-pipeline soak bench-server bench-forced-ids soak-server bench-prediction bench-virtual bench-quality bench-real bench-real-quality bench-transfer bench-startup test-sanitized wheels clean
+.PHONY: help demo demo-real test test-quick test-real test-clients test-page picture fuzz test-avx2 test-arm test-networks test-hosts test-hosts-quick test-faults test-faults-quick soak-faults check lock format protos docs bench bench-kernels bench-pipeline soak bench-server bench-forced-ids soak-server bench-prediction bench-virtual bench-quality bench-real bench-real-quality bench-transfer bench-startup test-sanitized wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -73,12 +73,23 @@ test-hosts: .venv/developing ## boot systemd hosts and emulated Pis on an emulat
 test-hosts-quick: .venv/developing ## systemd hosts alone, and two that are set up over SSH: needs root, three minutes
 	$(BIN)/python -m pytest -m "hosts and not emulated and not thorough" tests/hosts
 
+FAULTS ?= 300
+SEED ?= 1
+test-faults: .venv/developing ## let FAULTS faults strike while answers are under way: none may differ, hang or leak; needs root, an hour
+	$(BIN)/python -m tests.faults --faults $(FAULTS) --seed $(SEED) --table build/faults.md
+
+test-faults-quick: .venv/developing ## twenty faults that are soon over: needs root, three minutes
+	$(BIN)/python -m tests.faults --faults 20 --seed $(SEED) --longest 3
+
+soak-faults: .venv/developing ## ask a server for half an hour while a fault strikes every 20 s: none may differ, no memory may grow; needs root
+	$(BIN)/python -m tests.faults.soak --seed $(SEED)
+
 check: .venv/developing ## format, lint, types, and whether the generated stubs are up to date
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	@mkdir -p build/types/pi_cluster
 	@ln -sfn $(CURDIR)/python_api/pi_cluster/* $(addprefix $(CURDIR)/,$(PACKAGES)) build/types/pi_cluster/
-	$(BIN)/mypy build/types/pi_cluster benchmarks docs tests/testbed
+	$(BIN)/mypy build/types/pi_cluster benchmarks docs tests/testbed tests/faults
 	$(generate)
 	@for stub in protos/*_pb2*; do \
 		cmp -s $$stub build/stubs/pi_cluster/$$stub || { echo "$$stub is stale: run make protos"; exit 1; }; \
@@ -153,7 +164,7 @@ bench-startup: .venv/installed ## measure what commands cost before they do anyt
 test-sanitized: ## run the tests of kernels and of loading under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(PYTHON) -m venv build/sanitized-venv
 	build/sanitized-venv/bin/python -m pip install --quiet --constraint constraints.txt \
-		gguf jinja2 numpy psutil pytest pytest-timeout safetensors sentencepiece
+		gguf hypothesis jinja2 numpy psutil pytest pytest-timeout safetensors sentencepiece
 	rm -rf build/sanitized
 	build/sanitized-venv/bin/python -m pip install --quiet --no-deps --target build/sanitized \
 		-C cmake.define.KERNELS_SANITIZE=ON -C build-dir=build/sanitized-objects .

@@ -12,7 +12,7 @@ from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.wire.dialing import Dialer, PlainDialer
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.pipeline.nodes import ask_nodes
-from pi_cluster.coordinator.pipeline.rollout import Rollout, load_stages, recorded
+from pi_cluster.coordinator.pipeline.rollout import Rollout, load_stages, next_epoch, recorded
 from pi_cluster.coordinator.pipeline.transfer import hand_out_shards
 from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.plan import Plan, PlannedStage
@@ -88,13 +88,17 @@ def rollout(
         stages.append(PlannedStage(node.about.node_id, layers, weight_bytes, memory_bytes=0))
     by_id = {node.about.node_id: node for node in nodes}
     plan = Plan(tuple(stages))
-    return Rollout(store, limits, Objective.THROUGHPUT, plan, _UNKNOWN, by_id, dialer)
+    return Rollout(
+        store.manifest, store, limits, Objective.THROUGHPUT, plan, _UNKNOWN, by_id, dialer
+    )
 
 
 def bring_up(planned: Rollout, folder: Path) -> PipelineRecord:
     """Hand out the shards that are missing, and load all stages."""
     hand_out_shards(planned, Silent())
-    return recorded(planned, load_stages(planned, None), folder)
+    epoch = next_epoch(planned, None)
+    load_stages(planned, epoch)
+    return recorded(planned, epoch, folder)
 
 
 class Silent:

@@ -8,8 +8,10 @@
   + NodeError          a node refused what it was asked    the message carries the node's reason
     + NodeLost         a node stopped answering            look at that node, then `up`
       - SessionExpired they heard nothing of us            ask again, the session begins anew
+      - NodeStuck      it answers, and its step never ends restart its worker
     + PipelineBusy     another coordinator holds it        wait, or end the other one
     + QueueFull        too many requests wait for it       try again later
+    + PutBack          a text lost its place in the caches  ask again, it goes on
     + ShardDamaged     a node's shard has lost its bytes   `up` sends it again
     + StaleEpoch       another `up` replaced the pipeline  `up`
   + SessionYielded     another took a resting pipeline     ask again, the session begins anew
@@ -59,19 +61,28 @@ class NodeLost(NodeError):
     """A node stopped answering."""
 
     def __init__(
-        self, message: str, node_ids: Sequence[str] = (), *, was_awaited: bool = False
+        self, message: str, node_ids: Sequence[str] = (), *, awaited_s: float = 0.0
     ) -> None:
         """``node_ids`` are of those who may be lost; of two, one does not reach the other.
 
-        ``was_awaited``: it was silent, and given up only after it had been waited for.
+        ``awaited_s``: for how long it had been waited for when it was given up.
         """
         super().__init__(message)
         self.node_ids = tuple(node_ids)
-        self.was_awaited = was_awaited
+        self.awaited_s = awaited_s
+
+    @property
+    def was_awaited(self) -> bool:
+        """Whether it was silent or stuck, and given up only after it had been waited for."""
+        return self.awaited_s > 0
 
 
 class SessionExpired(NodeLost):
     """The nodes heard nothing of the coordinator for too long, and let go of what they held."""
+
+
+class NodeStuck(NodeLost):
+    """A node answers, but computes a step for longer than any slowness explains."""
 
 
 class PipelineBusy(NodeError):
@@ -85,6 +96,10 @@ class QueueFull(NodeError):
         """``free_in_s`` is when about one of them will wait no more, if that is known."""
         super().__init__(message)
         self.free_in_s = free_in_s
+
+
+class PutBack(NodeError):
+    """A text gave up its place for want of memory on a node, and nothing is wrong with it."""
 
 
 class ShardDamaged(NodeError):
@@ -127,12 +142,24 @@ class ServerRefused(ClusterError):
     """A server of a pipeline does not do what it was asked to."""
 
 
+class ServerUnready(ServerRefused):
+    """A server cannot do it yet, as it has no pipeline or too much to do."""
+
+
 class VersionError(ClusterError):
     """A store or a peer follows a version of a format or protocol that is not known here."""
 
 
 class StateError(ClusterError):
     """There is no running pipeline, or the record of it cannot be read."""
+
+
+class KeptNowhere(StateError):
+    """No unfinished answer of that name, or none that could be gone on with, is kept."""
+
+
+class ServerGone(StateError):
+    """A server has ended, or cannot be reached, while it was asked."""
 
 
 class ModelReplaced(StateError):

@@ -27,6 +27,7 @@ MAX_CALLS = 64  # at once; those of one caller are bounded more tightly (worker/
 WINDOW_BYTES = 256 << 10
 MAX_STREAMS = 256  # of one connection; calls that have ended count until Python lets go of them
 MOST_NEIGHBOURS = 32  # whom a node may ask for a shard that got damaged
+MAX_EPOCH = 1 << 62  # a node that tells of a later one leaves no room for those to come
 MAX_QUEUED_STEPS = 64  # a peer that sends more is held back by flow control
 
 CONNECT_TIMEOUT_S = 5.0
@@ -45,19 +46,30 @@ TRANSFER_STALL_S = 30.0  # a shard that has not come on for so long will not
 # core, also of a Pi 4, which has no instructions for SHA-256.
 VERIFY_BYTES_PS = 10e6
 VERIFY_DAYS = 7.0  # from one check of the loaded shards to the next
-LOAD_TIMEOUT_S = 120.0  # a quarter of a 7B is read from a microSD card in about 25 s
+# A quarter of a 7B is read from a microSD card in about 25 s; a node that does not answer meanwhile
+# is given up sooner (cluster/wire/attended.py).
+LOAD_TIMEOUT_S = 600.0
+UNLOAD_TIMEOUT_S = 120.0  # a step that runs is waited for
 ASK_EVERY_S = 0.5  # whether a node of a session is there (cluster/wire/pulse.py)
 ASK_AGAIN_S = 1.0  # over another connection, when it does not answer at once
 ANSWER_TIMEOUT_S = 5.0  # a node that swaps may take so long, and yet is there
 SILENCE_TOLD_S = 2.5  # then whoever waits is told who is silent, within 3 s of its last sign
-SILENCE_LIMIT_S = 9.0  # gaps of 8 s are survived: the first question after one takes up to 1 s
-SESSION_HELD_S = 11.0  # for a silent coordinator; it should be the first to give up, and say why
+GIVE_UP_AFTER_S = 8.0  # of silence: a hiccup of up to this ends nothing
+# Connections outlive no more silence than this; and cables that are out for more than 12 s are
+# out for up to 25 s to TCP, which sends again in growing steps.
+MOST_GIVE_UP_AFTER_S = 20.0
+LEAST_GIVE_UP_AFTER_S = 3.0  # else who is silent would be given up before anybody is told
+# A gap that ends just in time is no loss, though the first question after it takes up to a second.
+FIRST_ANSWER_S = 1.0
+SESSION_HELD_S = 11.0  # for a silent coordinator that does not say how long it waits itself
+MOST_SESSION_HELD_S = 60.0
 KEEPALIVE_TIME_MS = 5_000  # a connection is given up after this and the next
 # Far above the silence that is borne: when a cable was out for 8 s, TCP sends again after 8 more,
 # and on Linux gRPC lets it give up after this time as well.
 KEEPALIVE_TIMEOUT_MS = 20_000
 PING_TIMEOUT_MS = 20_000  # gRPC's own default of 60_000 outlives keepalive_timeout_ms
 STEP_PATIENCE_S = 100.0  # a large chunk on slow arithmetic; only then a stage can be replaced
+HEAL_TIMEOUT_S = 600.0  # somebody may have to find the plug of a node that nobody stands in for
 BUSY_WAIT_S = 2.0  # the previous session may still be freeing its caches
 STOP_GRACE_S = 2.0
 

@@ -33,6 +33,10 @@ class Speed:
         """
         return max(weight_bytes / self.read_bytes_ps, rows * macs_per_row / self.macs_ps)
 
+    def slowed_to(self, share: float) -> "Speed":
+        """What is left of this speed when a processor has only ``share`` of its clock."""
+        return Speed(self.read_bytes_ps * share, self.macs_ps * share)
+
     def at_most(self, whole: "Speed", sharing: int) -> "Speed":
         """This speed, or an equal share of ``whole`` where that is less."""
         return Speed(

@@ -47,11 +47,19 @@ class AsyncPipelineClient:
         cluster: str = settings.DEFAULT_CLUSTER,
         *,
         wait_s: float = DEFAULT_WAIT_S,
+        heal_timeout_s: float = settings.HEAL_TIMEOUT_S,
+        give_up_after_s: float = settings.GIVE_UP_AFTER_S,
         on_notice: Callable[[str], None] | None = None,
         on_warning: Callable[[str], None] | None = None,
     ) -> Self:
         """As :meth:`PipelineClient.connect`, which is called when ``async with`` begins."""
-        connect = partial(PipelineClient.connect, cluster, wait_s=wait_s)
+        connect = partial(
+            PipelineClient.connect,
+            cluster,
+            wait_s=wait_s,
+            heal_timeout_s=heal_timeout_s,
+            give_up_after_s=give_up_after_s,
+        )
         return cls(partial(connect, on_notice=on_notice, on_warning=on_warning))
 
     @classmethod
@@ -108,7 +116,10 @@ class AsyncPipelineClient:
         client, self._client = self._client, None
         try:
             if client and self._closes:
-                await self._off_loop(client.close)
+                # A task that is cancelled here waits no longer, and the pipeline is freed all the
+                # same, even where no thread is free for it yet.
+                closing = asyncio.get_running_loop().run_in_executor(self._pool, client.close)
+                await asyncio.shield(closing)
         finally:
             pool, self._pool = self._pool, None
             if pool:

@@ -4,7 +4,7 @@ import collections
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.wire.dialing import Dialer
@@ -16,6 +16,7 @@ from pi_cluster.coordinator.asking.embedding import (
     embedded,
     vector_keywords,
 )
+from pi_cluster.coordinator.asking.encoding import make_question
 from pi_cluster.coordinator.asking.hold import Hold
 from pi_cluster.coordinator.asking.question import (
     AskKeywords,
@@ -23,7 +24,6 @@ from pi_cluster.coordinator.asking.question import (
     Prompt,
     Question,
     generation_options,
-    make_question,
 )
 from pi_cluster.coordinator.asking.stream import AnswerStream
 from pi_cluster.coordinator.calling.tools import Tool
@@ -34,11 +34,16 @@ from pi_cluster.coordinator.pipeline.status import PipelineStatus
 from pi_cluster.coordinator.pipeline.watching import PipelineWatch
 from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.coordinator.records.access import insecure_warning, still_insecure
-from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
+from pi_cluster.coordinator.records.kept_record import load_record
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.coordinator.room import Room
 from pi_cluster.coordinator.scheduling.counters import Counters
 from pi_cluster.coordinator.scheduling.occupancy import Occupancy
 from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
+from pi_cluster.coordinator.wait_limits import WaitLimits
+
+if TYPE_CHECKING:
+    from pi_cluster.coordinator.healing.taking_in import TakingIn
 
 log = logging.getLogger(__name__)
 
@@ -61,15 +66,22 @@ class PipelineClient:
         *,
         scheduling: SchedulerSettings | None = None,
         is_lasting: bool = False,
+        heal_timeout_s: float = settings.HEAL_TIMEOUT_S,
+        give_up_after_s: float = settings.GIVE_UP_AFTER_S,
     ) -> None:
         """``record`` is that of the pipeline, whose nodes ``dialer`` calls; see `connect`.
 
         ``or_else`` ends the sentence that says what to do when ``wait_s`` was not enough. A client
-        that ``is_lasting`` waits as long for nodes that are not there.
+        that ``is_lasting`` waits for nodes that are not there also before there is an answer. A
+        node that is silent for longer than ``give_up_after_s`` is given up, and a lost pipeline
+        mended for up to ``heal_timeout_s``, with 0 not at all.
         """
         self._notices = Listeners[str]()
         self._notices.add(on_notice or log.info)
-        self._hold = Hold(record, dialer, self._notices.tell, scheduling)
+        self._hold = Hold(
+            *(record, dialer, self._notices.tell, scheduling, heal_timeout_s),
+            WaitLimits(give_up_after_s),
+        )
         self.record = record
         """The pipeline as it was when the client was made."""
         self.digest = record.manifest.digest
@@ -78,6 +90,7 @@ class PipelineClient:
         """By which questions are encoded."""
         self._wait_s, self._or_else = wait_s, or_else
         self._is_lasting = is_lasting
+        self._taking_in = self._begin_taking_in() if is_lasting and heal_timeout_s else None
         self._watching = threading.Lock()
         self._watch = PipelineWatch(dialer)
 
@@ -87,12 +100,16 @@ class PipelineClient:
         cluster: str = settings.DEFAULT_CLUSTER,
         *,
         wait_s: float = DEFAULT_WAIT_S,
+        heal_timeout_s: float = settings.HEAL_TIMEOUT_S,
+        give_up_after_s: float = settings.GIVE_UP_AFTER_S,
         on_notice: Callable[[str], None] | None = None,
         on_warning: Callable[[str], None] | None = None,
     ) -> Self:
         """A client of the pipeline that is up in ``cluster``, as this user may call it.
 
-        A question waits up to ``wait_s`` seconds while the pipeline answers another program.
+        A question waits up to ``wait_s`` seconds while the pipeline answers another program. A
+        node that is silent for longer than ``give_up_after_s`` is lost. When nodes are lost, the
+        pipeline is mended for up to ``heal_timeout_s``: see docs/operations.md.
         ``on_notice`` is told in sentences, on any thread, what goes on meanwhile; ``on_warning``
         what people should know. Both are logged where they are not given.
 
@@ -102,7 +119,12 @@ class PipelineClient:
         warn = on_warning or log.warning
         if still_insecure(cluster, record.insecure):
             warn(insecure_warning(cluster))
-        return cls(record, dialer_to_ask(cluster, record, warn), wait_s, on_notice)
+        dialer = dialer_to_ask(cluster, record, warn)
+        return cls(
+            *(record, dialer, wait_s, on_notice),
+            heal_timeout_s=heal_timeout_s,
+            give_up_after_s=give_up_after_s,
+        )
 
     def ask(self, prompt: Prompt, **keywords: Unpack[AskKeywords]) -> Answer:
         """Ask and wait for the whole answer. Keywords are those of ``pi-cluster prompt``.
@@ -179,16 +201,30 @@ class PipelineClient:
             most_pooled=self.room().most_prompt_tokens if truncate else None,
         )
 
-    def pose(self, question: Question) -> AnswerStream:
-        """Ask what was encoded. It is under way when this returns."""
-        return AnswerStream(self.prepare(question))
+    def pose(
+        self,
+        question: Question,
+        begun: Sequence[int] = (),
+        on_token: Callable[[int], None] | None = None,
+    ) -> AnswerStream:
+        """Ask what was encoded. It is under way when this returns.
 
-    def prepare(self, question: Question) -> Asked:
-        """What is to be asked, for whoever has another way to wait."""
+        The answer goes on behind ``begun``, which is the first of what comes; ``on_token`` is told
+        of each further token, by whoever iterates.
+        """
+        return AnswerStream(self.prepare(question, begun, on_token))
+
+    def prepare(
+        self,
+        question: Question,
+        begun: Sequence[int] = (),
+        on_token: Callable[[int], None] | None = None,
+    ) -> Asked:
+        """What is to be asked, for whoever has another way to wait; see `pose`."""
         patience = Patience(
             *(self._wait_s, self._or_else, self._notices.tell), is_lasting=self._is_lasting
         )
-        return Asked(self._hold, question, patience)
+        return Asked(self._hold, question, patience, begun, on_token)
 
     def room(self) -> Room:
         """How long a text may become in the pipeline that is up now.
@@ -230,10 +266,23 @@ class PipelineClient:
     def close(self) -> None:
         """Let go of the pipeline. Answers that are not at their end raise ``PipelineClosed``."""
         try:
+            if self._taking_in:
+                self._taking_in.close()
             self._hold.close()
         finally:
             with self._watching:
                 self._watch.close()
+
+    def _begin_taking_in(self) -> "TakingIn":
+        from pi_cluster.coordinator.healing.taking_in import TakingIn
+
+        taking_in = TakingIn(self.record, self._hold.healer, self._is_idle)
+        taking_in.begin()
+        return taking_in
+
+    def _is_idle(self) -> bool:
+        occupancy = self._hold.occupancy
+        return not (occupancy.running or occupancy.waiting)
 
     def __enter__(self) -> Self:
         return self

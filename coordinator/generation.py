@@ -12,7 +12,7 @@ from pi_cluster.coordinator.listeners import Listeners
 from pi_cluster.coordinator.logprobs import MAX_ALTERNATIVES, TokenLogprobs
 from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.pooling import Pooled, Pooling
-from pi_cluster.coordinator.standing import Reading, Waiting
+from pi_cluster.coordinator.standing import Held, Reading, Waiting
 from pi_cluster.coordinator.timings import Timings
 from pi_cluster.transformer.errors import SettingsError
 from pi_cluster.transformer.sampling import candidates_needed
@@ -79,7 +79,7 @@ class Generation:
         measurement: Measurement,
         on_cancel: "Callable[[Generation], None]",
         constraint: Constraint | None = None,
-        waiting: "Callable[[Generation], Waiting | None]" = lambda _: None,
+        waiting: "Callable[[Generation], Waiting | Held | None]" = lambda _: None,
         answered: int = 0,
     ) -> None:
         """``waiting`` tells how long it still has to wait; None when it has not."""
@@ -104,7 +104,7 @@ class Generation:
         self._waiting = waiting
         self._read: Callable[[], int] | None = None
 
-    def standing(self) -> Waiting | Reading | None:
+    def standing(self) -> Waiting | Held | Reading | None:
         """What it waits for, as any thread may ask; None once its text grows, or has ended."""
         if self._told:
             return None

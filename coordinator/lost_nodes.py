@@ -7,6 +7,7 @@ from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import ClusterError, NodeLost, SessionExpired
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.coordinator.silent import stopped
 from pi_cluster.coordinator.silent_nodes import Watch
 from pi_cluster.coordinator.stage_address import StageAddress
 
@@ -27,7 +28,7 @@ def cause_of(
         answered = list(pool.map(lambda stage: _answers(stage, dialer), stages))
     silent = [stage for stage, well in zip(stages, answered, strict=True) if not well]
     if silent:
-        return _stopped(silent)
+        return stopped(silent)
     if slept := watch.own_silence():
         return slept
     return _moved(stages, dialer) or (seen if seen.node_ids else watch.recent() or seen)
@@ -60,12 +61,4 @@ def _moved(stages: Sequence[StageAddress], dialer: Dialer) -> NodeLost | None:
         return None
     return NodeLost(
         f"{', '.join(moved)}, and the node before it does not reach it there: `up` tells it"
-    )
-
-
-def _stopped(silent: Sequence[StageAddress]) -> NodeLost:
-    names = ", ".join(stage.label for stage in silent)
-    return NodeLost(
-        f"{names} stopped answering: look at that node",
-        [stage.node_id for stage in silent],
     )

@@ -14,12 +14,15 @@ from pi_cluster.cluster.errors import (
     SessionYielded,
     StaleEpoch,
 )
+from pi_cluster.coordinator.trouble import Healing
 
 log = logging.getLogger(__name__)
 
 DEFAULT_WAIT_S = 30.0  # a short answer or two of somebody else's
 END_OR_WAIT_LONGER = ", end it there, or give a longer --wait"
 _PAUSE_S = 0.25  # a worker holds who waits for two seconds, unless too many wait already
+_PAUSE_WHILE_MENDED_S = 0.05
+_TOLD_AFTER_S = 2.0  # what is mended sooner needs one line, at its end
 _PAUSE_WITHOUT_NODES_S = 1.0  # each try calls all nodes
 
 _TIMES: Mapping[type[ClusterError], int] = {
@@ -49,6 +52,8 @@ class Patience:
         back, and who asks cannot.
         """
         self.is_lasting = is_lasting
+        self.is_committed = is_lasting
+        """Whether it waits for nodes that are not there: somebody reads the answer already."""
         self._wait_s = wait_s
         self._or_else = or_else
         self._on_notice = on_notice or log.info
@@ -84,7 +89,7 @@ class Patience:
 
         All of them together are as long as one's turn is awaited.
         """
-        if not self._wait_s or not is_changing():
+        if not is_changing() or not self._wait_s:
             return
         self._tell(
             f"the pipeline is being brought up anew: waiting up to {self._wait_s:g} s for it"
@@ -92,6 +97,22 @@ class Patience:
         deadline = time.monotonic() + self._wait_s
         while is_changing() and time.monotonic() < deadline:
             yield _PAUSE_S
+
+    def while_mended(self, healing: Healing) -> Iterator[float]:
+        """Seconds to wait, again and again, while a loss is mended.
+
+        Raises why it was given up; and what was lost, where nothing can be done but wait for
+        somebody to bring a node back, and there is no answer yet that it would be lost to.
+        """
+        told_s = time.monotonic() + _TOLD_AFTER_S
+        while not healing.has_ended:
+            if healing.is_hopeless and not self.is_committed:
+                raise healing.trouble.loss
+            self.awaits = healing.said
+            if time.monotonic() > told_s and (said := healing.to_tell()):
+                self._on_notice(said)
+            yield _PAUSE_WHILE_MENDED_S
+        healing.check()
 
     def _tell(self, sentence: str) -> None:
         self.awaits = sentence

@@ -4,35 +4,35 @@ Hidden states never pass through here; they go from worker to worker.
 """
 
 import contextlib
+import logging
 import queue
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 import grpc
 
 from pi_cluster.cluster import settings
-from pi_cluster.cluster.errors import ClusterError, NodeError, NodeLost
+from pi_cluster.cluster.errors import ClusterError, NodeLost
+from pi_cluster.cluster.log_fields import LogFields
 from pi_cluster.cluster.who_am_i import who_am_i
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.failures import carried_error
 from pi_cluster.cluster.wire.options import WIRE_VERSION
+from pi_cluster.coordinator.in_flight import InFlight
 from pi_cluster.coordinator.lost_nodes import cause_of, more_telling
-from pi_cluster.coordinator.silent_nodes import OnNotice, Watch, Watched
+from pi_cluster.coordinator.silent_nodes import OnNotice, Watch
+from pi_cluster.coordinator.slow_stages import OnSlow
 from pi_cluster.coordinator.stage_address import StageAddress
-from pi_cluster.coordinator.steps import (
-    RowLogits,
-    RowState,
-    StepChunk,
-    StepResult,
-    chunk_on_wire,
-    row_logits,
-    row_state,
-    stage_time,
-)
+from pi_cluster.coordinator.step_times import StepTimes
+from pi_cluster.coordinator.steps import StepChunk, StepResult, chunk_on_wire, step_result
+from pi_cluster.coordinator.strained_nodes import StrainedNodes, StrainNews
+from pi_cluster.coordinator.wait_limits import USUAL_LIMITS, WaitLimits
 from pi_cluster.protos import pi_cluster_pb2 as pb
+
+log = logging.getLogger(__name__)
 
 _UNBLOCKED_S = 1.0  # how long the other stream may take to tell the cause of a failure
 
@@ -53,13 +53,24 @@ class Session:
         vocab_size: int,
         dialer: Dialer,
         on_notice: OnNotice | None = None,
+        on_slow: OnSlow | None = None,
+        on_strain: Callable[[StrainNews], None] = lambda _: None,
+        *,
+        limits: WaitLimits = USUAL_LIMITS,
+        times: StepTimes | None = None,
     ) -> None:
-        """``on_notice`` is told, in sentences, who is silent while the session waits."""
+        """``on_notice`` is told, in sentences, who is silent or slow while the session waits.
+
+        It is told too who is short of memory or hot, and ``on_strain`` as well, on any thread.
+        ``limits`` say how long the session waits; who is slow is known by ``times``, to which those
+        of its own steps are added.
+        """
         self.stages = tuple(stages)
         self._dialer = dialer
         self._vocab_size = vocab_size
         self._steps = 0
-        self._wanted: dict[int, set[int]] = {}  # steps in flight, and the sequences in each
+        self._in_flight = InFlight()
+        self._times = times or StepTimes()
         self._outbox: queue.SimpleQueue[pb.StepMessage | None] = queue.SimpleQueue()
         self._header = pb.SessionHeader(
             wire_version=WIRE_VERSION,
@@ -67,6 +78,7 @@ class Session:
             session=secrets.token_hex(8),
             coordinator=who_am_i(),
             asked_after=True,
+            held_ms=int(limits.held_s * 1000),
         )
         with contextlib.ExitStack() as on_failure:
             self._first = on_failure.enter_context(NodeClient(stages[0].peer, dialer))
@@ -78,8 +90,14 @@ class Session:
         self._inlet: Any = None
         self._inlet_ended = threading.Event()
         self._given_up: NodeLost | None = None
-        watched = [Watched(stage.peer, stage.label) for stage in stages]
-        self._watch = Watch(watched, dialer, self._header.session, on_notice, self._give_up)
+        self._on_notice = on_notice or (lambda _: None)
+        self._on_strain = on_strain
+        self._strained = StrainedNodes(stages, self._tell_strain, self.wake)
+        self._watch = Watch(
+            *(stages, dialer, self._header.session, self._give_up),
+            *(self._times, limits, on_notice, on_slow),
+            on_reply=self._strained.heard,
+        )
 
     def __enter__(self) -> Self:
         request = pb.CollectResultsRequest(
@@ -92,27 +110,40 @@ class Session:
             self._results = self._last.collect_results(request)
             threading.Thread(target=self._collect, name="results", daemon=True).start()
             # Only once results are awaited may steps begin, or the last stage knows no taker.
-            self._receive()
+            while self._receive() is None:  # somebody has called `wake`
+                pass
             self._outbox.put(pb.StepMessage(header=self._header))
             self._inlet = self._first.run_steps(self._messages())
             self._inlet.add_done_callback(self._inlet_done)
             self._watch.expect(False)
             on_failure.pop_all()
+        log.info("a session begins", extra=self.about)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *failure: object) -> None:
         try:
             if kind is None and self._failure is None and not self.in_flight:
                 self._end()
+                log.info("the session has ended", extra=self.about)
         finally:
             # Steps still in flight, after Ctrl-C or an error, are not worth waiting for: every
             # stage frees its caches as soon as it learns that the streams are broken.
             self._break_off()
 
     @property
+    def about(self) -> LogFields:
+        """By what it is known in logs."""
+        return LogFields(epoch=self._header.epoch, session=self._header.session, step=self._steps)
+
+    @property
     def in_flight(self) -> int:
         """Steps that are to come back."""
-        return len(self._wanted)
+        return len(self._in_flight)
+
+    @property
+    def short_of_memory(self) -> tuple[str, ...]:
+        """Names of nodes that are short of memory; `wake` is called when that changes."""
+        return self._strained.short_of_memory
 
     def submit(self, chunks: Sequence[StepChunk]) -> int:
         """Send a step; returns its number, which is larger than those before."""
@@ -124,21 +155,16 @@ class Session:
             ids=pb.TokenIds(id=ids),
         )
         self._outbox.put(pb.StepMessage(step=step))
-        self._wanted[self._steps] = {chunk.sequence for chunk in chunks}
+        self._in_flight.add(self._steps, {chunk.sequence for chunk in chunks}, len(ids))
         self._watch.expect(True)
         return self._steps
 
     def supersede(self, sequence: int) -> None:
         """Let every stage drop what is in flight of a sequence; it does not come back."""
-        concerned = [step for step, wanted in self._wanted.items() if sequence in wanted]
-        for step in concerned:
-            self._wanted[step].remove(sequence)
-            if not self._wanted[step]:
-                del self._wanted[step]
-        if concerned:
+        if self._in_flight.supersede(sequence):
             message = pb.Supersede(sequence=sequence, before_step=self._steps + 1)
             self._outbox.put(pb.StepMessage(supersede=message))
-            self._watch.expect(bool(self._wanted))
+            self._watch.expect(bool(self._in_flight))
 
     def end_sequence(self, sequence: int) -> None:
         """Let every stage free a sequence, after the steps sent before."""
@@ -165,40 +191,21 @@ class Session:
             message = self._receive(most_s)
             if message is None:
                 return None
-            if message.step not in self._wanted:
+            if message.step not in self._in_flight:
                 continue
-            oldest = next(iter(self._wanted))
-            if message.step != oldest:
-                raise NodeError(
-                    f"{self.stages[-1].name} answered step {message.step} before step {oldest}: "
-                    "bring the pipeline up again"
-                )
-            wanted = self._wanted.pop(oldest)
-            self._watch.expect(bool(self._wanted))
-            return self._result(message, wanted)
+            wanted, rows = self._in_flight.take(message.step, self.stages[-1].name)
+            self._watch.expect(bool(self._in_flight))
+            result = step_result(message, wanted, len(self.stages), self._vocab_size)
+            self._times.note(rows, [stage.compute_s for stage in result.stages])
+            return result
 
     def wake(self) -> None:
         """Let the thread in `wait`, or the next one to enter it, return; from any thread."""
         self._inbox.put(None)
 
-    def _result(self, message: pb.StepResult, wanted: set[int]) -> StepResult:
-        if len(message.timings) != len(self.stages):
-            raise NodeError(
-                f"{len(message.timings)} of {len(self.stages)} stages reported on a step: "
-                "bring the pipeline up again"
-            )
-        rows, states, faults = list[RowLogits](), list[RowState](), dict[int, NodeError]()
-        for row in message.rows:
-            if row.sequence in wanted:
-                try:
-                    if row.state:
-                        states.append(row_state(row))
-                    else:
-                        rows.append(row_logits(row, self._vocab_size))
-                except NodeError as error:
-                    faults[row.sequence] = error
-        times = tuple(stage_time(timing) for timing in message.timings)
-        return StepResult(message.step, tuple(rows), times, tuple(states), faults)
+    def _tell_strain(self, news: StrainNews) -> None:
+        self._on_notice(news.said)
+        self._on_strain(news)
 
     def _messages(self) -> Iterator[pb.StepMessage]:
         while (message := self._outbox.get()) is not None:
@@ -236,14 +243,19 @@ class Session:
     def _explain(self, seen: ClusterError) -> ClusterError:
         """The failure that began at one stage arrives from both ends; find the cause."""
         if self._given_up:
+            log.info("the session is given up: %s", self._given_up, extra=self.about)
             return self._given_up
         if self._inlet is not None and self._inlet_ended.wait(_UNBLOCKED_S):
             code = self._inlet.code()
+            if self._given_up:  # meanwhile
+                return self._given_up
             if code not in (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED):
                 first = self.stages[0]
                 told = carried_error(self._inlet, first.peer.label, first.node_id)
                 seen = more_telling(seen, told)
-        return cause_of(seen, self.stages, self._dialer, self._watch)
+        cause = cause_of(seen, self.stages, self._dialer, self._watch)
+        log.info("the session is lost: %s", cause, extra=self.about)
+        return cause
 
     def _give_up(self, lost: NodeLost) -> None:
         """The watch has waited for long enough; whatever still waits returns."""

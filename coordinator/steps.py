@@ -1,6 +1,6 @@
 """Steps as they go into a pipeline, and as they come back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -96,12 +96,39 @@ def chunk_on_wire(chunk: StepChunk) -> pb.Chunk:
     )
 
 
-def row_state(row: pb.RowLogits) -> RowState:
+def step_result(
+    message: pb.StepResult, wanted: Container[int], stages: int, vocab_size: int
+) -> StepResult:
+    """What the last stage returned of a step, as far as its sequences are wanted.
+
+    Raises ``NodeError`` where not all of the stages have reported. A row that is worth nothing is a
+    fault of its sequence alone.
+    """
+    if len(message.timings) != stages:
+        raise NodeError(
+            f"{len(message.timings)} of {stages} stages reported on a step: "
+            "bring the pipeline up again"
+        )
+    rows, states, faults = list[RowLogits](), list[RowState](), dict[int, NodeError]()
+    for row in message.rows:
+        if row.sequence in wanted:
+            try:
+                if row.state:
+                    states.append(_row_state(row))
+                else:
+                    rows.append(_row_logits(row, vocab_size))
+            except NodeError as error:
+                faults[row.sequence] = error
+    times = tuple(_stage_time(timing) for timing in message.timings)
+    return StepResult(message.step, tuple(rows), times, tuple(states), faults)
+
+
+def _row_state(row: pb.RowLogits) -> RowState:
     """What the last stage returned of a row whose state was asked for."""
     return RowState(row.sequence, row.position, unpack_floats(row.state, 1)[:, 0])
 
 
-def row_logits(row: pb.RowLogits, vocab_size: int) -> RowLogits:
+def _row_logits(row: pb.RowLogits, vocab_size: int) -> RowLogits:
     """What the last stage returned of a row. Raises ``NodeError`` where it is worth nothing."""
     logits = unpack_floats(row.logits, 1)[:, 0]
     ids = unpack_ids(row.ids) if row.ids else np.arange(len(logits), dtype=np.int32)
@@ -111,7 +138,7 @@ def row_logits(row: pb.RowLogits, vocab_size: int) -> RowLogits:
     return RowLogits(row.sequence, row.position, best, row.log_sum)
 
 
-def stage_time(timing: pb.StageTiming) -> StageTime:
+def _stage_time(timing: pb.StageTiming) -> StageTime:
     """What a stage told of its work on a step."""
     durations = (timing.compute_ns, timing.idle_ns, timing.queued_ns, timing.began_ns)
     return StageTime(*(nanoseconds / 1e9 for nanoseconds in durations))

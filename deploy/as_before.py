@@ -3,7 +3,8 @@
 from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.errors import StateError, StoreError
 from pi_cluster.cluster.store.store import Store
-from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, has_record, load_record
+from pi_cluster.coordinator.records.kept_record import has_record, load_record
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.coordinator.records.up_call import UpCall
 from pi_cluster.deploy.embedded import embedded_store
 from pi_cluster.deploy.models.model_source import find_recorded

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.wire.peer import Peer, is_loopback
-from pi_cluster.worker.presence import find_presence
+from pi_cluster.deploy import supervisor
+from pi_cluster.worker.presence import Presence, find_presence
 
 
 def data_dirs(cluster: str) -> list[Path]:
@@ -28,6 +29,11 @@ def why_ended(cluster: str, peer: Peer) -> str | None:
     if presence is not None and presence.node_id in ("", peer.node_id):
         return None
     return f"not running; the end of its log tells more: {log_file(cluster, peer.name)}"
+
+
+def find_supervisor(data_dir: Path) -> Presence | None:
+    """The process that starts a local worker again, or None."""
+    return find_presence(data_dir / supervisor.FOLDER)
 
 
 def log_file(cluster: str, name: str) -> Path:

@@ -1,10 +1,14 @@
-"""Workers on this machine, in the background: started, found again, stopped."""
+"""Workers on this machine, in the background: started, found again, stopped.
+
+Each has a supervisor (`supervisor.py`), which starts it again when it is killed.
+"""
 
 import contextlib
 import logging
 import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,11 +25,12 @@ from pi_cluster.cluster.trust.holdings import is_initialised
 from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.key_proof import KeyProof
 from pi_cluster.cluster.wire.peer import Peer
-from pi_cluster.deploy.known_local_workers import data_dirs, log_file
+from pi_cluster.deploy import supervisor
+from pi_cluster.deploy.known_local_workers import data_dirs, find_supervisor, log_file
 from pi_cluster.kernels import usable_cores
 from pi_cluster.worker.command_line import WorkerCommand
 from pi_cluster.worker.identity import forget_identity
-from pi_cluster.worker.presence import find_presence
+from pi_cluster.worker.presence import Presence, find_presence
 from pi_cluster.worker.trust.node_credentials import (
     credentials_folder,
     held_key,
@@ -49,9 +54,9 @@ def ensure_local_workers(cluster: str, count: int) -> list[Peer]:
     threads = max(1, usable_cores() // count)
     names = [(settings.local_worker_data(cluster, i), f"local-{i}") for i in range(1, count + 1)]
     started = {
-        data_dir: _start(cluster, data_dir, name, threads)
+        data_dir: process
         for data_dir, name in names
-        if find_presence(data_dir) is None
+        if (process := _supervised(cluster, data_dir, name, threads))
     }
     return [
         _await_ready(cluster, data_dir, name, started.get(data_dir)) for data_dir, name in names
@@ -97,12 +102,36 @@ def _is_certified_by(authority: ClusterAuthority, folder: Path) -> bool:
     return True
 
 
+def _supervised(
+    cluster: str, data_dir: Path, name: str, threads: int
+) -> subprocess.Popen[bytes] | None:
+    """Have a worker run that is started again when it ends; returns its process if it is new."""
+    is_running = find_presence(data_dir) is not None
+    if is_running and find_supervisor(data_dir):
+        return None
+    if not is_running:
+        _stop([data_dir])  # whoever waits to start it again: nobody is to wait for that now
+    process = _start(cluster, data_dir, name, threads)
+    if not is_running:
+        return process
+    # It takes over the one that runs.
+    assert process.stdout is not None
+    process.stdout.close()
+    deadline = time.monotonic() + _STOP_TIMEOUT_S
+    while find_supervisor(data_dir) is None and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    process.returncode = 0  # it is meant to outlive us: nothing is to wait for it
+    return None
+
+
 def _start(cluster: str, data_dir: Path, name: str, threads: int) -> subprocess.Popen[bytes]:
     log_path = log_file(cluster, name)
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    words = WorkerCommand(
+    worker = WorkerCommand(
         cluster, str(data_dir), threads=threads, listen="127.0.0.1:0", name=name
     ).words
+    # -I and -S: it needs nothing that is installed, and each import would cost memory.
+    words = [sys.executable, "-I", "-S", supervisor.__file__, str(data_dir), name, *worker]
     with log_path.open("ab") as log_to:
         return subprocess.Popen(
             words,
@@ -123,11 +152,12 @@ def _await_ready(
             readable, _, _ = select.select([output], [], [], _START_TIMEOUT_S)
             line = output.readline() if readable else b""
         if not line.startswith(b"ready "):
-            process.kill()
+            process.terminate()
             process.wait()
+            _stop([data_dir])
             raise ClusterError(f"{name} did not start; the end of its log:\n{_tail(cluster, name)}")
         process.returncode = 0  # it is meant to outlive us: nothing is to wait for it
-    presence = find_presence(data_dir)
+    presence = _await_address(data_dir)
     if presence is None or not presence.address:
         raise NodeError(
             f"{name} is not answering: run `{command(cluster, 'down')}`, and then the same again; "
@@ -136,28 +166,45 @@ def _await_ready(
     return Peer(presence.address, presence.node_id, name)
 
 
+def _await_address(data_dir: Path) -> Presence | None:
+    """Who runs there, with its address: one that was started again just now has none yet."""
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while (presence := find_presence(data_dir)) and time.monotonic() < deadline:
+        if presence.address:
+            break
+        time.sleep(_POLL_S)
+    return presence
+
+
 def _tail(cluster: str, name: str) -> str:
     lines = log_file(cluster, name).read_text(errors="replace").splitlines()
     return "\n".join(f"  {line}" for line in lines[-5:])
 
 
 def _stop(data_dirs: Sequence[Path]) -> int:
-    """Ask workers to leave, and insist where one does not; returns how many there were."""
+    """Ask workers to leave, and insist where one does not; returns how many there were.
+
+    Before them whoever would start them again.
+    """
+    running = [path for path in data_dirs if find_supervisor(path) or find_presence(path)]
+    _end([found for path in running if (found := find_supervisor(path))])
+    _end([found for path in running if (found := find_presence(path))])
+    return len(running)
+
+
+def _end(found: Sequence[Presence]) -> None:
     processes = []
-    for data_dir in data_dirs:
-        presence = find_presence(data_dir)
-        if presence is not None:
-            # The lock proves that the process lives and is this worker: its id is no stranger's.
-            with contextlib.suppress(psutil.NoSuchProcess):
-                processes.append(psutil.Process(presence.process_id))
-                processes[-1].terminate()
+    for presence in found:
+        # The lock proves that the process lives and is this one: its id is no stranger's.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            processes.append(psutil.Process(presence.process_id))
+            processes[-1].terminate()
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             if not _ends(process):
                 log.warning("worker process %d does not leave; killing it", process.pid)
                 process.kill()
                 _ends(process)
-    return len(processes)
 
 
 def _ends(process: psutil.Process) -> bool:

@@ -11,6 +11,7 @@ from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.errors import (
     ClusterError,
     NodeLost,
+    NodeStuck,
     SessionExpired,
     ShardDamaged,
     StaleEpoch,
@@ -22,7 +23,8 @@ from pi_cluster.cluster.wire.dialing import Dialer, PlainDialer
 from pi_cluster.coordinator.pipeline.watching import PipelineWatch, StageLook
 from pi_cluster.coordinator.records.access import still_insecure
 from pi_cluster.coordinator.records.advice import may_only_ask, up_again
-from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
+from pi_cluster.coordinator.records.kept_record import load_record
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.deploy.calling import dialer_for
 from pi_cluster.deploy.known_local_workers import why_ended
 from pi_cluster.deploy.screen.status_view import troubles
@@ -62,8 +64,8 @@ def way_out(cluster: str, record: PipelineRecord, looks: Sequence[StageLook]) ->
 
 def _next_step(error: ClusterError | ModelError, cluster: str) -> str:
     try:
-        if isinstance(error, SessionExpired):
-            return ""  # it was we who were away: it says so, and to ask again
+        if isinstance(error, SessionExpired | NodeStuck):
+            return ""  # it says so itself: we were away, or somebody has to restart a worker
         if isinstance(error, NodeLost):
             return "\n".join(_found_wrong(cluster, load_record(cluster)))
         if isinstance(error, StaleEpoch | ShardDamaged):

@@ -19,13 +19,23 @@ class PingRequest(_message.Message):
     def __init__(self, session: _Optional[str] = ...) -> None: ...
 
 class PingReply(_message.Message):
-    __slots__ = ("next_silent_ms",)
+    __slots__ = ("next_silent_ms", "computing_ms", "computing_rows", "short_of_memory", "clock_share", "temperature_c")
     NEXT_SILENT_MS_FIELD_NUMBER: _ClassVar[int]
+    COMPUTING_MS_FIELD_NUMBER: _ClassVar[int]
+    COMPUTING_ROWS_FIELD_NUMBER: _ClassVar[int]
+    SHORT_OF_MEMORY_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_SHARE_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_C_FIELD_NUMBER: _ClassVar[int]
     next_silent_ms: int
-    def __init__(self, next_silent_ms: _Optional[int] = ...) -> None: ...
+    computing_ms: int
+    computing_rows: int
+    short_of_memory: bool
+    clock_share: float
+    temperature_c: float
+    def __init__(self, next_silent_ms: _Optional[int] = ..., computing_ms: _Optional[int] = ..., computing_rows: _Optional[int] = ..., short_of_memory: bool = ..., clock_share: _Optional[float] = ..., temperature_c: _Optional[float] = ...) -> None: ...
 
 class NodeDescription(_message.Message):
-    __slots__ = ("node_id", "name", "cluster", "version", "wire_version", "machine_id", "memory_bytes", "free_memory_bytes", "free_disk_bytes", "resident_bytes", "stage", "kernels", "threads", "speed", "temperature_c", "certificate_expires_unix_s", "revocations_number", "disk_problem", "stage_problem", "damaged_shards")
+    __slots__ = ("node_id", "name", "cluster", "version", "wire_version", "machine_id", "memory_bytes", "free_memory_bytes", "free_disk_bytes", "resident_bytes", "stage", "kernels", "threads", "speed", "temperature_c", "certificate_expires_unix_s", "revocations_number", "disk_problem", "stage_problem", "damaged_shards", "clock_share", "firmware_flags", "short_of_memory")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
@@ -46,6 +56,9 @@ class NodeDescription(_message.Message):
     DISK_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     STAGE_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     DAMAGED_SHARDS_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_SHARE_FIELD_NUMBER: _ClassVar[int]
+    FIRMWARE_FLAGS_FIELD_NUMBER: _ClassVar[int]
+    SHORT_OF_MEMORY_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     name: str
     cluster: str
@@ -66,7 +79,10 @@ class NodeDescription(_message.Message):
     disk_problem: str
     stage_problem: str
     damaged_shards: _containers.RepeatedCompositeFieldContainer[DamagedShard]
-    def __init__(self, node_id: _Optional[str] = ..., name: _Optional[str] = ..., cluster: _Optional[str] = ..., version: _Optional[str] = ..., wire_version: _Optional[int] = ..., machine_id: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., free_memory_bytes: _Optional[int] = ..., free_disk_bytes: _Optional[int] = ..., resident_bytes: _Optional[int] = ..., stage: _Optional[_Union[StageStatus, _Mapping]] = ..., kernels: _Optional[str] = ..., threads: _Optional[int] = ..., speed: _Optional[_Union[NodeSpeed, _Mapping]] = ..., temperature_c: _Optional[float] = ..., certificate_expires_unix_s: _Optional[int] = ..., revocations_number: _Optional[int] = ..., disk_problem: _Optional[str] = ..., stage_problem: _Optional[str] = ..., damaged_shards: _Optional[_Iterable[_Union[DamagedShard, _Mapping]]] = ...) -> None: ...
+    clock_share: float
+    firmware_flags: int
+    short_of_memory: bool
+    def __init__(self, node_id: _Optional[str] = ..., name: _Optional[str] = ..., cluster: _Optional[str] = ..., version: _Optional[str] = ..., wire_version: _Optional[int] = ..., machine_id: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., free_memory_bytes: _Optional[int] = ..., free_disk_bytes: _Optional[int] = ..., resident_bytes: _Optional[int] = ..., stage: _Optional[_Union[StageStatus, _Mapping]] = ..., kernels: _Optional[str] = ..., threads: _Optional[int] = ..., speed: _Optional[_Union[NodeSpeed, _Mapping]] = ..., temperature_c: _Optional[float] = ..., certificate_expires_unix_s: _Optional[int] = ..., revocations_number: _Optional[int] = ..., disk_problem: _Optional[str] = ..., stage_problem: _Optional[str] = ..., damaged_shards: _Optional[_Iterable[_Union[DamagedShard, _Mapping]]] = ..., clock_share: _Optional[float] = ..., firmware_flags: _Optional[int] = ..., short_of_memory: bool = ...) -> None: ...
 
 class DamagedShard(_message.Message):
     __slots__ = ("sha256", "name", "problem")
@@ -79,7 +95,7 @@ class DamagedShard(_message.Message):
     def __init__(self, sha256: _Optional[str] = ..., name: _Optional[str] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class StageStatus(_message.Message):
-    __slots__ = ("epoch", "store_digest", "layers", "sequences", "weight_bytes", "cache_bytes", "steps", "coordinator", "rows", "verified_ago_s", "next_error")
+    __slots__ = ("epoch", "store_digest", "layers", "sequences", "weight_bytes", "cache_bytes", "steps", "coordinator", "rows", "verified_ago_s", "next_error", "max_step_rows", "max_sequences", "context", "cache_positions", "next_node_id", "previous_node_id", "neighbours")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     STORE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
@@ -91,6 +107,13 @@ class StageStatus(_message.Message):
     ROWS_FIELD_NUMBER: _ClassVar[int]
     VERIFIED_AGO_S_FIELD_NUMBER: _ClassVar[int]
     NEXT_ERROR_FIELD_NUMBER: _ClassVar[int]
+    MAX_STEP_ROWS_FIELD_NUMBER: _ClassVar[int]
+    MAX_SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    CACHE_POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    NEIGHBOURS_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     store_digest: str
     layers: LayerRange
@@ -102,7 +125,14 @@ class StageStatus(_message.Message):
     rows: int
     verified_ago_s: int
     next_error: str
-    def __init__(self, epoch: _Optional[int] = ..., store_digest: _Optional[str] = ..., layers: _Optional[_Union[LayerRange, _Mapping]] = ..., sequences: _Optional[int] = ..., weight_bytes: _Optional[int] = ..., cache_bytes: _Optional[int] = ..., steps: _Optional[int] = ..., coordinator: _Optional[str] = ..., rows: _Optional[int] = ..., verified_ago_s: _Optional[int] = ..., next_error: _Optional[str] = ...) -> None: ...
+    max_step_rows: int
+    max_sequences: int
+    context: int
+    cache_positions: int
+    next_node_id: str
+    previous_node_id: str
+    neighbours: _containers.RepeatedCompositeFieldContainer[Neighbour]
+    def __init__(self, epoch: _Optional[int] = ..., store_digest: _Optional[str] = ..., layers: _Optional[_Union[LayerRange, _Mapping]] = ..., sequences: _Optional[int] = ..., weight_bytes: _Optional[int] = ..., cache_bytes: _Optional[int] = ..., steps: _Optional[int] = ..., coordinator: _Optional[str] = ..., rows: _Optional[int] = ..., verified_ago_s: _Optional[int] = ..., next_error: _Optional[str] = ..., max_step_rows: _Optional[int] = ..., max_sequences: _Optional[int] = ..., context: _Optional[int] = ..., cache_positions: _Optional[int] = ..., next_node_id: _Optional[str] = ..., previous_node_id: _Optional[str] = ..., neighbours: _Optional[_Iterable[_Union[Neighbour, _Mapping]]] = ...) -> None: ...
 
 class LayerRange(_message.Message):
     __slots__ = ("start", "stop")
@@ -197,7 +227,7 @@ class VerifyShardsReply(_message.Message):
     def __init__(self, done_bytes: _Optional[int] = ..., total_bytes: _Optional[int] = ..., name: _Optional[str] = ..., shards: _Optional[int] = ..., damaged: _Optional[_Iterable[_Union[DamagedShard, _Mapping]]] = ...) -> None: ...
 
 class LoadStageRequest(_message.Message):
-    __slots__ = ("epoch", "manifest", "layers", "next_node", "next_address", "max_step_rows", "max_sequences", "context", "cache_positions", "next_node_id", "previous_node_id", "neighbours", "next_other_addresses")
+    __slots__ = ("epoch", "manifest", "layers", "next_node", "next_address", "max_step_rows", "max_sequences", "context", "cache_positions", "next_node_id", "previous_node_id", "neighbours", "next_other_addresses", "standby_sha256")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
@@ -211,6 +241,7 @@ class LoadStageRequest(_message.Message):
     PREVIOUS_NODE_ID_FIELD_NUMBER: _ClassVar[int]
     NEIGHBOURS_FIELD_NUMBER: _ClassVar[int]
     NEXT_OTHER_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    STANDBY_SHA256_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     manifest: str
     layers: LayerRange
@@ -224,7 +255,8 @@ class LoadStageRequest(_message.Message):
     previous_node_id: str
     neighbours: _containers.RepeatedCompositeFieldContainer[Neighbour]
     next_other_addresses: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, epoch: _Optional[int] = ..., manifest: _Optional[str] = ..., layers: _Optional[_Union[LayerRange, _Mapping]] = ..., next_node: _Optional[str] = ..., next_address: _Optional[str] = ..., max_step_rows: _Optional[int] = ..., max_sequences: _Optional[int] = ..., context: _Optional[int] = ..., cache_positions: _Optional[int] = ..., next_node_id: _Optional[str] = ..., previous_node_id: _Optional[str] = ..., neighbours: _Optional[_Iterable[_Union[Neighbour, _Mapping]]] = ..., next_other_addresses: _Optional[_Iterable[str]] = ...) -> None: ...
+    standby_sha256: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, epoch: _Optional[int] = ..., manifest: _Optional[str] = ..., layers: _Optional[_Union[LayerRange, _Mapping]] = ..., next_node: _Optional[str] = ..., next_address: _Optional[str] = ..., max_step_rows: _Optional[int] = ..., max_sequences: _Optional[int] = ..., context: _Optional[int] = ..., cache_positions: _Optional[int] = ..., next_node_id: _Optional[str] = ..., previous_node_id: _Optional[str] = ..., neighbours: _Optional[_Iterable[_Union[Neighbour, _Mapping]]] = ..., next_other_addresses: _Optional[_Iterable[str]] = ..., standby_sha256: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Neighbour(_message.Message):
     __slots__ = ("name", "address", "node_id", "other_addresses")
@@ -255,18 +287,20 @@ class UnloadStageReply(_message.Message):
     def __init__(self) -> None: ...
 
 class SessionHeader(_message.Message):
-    __slots__ = ("wire_version", "epoch", "session", "coordinator", "asked_after")
+    __slots__ = ("wire_version", "epoch", "session", "coordinator", "asked_after", "held_ms")
     WIRE_VERSION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     COORDINATOR_FIELD_NUMBER: _ClassVar[int]
     ASKED_AFTER_FIELD_NUMBER: _ClassVar[int]
+    HELD_MS_FIELD_NUMBER: _ClassVar[int]
     wire_version: int
     epoch: int
     session: str
     coordinator: str
     asked_after: bool
-    def __init__(self, wire_version: _Optional[int] = ..., epoch: _Optional[int] = ..., session: _Optional[str] = ..., coordinator: _Optional[str] = ..., asked_after: bool = ...) -> None: ...
+    held_ms: int
+    def __init__(self, wire_version: _Optional[int] = ..., epoch: _Optional[int] = ..., session: _Optional[str] = ..., coordinator: _Optional[str] = ..., asked_after: bool = ..., held_ms: _Optional[int] = ...) -> None: ...
 
 class StepMessage(_message.Message):
     __slots__ = ("header", "step", "end", "supersede", "rest")

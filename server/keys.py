@@ -18,7 +18,7 @@ from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.atomic_file import locked
 from pi_cluster.cluster.errors import AccessError, ClusterError
 from pi_cluster.cluster.json_file import JsonFile
-from pi_cluster.cluster.trust.private_files import make_private_folder, read_secret
+from pi_cluster.cluster.private_files import make_private_folder, read_secret
 
 _MARK = "pck_"
 _SECRET_BYTES = 32

@@ -23,6 +23,7 @@ def counted(now: Counters) -> Iterator[Metric]:
         ("forced_tokens", "Of those, what a schema left no choice for.", now.forced_tokens),
         ("draft_tokens", "Guesses that were decided.", now.right_guesses + now.wrong_guesses),
         ("draft_tokens_accepted", "Of those, the right ones.", now.right_guesses),
+        ("heals_failed", "Losses of the pipeline that were given up.", now.not_healed),
     ):
         yield CounterMetricFamily(f"pi_cluster_{name}", about, value=value)
     computed = _counter("stage_compute_seconds", "Time in which a node computed.", _NODE)
@@ -37,6 +38,10 @@ def counted(now: Counters) -> Iterator[Metric]:
     for kind, times in sorted(now.heals.items()):
         heals.add_metric((kind,), times)
     yield heals
+    lasted = _counter("heal_seconds", "How long those lasted that were mended.", ("kind",))
+    for kind, seconds in sorted(now.heal_seconds.items()):
+        lasted.add_metric((kind,), seconds)
+    yield lasted
 
 
 def held(now: Occupancy) -> Iterator[Metric]:

@@ -18,6 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from pi_cluster.cluster.atomic_file import locked, write_bytes
 from pi_cluster.cluster.errors import AccessError
+from pi_cluster.cluster.private_files import make_private_folder, read_file, read_private
 from pi_cluster.cluster.trust.certificates import (
     certificate_pem,
     key_hash,
@@ -26,7 +27,6 @@ from pi_cluster.cluster.trust.certificates import (
     read_key,
     utc_now,
 )
-from pi_cluster.cluster.trust.private_files import make_private_folder, read_file, read_private
 from pi_cluster.cluster.trust.signing import certificate_builder, key_usage, name_of, new_key
 from pi_cluster.cluster.wire.interfaces import own_interfaces
 

@@ -136,6 +136,12 @@ class Stage:
         # Another thread asks while steps come and go, hence the copy.
         return sum(sequence.cache.size_bytes for sequence in tuple(self._sequences.values()))
 
+    @property
+    def position_bytes(self) -> int:
+        """What one more position takes in the caches of all layers: keys and values, two bytes."""
+        layers = [self.config.layers[index] for index in self.layers]
+        return sum(2 * 2 * layer.n_kv_heads * layer.head_dim for layer in layers)
+
     def embed(self, ids: NDArray[np.integer]) -> Array:
         """Hidden states of token ids. Shapes: ``(rows,)`` -> ``(rows, dim)``.
 

@@ -9,6 +9,7 @@ import click
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.cluster.log_lines import LogFormat
 from pi_cluster.cluster.system_failure import system_failure
 from pi_cluster.cluster.wire.peer import split_address
 from pi_cluster.kernels import KernelsError
@@ -81,6 +82,13 @@ def node_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--insecure", is_flag=True, help="Serve other machines without certificates or encryption."
 )
+@click.option(
+    "--log-format",
+    type=click.Choice([one.value for one in LogFormat]),
+    default=LogFormat.TEXT.value,
+    show_default=True,
+    help="Of the log, on standard error: lines for people, or a JSON object each.",
+)
 def worker(
     cluster: str,
     listen: str,
@@ -91,6 +99,7 @@ def worker(
     verify_every: float,
     insecure: bool,
     no_mdns: bool,
+    log_format: str,
 ) -> None:
     """Offer this machine to a cluster.
 
@@ -111,13 +120,14 @@ def worker(
             verify_every_days=verify_every,
             announce=not no_mdns,
             insecure=insecure,
-        )
+        ),
+        LogFormat(log_format),
     )
 
 
-def serve(options: WorkerOptions) -> None:
+def serve(options: WorkerOptions, log_format: LogFormat = LogFormat.TEXT) -> None:
     """Run a worker with its log on standard error."""
-    with limited_log():
+    with limited_log(log_format, options.name):
         run_worker(options)
 
 

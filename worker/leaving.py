@@ -10,6 +10,7 @@ from pi_cluster.worker.presence import find_presence, forget_presence, present
 from pi_cluster.worker.shards.shard_folder import shards_folder
 from pi_cluster.worker.stage.last_assignment import LastAssignment
 from pi_cluster.worker.trust.enrolment import waits_to_join
+from pi_cluster.worker.trust.named_shards import NamedShards
 from pi_cluster.worker.trust.node_credentials import credentials_folder, is_certified
 
 
@@ -39,6 +40,7 @@ def forget_node(data_dir: Path) -> None:
         )
     with present(data_dir):
         LastAssignment(data_dir).forget()
+        NamedShards(data_dir).forget()
         if (shards := shards_folder(data_dir)).exists():
             shutil.rmtree(shards)
         forget_identity(data_dir)

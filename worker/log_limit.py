@@ -5,29 +5,25 @@ What gRPC itself writes, which is C and knows nothing of Python's logging, goes 
 """
 
 import contextlib
-import io
 import logging
-import os
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, TextIO
+from typing import TextIO
 
-from pi_cluster.cluster.shown import shown_line, shown_text
+from pi_cluster.cluster.foreign_lines import OF_GRPC, foreign_line
+from pi_cluster.cluster.log_lines import JsonLines, LogFormat, TextLines
+from pi_cluster.cluster.standard_error import python_taken_over, taken_over
 
 LINES_A_MINUTE = 10
 WINDOW_S = 60.0
 
 _MAX_KINDS = 128
 _MAX_KIND_CHARACTERS = 300
-_MAX_LINE_BYTES = 4_096
-_DRAIN_S = 2.0
 _OTHERS = "lines of other kinds"
 _NUMBERS = re.compile(r"[0-9]+")
-# As in "I1126 23:19:59.723459   26807 ssl_transport_security.cc:2563] Handshake failed...".
-_OF_GRPC = re.compile(r"[IWEF][0-9]{4} [0-9:.]+ +[0-9]+ ")
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -92,90 +88,46 @@ class LineLimit:
         timer.start()
 
 
-class _Formatter(logging.Formatter):
-    """One line for a record, whatever strangers have put into it; a traceback keeps its own."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        record.message = shown_line(record.message)
-        return super().formatMessage(record)
-
-    def format(self, record: logging.LogRecord) -> str:
-        return shown_text(super().format(record))
-
-
 @contextlib.contextmanager
-def limited_log(lines: int = LINES_A_MINUTE, window_s: float = WINDOW_S) -> Iterator[None]:
+def limited_log(
+    form: LogFormat = LogFormat.TEXT,
+    node: str = "",
+    *,
+    lines: int = LINES_A_MINUTE,
+    window_s: float = WINDOW_S,
+) -> Iterator[None]:
     """Python's log and gRPC's lines go to standard error within, limited and harmless.
 
-    Where a log is set up already, as for ``--debug``, it is left alone.
+    In JSON each line has the ``node``, and whatever else is written there becomes a line too. Where
+    a log is set up already, as for ``--debug``, it is left alone.
     """
     root = logging.getLogger()
     if root.handlers:
         yield
         return
-    with _standard_error() as (error, pipe):
+    is_json = form is LogFormat.JSON
+    formatter = JsonLines({"node": node}) if is_json else TextLines(_FORMAT)
+    limit = LineLimit(lambda text: handler.emit(_record(text)), lines, window_s)
+
+    def pass_on(error: TextIO, line: str) -> None:
+        begins = OF_GRPC.match(line)
+        if begins is None or limit.admits(line[begins.end() :]):
+            error.write(foreign_line(line, formatter))
+
+    with taken_over(pass_on) as error:
         handler = logging.StreamHandler(error)
-        handler.setFormatter(_Formatter(_FORMAT))
-        limit = LineLimit(lambda text: handler.emit(_record(text)), lines, window_s)
+        handler.setFormatter(formatter)
         handler.addFilter(lambda record: limit.admits(record.getMessage()))
         root.addHandler(handler)
         root.setLevel(logging.INFO)
-        pump = threading.Thread(target=_pump, args=(pipe, error, limit), name="log", daemon=True)
-        pump.start()
+        of_python = lambda line: pass_on(error, line)  # noqa: E731
+        python = python_taken_over(of_python) if is_json else contextlib.redirect_stderr(error)
         try:
-            yield
+            with python:
+                yield
         finally:
             root.removeHandler(handler)
-            os.dup2(error.fileno(), 2)  # the last end of the pipe that is written to
-            pump.join(_DRAIN_S)
-
-
-@contextlib.contextmanager
-def _standard_error() -> Iterator[tuple[TextIO, BinaryIO]]:
-    """Standard error itself, for Python alone; and what others write to its descriptor."""
-    read, write = os.pipe()
-    # A log that nobody keeps up with loses lines. If writing blocked instead, whoever writes while
-    # it keeps Python from running would wait for ever for the thread that reads.
-    os.set_blocking(write, False)
-    raw = io.BufferedWriter(_Dropping(_duplicate(2), "w"))
-    with (
-        io.TextIOWrapper(raw, "utf-8", errors="replace", line_buffering=True) as error,
-        open(read, "rb") as pipe,  # noqa: PTH123
-    ):
-        os.dup2(write, 2)
-        os.close(write)
-        with contextlib.redirect_stderr(error):
-            yield error, pipe
 
 
 def _record(text: str) -> logging.LogRecord:
     return logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, None, None)
-
-
-class _Dropping(io.FileIO):
-    """What the log does not take, as on a full disk, is gone: a worker does not end over that."""
-
-    def write(self, data: object, /) -> int:
-        try:
-            return super().write(data)  # type: ignore[arg-type]
-        except OSError:
-            return len(data)  # type: ignore[arg-type]
-
-
-def _duplicate(descriptor: int) -> int:
-    try:
-        return os.dup(descriptor)
-    except OSError:  # it was closed
-        return os.open(os.devnull, os.O_WRONLY)
-
-
-def _pump(pipe: BinaryIO, error: TextIO, limit: LineLimit) -> None:
-    while line := pipe.readline(_MAX_LINE_BYTES):
-        text = line.decode(errors="replace").rstrip("\n")
-        begins = _OF_GRPC.match(text)
-        if begins is None or limit.admits(text[begins.end() :]):
-            _write(error, text)
-
-
-def _write(error: TextIO, text: str) -> None:
-    error.write(shown_line(text) + "\n")

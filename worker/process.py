@@ -43,6 +43,7 @@ from pi_cluster.worker.stage.last_assignment import LastAssignment
 from pi_cluster.worker.stage.loading import load_stage
 from pi_cluster.worker.trust.enrolment import Enrolment, enrolment_server, waits_to_join
 from pi_cluster.worker.trust.guard import MAX_SILENT_STRANGERS, Guard
+from pi_cluster.worker.trust.named_shards import NamedShards
 from pi_cluster.worker.trust.node_credentials import Membership, is_certified
 from pi_cluster.worker.trust.serving import server_credentials
 
@@ -123,6 +124,7 @@ def _serve(
         offer.UsableMemory(options.memory_bytes),
         guard,
         membership,
+        NamedShards(options.data_dir) if membership else None,
     )
     server = _server(service, guard)
     shown = server_credentials(credentials) if credentials else None

@@ -1,12 +1,14 @@
 """The network face of a worker: check, call, answer. Nothing here computes."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import NodeError
 from pi_cluster.cluster.speed import NodeProfile
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.cluster.wire.addresses import as_seen_from
 from pi_cluster.cluster.wire.client import NodeClient
@@ -17,9 +19,11 @@ from pi_cluster.cluster.wire.peer import Peer, told_peer
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 from pi_cluster.worker.answering import answering, streaming
-from pi_cluster.worker.machine import board, offer
+from pi_cluster.worker.machine import offer
 from pi_cluster.worker.machine.examination import Examiner
 from pi_cluster.worker.machine.speed import ProfileKeeper
+from pi_cluster.worker.machine.strain import StrainGauge
+from pi_cluster.worker.machine.system_files import ROOT
 from pi_cluster.worker.shards.transfers import ShardTransfers
 from pi_cluster.worker.shards.vault import ShardVault
 from pi_cluster.worker.stage.assignment import assignment_of
@@ -27,6 +31,7 @@ from pi_cluster.worker.stage.host import StageHost
 from pi_cluster.worker.stage.mending import Mender
 from pi_cluster.worker.stage.verification import Verifier, damaged_to_wire
 from pi_cluster.worker.trust.guard import Guard
+from pi_cluster.worker.trust.named_shards import NamedShards
 from pi_cluster.worker.trust.node_credentials import Membership
 
 
@@ -44,11 +49,13 @@ class WorkerService(rpc.WorkerServicer):
         memory: offer.UsableMemory,
         guard: Guard | None = None,
         membership: Membership | None = None,
+        named: NamedShards | None = None,
+        root: Path = ROOT,
     ) -> None:
         """``about`` holds what does not change while the worker runs.
 
-        ``guard`` tells who calls, and ``membership`` is renewed; without certificates both are
-        None.
+        ``guard`` tells who calls, ``membership`` is renewed, and ``named`` is kept for the next
+        start; without certificates these are None. ``root`` holds ``proc`` and ``sys``.
         """
         self._about = about
         self._vault = vault
@@ -60,8 +67,11 @@ class WorkerService(rpc.WorkerServicer):
         self.mender = Mender(host, vault, self._transfers)
         self.verifier = Verifier(vault, host, self.mender.mend)
         self._memory = memory
+        self._strain = StrainGauge(memory, lambda: host.weight_bytes, root, about.name)
+        host.sessions.check_memory = self._strain.check_step
         self._guard = guard
         self._membership = membership
+        self._named = named or NamedShards()
 
     @property
     def name(self) -> str:
@@ -79,7 +89,7 @@ class WorkerService(rpc.WorkerServicer):
         description.free_disk_bytes = self._vault.free_bytes
         description.disk_problem = self._vault.disk_problem
         description.resident_bytes = offer.resident_bytes()
-        description.temperature_c = board.temperature_c()
+        self._strain.describe(description)
         status = self._host.status()
         if status is not None:
             description.stage.CopyFrom(status)
@@ -98,12 +108,18 @@ class WorkerService(rpc.WorkerServicer):
 
     @answering
     def Ping(self, request: pb.PingRequest, context: grpc.ServicerContext) -> pb.PingReply:
-        return self._host.sessions.ping(request.session)
+        reply = self._host.sessions.ping(request.session)
+        self._strain.tell(reply)
+        return reply
 
     @answering
     def FindShards(
         self, request: pb.FindShardsRequest, context: grpc.ServicerContext
     ) -> pb.FindShardsReply:
+        if healer := self._healer(context):
+            self._named.check(healer, request.sha256)
+        else:
+            self._named.name(request.sha256)
         return self._transfers.find(request)
 
     @answering
@@ -123,6 +139,8 @@ class WorkerService(rpc.WorkerServicer):
     def FetchShard(
         self, request: pb.FetchShardRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.FetchShardReply]:
+        if healer := self._healer(context):
+            self._named.check(healer, [request.sha256])
         source = _peer(request)
         yield from self._transfers.fetch(request, source, context.add_callback)
 
@@ -136,7 +154,12 @@ class WorkerService(rpc.WorkerServicer):
     def LoadStage(
         self, request: pb.LoadStageRequest, context: grpc.ServicerContext
     ) -> pb.LoadStageReply:
-        weight_bytes = self._host.load(assignment_of(request))
+        assignment = assignment_of(request)
+        if healer := self._healer(context):
+            self._named.check_store(healer, assignment.manifest, request.standby_sha256)
+        else:
+            self._named.name_store(assignment.manifest)
+        weight_bytes = self._host.load(assignment)
         self.verifier.wake()
         return pb.LoadStageReply(weight_bytes=weight_bytes)
 
@@ -179,7 +202,8 @@ class WorkerService(rpc.WorkerServicer):
     def MeasureLink(
         self, request: pb.MeasureLinkRequest, context: grpc.ServicerContext
     ) -> pb.LinkSpeed:
-        with NodeClient(_peer(request), self._dialer) as other:
+        # That of a session may be dead, which its keepalive tells only after half a minute.
+        with NodeClient(_peer(request), self._dialer, apart=True) as other:
             link = measure_link(other)
         return pb.LinkSpeed(delay_s=link.delay_s, bytes_ps=link.bytes_ps)
 
@@ -206,6 +230,11 @@ class WorkerService(rpc.WorkerServicer):
     def Certify(self, request: pb.Certification, context: grpc.ServicerContext) -> pb.CertifyReply:
         self._certified().certify(Certification.from_wire(request))
         return pb.CertifyReply()
+
+    def _healer(self, context: grpc.ServicerContext) -> Identity | None:
+        """Who calls, if that is a healer, who may not do all that these methods can."""
+        caller = self._guard.caller(context) if self._guard else None
+        return caller if caller and caller.role is Role.HEALER else None
 
     def _certified(self) -> Membership:
         if self._membership is None:

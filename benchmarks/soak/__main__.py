@@ -29,7 +29,8 @@ from benchmarks.soak.memory import MOST_GROWTH_MIB, Growth, MemoryWatch, Watched
 from benchmarks.soak.questions import Tally, answered_alone, ask_all, questions
 from benchmarks.workers import PLAIN
 from pi_cluster.cluster import settings
-from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
+from pi_cluster.coordinator.records.kept_record import load_record
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
 from pi_cluster.coordinator.session import Session
 from pi_cluster.transformer.config_form import read_config

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.workers import PLAIN
 from pi_cluster.coordinator.generation import GenerationOptions
-from pi_cluster.coordinator.scheduling.residents import CacheLimits
+from pi_cluster.coordinator.scheduling.cache_limits import CacheLimits
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.session import Session

@@ -22,7 +22,7 @@ from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.load_request import load_request
-from pi_cluster.coordinator.scheduling.residents import CacheLimits
+from pi_cluster.coordinator.scheduling.cache_limits import CacheLimits
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.transformer.config import ModelConfig

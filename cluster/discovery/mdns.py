@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 SERVICE_TYPE = "_pi-cluster._tcp.local."
 FOLLOW_S = 2.0  # a DHCP lease comes in seconds; asking the system costs a millisecond
 
+_BEGIN_S = 10.0  # it takes milliseconds, where the system is not overloaded
 _RESOLVE_MS = 2_000
 _MOST_ASKED = 64  # nodes whose announcement came in parts, some of which were lost
 
@@ -80,6 +81,7 @@ class _Announcer:
         }
         self._offers: list[Offer] | None = None
         self._zeroconf: Zeroconf | None = None
+        self._repeating: asyncio.Future[None] | None = None
         self._problem = ""
 
     def run(self, stopping: threading.Event) -> None:
@@ -103,9 +105,7 @@ class _Announcer:
         self.end()
         if offers:
             self._zeroconf = Zeroconf(interfaces=_ways(interfaces, offers))
-            # Ids are random: whoever has the same is another announcer of ours, or an impostor,
-            # and must not keep us from being heard.
-            self._zeroconf.register_service(self._service(offers), cooperating_responders=True)
+            self._repeating = _begin(self._zeroconf, self._service(offers))
             log.info("announcing %s", ", ".join(offer.host for offer in offers))
         else:
             log.info("not on a network yet: to be announced once there is an address")
@@ -116,6 +116,8 @@ class _Announcer:
         self._offers = None
         zeroconf, self._zeroconf = self._zeroconf, None
         if zeroconf:
+            if zeroconf.loop and self._repeating:  # else it might come after the goodbye
+                zeroconf.loop.call_soon_threadsafe(self._repeating.cancel)
             zeroconf.unregister_all_services()
             zeroconf.close()
 
@@ -132,6 +134,20 @@ class _Announcer:
             properties=self._properties | {key: hosts for key, hosts in kinds.items() if hosts},
             server=f"{self._peer.node_id}.local.",
         )
+
+
+def _begin(zeroconf: Zeroconf, service: ServiceInfo) -> "asyncio.Future[None]":
+    """Announce, and return the task that repeats it within the next half second, to be kept.
+
+    A worker that starts again should not be late for that.
+    """
+    assert zeroconf.loop, "one that has started"
+    # Ids are random: whoever has the same is another announcer of ours, or an impostor, and must
+    # not keep us from being heard.
+    work = zeroconf.async_register_service(service, cooperating_responders=True)
+    repeating = asyncio.run_coroutine_threadsafe(work, zeroconf.loop).result(_BEGIN_S)
+    assert isinstance(repeating, asyncio.Future)
+    return repeating
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from cryptography import x509
 from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.atomic_file import locked, write_bytes
 from pi_cluster.cluster.errors import AccessError, StateError
+from pi_cluster.cluster.private_files import make_private_folder, read_file
 from pi_cluster.cluster.trust import certificates, claims, installing
 from pi_cluster.cluster.trust.certificates import Revocations, key_hash, utc_now
 from pi_cluster.cluster.trust.credentials import REVOCATIONS
@@ -27,7 +28,6 @@ from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.cluster.trust.key_proof import KeyProof
 from pi_cluster.cluster.trust.ledger import Issued, Ledger
-from pi_cluster.cluster.trust.private_files import make_private_folder, read_file
 from pi_cluster.cluster.trust.signing_pair import SigningPair
 
 _PARTIAL = ".partial"

@@ -19,11 +19,11 @@ from pathlib import Path
 from cryptography import x509
 
 from pi_cluster.cluster.errors import AccessError
+from pi_cluster.cluster.private_files import read_file, read_private
 from pi_cluster.cluster.trust import certificates
 from pi_cluster.cluster.trust.certificates import NOTHING_REVOKED, Revocations, key_hash, utc_now
 from pi_cluster.cluster.trust.holdings import AUTHORITIES
 from pi_cluster.cluster.trust.identity import Identity, Role
-from pi_cluster.cluster.trust.private_files import read_file, read_private
 
 log = logging.getLogger(__name__)
 

@@ -18,6 +18,11 @@ def can_sign(folder: Path) -> bool:
     return is_initialised(folder) and (folder / AUTHORITY_KEY).exists()
 
 
+def held_role(folder: Path, *roles: Role) -> Role | None:
+    """The first of these roles for which a certificate lies there."""
+    return next((role for role in roles if has_credentials(folder, role)), None)
+
+
 def has_credentials(folder: Path, role: Role) -> bool:
     """Whether a certificate for this role lies there."""
     return (folder / f"{role}.pem").exists()

@@ -16,8 +16,16 @@ class Role(StrEnum):
     """What somebody is in a cluster, which decides what they may call (``roles.py``)."""
 
     OPERATOR = "operator"
+    HEALER = "healer"
+    """A coordinator that may also load the model that is up on other nodes, when some are lost."""
     COORDINATOR = "coordinator"
     NODE = "node"
+
+    @property
+    def grant_words(self) -> tuple[str, ...]:
+        """The command by which an operator grants it to a machine."""
+        may_heal = ("--may-heal",) if self is Role.HEALER else ()
+        return ("grant", "NAME", *may_heal, "--out", "FILE")
 
 
 @dataclass(frozen=True, slots=True)

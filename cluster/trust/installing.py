@@ -11,6 +11,7 @@ from cryptography import x509
 
 from pi_cluster.cluster.atomic_file import write_bytes
 from pi_cluster.cluster.errors import AccessError
+from pi_cluster.cluster.private_files import make_private_folder, read_file, read_private
 from pi_cluster.cluster.trust import certificates, signing
 from pi_cluster.cluster.trust.certificates import Key, Revocations, key_hash, utc_now
 from pi_cluster.cluster.trust.credentials import (
@@ -22,7 +23,6 @@ from pi_cluster.cluster.trust.credentials import (
 from pi_cluster.cluster.trust.holdings import AUTHORITIES
 from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.issued import Certification
-from pi_cluster.cluster.trust.private_files import make_private_folder, read_file, read_private
 
 
 def request_certificate(folder: Path, role: Role, common_name: str) -> bytes:

@@ -7,9 +7,9 @@ from typing import Any
 
 from pi_cluster.cluster.errors import StateError
 from pi_cluster.cluster.json_file import JsonFile
+from pi_cluster.cluster.private_files import read_secret
 from pi_cluster.cluster.trust.certificates import utc_now
 from pi_cluster.cluster.trust.identity import Role
-from pi_cluster.cluster.trust.private_files import read_secret
 
 _FORGET_AFTER_S = 30 * 86_400.0
 

@@ -1,7 +1,8 @@
 """Who may call what, and how large a message may be: one table, and what is not in it is refused.
 
 Beyond this table, a stage takes steps only from whoever comes before it
-(``worker/stage/sessions.py``).
+(``worker/stage/sessions.py``), and a healer has only those weights brought to a node that an
+operator has named there (``worker/trust/named_shards.py``).
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from pi_cluster.cluster.store.manifest import MAX_MANIFEST_BYTES
 from pi_cluster.cluster.trust.identity import Role
 
 _OPERATOR = frozenset({Role.OPERATOR})
-_ASKING = frozenset({Role.OPERATOR, Role.COORDINATOR})
+_HEALING = frozenset({Role.OPERATOR, Role.HEALER})
+_ASKING = frozenset({Role.OPERATOR, Role.HEALER, Role.COORDINATOR})
 _FETCHING = frozenset({Role.OPERATOR, Role.NODE})
 _ALL = frozenset(Role)
 
@@ -35,19 +37,19 @@ WORKER_RULES = {
     for method, rule in {
         "Describe": Rule(_ALL),
         "Ping": Rule(_ALL),
-        "FindShards": Rule(_OPERATOR, 256 << 10),
+        "FindShards": Rule(_HEALING, 256 << 10),
         "PutShard": Rule(_OPERATOR, large_fields=((3,),), max_large_bytes=MAX_SHARD_PART_BYTES),
         "GetShard": Rule(_FETCHING),
-        "FetchShard": Rule(_OPERATOR),
+        "FetchShard": Rule(_HEALING),
         "VerifyShards": Rule(_OPERATOR),
-        "LoadStage": Rule(_OPERATOR, MAX_MANIFEST_BYTES + _SMALL_BYTES),
-        "UnloadStage": Rule(_OPERATOR),
+        "LoadStage": Rule(_HEALING, MAX_MANIFEST_BYTES + _SMALL_BYTES),
+        "UnloadStage": Rule(_HEALING),
         # Hidden states, and what may follow each row.
         "RunSteps": Rule(_ALL, 256 << 10, ((2, 4), (2, 2, 7)), MAX_REQUEST_BYTES),
         "CollectResults": Rule(_ASKING),
-        "MeasureNode": Rule(_OPERATOR),
-        "MeasureLink": Rule(_OPERATOR),
-        "Echo": Rule(_FETCHING, large_fields=((1,),), max_large_bytes=MAX_ECHO_BYTES),
+        "MeasureNode": Rule(_HEALING),
+        "MeasureLink": Rule(_HEALING),
+        "Echo": Rule(_FETCHING | _HEALING, large_fields=((1,),), max_large_bytes=MAX_ECHO_BYTES),
         "Examine": Rule(_OPERATOR),
         "RequestCertificate": Rule(_OPERATOR),
         "Certify": Rule(_OPERATOR, 3 << 20),

@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from pi_cluster.cluster.atomic_file import write_bytes
 from pi_cluster.cluster.errors import AccessError
+from pi_cluster.cluster.private_files import read_file, read_private
 from pi_cluster.cluster.trust import certificates, signing
 from pi_cluster.cluster.trust.certificates import Revocations, key_hash, utc_now
 from pi_cluster.cluster.trust.holdings import AUTHORITY_KEY
 from pi_cluster.cluster.trust.identity import Identity
-from pi_cluster.cluster.trust.private_files import read_file, read_private
 
 _CERTIFICATE = "authority.pem"
 _NEXT = ".next"

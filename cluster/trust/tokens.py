@@ -19,8 +19,8 @@ from typing import Any, Self
 from pi_cluster.cluster.atomic_file import locked
 from pi_cluster.cluster.errors import AccessError
 from pi_cluster.cluster.json_file import JsonFile
+from pi_cluster.cluster.private_files import read_secret
 from pi_cluster.cluster.trust.certificates import utc_now
-from pi_cluster.cluster.trust.private_files import read_secret
 from pi_cluster.protos import pi_cluster_pb2 as pb
 
 NONCE_BYTES = 32

@@ -180,7 +180,10 @@ class NodeClient:
         return last
 
     def load_stage(self, request: pb.LoadStageRequest) -> int:
-        """Replace what the node serves; returns the bytes of mapped weights."""
+        """Replace what the node serves; returns the bytes of mapped weights.
+
+        It takes as long as the node's disk does: call it `attended`.
+        """
         with restored_errors(self.label, self._explain):
             reply = self._stub.LoadStage(request, timeout=settings.LOAD_TIMEOUT_S)
         return int(reply.weight_bytes)
@@ -189,7 +192,7 @@ class NodeClient:
         """Let the node go of a stage of this epoch or an older one."""
         with restored_errors(self.label, self._explain):
             self._stub.UnloadStage(
-                pb.UnloadStageRequest(epoch=epoch), timeout=settings.LOAD_TIMEOUT_S
+                pb.UnloadStageRequest(epoch=epoch), timeout=settings.UNLOAD_TIMEOUT_S
             )
 
     def request_certificate(self) -> bytes:

@@ -14,6 +14,8 @@ from pi_cluster.cluster.shown import shown_line
 
 _ERROR_KEY = "pi-cluster-error"
 _NODES_KEY = "pi-cluster-nodes"
+_AWAITED_KEY = "pi-cluster-awaited-ms"
+_MILLISECONDS = re.compile(r"[0-9]{1,9}")
 _MAX_NODES = 8
 _NODE_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 # gRPC carries the reason in a header of at most 8 KiB, where a byte may take three.
@@ -33,8 +35,8 @@ def refuse(
 ) -> NoReturn:
     """End a call with an error that :func:`carried_error` restores on the other side."""
     about = [(_ERROR_KEY, type(error).__name__)]
-    if isinstance(error, NodeLost) and error.node_ids:
-        about.append((_NODES_KEY, ",".join(error.node_ids[:_MAX_NODES])))
+    if isinstance(error, NodeLost):
+        about += _lost_on_wire(error)
     context.set_trailing_metadata(tuple(about))
     # A file name that is not UTF-8 becomes question marks rather than another failure.
     reason = str(error).encode(errors="replace")[:_MAX_REASON_BYTES]
@@ -51,8 +53,9 @@ def carried_error(error: grpc.RpcError | grpc.Call, peer: str, node_id: str = ""
     pairs: Iterable[Any] = error.trailing_metadata() or ()
     trailing: dict[str, Any] = dict(pairs)
     kind = _CARRIED.get(trailing.get(_ERROR_KEY, ""))
-    if kind is NodeLost:
-        return NodeLost(details, _node_ids(trailing.get(_NODES_KEY, "")))
+    if kind is not None and issubclass(kind, NodeLost):
+        ids = _node_ids(trailing.get(_NODES_KEY, ""))
+        return kind(details, ids, awaited_s=_seconds(trailing.get(_AWAITED_KEY, "")))
     if kind is not None:
         return kind(details)
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
@@ -79,6 +82,20 @@ def readable(message: Message) -> None:
 
 def _readable(text: str) -> str:
     return shown_line(text[:_MAX_TEXT])
+
+
+def _lost_on_wire(lost: NodeLost) -> list[tuple[str, str]]:
+    fields = []
+    if lost.node_ids:
+        fields.append((_NODES_KEY, ",".join(lost.node_ids[:_MAX_NODES])))
+    if lost.was_awaited:
+        fields.append((_AWAITED_KEY, str(int(lost.awaited_s * 1000))))
+    return fields
+
+
+def _seconds(text: str) -> float:
+    """Of milliseconds as they came over the wire; none where they cannot be a time."""
+    return int(text) / 1000 if _MILLISECONDS.fullmatch(text) else 0.0
 
 
 def _node_ids(text: str) -> list[str]:

@@ -107,8 +107,8 @@ def _renewed_by(identity: Identity) -> str:
         case Role.NODE:
             token = command(identity.cluster, "token", "create")
             return f"if that is the time, this node has to be admitted again, as by `{token}`"
-        case Role.COORDINATOR:
-            grant = command(identity.cluster, "grant", "NAME", "--out", "FILE")
+        case Role.COORDINATOR | Role.HEALER:
+            grant = command(identity.cluster, *identity.role.grant_words)
             return f"if that is the time, ask the operator for a new grant (`{grant}` there)"
         case Role.OPERATOR:
             return "set the clock (see `timedatectl`), since any command renews it in time"

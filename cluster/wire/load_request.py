@@ -1,6 +1,6 @@
 """The request that gives a node its stage: a coordinator sends it, and a node keeps it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from pi_cluster.cluster.layer_range import LayerRange
@@ -30,11 +30,13 @@ def load_request(
     following: Peer | None,
     previous_node_id: str = "",
     neighbours: Sequence[Peer] = (),
+    standby_sha256: Iterable[str] = (),
 ) -> pb.LoadStageRequest:
     """Ask for a stage.
 
     ``following`` is the next hop, which the last stage has not; ``previous_node_id`` who may send
-    steps, empty for a coordinator; ``neighbours`` whom to ask for a shard that got damaged.
+    steps, empty for a coordinator; ``neighbours`` whom to ask for a shard that got damaged;
+    ``standby_sha256`` the shards that it keeps for the layers of others.
     """
     return pb.LoadStageRequest(
         epoch=epoch,
@@ -49,13 +51,13 @@ def load_request(
         max_sequences=limits.max_sequences,
         context=limits.context,
         cache_positions=limits.cache_positions,
-        neighbours=[
-            pb.Neighbour(
-                name=one.name,
-                address=one.address,
-                node_id=one.node_id,
-                other_addresses=one.others,
-            )
-            for one in neighbours
-        ],
+        neighbours=list(map(neighbour, neighbours)),
+        standby_sha256=standby_sha256,
+    )
+
+
+def neighbour(node: Peer) -> pb.Neighbour:
+    """A node as another one is told of it, or tells of it."""
+    return pb.Neighbour(
+        name=node.name, address=node.address, node_id=node.node_id, other_addresses=node.others
     )

@@ -3,7 +3,7 @@
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import VersionError
 
-WIRE_VERSION = 2
+WIRE_VERSION = 3
 
 _KEEPALIVE = [
     ("grpc.keepalive_time_ms", settings.KEEPALIVE_TIME_MS),

@@ -43,6 +43,24 @@ def accepting(addresses: Sequence[str], timeout_s: float) -> Iterator[str]:
                 return
 
 
+def refuse(addresses: Sequence[str], timeout_s: float) -> bool:
+    """Whether nobody listens at any of ``addresses``, and at least one host says so itself."""
+    refused = False
+    until = time.monotonic() + timeout_s
+    for family, kind, protocol, _, where in (one for name in addresses for one in _places(name)):
+        with socket.socket(family, kind, protocol) as trying:
+            trying.settimeout(max(0.01, until - time.monotonic()))
+            try:
+                trying.connect(where)
+            except ConnectionRefusedError:
+                refused = True
+            except OSError:
+                continue
+            else:
+                return False
+    return refused
+
+
 def ways_to(peer: Peer, timeout_s: float) -> Iterable[str]:
     """The addresses of a node that are worth a handshake: those that accept, if it has several."""
     return accepting(peer.addresses, timeout_s) if peer.others else [peer.address]

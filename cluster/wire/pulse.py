@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -12,6 +13,8 @@ from pi_cluster.cluster.silence import Silence
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.cluster.wire.probing import refuse
+from pi_cluster.protos import pi_cluster_pb2 as pb
 
 _UNHEARD = (
     grpc.StatusCode.UNAVAILABLE,
@@ -21,6 +24,7 @@ _UNHEARD = (
 
 
 _SLACK_S = settings.ASK_EVERY_S / 2
+_REFUSED_S = 0.25  # a host that runs refuses within a round trip
 
 
 class Pulse:
@@ -31,18 +35,28 @@ class Pulse:
     heard when it answers at last. A node that answers with an error is there too.
     """
 
-    def __init__(self, peer: Peer, dialer: Dialer, session: str) -> None:
-        """Asking begins at once."""
+    def __init__(
+        self,
+        peer: Peer,
+        dialer: Dialer,
+        session: str,
+        on_reply: Callable[[pb.PingReply], None] = lambda _: None,
+    ) -> None:
+        """Asking begins at once. ``on_reply`` is given each answer, on another thread."""
+        self._on_reply = on_reply
         self._peer = peer
         self._dialer = dialer
         self._session = session
         self._silence = Silence()
-        self._next_silent_s = 0.0
+        self._reply = pb.PingReply()
         self._client: NodeClient | None = None
         self._newest: Any = None
         self._asked_at = 0.0
         self._waiting: list[tuple[NodeClient, Any]] = []
         self._closing = threading.Event()
+        self._waking = threading.Event()
+        self._was_heard = False  # over the present connection
+        self._is_gone = False
         threading.Thread(target=self._run, name="pulse", daemon=True).start()
 
     @property
@@ -51,13 +65,24 @@ class Pulse:
         return self._silence.look()
 
     @property
+    def reply(self) -> pb.PingReply:
+        """What it answered last; empty as long as it did not."""
+        return self._reply
+
+    @property
     def next_silent_s(self) -> float:
         """How long, at its last answer, whoever follows it had not answered the node itself."""
-        return self._next_silent_s
+        return self._reply.next_silent_ms / 1000
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the node has ended: its connection broke, and nobody listens there any more."""
+        return self._is_gone
 
     def close(self) -> None:
         """Ask no more; from any thread, without waiting."""
         self._closing.set()
+        self._waking.set()
 
     def _run(self) -> None:
         try:
@@ -65,9 +90,13 @@ class Pulse:
                 if self._is_due():
                     self._let_go()
                     self._ask()
-                if self._closing.wait(settings.ASK_EVERY_S):
+                is_woken = self._waking.wait(settings.ASK_EVERY_S)
+                if self._closing.is_set():
                     return
                 self._silence.look()
+                if is_woken:
+                    self._waking.clear()
+                    self._is_gone = refuse(self._peer.addresses, _REFUSED_S)
         finally:
             for client, _ in self._waiting:
                 client.close()
@@ -97,7 +126,7 @@ class Pulse:
         """Of connections whose last question was in vain; one that still waits is kept for now."""
         if self._client and self._newest and not _was_heard(self._newest):
             self._waiting.append((self._client, self._newest))
-            self._client = None
+            self._client, self._was_heard = None, False
         for client, _ in [pair for pair in self._waiting if pair[1].done()]:
             client.close()
         self._waiting = [pair for pair in self._waiting if not pair[1].done()]
@@ -105,8 +134,13 @@ class Pulse:
     def _answered(self, call: Any) -> None:
         if _was_heard(call):
             if call.code() is grpc.StatusCode.OK:
-                self._next_silent_s = call.result().next_silent_ms / 1000
+                self._reply = call.result()
+                self._on_reply(self._reply)
             self._silence.heard()
+            self._was_heard, self._is_gone = True, False
+        elif self._was_heard and call.code() is grpc.StatusCode.UNAVAILABLE:
+            self._was_heard = False
+            self._waking.set()
 
 
 def _was_heard(call: Any) -> bool:

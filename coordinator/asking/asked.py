@@ -2,12 +2,13 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pi_cluster.cluster.errors import ClusterError, NodeLost
+from pi_cluster.cluster.errors import ClusterError, NodeLost, ShardDamaged
 from pi_cluster.coordinator.asking.answer import Answer
-from pi_cluster.coordinator.asking.hold import Attempt, Hold
+from pi_cluster.coordinator.asking.attempt import Attempt
+from pi_cluster.coordinator.asking.hold import Hold
 from pi_cluster.coordinator.asking.parts import Called, Part
 from pi_cluster.coordinator.asking.question import Question
 from pi_cluster.coordinator.calling.tools import ToolCall
@@ -44,7 +45,18 @@ class Asked:
     the answer goes on as it would have.
     """
 
-    def __init__(self, hold: Hold, question: Question, patience: Patience) -> None:
+    def __init__(
+        self,
+        hold: Hold,
+        question: Question,
+        patience: Patience,
+        begun: Sequence[int] = (),
+        on_token: Callable[[int], None] | None = None,
+    ) -> None:
+        """``begun`` is what another program was answered already; the answer goes on behind it.
+
+        ``on_token`` is told of each further one.
+        """
         self.news: queue.SimpleQueue[News] = queue.SimpleQueue()
         """What came of the question and was not taken yet."""
         self.on_news: Callable[[], None] | None = None
@@ -56,13 +68,17 @@ class Asked:
         self._cancelled = threading.Event()
         self._attempt = Attempt(hold)
         self._generation: Generation | None = None
-        self._answered: list[int] = []  # by sessions that were lost
+        self._answered = list(begun)  # by sessions that were lost
+        self._on_token = on_token
         self._logprobs: list[TokenLogprobs] = []
         self._measured: Measurement | None = None
         self._text, self._parts = question.new_text(), question.new_parts()
         self._shown = ""  # of an answer with calls, whose spelling is not shown
         self._calls: list[ToolCall] = []
         self._failure: Exception | None = None
+        text = "".join(map(self._text.push, self._answered)) if self._text else ""
+        self.begun = self._grown(text, self._parts.push(text), ())
+        """What may be shown of what it began with, before anything else."""
 
     @property
     def is_asked(self) -> bool:
@@ -156,12 +172,18 @@ class Asked:
 
     def _ask(self, error: ClusterError | None) -> Iterator[float]:
         self._keep_answered()
-        was_awaited = isinstance(error, NodeLost) and error.was_awaited
-        if error and was_awaited and self._answered and not self._patience.is_lasting:
-            raise error  # who reads along has waited for that node already
+        if isinstance(error, ShardDamaged) and self._answered:
+            raise error  # a part of what was shown may have come of it
+        if error and self._answered and not self._hold.healer.mends(error):
+            was_awaited = isinstance(error, NodeLost) and error.was_awaited
+            if was_awaited and not self._patience.is_lasting:
+                raise error  # who reads along has waited for that node already
         while True:
             if error:
-                yield from self._attempt.after(error, self._patience)
+                for pause_s in self._attempt.after(error, self._patience):
+                    if self._cancelled.is_set():
+                        break
+                    yield pause_s
             if self._cancelled.is_set():
                 self._came(FinishReason.INTERRUPTED)
                 return
@@ -190,6 +212,8 @@ class Asked:
 
     def _piece(self, generation: Generation, news: News) -> Piece:
         token = generation.take(news)
+        if token is not None and self._on_token:
+            self._on_token(token)
         came = len(generation.ids)
         logprobs = tuple(generation.logprobs[came - 1 : came]) if token is not None else ()
         text = self._text.push(token) if self._text and token is not None else ""

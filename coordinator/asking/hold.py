@@ -2,31 +2,33 @@
 
 import contextlib
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Self
 
+from pi_cluster.cluster import settings as limits
 from pi_cluster.cluster.errors import (
     ClusterError,
     ModelReplaced,
-    NodeLost,
     PipelineClosed,
-    SessionExpired,
     SessionYielded,
     StaleEpoch,
 )
 from pi_cluster.cluster.wire.dialing import Dialer
-from pi_cluster.coordinator.asking.question import Question
-from pi_cluster.coordinator.generation import Generation
-from pi_cluster.coordinator.measurement import Measurement
-from pi_cluster.coordinator.patience import Patience
-from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, is_changing, load_record
+from pi_cluster.coordinator.asking.strain_notes import note_strain
+from pi_cluster.coordinator.healing.healer import Healer
+from pi_cluster.coordinator.records.events import EventKind, EventLog
+from pi_cluster.coordinator.records.kept_record import is_changing, load_record
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.coordinator.scheduling.counters import Counters
 from pi_cluster.coordinator.scheduling.occupancy import Occupancy
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
 from pi_cluster.coordinator.session import Session
+from pi_cluster.coordinator.stage_address import StageAddress
+from pi_cluster.coordinator.trouble import Trouble, kind_of
+from pi_cluster.coordinator.wait_limits import USUAL_LIMITS, WaitLimits
 
 _Failure = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 _NO_FAILURE: _Failure = (None, None, None)
@@ -55,34 +57,65 @@ class Hold:
         dialer: Dialer,
         on_notice: Callable[[str], None],
         settings: SchedulerSettings | None = None,
+        heal_timeout_s: float = limits.HEAL_TIMEOUT_S,
+        wait_limits: WaitLimits = USUAL_LIMITS,
     ) -> None:
         """``record`` says of which cluster, and for which model questions are encoded.
 
-        ``on_notice`` is told, in sentences and on any thread, whom the session waits for.
+        ``on_notice`` is told, in sentences and on any thread, whom the session waits for, which it
+        does within ``wait_limits``. A lost pipeline is mended for up to ``heal_timeout_s``; with 0
+        it is not.
         """
         self.cluster = record.folder.name
         self._digest = record.manifest.digest
         self._dialer = dialer
         self._on_notice = on_notice
         self._settings = settings
+        self._wait_limits = wait_limits
         self.counters = Counters()
         """Of all sessions."""
         self._lock = threading.Lock()  # of what is held
         self._held: _Held | None = None
         self._lost_to = ""  # the session before, unless one has worked since
+        self.healer = Healer(
+            *(self.cluster, self._digest, dialer, on_notice, heal_timeout_s),
+            on_healed=self._healed,
+            on_given_up=self._given_up,
+        )
+        """Mends what was lost, for all questions."""
+        self._following = threading.Lock()  # one look at the nodes at a time
         self._is_closed = False
 
-    def take(self) -> Scheduler:
-        """What serves questions to the pipeline that is up now.
+    def take(self, on_record: Callable[[PipelineRecord], None] = lambda _: None) -> Scheduler:
+        """What serves questions to the pipeline that is up now, of which ``on_record`` is told.
 
         Raises as ``Session`` does when it cannot be taken, ``StateError`` when none is up,
-        ``ModelReplaced`` when it is one with another model, and ``PipelineClosed`` after `close`.
+        ``ModelReplaced`` when it is one with another model, ``PipelineClosed`` after `close`, and
+        the loss that is being mended.
         """
-        return Attempt(self).take()[1]
+        # The record is read within, or who waited here with an older one would take that back.
+        with self._lock:
+            record = self.load()
+            on_record(record)
+            if healing := self.healer.under_way:
+                raise healing.loss
+            return self._scheduler(record)
 
     def is_changing(self) -> bool:
         """Whether the pipeline is being brought up or down here, and still awaited."""
         return not self._is_closed and is_changing(self.cluster)
+
+    def is_coming(self, replaced: PipelineRecord) -> bool:
+        """Whether the pipeline is being brought up from elsewhere.
+
+        Where another one has taken the place of what was ``replaced``, that is remembered.
+        """
+        from pi_cluster.coordinator.healing.following import Later, follow
+
+        with self._following:  # who waited here finds what another question has found
+            if self._is_closed or self.load().epoch != replaced.epoch:
+                return False
+            return follow(replaced, self._dialer) is Later.COMING
 
     def load(self) -> PipelineRecord:
         """The record of the pipeline that is up now."""
@@ -116,18 +149,38 @@ class Hold:
             if self._held and self._held.scheduler is scheduler:
                 self._let_go()
 
+    def has_taken_anew(self, lost: Scheduler | None) -> bool:
+        """Whether another scheduler than a lost one serves questions by now."""
+        if self.healer.under_way:
+            return False
+        held = self._held
+        return held is not None and held.scheduler is not lost and not held.scheduler.failure
+
     def close(self) -> None:
         """Let go for good. Questions that are not answered raise ``PipelineClosed``."""
         self._is_closed = True
+        self.healer.close()
         with self._lock:
             self._let_go(_closed())
+
+    def _served(self) -> None:
+        """The first step of a session has come back."""
+        lost_to, self._lost_to = self._lost_to, ""
+        if self.healer.served() is None and lost_to:
+            self.counters.add_heal(lost_to, 0.0)
+
+    def _healed(self, trouble: Trouble) -> None:
+        """A loss was mended, while somebody asked or not."""
+        self.counters.add_heal(kind_of(trouble.loss), trouble.lost_s)
+
+    def _given_up(self) -> None:
+        """A loss was not mended."""
+        self.counters.not_healed += 1
 
     def _let_go(self, why: ClusterError | None = None, failure: _Failure = _NO_FAILURE) -> None:
         held, self._held = self._held, None
         if held:
-            if held.scheduler.has_served:
-                self._lost_to = ""
-            self._lost_to = _what_took(held.scheduler.failure or why) or self._lost_to
+            self._lost_to = kind_of(held.scheduler.failure or why) or self._lost_to
             held.scheduler.close(why)
             # Another coordinator may be taking it at this very moment, which is as well.
             with contextlib.suppress(SessionYielded):
@@ -140,19 +193,25 @@ class Hold:
         if held and held.epoch == record.epoch and not held.scheduler.failure:
             return held.scheduler
         self._let_go(StaleEpoch("another `up` has replaced the pipeline meanwhile"))
+        self.healer.asked()
         with contextlib.ExitStack() as entered:
             session = Session(
                 *(record.addresses, record.epoch, record.model.vocab_size, self._dialer),
-                self._on_notice,
+                *(self._on_notice, self._on_slow, partial(note_strain, self.cluster)),
+                limits=self._wait_limits,
+                times=record.step_times(),
             )
             entered.enter_context(session)
             scheduler = Scheduler(
                 *(session, record.model, record.cache_limits, self._settings, self.counters),
-                heals=self._lost_to,
+                on_first_step=self._served,
             )
             entered.enter_context(scheduler)
             self._held = _Held(scheduler, record.epoch, entered.pop_all())
         return scheduler
+
+    def _on_slow(self, stage: StageAddress, said: str) -> None:
+        EventLog(self.cluster).note(EventKind.NODE_SLOW, said, {"node": stage.name})
 
     def __enter__(self) -> Self:
         return self
@@ -165,87 +224,9 @@ class Hold:
     ) -> None:
         """As `close`, but after an error or Ctrl-C what is in flight is not waited for."""
         self._is_closed = True
+        self.healer.close()
         with self._lock:
             self._let_go(_closed(), (kind, error, traceback))
-
-
-class Attempt:
-    """One try to ask, and what is to be known of it if it fails."""
-
-    def __init__(self, hold: Hold) -> None:
-        self._hold = hold
-        self._scheduler: Scheduler | None = None
-        self._epoch = 0
-
-    def take(self) -> tuple[PipelineRecord, Scheduler]:
-        """Take hold; see :meth:`Hold.take`."""
-        # The record is read within, or who waited here with an older one would take that back.
-        with self._hold._lock:
-            record = self._hold.load()
-            self._epoch = record.epoch
-            self._scheduler = self._hold._scheduler(record)
-        return record, self._scheduler
-
-    def submit(
-        self, question: Question, answered: Sequence[int], measured: Measurement | None
-    ) -> Generation:
-        """Ask the pipeline that is up now; raises as `take` and as ``Scheduler.submit``.
-
-        What an earlier session has ``answered`` is a part of the prompt, and what it ``measured``
-        goes on.
-        """
-        began = time.perf_counter()
-        record, scheduler = self.take()
-        options = question.options
-        options = replace(options, max_tokens=options.max_tokens - len(answered))
-        measurement = (
-            measured.going_on(record.addresses)
-            if measured
-            else Measurement(record.addresses, began)
-        )
-        constraint = question.new_constraint() if question.new_constraint else None
-        if constraint:
-            for token in answered:
-                constraint.accept(token)
-        ids = [*question.prompt_ids, *answered]
-        return scheduler.submit(ids, options, measurement, constraint, len(answered))
-
-    def after(self, error: ClusterError, patience: Patience) -> Iterator[float]:
-        """Yield seconds to wait, one after the other, until the question may be asked again.
-
-        Raises what a person should know instead. What the pipeline holds for us is freed if its
-        session was lost.
-        """
-        scheduler = self._scheduler
-        if scheduler is not None and scheduler.failure is None:
-            raise error  # of this question alone
-        had_begun = scheduler is not None and scheduler.has_served
-        self._hold.let_go_of(scheduler)
-        is_there = had_begun or isinstance(error, SessionExpired)
-        if isinstance(error, NodeLost) and not is_there and not patience.is_lasting:
-            raise error  # asked a moment later, it would not be there either
-        if isinstance(error, StaleEpoch):
-            yield from patience.until_settled(self._hold.is_changing)
-            if self._hold.load().epoch == self._epoch:
-                error = StaleEpoch(
-                    "the nodes have left the pipeline that this machine remembers (epoch "
-                    f"{self._epoch}); another machine may know a later one"
-                )
-                if not patience.is_lasting:
-                    raise error
-        yield patience.after(error)
-
-
-def _what_took(failure: Exception | None) -> str:
-    """To what a session is lost, in a word; nothing where it was given away."""
-    match failure:
-        case SessionExpired():
-            return "session_expired"
-        case NodeLost():
-            return "node_lost"
-        case StaleEpoch():
-            return "new_pipeline"
-    return ""
 
 
 def _closed() -> PipelineClosed:

@@ -51,6 +51,8 @@ class AnswerStream:
     def __iter__(self) -> Iterator[str]:
         asked = self._asked
         try:
+            if asked.begun.text:
+                yield asked.begun.text
             while not asked.has_ended:
                 try:
                     piece = asked.take(asked.news.get())

@@ -13,7 +13,8 @@ import numpy as np
 
 from pi_cluster.cluster.advice import command
 from pi_cluster.coordinator.generation import Generation, GenerationOptions
-from pi_cluster.coordinator.scheduling.residents import LEAST_SHARED, CacheLimits
+from pi_cluster.coordinator.scheduling.cache_limits import CacheLimits
+from pi_cluster.coordinator.scheduling.residents import LEAST_SHARED
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler
 from pi_cluster.coordinator.scheduling.sent_steps import StepRecord
 from pi_cluster.coordinator.served_model import ServedModel

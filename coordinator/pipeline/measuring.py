@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
+from pi_cluster.cluster.heat import share_left
 from pi_cluster.cluster.speed import Link, NodeProfile, Speed
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
@@ -51,18 +52,22 @@ class Planner:
         new = [node for node in nodes if not node.about.HasField("speed")]
         with measuring(len(new)):
             self._capacities = capacities(
-                nodes, _measure_nodes(nodes, dialer), _measure_reach(nodes, dialer)
+                nodes, _measure_nodes(nodes, dialer), measure_reach(nodes, dialer)
             )
         self._links: dict[tuple[str, str], Link] = {}
 
     def plan(self, objective: Objective) -> Predicted:
         """The plan for an objective. Raises ``PlanError`` with the figures when nothing fits."""
         plan = make_plan(self._footprint, self._capacities, objective)
+        return Predicted(plan, self.prediction(plan))
+
+    def prediction(self, plan: Plan) -> Prediction:
+        """What a plan over these nodes is expected to reach."""
         by_id = {capacity.node_id: capacity for capacity in self._capacities}
         used = [by_id[stage.node_id] for stage in plan.stages]
         between = [self._link(one.node_id, two.node_id) for one, two in itertools.pairwise(used)]
         links = [used[0].reach, *between, used[-1].reach]
-        return Predicted(plan, predict(self._footprint, plan, by_id, links))
+        return predict(self._footprint, plan, by_id, links)
 
     def _link(self, from_id: str, to_id: str) -> Link:
         if (from_id, to_id) not in self._links:
@@ -79,7 +84,8 @@ def capacities(
     """What each node offers to a plan.
 
     Nodes on one machine share its memory. Those with as many threads are equally fast, whatever
-    little each of them measured more than the other.
+    little each of them measured more than the other. Who is slowed down now counts as slow as it
+    is; whoever is measured only now was slow while it was measured.
     """
     sharing = collections.Counter(node.about.machine_id for node in nodes)
     alone: dict[tuple[str, int], list[Speed]] = collections.defaultdict(list)
@@ -92,13 +98,18 @@ def capacities(
             node_id=node.about.node_id,
             name=node.about.name,
             free_memory_bytes=node.about.free_memory_bytes // sharing[node.about.machine_id],
-            speed=_median(alone[node.about.machine_id, node.about.threads]),
+            speed=_median(alone[node.about.machine_id, node.about.threads]).slowed_to(_share(node)),
             machine_id=node.about.machine_id,
-            machine_speed=_median(machine[node.about.machine_id]),
+            machine_speed=_median(machine[node.about.machine_id]).slowed_to(_share(node)),
             reach=link,
         )
         for node, link in zip(nodes, reach, strict=True)
     ]
+
+
+def _share(node: Node) -> float:
+    """Of the speed that a node has stored, what its firmware leaves it now."""
+    return share_left(node.about) if node.about.HasField("speed") else 1.0
 
 
 def _median(speeds: Sequence[Speed]) -> Speed:
@@ -128,10 +139,10 @@ def _measure_node(node: Node, dialer: Dialer) -> NodeProfile:
         return client.measure_node()
 
 
-def _measure_reach(nodes: Sequence[Node], dialer: Dialer) -> list[Link]:
+def measure_reach(nodes: Sequence[Node], dialer: Dialer) -> list[Link]:
     """The links from here, one after the other since they begin with the same cable."""
     links = []
     for node in nodes:
-        with NodeClient(node.peer, dialer) as client:
+        with NodeClient(node.peer, dialer, apart=True) as client:
             links.append(measure_link(client))
     return links

@@ -171,15 +171,19 @@ def named_or_found(nodes: str | None, cluster: str, dialer: Dialer) -> tuple[lis
 def ask_all(peers: Sequence[Peer], dialer: Dialer) -> list[Node | ClusterError]:
     """What each tells about itself, or why it does not."""
     with ThreadPoolExecutor(max_workers=min(32, len(peers) + 1)) as pool:
-        return list(pool.map(lambda peer: _ask(peer, dialer), peers))
+        return list(pool.map(lambda peer: ask_node(peer, dialer), peers))
 
 
-def _ask(peer: Peer, dialer: Dialer) -> Node | ClusterError:
+def ask_node(peer: Peer, dialer: Dialer, *, try_next: bool = False) -> Node | ClusterError:
+    """What a node tells about itself, or why it does not.
+
+    With ``try_next`` it tells also whether it reaches the node that follows in its pipeline.
+    """
     addresses = list(peer.addresses)
     while True:
         try:
             with NodeClient(peer.at(addresses), dialer) as client:
-                about, there = client.describe(), client.peer
+                about, there = client.describe(try_next=try_next), client.peer
         except ClusterError as error:
             return error
         if about.node_id == peer.node_id or not peer.node_id:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pi_cluster.cluster import settings
-from pi_cluster.cluster.errors import ClusterError, PipelineBusy
+from pi_cluster.cluster.errors import ClusterError, NodeError, PipelineBusy
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.wire.addresses import for_others
+from pi_cluster.cluster.wire.attended import attended
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.load_request import load_request
@@ -24,6 +25,7 @@ from pi_cluster.coordinator.planning.footprint import model_footprint
 from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.plan import Plan, PlannedStage
 from pi_cluster.coordinator.planning.prediction import Prediction
+from pi_cluster.coordinator.planning.standby import Copies, layer_files
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, RecordedStage
 from pi_cluster.coordinator.records.up_call import UpCall
 from pi_cluster.coordinator.session import Session
@@ -37,7 +39,9 @@ from pi_cluster.transformer.limits import Limits
 class Rollout:
     """A plan, with the nodes it is for."""
 
-    store: Store
+    manifest: Manifest
+    store: Store | None
+    """None where it is not on this machine, and nodes have it from each other alone."""
     limits: Limits
     objective: Objective
     plan: Plan
@@ -45,6 +49,8 @@ class Rollout:
     nodes: dict[str, Node]
     """By node id."""
     dialer: Dialer
+    copies: tuple[Copies, ...] = ()
+    """What nodes keep for the layers of others."""
 
     def node(self, stage: PlannedStage) -> Node:
         """Where a stage goes."""
@@ -78,17 +84,20 @@ def make_rollout(
             for s in previous.stages
         )
         plan = Plan(stages, previous.unused)
-        return Rollout(store, limits, objective, plan, previous.prediction, by_id, dialer)
+        return Rollout(manifest, store, limits, objective, plan, previous.prediction, by_id, dialer)
     footprint = model_footprint(manifest, config, limits)
     planned = Planner(footprint, nodes, dialer, measuring).plan(objective)
-    return Rollout(store, limits, objective, planned.plan, planned.prediction, by_id, dialer)
+    return Rollout(
+        *(manifest, store, limits, objective, planned.plan, planned.prediction),
+        *(by_id, dialer),
+    )
 
 
 def is_running(rollout: Rollout, previous: PipelineRecord | None) -> bool:
     """Whether every node already serves what the plan gives it, in one epoch and these limits."""
     if (
         previous is None
-        or previous.manifest.digest != rollout.store.manifest.digest
+        or previous.manifest.digest != rollout.manifest.digest
         or previous.limits != rollout.limits
     ):
         return False
@@ -109,14 +118,24 @@ def is_running(rollout: Rollout, previous: PipelineRecord | None) -> bool:
 
 
 def next_epoch(rollout: Rollout, previous: PipelineRecord | None) -> int:
-    """One that neither the nodes nor the record have had."""
+    """One that neither the nodes nor the record have had.
+
+    After `down` nobody here knows the last one. Other machines may, and take for new only what is
+    later: so a cluster begins by the clock, in seconds, not by 1. Raises ``NodeError`` for a node
+    behind whose epoch none can come.
+    """
+    for node in rollout.nodes.values():
+        if node.about.stage.epoch >= settings.MAX_EPOCH:
+            raise NodeError(
+                f"{node.label} serves an epoch that no pipeline reaches: restart its worker, and "
+                "if that does not help, remove the node"
+            )
     epochs = [node.about.stage.epoch for node in rollout.nodes.values()]
-    return 1 + max(epochs + ([previous.epoch] if previous else []))
+    return 1 + max(*epochs, previous.epoch if previous else int(time.time()))
 
 
-def load_stages(rollout: Rollout, previous: PipelineRecord | None) -> int:
-    """Load every stage under the next epoch; returns the epoch."""
-    epoch = next_epoch(rollout, previous)
+def load_stages(rollout: Rollout, epoch: int) -> None:
+    """Load every stage under an epoch, which is that of :func:`next_epoch`."""
     with ThreadPoolExecutor(max_workers=len(rollout.plan.stages)) as pool:
         loads = [
             pool.submit(load_stage, rollout, index, epoch)
@@ -124,7 +143,6 @@ def load_stages(rollout: Rollout, previous: PipelineRecord | None) -> int:
         ]
     for one in loads:
         one.result()
-    return epoch
 
 
 def load_stage(rollout: Rollout, index: int, epoch: int) -> None:
@@ -135,15 +153,22 @@ def load_stage(rollout: Rollout, index: int, epoch: int) -> None:
     others = [one for one in rollout.nodes.values() if one is not node]
     request = load_request(
         epoch,
-        rollout.store.manifest,
+        rollout.manifest,
         stages[index].layers,
         rollout.limits,
         following=None if is_last else _as_told(rollout.node(stages[index + 1])),
         previous_node_id=stages[index - 1].node_id if index else "",
         neighbours=[_as_told(one) for one in others[: settings.MOST_NEIGHBOURS]],
+        standby_sha256=_standby_sha256(rollout, node),
     )
-    with NodeClient(node.peer, rollout.dialer) as client:
+    with attended(node.peer, rollout.dialer) as client:
         client.load_stage(request)
+
+
+def _standby_sha256(rollout: Rollout, node: Node) -> list[str]:
+    files = layer_files(rollout.manifest)
+    mine = (one.layers for one in rollout.copies if one.node_id == node.about.node_id)
+    return [files[layer].sha256 for layers in mine for layer in layers]
 
 
 def _as_told(node: Node) -> Peer:
@@ -206,7 +231,7 @@ def recorded(
     return PipelineRecord(
         folder=folder,
         epoch=epoch,
-        manifest=rollout.store.manifest,
+        manifest=rollout.manifest,
         limits=rollout.limits,
         objective=rollout.objective,
         prediction=rollout.prediction,
@@ -214,6 +239,8 @@ def recorded(
         unused=rollout.plan.unused,
         insecure=insecure,
         call=call,
+        store=str(rollout.store.path.absolute()) if rollout.store else "",
+        copies=rollout.copies,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from pi_cluster.cluster.heat import share_left
 from pi_cluster.coordinator.pipeline.watching import StageLook
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.protos import pi_cluster_pb2 as pb
@@ -32,7 +33,11 @@ class StageStatus:
     memory_bytes: int
     """Of the whole machine, as is what is free."""
     free_memory_bytes: int
+    short_of_memory: bool
+    """Whether it nears its limit: no new texts begin meanwhile."""
     temperature_c: float | None
+    slowed_to: float
+    """The part of its clock that its firmware leaves it; 1 where nothing is wrong."""
     disk_problem: str
     """What keeps the node from writing; else empty."""
     rows_ps: float | None
@@ -57,7 +62,9 @@ class StageStatus:
             cache_bytes=about.stage.cache_bytes,
             memory_bytes=about.memory_bytes,
             free_memory_bytes=about.free_memory_bytes,
+            short_of_memory=about.short_of_memory,
             temperature_c=about.temperature_c or None,
+            slowed_to=share_left(about),
             disk_problem=about.disk_problem,
             rows_ps=look.rows_ps,
             version=about.version,

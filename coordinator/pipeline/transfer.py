@@ -1,20 +1,29 @@
 """Hands out shards: what each node lacks, from another node or from here, several at once."""
 
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from pi_cluster.cluster.errors import ClusterError, NodeError, NodeLost, ShardChanged
+from pi_cluster.cluster.errors import (
+    ClusterError,
+    NodeError,
+    NodeLost,
+    PipelineClosed,
+    ShardChanged,
+)
 from pi_cluster.cluster.store.manifest import ShardFile
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.coordinator.pipeline.receiver import Receiver, TransferProgress
 from pi_cluster.coordinator.pipeline.rollout import Rollout
 from pi_cluster.coordinator.pipeline.shard_sources import Move, Sources
+from pi_cluster.coordinator.planning.standby import layer_files
 
 _Answer = TypeVar("_Answer")
+
+_LOOK_EVERY_S = 0.2  # whether it is to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,28 +34,56 @@ class Moved:
     between_nodes: int = 0
 
 
-def hand_out_shards(rollout: Rollout, progress: TransferProgress) -> Moved:
+def hand_out_shards(
+    rollout: Rollout, progress: TransferProgress, closing: threading.Event | None = None
+) -> Moved:
     """Bring each node the shards of its stage that it lacks, to all nodes at once.
 
-    Raises the first node's ``ClusterError``; what the others have received stays with them.
+    Raises the first node's ``ClusterError``, and ``PipelineClosed`` once ``closing`` is set; what
+    the others have received stays with them.
     """
-    return _HandOut(rollout, progress).run()
+    stages, manifest = rollout.plan.stages, rollout.manifest
+    handing = _HandOut(
+        rollout,
+        {one.node_id: manifest.stage_files(one.layers.start, one.layers.stop) for one in stages},
+        progress,
+        closing,
+    )
+    moved = handing.run()
+    for failure in handing.failures.values():
+        raise failure
+    return moved
+
+
+def hand_out_copies(
+    rollout: Rollout, progress: TransferProgress
+) -> tuple[Moved, Mapping[str, ClusterError]]:
+    """Bring each node what it is to keep for others, and say by node id what came in between.
+
+    Nobody waits for copies: what one node fails to take costs the others nothing.
+    """
+    files = layer_files(rollout.manifest)
+    copies = {one.node_id: [files[layer] for layer in one.layers] for one in rollout.copies}
+    handing = _HandOut(rollout, copies, progress)
+    return handing.run(), handing.failures
 
 
 class _HandOut:
     """One hand-out. Each node is served by two threads: one sends from here, one has it fetch."""
 
-    def __init__(self, rollout: Rollout, progress: TransferProgress) -> None:
+    def __init__(
+        self,
+        rollout: Rollout,
+        wanted: Mapping[str, Sequence[ShardFile]],
+        progress: TransferProgress,
+        closing: threading.Event | None = None,
+    ) -> None:
+        """``wanted`` are all files that each node is to hold, by node id."""
         self._rollout = rollout
-        manifest = rollout.store.manifest
+        self._closing = closing
         self._receivers = {
-            stage.node_id: Receiver(
-                rollout.node(stage),
-                manifest.stage_files(stage.layers.start, stage.layers.stop),
-                rollout.dialer,
-                progress,
-            )
-            for stage in rollout.plan.stages
+            node_id: Receiver(rollout.nodes[node_id], files, rollout.dialer, progress)
+            for node_id, files in wanted.items()
         }
         self._failures: dict[str, ClusterError] = {}
         self._changed = threading.Condition()  # guards the sources and the failures
@@ -59,15 +96,18 @@ class _HandOut:
         self._sources = Sources(lacking, held)
         lanes = (self._send_all, self._fetch_all)
         self._at_once([partial(lane, node_id) for node_id in lacking for lane in lanes])
-        for node_id in self._receivers:
-            if node_id in self._failures:
-                raise self._failures[node_id]
         receivers = self._receivers.values()
         return Moved(sum(r.sent_bytes for r in receivers), sum(r.fetched_bytes for r in receivers))
 
+    @property
+    def failures(self) -> dict[str, ClusterError]:
+        """What came in between, by the id of the node that was to have files."""
+        failed = (one for one in self._receivers if one in self._failures)
+        return {node_id: self._failures[node_id] for node_id in failed}
+
     def _survey(self) -> dict[str, frozenset[str]]:
         """What each node holds of the store, those without a stage too."""
-        files, nodes = self._rollout.store.manifest.files, self._rollout.nodes
+        files, nodes = self._rollout.manifest.files, self._rollout.nodes
 
         def ask(node_id: str) -> frozenset[str]:
             try:
@@ -103,6 +143,9 @@ class _HandOut:
         with ThreadPoolExecutor(max_workers=max(1, len(works))) as pool:
             running = [pool.submit(work) for work in works]
             try:
+                while self._closing and wait(running, _LOOK_EVERY_S).not_done:
+                    if self._closing.is_set():
+                        raise PipelineClosed("this program ended while shards travelled")
                 return [one.result() for one in running]
             except BaseException:
                 self._stop()
@@ -112,6 +155,11 @@ class _HandOut:
         receiver, store = self._receivers[node_id], self._rollout.store
         while move := self._next(node_id, self._sources.begin_sending):
             try:
+                if store is None:
+                    raise NodeError(
+                        f"no node has {move.file.name} any more, and neither has this machine: "
+                        "run `up` where the model is"
+                    )
                 receiver.send(move.file, store.path_of(move.file))
             except ClusterError as error:
                 self._give_up(node_id, error)

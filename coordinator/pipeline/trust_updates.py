@@ -16,7 +16,7 @@ from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.peer import Peer, parse_nodes
 from pi_cluster.coordinator.pipeline.nodes import Node, ask_all
-from pi_cluster.coordinator.records.pipeline_record import load_record
+from pi_cluster.coordinator.records.kept_record import load_record
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,18 @@ from collections.abc import Callable
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.errors import AccessError
-from pi_cluster.cluster.trust.holdings import has_credentials, is_initialised
+from pi_cluster.cluster.trust.holdings import held_role, is_initialised
 from pi_cluster.cluster.trust.identity import Role
 from pi_cluster.cluster.wire.dialing import Dialer, PlainDialer
 
 log = logging.getLogger(__name__)
+
+_ANY_OF = {
+    Role.OPERATOR: (Role.OPERATOR,),
+    Role.HEALER: (Role.OPERATOR, Role.HEALER),
+    Role.COORDINATOR: (Role.COORDINATOR, Role.HEALER),
+}
+"""Who may do what a role may, the one first whose certificate is shown where there are several."""
 
 
 def dialer_for(
@@ -19,7 +26,7 @@ def dialer_for(
     role: Role = Role.OPERATOR,
     warn: Callable[[str], None] = log.warning,
 ) -> Dialer:
-    """What opens channels to the cluster's nodes, as its operator or as a coordinator.
+    """What opens channels to the cluster's nodes, as its operator, a healer or a coordinator.
 
     A cluster that has certificates is called with mutual TLS, always. One without is called in the
     clear and on this machine only, unless ``insecure`` extends that to others. ``warn`` is told of
@@ -33,14 +40,15 @@ def dialer_for(
             f"cluster {cluster!r} has certificates, and its nodes are called with them: leave "
             "--insecure out, or name another cluster with --cluster"
         )
-    if not has_credentials(folder, role):
+    held = held_role(folder, *_ANY_OF[role])
+    if held is None:
         raise AccessError(
             f"this user may ask cluster {cluster!r} but not change it: run this where "
             f"`{command(cluster, 'init')}` was run"
         )
     from pi_cluster.coordinator.records.certified_access import secure_dialer
 
-    return secure_dialer(cluster, role, warn)
+    return secure_dialer(cluster, held, warn)
 
 
 def still_insecure(cluster: str, insecure: bool) -> bool:

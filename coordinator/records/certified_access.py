@@ -37,5 +37,5 @@ def _renew_own(cluster: str, role: Role, warn: Callable[[str], None]) -> None:
         else:
             warn(
                 f"the grant for cluster {cluster!r} is past half of its life: ask its operator "
-                f"for a new one (`{command(cluster, 'grant', 'NAME', '--out', 'FILE')}`)"
+                f"for a new one (`{command(cluster, *role.grant_words)}`)"
             )

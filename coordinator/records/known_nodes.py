@@ -14,9 +14,9 @@ from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.errors import ClusterError, StateError
 from pi_cluster.cluster.json_file import JsonFile
 from pi_cluster.cluster.trust.authority import ClusterAuthority
-from pi_cluster.cluster.trust.holdings import is_initialised
+from pi_cluster.cluster.trust.holdings import can_sign, is_initialised
 from pi_cluster.cluster.wire.peer import Peer, is_loopback, told_peer
-from pi_cluster.coordinator.records.pipeline_record import load_record
+from pi_cluster.coordinator.records.kept_record import load_record
 
 _VERSION = 1
 _MOST = 256
@@ -26,19 +26,25 @@ _MAX_NAME = 64
 def known_nodes(cluster: str) -> list[Peer]:
     """Those that answered an `up` and whose certificates hold.
 
-    Without certificates nobody can be told to leave, so there it is those of the last pipeline
-    alone, with those that got no stage. Raises as ``JsonFile.read`` does.
+    Who cannot tell whose do, since there are none or the authority is elsewhere, knows those of the
+    last pipeline alone, with those that got no stage. Raises as ``JsonFile.read`` does.
     """
     met = _read(_file(settings.cluster_state(cluster)))
     members: set[str] = set()
     with contextlib.suppress(StateError):  # none is up, or `up` is about to replace what is torn
         record = load_record(cluster)
-        met |= {stage.node_id: stage.peer for stage in record.addresses}
-        members = {*record.unused, *(stage.node_id for stage in record.addresses)}
+        of_it = [*(stage.peer for stage in record.addresses), *record.absent]
+        met |= {peer.node_id: peer for peer in of_it}
+        members = {*record.unused, *(peer.node_id for peer in of_it)}
     folder = settings.cluster_config(cluster)
-    if is_initialised(folder):
+    if can_sign(folder):
         members = {one.id for one in ClusterAuthority(folder, cluster).good}
     return [peer for node_id, peer in met.items() if node_id in members]
+
+
+def addresses_file(folder: Path) -> Path:
+    """Where they lie in a cluster's folder, if any were met."""
+    return _file(folder).path
 
 
 def remember_nodes(folder: Path, nodes: Sequence[Peer]) -> None:

@@ -6,9 +6,10 @@ from typing import Any, Self
 
 from pi_cluster.cluster import settings
 from pi_cluster.coordinator.planning.objective import Objective
+from pi_cluster.coordinator.planning.standby import MOST_REPLICAS
 
 _MOST_LOCAL = 64
-_OF_A_MODEL = ("context", "texts", "objective")
+_OF_A_MODEL = ("context", "texts", "objective", "replicas")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class UpCall:
     context: int | None = None
     texts: int = settings.DEFAULT_TEXTS
     objective: Objective = Objective.THROUGHPUT
+    replicas: int = 1
+    """On how many nodes' disks each shard lies."""
 
     @property
     def words(self) -> list[str]:
@@ -33,6 +36,7 @@ class UpCall:
         words += ["--nodes", self.nodes] if self.nodes else []
         words += ["--context", str(self.context)] if self.context else []
         words += ["--texts", str(self.texts)] if self.texts != settings.DEFAULT_TEXTS else []
+        words += ["--replicas", str(self.replicas)] if self.replicas != 1 else []
         is_usual = self.objective is Objective.THROUGHPUT
         return words if is_usual else [*words, "--objective", self.objective.value]
 
@@ -56,6 +60,7 @@ class UpCall:
             "context": self.context,
             "texts": self.texts,
             "objective": self.objective.value,
+            "replicas": self.replicas,
         }
 
     @classmethod
@@ -64,6 +69,9 @@ class UpCall:
         local, context = int(values["local"]), values["context"]
         if not 0 <= local <= _MOST_LOCAL:
             raise ValueError(f"{local} local workers")
+        replicas = int(values.get("replicas", 1))  # an older `up` knew none
+        if not 1 <= replicas <= MOST_REPLICAS:
+            raise ValueError(f"{replicas} replicas")
         return cls(
             model=str(values["store"] or ""),
             local=local,
@@ -71,4 +79,5 @@ class UpCall:
             context=None if context is None else int(context),
             texts=int(values["texts"]),
             objective=Objective(values["objective"]),
+            replicas=replicas,
         )

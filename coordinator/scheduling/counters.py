@@ -23,7 +23,8 @@ class StageWork:
 class Counters:
     """Sums that only grow, through one scheduler after another.
 
-    The scheduler's thread alone writes; any may read, each number by itself.
+    The scheduler's thread alone writes, and beside it who mends what is lost while nobody asks; any
+    may read, each number by itself.
     """
 
     steps: int = 0
@@ -46,6 +47,15 @@ class Counters:
     """By the ids of nodes, also of those that have left; as far as steps have told."""
     heals: collections.Counter[str] = field(default_factory=collections.Counter)
     """Sessions that were lost and followed by one that works, by what they were lost to."""
+    heal_seconds: dict[str, float] = field(default_factory=dict)
+    """How long those lasted that were mended, from the last sign of who was lost; by the same."""
+    not_healed: int = 0
+    """Losses that were given up."""
+
+    def add_heal(self, lost_to: str, seconds: float) -> None:
+        """A session works after one that was lost; 0 seconds where nothing was to be mended."""
+        self.heals[lost_to] += 1
+        self.heal_seconds[lost_to] = self.heal_seconds.get(lost_to, 0.0) + seconds
 
     def add_step(
         self,

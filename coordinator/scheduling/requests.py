@@ -8,7 +8,7 @@ from pi_cluster.cluster.errors import QueueFull
 from pi_cluster.coordinator.generation import Generation
 from pi_cluster.coordinator.scheduling.expected_wait import HeldPlaces
 from pi_cluster.coordinator.scheduling.turns import Turns
-from pi_cluster.coordinator.standing import Waiting
+from pi_cluster.coordinator.standing import Held, Waiting
 
 
 class Requests:
@@ -30,6 +30,7 @@ class Requests:
         self._held = HeldPlaces()
         self._cancelled: set[Generation] = set()
         self._failure: Exception | None = None
+        self._held_back = ""
 
     @property
     def failure(self) -> Exception | None:
@@ -56,12 +57,16 @@ class Requests:
             waiting = len(self._turns)
             return self._held.expected_wait_s(waiting, len(self._began_s)) if waiting else 0.0
 
-    def add(self, generation: Generation) -> None:
-        """Let one wait. Raises ``QueueFull`` when too many do, and the failure after the end."""
+    def add(self, generation: Generation, *, had_place: bool = False) -> None:
+        """Let one wait. Raises ``QueueFull`` when too many do, and the failure after the end.
+
+        One that ``had_place`` in a session before, or in this one, is never one too many.
+        """
         with self._lock:
             if self._failure:
                 raise self._failure
-            self._check_room()
+            if not had_place:
+                self._check_room()
             self._turns.add(generation.options.asker, generation)
             self._first = self._positions = None
 
@@ -75,14 +80,20 @@ class Requests:
         with self._lock:
             self._cancelled.add(generation)
 
-    def standing(self, generation: Generation) -> Waiting | None:
-        """How long one still has to wait; None if it does not."""
+    def hold_back(self, reason: str) -> None:
+        """Nobody is let in for a reason, a sentence, from now on; for none, they are again."""
+        self._held_back = reason
+
+    def standing(self, generation: Generation) -> Waiting | Held | None:
+        """How long one still has to wait, or for what; None if it does not."""
         with self._lock:
             if self._positions is None:
                 self._positions = {one: n for n, one in enumerate(self._turns.order())}
             position = self._positions.get(generation)
             if position is None:
                 return None
+            if self._held_back:
+                return Held(self._held_back)
             places = len(self._began_s)
             return Waiting(position, self._held.expected_wait_s(position, places))
 

@@ -5,102 +5,19 @@ The stages refuse what does not fit; here it is decided so that they never have 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
-from typing import Self
 
+from pi_cluster.coordinator.scheduling.cache_limits import CacheLimits
 from pi_cluster.coordinator.scheduling.sequence import SequenceState
-from pi_cluster.transformer.cache import (
-    CacheRoom,
-    cache_rooms,
-    largest_capacity,
-    reached_slots,
+from pi_cluster.coordinator.scheduling.worth import (
+    Resident,
+    Worth,
+    by_worth,
+    most_worth_for,
+    worth_of,
 )
-from pi_cluster.transformer.config import ModelConfig
-from pi_cluster.transformer.errors import PromptTooLong, StepError
-from pi_cluster.transformer.limits import Limits
+from pi_cluster.transformer.errors import StepError
 
-_MOST_GONE_ON = 0.5  # of the room: new chats need some too, until somebody goes on with them
 LEAST_SHARED = 16  # positions: fewer are as soon computed again
-
-
-@dataclass(frozen=True, slots=True)
-class CacheLimits:
-    """What the caches of every stage have room for; see ``transformer.limits.Limits``.
-
-    ``capacity`` is that of the layer that has the most. ``rolling`` are the layers, those alike
-    once, whose caches texts wrap around.
-    """
-
-    max_sequences: int
-    cache_positions: int
-    capacity: int
-    rolling: tuple[CacheRoom, ...]
-    max_step_rows: int
-
-    @classmethod
-    def of(cls, config: ModelConfig, limits: Limits) -> Self:
-        """Those of a pipeline that was loaded with ``limits``."""
-        capacity = largest_capacity(config, limits)
-        # Without a window somewhere, no text is longer than that: what is as large never wraps.
-        never = config.widest_window is None
-        return cls(
-            limits.max_sequences,
-            limits.cache_positions,
-            capacity,
-            tuple(
-                room
-                for room in dict.fromkeys(cache_rooms(config, limits))
-                if not (never and room.capacity == capacity)
-            ),
-            limits.max_step_rows,
-        )
-
-    def tiles(self, positions: int) -> int:
-        """Positions that a text of this length takes up."""
-        return reached_slots(positions, self.capacity)
-
-    def can_shorten(self, length: int, to: int) -> bool:
-        """Whether a cache of ``length`` still holds all that position ``to`` will see."""
-        return all(length <= room.capacity or length - to <= _slack(room) for room in self.rolling)
-
-    @property
-    def most_guesses(self) -> int:
-        """Positions by which every cache can go back; if none wraps, as far as one likes."""
-        return min(map(_slack, self.rolling), default=self.capacity)
-
-    def check_room(self, positions: int) -> None:
-        """Raise ``PromptTooLong`` for a text that could never be let in, however long it waits."""
-        if self.tiles(positions) > self.cache_positions:
-            raise PromptTooLong(
-                f"the text may take {self.tiles(positions)} positions and the caches have "
-                f"{self.cache_positions}: ask for fewer tokens, or bring the pipeline up "
-                "with a larger --texts"
-            )
-
-
-def _slack(room: CacheRoom) -> int:
-    """Positions that a cache holds beyond those that its layer sees."""
-    return room.capacity - (room.window or 0)
-
-
-class _Worth(IntEnum):
-    """How likely somebody goes on with a text that has ended; the lowest makes room first."""
-
-    ONE_OFF = 0
-    """Whoever asked said that nobody will."""
-    NEW = 1
-    GONE_ON = 2
-    """Somebody did already, as with a chat that has a second turn."""
-
-
-@dataclass(slots=True)
-class _Resident:
-    state: SequenceState
-    positions: int
-    """Counted against the limits."""
-    prompt_length: int
-    worth: _Worth
-    is_active: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +36,7 @@ class Residents:
         self._limits = limits
         self._reuse = reuse
         self._last_number = 0
-        self._all: dict[int, _Resident] = {}  # the least recently used first
+        self._all: dict[int, Resident] = {}  # the least recently used first
 
     @property
     def positions_used(self) -> int:
@@ -145,15 +62,15 @@ class Residents:
         """
         needed = self._limits.tiles(most_positions)
         source, shared = self._longest_shared(prompt) if is_shared else (None, 0)
-        worth = _worth(source, shared, one_off=one_off)
+        worth = worth_of(source, shared, one_off=one_off)
         is_free = source is not None and not source.is_active
         goes_on = is_free and source is not None and shared == source.state.confirmed
-        most_worth = self._most_worth(one_off=one_off)
+        most_worth = most_worth_for(self._all.values(), one_off=one_off)
         evicted: list[int] | None = None
         if not goes_on:
             evicted = self._make_room(needed, source, most_worth)
         elif one_off:
-            evicted = self._make_room(needed, source, _Worth.ONE_OFF)
+            evicted = self._make_room(needed, source, Worth.ONE_OFF)
         if evicted is None and is_free and source is not None and source.worth <= most_worth:
             if goes_on:
                 worth = max(worth, source.worth)
@@ -176,7 +93,7 @@ class Residents:
             most_guesses=self._limits.most_guesses,
             inherited=source.state.reached if source else 0,
         )
-        self._all[state.number] = _Resident(state, needed, len(prompt), worth)
+        self._all[state.number] = Resident(state, needed, len(prompt), worth)
         return Placement(state, evicted)
 
     def check(self, state: SequenceState, rows: int) -> None:
@@ -208,19 +125,26 @@ class Residents:
         self._all[state.number] = resident
         return True
 
+    def let_go(self) -> list[int]:
+        """Keep no text that has ended; the numbers of those that were, to be ended."""
+        kept = [number for number, resident in self._all.items() if not resident.is_active]
+        for number in kept:
+            del self._all[number]
+        return kept
+
     def drop(self, state: SequenceState) -> None:
         """A text has ended, and the stages are told to free its caches."""
         del self._all[state.number]
 
     def _take_over(
         self,
-        source: _Resident,
+        source: Resident,
         prompt: Sequence[int],
         shared: int,
         most_positions: int,
         candidates: int,
-        worth: _Worth,
-        most_worth: _Worth,
+        worth: Worth,
+        most_worth: Worth,
     ) -> Placement | None:
         # The stages hold all of the old text until a chunk of the new one has reached each of
         # them, so what it takes up is not free before.
@@ -242,10 +166,10 @@ class Residents:
         )
         state.most_sent = old.most_sent
         self.drop(old)
-        self._all[state.number] = _Resident(state, needed, len(prompt), worth)
+        self._all[state.number] = Resident(state, needed, len(prompt), worth)
         return Placement(state, evicted)
 
-    def _longest_shared(self, prompt: Sequence[int]) -> tuple[_Resident | None, int]:
+    def _longest_shared(self, prompt: Sequence[int]) -> tuple[Resident | None, int]:
         """Who shares most of the prompt's beginning. Its last id is always computed anew."""
         best, most = None, LEAST_SHARED - 1
         for resident in self._all.values() if self._reuse else ():
@@ -256,18 +180,11 @@ class Residents:
                 best, most = resident, shared
         return best, most if best else 0
 
-    def _most_worth(self, *, one_off: bool) -> _Worth:
-        """Of what may make room now for a text."""
-        waits = one_off and any(
-            other.is_active and other.worth is _Worth.ONE_OFF for other in self._all.values()
-        )
-        return _Worth.NEW if waits else _Worth.GONE_ON
-
     def _make_room(
         self,
         needed: int,
-        spared: _Resident | None,
-        most_worth: _Worth,
+        spared: Resident | None,
+        most_worth: Worth,
         sequences: int = 1,
     ) -> list[int] | None:
         """Numbers of kept sequences to end, the least worth first; None if not enough."""
@@ -275,7 +192,8 @@ class Residents:
         places = self._limits.max_sequences - len(self._all)
         evicted: list[int] = []
         if needed > free or sequences > places:
-            for resident in self._by_worth(most_worth):
+            kept = reversed(self._all.values())
+            for resident in by_worth(kept, most_worth, self._limits.cache_positions):
                 if resident is not spared:
                     evicted.append(resident.state.number)
                     free += resident.positions
@@ -287,36 +205,6 @@ class Residents:
         for number in evicted:
             del self._all[number]
         return evicted
-
-    def _by_worth(self, most: _Worth) -> list[_Resident]:
-        """Those that are kept, up to a worth: by it, the least recently used first.
-
-        Texts that somebody went on with are worth no more than others beyond their share of the
-        room, the least recently used of them.
-        """
-        ranked: list[tuple[_Worth, _Resident]] = []
-        left = _MOST_GONE_ON * self._limits.cache_positions
-        for resident in reversed(self._all.values()):
-            worth = resident.worth
-            if resident.is_active:
-                continue
-            if worth is _Worth.GONE_ON:
-                left -= resident.positions
-                worth = _Worth.GONE_ON if left >= 0 else _Worth.NEW
-            ranked.append((worth, resident))
-        ranked.reverse()
-        ranked.sort(key=lambda one: one[0])
-        return [resident for worth, resident in ranked if worth <= most]
-
-
-def _worth(source: _Resident | None, shared: int, *, one_off: bool) -> _Worth:
-    """What a text is worth that begins with so much of another, or of none."""
-    if one_off:
-        return _Worth.ONE_OFF
-    # The prompt's last id is always computed anew, so asking the same again goes on with it too.
-    if source and not source.is_active and shared >= source.prompt_length - 1:
-        return _Worth.GONE_ON
-    return _Worth.NEW
 
 
 def _common_length(one: Sequence[int], other: Sequence[int], most: int) -> int:

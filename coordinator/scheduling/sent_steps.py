@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pi_cluster.coordinator.scheduling.batching import Pick
+from pi_cluster.coordinator.scheduling.running import Pick
 from pi_cluster.coordinator.steps import StepChunk, StepResult
 
 

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 from pi_cluster.cluster.errors import (
     ClusterError,
     NodeLost,
+    NodeStuck,
     PipelineBusy,
+    ServerGone,
     ServerRefused,
+    ServerUnready,
     SessionExpired,
     ShardDamaged,
     StaleEpoch,
@@ -26,16 +29,22 @@ from pi_cluster.deploy.screen.output import end_line, note, notice
 if TYPE_CHECKING:
     from pi_cluster.coordinator.asking.question import AskKeywords, Prompt
 
-_KINDS = {kind.__name__: kind for kind in (NodeLost, SessionExpired, ShardDamaged, StaleEpoch)}
+_LOOK_AGAIN_S = 0.5  # a server takes seconds to start
+_KINDS = {
+    kind.__name__: kind for kind in (NodeLost, NodeStuck, SessionExpired, ShardDamaged, StaleEpoch)
+}
 """Errors against which there is a way out on the machine that has the pipeline's record."""
 
 
 class ServerAsker:
     """Asks over a link; see ``Asker``."""
 
-    def __init__(self, link: ServerLink, wait_s: float) -> None:
-        """``wait_s`` is how long to wait while the server answers others."""
-        self._link, self._wait_s = link, wait_s
+    def __init__(self, link: ServerLink, wait_s: float, heal_timeout_s: float) -> None:
+        """``wait_s`` is how long to wait while the server answers others.
+
+        For a server that ends in mid-answer it waits up to ``heal_timeout_s``.
+        """
+        self._link, self._wait_s, self._heal_timeout_s = link, wait_s, heal_timeout_s
 
     def check(self, prompt: "Prompt", keywords: "AskKeywords") -> None:
         """Have the server look at it."""
@@ -48,13 +57,37 @@ class ServerAsker:
     ) -> tuple[Answer, bool]:
         """Ask the server."""
         body = {"prompt": prompt, "keywords": keywords}
-        with self._link.streaming("/cluster/v1/ask", body) as lines:
+        coming = _Coming(self._link, self._wait_s, show)
+        try:
             try:
-                return _Coming(self._link, self._wait_s, show).taken(lines)
-            except ClusterError:
-                if show:
-                    end_line()
-                raise
+                with self._link.streaming("/cluster/v1/ask", body) as lines:
+                    return coming.taken(lines)
+            except ServerGone as error:
+                return self._gone_on_with(coming, error)
+        except ClusterError:
+            if show and coming.has_begun:
+                end_line()
+            raise
+
+    def _gone_on_with(self, coming: "_Coming", gone: ServerGone) -> tuple[Answer, bool]:
+        """The rest of an answer whose server is gone, from the next one, if there is one in time.
+
+        Each further one that ends in mid-answer is waited for as long, if the answer has grown by
+        it. Raises ``gone`` where none comes, and what one says that keeps no such answer.
+        """
+        grown, until_s = -1, 0.0
+        while coming.id and self._heal_timeout_s:
+            if coming.shown > grown:
+                grown, until_s = coming.shown, time.monotonic() + self._heal_timeout_s
+                notice("the server has ended in mid-answer: waiting until it is back to go on")
+            elif time.monotonic() > until_s:
+                break
+            try:
+                with self._link.streaming(f"/cluster/v1/answers/{coming.id}") as lines:
+                    return coming.taken(lines)
+            except (ServerGone, ServerUnready):
+                time.sleep(_LOOK_AGAIN_S)
+        raise gone
 
     def close(self) -> None:
         """Nothing is held."""
@@ -67,12 +100,24 @@ class _Coming:
         self._link, self._wait_s, self._show = link, wait_s, show
         self._began_s = time.monotonic()
         self._ticket = ""
+        self.id = ""
+        """By which another server goes on with it; empty as long as none can."""
+        self.shown = 0
+        """Characters, whichever server they came from."""
+        self._passed = 0  # characters of this server's that were there before
         self._is_answered = False
         self._is_cancelled = False
         self._begins_in_thought = False
         self._has_told_wait = False
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the server has taken up the question."""
+        return bool(self._ticket)
+
     def taken(self, lines: Iterable[dict[str, Any]]) -> tuple[Answer, bool]:
+        """The answer, of which only what was not shown before is shown."""
+        self._passed = 0
         before = signal.signal(signal.SIGINT, self._on_interrupt)
         try:
             return self._through(lines), self._begins_in_thought
@@ -104,20 +149,26 @@ class _Coming:
                     self._wait(_place(position, expected_s))
                 case {"held": str(reason)}:
                     self._wait(reason)
+                case {"error": {"kind": "PipelineClosed", "message": str(message)}}:
+                    raise ServerGone(message)
                 case {"error": {"kind": kind, "message": str(message)}}:
                     raise _KINDS.get(kind, ServerRefused)(message)
-        raise StateError("the server ended before the answer did: ask again in a moment")
+        raise ServerGone("the server ended before the answer did: ask again in a moment")
 
     def _begin(self, told: dict[str, Any]) -> None:
         self._ticket = str(told.get("ticket"))
+        self.id = str(told.get("id", ""))
         self._begins_in_thought = told.get("in_thought") is True
         for sentence in told.get("notes", ()):
             note(str(sentence))
 
     def _part(self, text: str, *, is_thought: bool) -> None:
         self._is_answered = True
-        if self._show:
-            self._show(text, is_thought)
+        new = text[max(0, self.shown - self._passed) :]
+        self._passed += len(text)
+        self.shown = max(self.shown, self._passed)
+        if self._show and new:
+            self._show(new, is_thought)
 
     def _wait(self, reason: str) -> None:
         if not self._has_told_wait:

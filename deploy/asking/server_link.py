@@ -10,7 +10,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pi_cluster.cluster import settings, unix_socket
-from pi_cluster.cluster.errors import AccessError, ClusterError, ServerRefused, StateError
+from pi_cluster.cluster.errors import (
+    AccessError,
+    ClusterError,
+    ServerGone,
+    ServerRefused,
+    ServerUnready,
+    StateError,
+)
 from pi_cluster.coordinator.records.server_record import is_running, socket_file
 
 _CONNECT_S = 10.0
@@ -38,10 +45,13 @@ class ServerLink:
         raise StateError(f"the server at {self._url} says nothing: look whether it still runs")
 
     @contextmanager
-    def streaming(self, path: str, body: Mapping[str, Any]) -> Iterator[Iterator[dict[str, Any]]]:
+    def streaming(
+        self, path: str, body: Mapping[str, Any] | None = None
+    ) -> Iterator[Iterator[dict[str, Any]]]:
         """What it answers, line by line, until the block ends, which closes the connection.
 
-        Raises ``ServerRefused``, and ``StateError`` when it cannot be reached or breaks off.
+        Without a ``body`` it is fetched. Raises ``ServerRefused``, and ``ServerGone`` when it
+        cannot be reached or breaks off.
         """
         connection = self._connection()
         try:
@@ -73,7 +83,7 @@ class ServerLink:
                 connection.request("POST", path, json.dumps(body).encode(), headers)
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
-            raise StateError(self._unreached(error)) from error
+            raise ServerGone(self._unreached(error)) from error
         if response.status >= 300:
             raise self._refusal(response)
         return response
@@ -86,7 +96,7 @@ class ServerLink:
                     return
                 value = json.loads(line)
             except (OSError, ValueError, http.client.HTTPException) as error:
-                raise StateError(
+                raise ServerGone(
                     f"the server at {self._url} broke off: look whether it still runs, and ask "
                     "again"
                 ) from error
@@ -104,7 +114,7 @@ class ServerLink:
             )
         if response.status in (401, 403):
             return AccessError(f"the server at {self._url}: {told}; PI_CLUSTER_API_KEY has the key")
-        return ServerRefused(str(told))
+        return (ServerUnready if response.status == 503 else ServerRefused)(str(told))
 
     def _unreached(self, error: Exception) -> str:
         if isinstance(error, ssl.SSLCertVerificationError):

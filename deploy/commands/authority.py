@@ -7,7 +7,7 @@ from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.trust.authority import ClusterAuthority
 from pi_cluster.cluster.trust.identity import Role
 from pi_cluster.coordinator.pipeline.trust_updates import rotate as rotate_authority
-from pi_cluster.coordinator.records.pipeline_record import changing
+from pi_cluster.coordinator.records.kept_record import changing
 from pi_cluster.deploy.calling import dialer_for
 from pi_cluster.deploy.commands.options import cluster_option, nodes_option
 from pi_cluster.deploy.screen import output
@@ -43,7 +43,7 @@ def rotate(nodes: str | None, leave_behind: bool, cluster: str) -> None:
     """
     with changing(cluster):
         opened = ClusterAuthority(settings.cluster_config(cluster), cluster)
-        granted = sorted({one.name for one in opened.good if one.role is Role.COORDINATOR})
+        granted = sorted({one.name for one in opened.good if one.role is not Role.NODE})
         with output.notes.status("replacing the authority"):
             behind = rotate_authority(opened, dialer_for(cluster), nodes, leave_behind)
     output.notes.print(

@@ -22,7 +22,8 @@ from pi_cluster.coordinator.bench.chrome_trace import chrome_trace
 from pi_cluster.coordinator.bench.gantt import gantt
 from pi_cluster.coordinator.bench.rows import BenchRow, summarise
 from pi_cluster.coordinator.patience import Patience
-from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
+from pi_cluster.coordinator.records.kept_record import load_record
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
 from pi_cluster.coordinator.scheduling.sent_steps import StepRecord
 from pi_cluster.deploy.asking.exclusive import server_held

@@ -2,20 +2,31 @@
 
 import contextlib
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
-from pi_cluster.cluster.errors import ClusterError
+from pi_cluster.cluster.errors import ClusterError, StateError
+from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.deploy.asking.asker import Asker
-from pi_cluster.deploy.asking.choice import asker_of
+from pi_cluster.deploy.asking.choice import asker_of, nodes_asker
 from pi_cluster.deploy.asking.figures import print_timings
 from pi_cluster.deploy.commands.generation_options import (
     generation_options,
     stop_option,
     think_option,
 )
-from pi_cluster.deploy.commands.options import cluster_option, direct_option, wait_option
+from pi_cluster.deploy.commands.options import (
+    NEWEST,
+    cluster_option,
+    direct_option,
+    give_up_after_option,
+    heal_timeout_option,
+    journal_option,
+    resume_option,
+    wait_option,
+)
 from pi_cluster.deploy.failure import with_notes
 from pi_cluster.deploy.leading_out import add_next_step, leading_out
 from pi_cluster.deploy.screen.output import notes, stream
@@ -25,6 +36,7 @@ from pi_cluster.transformer.text.thoughts import OPENING
 if TYPE_CHECKING:
     from pi_cluster.coordinator.asking.question import AskKeywords
     from pi_cluster.coordinator.text_model import Message
+    from pi_cluster.deploy.asking.nodes import NodesAsker
 
 _HELP = """\
 /help    show this
@@ -40,7 +52,11 @@ Ctrl-C   interrupt an answer"""
 @click.option("--system", help="Instructions that come before the conversation.")
 @click.option("--verbose", is_flag=True, help="Show durations and rates after each answer.")
 @wait_option
+@heal_timeout_option
+@give_up_after_option
 @direct_option
+@journal_option
+@resume_option
 @cluster_option
 @leading_out
 def chat(
@@ -50,7 +66,11 @@ def chat(
     system: str | None,
     verbose: bool,
     wait_s: float,
+    heal_timeout_s: float,
+    give_up_after_s: float,
     direct: bool,
+    keeps_journal: bool,
+    resume: str | None,
     cluster: str,
 ) -> None:
     """Talk with the model; it remembers what was said.
@@ -58,7 +78,18 @@ def chat(
     A server of this user is asked where one runs here, or the one that PI_CLUSTER_URL names.
     """
     keywords |= {"think": think, "stop": stop}
-    with contextlib.closing(asker_of(cluster, wait_s, directly=direct)) as asker:
+    limits = (wait_s, heal_timeout_s, give_up_after_s)
+    journal_as = "chat" if keeps_journal else None
+    if resume is not None:
+        if system:
+            raise click.UsageError("--resume goes on with what was said: leave --system out")
+        with contextlib.closing(nodes_asker(cluster, *limits, journal_as=journal_as)) as nodes:
+            conversation = _Conversation(nodes, cluster, keywords, None, verbose)
+            conversation.resume(nodes, None if resume == NEWEST else resume)
+            _talk(conversation)
+        return
+    asker = asker_of(cluster, *limits, directly=direct, journal_as=journal_as)
+    with contextlib.closing(asker):
         _talk(_Conversation(asker, cluster, keywords, system, verbose))
 
 
@@ -122,8 +153,24 @@ class _Conversation:
 
     def say(self, said: str) -> None:
         """Answer one turn. A turn that fails is not remembered, and the others are not lost."""
+        self._hear(said, lambda: self._asker.answer(self._with(said), self._keywords, stream))
+
+    def resume(self, nodes: "NodesAsker", name: str | None) -> None:
+        """Remember the turns of a chat that broke off in an answer, and end that one."""
+        entry = nodes.take_up(name, "chat")
+        turns: list[Message] = [turn for turn in entry.asking.prompt if isinstance(turn, dict)]
+        if not turns or turns[-1]["role"] != "user":
+            entry.leave()
+            raise StateError(f"answer {entry.name} is of no chat: ask anew")
+        begins = turns[0]["role"] == "system"
+        self._opening, self._turns = turns[:begins], turns[begins:-1]
+        said = turns[-1]["content"]
+        notes.print(f">>> {said}", markup=False, soft_wrap=True)
+        self._hear(said, lambda: nodes.resume(entry, stream))
+
+    def _hear(self, said: str, answer: Callable[[], tuple[Answer, bool]]) -> None:
         try:
-            answered, in_thought = self._asker.answer(self._with(said), self._keywords, stream)
+            answered, in_thought = answer()
         except (ClusterError, ModelError) as error:
             add_next_step(error, self._cluster)
             notes.print(f"error: {with_notes(error)}", markup=False, soft_wrap=True)

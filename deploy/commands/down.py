@@ -9,13 +9,10 @@ from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.records.access import still_insecure
 from pi_cluster.coordinator.records.advice import up_anew
+from pi_cluster.coordinator.records.events import EventKind, EventLog
+from pi_cluster.coordinator.records.kept_record import changing, forget_record, load_record
 from pi_cluster.coordinator.records.known_hosts import load_hosts
 from pi_cluster.coordinator.records.known_nodes import forget_nodes
-from pi_cluster.coordinator.records.pipeline_record import (
-    changing,
-    forget_record,
-    load_record,
-)
 from pi_cluster.coordinator.records.server_record import find_server
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.deploy.calling import dialer_for
@@ -47,6 +44,8 @@ def down(context: click.Context, purge: bool, ask_sudo_password: bool, cluster: 
             with ThreadPoolExecutor(max_workers=len(record.stages)) as pool:
                 unloading = lambda stage: _unload(stage, record.epoch, dialer)  # noqa: E731
                 list(pool.map(unloading, record.addresses))
+            said = "the pipeline was taken down"
+            EventLog(cluster).note(EventKind.DOWN, said, {"epoch": record.epoch})
         forget_record(folder)
         stopped = stop_local_workers(cluster)
         hosts = len(load_hosts(cluster)) if purge else 0

@@ -1,4 +1,4 @@
-"""``pi-cluster grant`` and ``accept``: let another machine ask, and no more than ask."""
+"""``pi-cluster grant`` and ``accept``: let another machine ask, and heal if it is to."""
 
 from pathlib import Path
 
@@ -17,16 +17,21 @@ from pi_cluster.deploy.screen import output
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write."
 )
+@click.option(
+    "--may-heal",
+    is_flag=True,
+    help="Let it also bring the model back by itself when nodes are lost, on those that are left.",
+)
 @cluster_option
-def grant(name: str, out: Path, cluster: str) -> None:
+def grant(name: str, out: Path, may_heal: bool, cluster: str) -> None:
     """Write a file by which machine NAME may ask the model.
 
-    It may prompt, chat, bench and see the status, and change nothing. What ends it is
-    `pi-cluster node revoke NAME`. After a new `pi-cluster up` make it again, since it knows where
-    the nodes are.
+    It may prompt, chat, bench and see the status, and change nothing. With --may-heal it may also
+    load the model that is up anew, and no other, when nodes are lost. What ends it is
+    `pi-cluster node revoke NAME`. Make it again after `pi-cluster up` with another model.
     """
     authority = ClusterAuthority(settings.cluster_config(cluster), cluster)
-    made = make_grant(authority, name)
+    made = make_grant(authority, name, may_heal=may_heal)
     write_grant(made, out)
     output.notes.print(
         f"{out} holds a private key: carry it over safely, run `{line('accept', out.name)}` "

@@ -10,7 +10,7 @@ from pi_cluster.cluster.errors import AccessError
 from pi_cluster.cluster.trust.authority import ClusterAuthority
 from pi_cluster.cluster.trust.ledger import Issued
 from pi_cluster.coordinator.pipeline.trust_updates import find_members, tell
-from pi_cluster.coordinator.records.pipeline_record import changing
+from pi_cluster.coordinator.records.kept_record import changing
 from pi_cluster.deploy.calling import dialer_for
 from pi_cluster.deploy.commands.options import cluster_option, nodes_option
 from pi_cluster.deploy.screen import output

@@ -9,6 +9,7 @@ from click.core import ParameterSource
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.store.manifest import WEIGHTS
 from pi_cluster.coordinator.patience import DEFAULT_WAIT_S
+from pi_cluster.coordinator.planning.standby import MOST_REPLICAS
 
 model_argument = click.argument("model", required=False)
 """A store, a checkpoint or a pulled model, as ``deploy/models/model_source.py`` finds it."""
@@ -27,8 +28,45 @@ wait_option = click.option(
     help="How long to wait while the pipeline answers another.",
 )
 
+heal_timeout_option = click.option(
+    "--heal-timeout",
+    "heal_timeout_s",
+    type=click.FloatRange(0, 86_400),
+    default=settings.HEAL_TIMEOUT_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to mend a pipeline that has lost a node; 0 does not.",
+)
+
+give_up_after_option = click.option(
+    "--give-up-after",
+    "give_up_after_s",
+    type=click.FloatRange(settings.LEAST_GIVE_UP_AFTER_S, settings.MOST_GIVE_UP_AFTER_S),
+    default=settings.GIVE_UP_AFTER_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a node may be silent before it counts as lost.",
+)
+
 direct_option = click.option(
     "--direct", is_flag=True, help="Ask the nodes, also where a server runs that could be asked."
+)
+
+journal_option = click.option(
+    "--no-journal",
+    "keeps_journal",
+    flag_value=False,
+    default=True,
+    help="Keep nothing of an unfinished answer on this machine's disk.",
+)
+
+NEWEST = "newest"
+resume_option = click.option(
+    "--resume",
+    is_flag=False,
+    flag_value=NEWEST,
+    metavar="[ID]",
+    help="Go on with an unfinished answer of the nodes, by default the newest.",
 )
 
 nodes_option = click.option(
@@ -70,6 +108,14 @@ texts_option = click.option(
     help="Full-length texts that the caches have room for.",
 )
 
+replicas_option = click.option(
+    "--replicas",
+    type=click.IntRange(1, MOST_REPLICAS),
+    default=1,
+    show_default=True,
+    help="Disks that each layer lies on, so that a lost node's are there already.",
+)
+
 weights_option = click.option(
     "--weights", type=click.Choice(WEIGHTS), default="q4", show_default=True
 )
@@ -80,6 +126,16 @@ outer_weights_option = click.option(
     metavar="FORMAT",
     help="One of these for embedding and head.  [default: q8 with q4, else as the layers]",
 )
+
+
+def refuse_beside_resume(context: click.Context, allowed: set[str]) -> None:
+    """What was asked stands in the journal: raise ``UsageError`` for what would change it."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        was_given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if was_given and name not in allowed | {"resume"}:
+            said = parameter.opts[0] if isinstance(parameter, click.Option) else "TEXT"
+            raise click.UsageError(f"--resume goes on with what was asked: leave {said} out")
 
 
 def left_out(context: click.Context) -> list[str]:

@@ -9,6 +9,7 @@ import click
 from pi_cluster.cluster import settings
 from pi_cluster.coordinator.pipeline.measuring import Planner, Predicted
 from pi_cluster.coordinator.pipeline.nodes import Node, named_or_found
+from pi_cluster.coordinator.pipeline.standing_by import place_on_nodes
 from pi_cluster.coordinator.planning.footprint import choose_limits, model_footprint
 from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.records.up_call import UpCall
@@ -21,11 +22,13 @@ from pi_cluster.deploy.commands.options import (
     left_out,
     model_argument,
     nodes_option,
+    replicas_option,
     texts_option,
 )
 from pi_cluster.deploy.membership.admission import admit_waiting
 from pi_cluster.deploy.models.model_source import find_source
 from pi_cluster.deploy.screen import output
+from pi_cluster.deploy.screen.copies_view import copies_json, copies_line
 from pi_cluster.deploy.screen.plan_table import context_note, expected, plan_table
 from pi_cluster.transformer.config_form import read_config
 
@@ -36,6 +39,7 @@ from pi_cluster.transformer.config_form import read_config
 @insecure_option
 @context_option
 @texts_option
+@replicas_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @cluster_option
 @click.pass_context
@@ -46,6 +50,7 @@ def plan(
     insecure: bool,
     context: int | None,
     texts: int,
+    replicas: int,
     as_json: bool,
     cluster: str,
 ) -> None:
@@ -61,7 +66,8 @@ def plan(
     settings.check_cluster_name(cluster)
     previous = what_is_up(cluster)
     before = previous.call if previous else None
-    call = UpCall(find_source(model).said if model else "", context=context, texts=texts)
+    given = find_source(model).said if model else ""
+    call = UpCall(given, context=context, texts=texts, replicas=replicas)
     call = call if model else call.for_model_of(before, left_out(click_context))
     opened = open_store(call, before, cluster)
     dialer = dialer_for(cluster, insecure)
@@ -75,14 +81,27 @@ def plan(
     )
     if note := context_note(config, limits):
         output.notes.print(note)
+    n_layers = opened.manifest.n_layers
+    copies = [
+        place_on_nodes(opened.manifest, limits, one.plan, call.replicas, found, dialer)
+        if call.replicas > 1
+        else ()
+        for _, one in plans
+    ]
     if as_json:
-        click.echo(json.dumps({"plans": [_to_json(*one, found) for one in plans]}))
+        values = [
+            _to_json(*one, found) | {"standby": copies_json(kept, n_layers)}
+            for one, kept in zip(plans, copies, strict=True)
+        ]
+        click.echo(json.dumps({"plans": values}))
         return
     by_id = {node.about.node_id: node for node in found}
-    for objectives, predicted in plans:
+    for (objectives, predicted), kept in zip(plans, copies, strict=True):
         title = f"--objective {' or '.join(objectives)}"
         output.answers.print(plan_table(predicted.plan, predicted.prediction, by_id, title))
         output.answers.print(expected(predicted.prediction))
+        if line := copies_line(kept, n_layers):
+            output.answers.print(line, markup=False, soft_wrap=True)
 
 
 def _different_plans(planner: Planner) -> list[tuple[list[Objective], Predicted]]:

@@ -9,14 +9,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pi_cluster.coordinator.asking.answer import Answer
-from pi_cluster.deploy.asking.choice import asker_of
+from pi_cluster.deploy.asking.choice import asker_of, nodes_asker
 from pi_cluster.deploy.asking.figures import print_timings
 from pi_cluster.deploy.commands.generation_options import (
     generation_options,
     stop_option,
     think_option,
 )
-from pi_cluster.deploy.commands.options import cluster_option, direct_option, wait_option
+from pi_cluster.deploy.commands.options import (
+    NEWEST,
+    cluster_option,
+    direct_option,
+    give_up_after_option,
+    heal_timeout_option,
+    journal_option,
+    refuse_beside_resume,
+    resume_option,
+    wait_option,
+)
 from pi_cluster.deploy.leading_out import leading_out
 from pi_cluster.deploy.screen.output import INTERRUPTED, stream
 from pi_cluster.transformer.errors import PromptError
@@ -25,6 +35,9 @@ if TYPE_CHECKING:
     from pi_cluster.coordinator.asking.question import AskKeywords, Prompt
 
 _MAX_PROMPT_BYTES = 16 << 20
+_BESIDE_RESUME = {
+    *("as_json", "verbose", "wait_s", "heal_timeout_s", "give_up_after_s", "direct", "cluster"),
+}
 
 
 @click.command()
@@ -37,7 +50,11 @@ _MAX_PROMPT_BYTES = 16 << 20
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 @click.option("--verbose", is_flag=True, help="End with durations and rates.")
 @wait_option
+@heal_timeout_option
+@give_up_after_option
 @direct_option
+@journal_option
+@resume_option
 @cluster_option
 @click.pass_context
 @leading_out
@@ -52,7 +69,11 @@ def prompt(
     as_json: bool,
     verbose: bool,
     wait_s: float,
+    heal_timeout_s: float,
+    give_up_after_s: float,
     direct: bool,
+    keeps_journal: bool,
+    resume: str | None,
     cluster: str,
 ) -> None:
     """Ask the model.
@@ -62,6 +83,15 @@ def prompt(
     TEXT "-" reads standard input, in UTF-8: a byte order mark and the last newline are taken off,
     and CRLF is read as LF.
     """
+    limits = (wait_s, heal_timeout_s, give_up_after_s)
+    show = None if as_json else stream
+    if resume is not None:
+        refuse_beside_resume(context, _BESIDE_RESUME)
+        with contextlib.closing(nodes_asker(cluster, *limits, journal_as=None)) as nodes:
+            name = None if resume == NEWEST else resume
+            answered, _ = nodes.resume(nodes.take_up(name, "prompt"), show)
+        _tell(context, answered, as_json, verbose)
+        return
     if (text is None) == (ids is None):
         raise click.UsageError('give either TEXT ("-" reads standard input) or --ids')
     asked: Prompt
@@ -70,8 +100,14 @@ def prompt(
     else:
         asked = _read_standard_input() if text == "-" else text or ""
     keywords |= {"raw": raw, "think": think, "stop": stop}
-    with contextlib.closing(asker_of(cluster, wait_s, directly=direct)) as asker:
-        answered, _ = asker.answer(asked, keywords, None if as_json else stream)
+    journal_as = "prompt" if keeps_journal else None
+    asker = asker_of(cluster, *limits, directly=direct, journal_as=journal_as)
+    with contextlib.closing(asker):
+        answered, _ = asker.answer(asked, keywords, show)
+    _tell(context, answered, as_json, verbose)
+
+
+def _tell(context: click.Context, answered: Answer, as_json: bool, verbose: bool) -> None:
     if as_json:
         click.echo(json.dumps(_to_json(answered), ensure_ascii=False))
     else:

@@ -1,6 +1,5 @@
 """``pi-cluster serve``: the pipeline for everybody who speaks HTTP."""
 
-import logging
 import signal
 import socket
 from contextlib import ExitStack, suppress
@@ -8,18 +7,26 @@ from pathlib import Path
 
 import click
 
+from pi_cluster.cluster.log_lines import LogFormat
 from pi_cluster.coordinator.client import PipelineClient
 from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.coordinator.records.advice import bring_one_up
-from pi_cluster.coordinator.records.pipeline_record import has_record, load_record
+from pi_cluster.coordinator.records.kept_record import has_record, load_record
 from pi_cluster.deploy.calling import dialer_to_ask
-from pi_cluster.deploy.commands.options import cluster_option
+from pi_cluster.deploy.commands.options import (
+    cluster_option,
+    give_up_after_option,
+    heal_timeout_option,
+    journal_option,
+)
 from pi_cluster.deploy.hosts.server_service import ServerService
 from pi_cluster.deploy.leading_out import leading_out
-from pi_cluster.deploy.screen.output import note, notice
+from pi_cluster.deploy.screen.output import note
 from pi_cluster.deploy.server_admission import given_certificate, keys_for, own_certificate
+from pi_cluster.deploy.server_log import notices, server_log
 from pi_cluster.server.app import guarded, make_app
 from pi_cluster.server.asking.desk import Desk
+from pi_cluster.server.asking.kept import Keeper, journal_of
 from pi_cluster.server.asking.prompt_log import PromptLog
 from pi_cluster.server.asking.serving_client import serving_client
 from pi_cluster.server.http.guard import Admission
@@ -88,8 +95,18 @@ _DEFAULTS = ServerSettings()
     help="Append every prompt and answer to FILE; else no text is kept.",
 )
 @click.option(
+    "--log-format",
+    type=click.Choice([one.value for one in LogFormat]),
+    default=LogFormat.TEXT.value,
+    show_default=True,
+    help="Of the log, on standard error: lines for people, or a JSON object each.",
+)
+@click.option(
     "--wait-for-up", is_flag=True, help="Start without a pipeline, and say so until one is up."
 )
+@heal_timeout_option
+@give_up_after_option
+@journal_option
 @click.option(
     "--install", is_flag=True, help="Have systemd start this server, with the other options given."
 )
@@ -113,7 +130,11 @@ def serve(
     embeddings: str | None,
     insecure: bool,
     log_prompts: Path | None,
+    log_format: str,
     wait_for_up: bool,
+    heal_timeout_s: float,
+    give_up_after_s: float,
+    keeps_journal: bool,
     install: bool,
     uninstall: bool,
     system: bool,
@@ -127,22 +148,24 @@ def serve(
     if uninstall:
         _uninstall(service)
         return
-    keys = keys_for(cluster, host, insecure)
     if install:
+        keys_for(cluster, host, insecure)
         _install(service)
         return
-    tls, every_hour = None, None
-    if own_tls:
-        tls, every_hour = own_certificate(cluster, hosts)
-    elif certificate and key:
-        tls = given_certificate(certificate, key)
-    if not wait_for_up:
-        load_record(cluster)  # whoever starts it by hand is told before anything is taken
     with ExitStack() as entered:
+        form = LogFormat(log_format)
+        entered.enter_context(server_log(form))
+        keys = keys_for(cluster, host, insecure)
+        tls, renew = None, None
+        if own_tls:
+            tls, renew = own_certificate(cluster, hosts)
+        elif certificate and key:
+            tls = given_certificate(certificate, key)
+        if not wait_for_up:
+            load_record(cluster)  # whoever starts it by hand is told before anything is taken
         door = entered.enter_context(LocalDoor(cluster))
         listener = entered.enter_context(listen(settings))
         prompts = entered.enter_context(PromptLog(log_prompts)) if log_prompts else None
-        _log_to_standard_error()
         admission = Admission(hosts, frozenset(origins), keys)
         address, chosen = listener.getsockname()[:2]
         shown = f"[{address}]" if listener.family == socket.AF_INET6 else address
@@ -161,11 +184,23 @@ def serve(
         def connect() -> PipelineClient:
             record = load_record(cluster)
             return serving_client(
-                *(record, dialer_to_ask(cluster, record), notice, settings.max_waiting)
+                *(record, dialer_to_ask(cluster, record), notices(form), settings.max_waiting),
+                *(heal_timeout_s, give_up_after_s),
             )
 
-        desk = Desk(connect(), connect, prompts)
+        keeper = Keeper(journal_of(cluster)) if keeps_journal else None
+        if keeper:
+            keeper.tidy()
+            entered.callback(keeper.close)
+        desk = Desk(connect(), connect, prompts, keeper)
         entered.callback(desk.close)
+
+        def every_hour() -> None:
+            if renew:
+                renew()
+            if keeper:
+                keeper.tidy()
+
         pooling = Pooling(embeddings) if embeddings else None
         app = guarded(make_app(desk, strict_model=strict_model, embeddings=pooling), admission)
         run_server(
@@ -185,7 +220,7 @@ def _install(service: ServerService) -> None:
         word
         for option in context.command.params
         if option.name and option.name not in of_the_service
-        for word in _words(option.opts[0], context.params[option.name])
+        for word in _words(option, context.params[option.name])
     ]
     service.install([*words, "--wait-for-up"])
     note(f"{service.unit_name} runs, and starts again by itself: `{service.log_command}`")
@@ -193,25 +228,16 @@ def _install(service: ServerService) -> None:
         note("to have it start with this machine, run `loginctl enable-linger` once")
 
 
-def _words(option: str, value: object) -> list[str]:
+def _words(option: click.Parameter, value: object) -> list[str]:
     """An option as it is typed, wherever it will be run."""
+    name = option.opts[0]
+    if isinstance(option, click.Option) and option.is_flag:
+        return [name] if value is option.flag_value else []
     match value:
-        case None | False:
+        case None:
             return []
-        case True:
-            return [option]
         case tuple():
             return [word for one in value for word in _words(option, one)]
         case Path():
-            return [option, str(value.absolute())]
-    return [option, str(value)]
-
-
-def _log_to_standard_error() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    for name, level in (("pi_cluster.server", logging.INFO), ("uvicorn", logging.ERROR)):
-        logger = logging.getLogger(name)
-        logger.addHandler(handler)
-        logger.setLevel(level)
-        logger.propagate = False
+            return [name, str(value.absolute())]
+    return [name, str(value)]

@@ -19,15 +19,16 @@ from rich.text import Text
 from pi_cluster.cluster.errors import StateError
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.pipeline.watching import PipelineWatch, StageLook
-from pi_cluster.coordinator.records.pipeline_record import (
-    PipelineRecord,
-    load_record,
-)
+from pi_cluster.coordinator.records.heals import HealsSeen
+from pi_cluster.coordinator.records.kept_record import load_record
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.deploy.asking.server_look import look_at_server
 from pi_cluster.deploy.calling import dialer_to_ask
 from pi_cluster.deploy.commands.options import cluster_option
 from pi_cluster.deploy.known_local_workers import why_ended
 from pi_cluster.deploy.screen import output
+from pi_cluster.deploy.screen.copies_view import copies_json, copies_line, lacking_line
+from pi_cluster.deploy.screen.event_view import heals_json, heals_line
 from pi_cluster.deploy.screen.status_view import (
     pipeline_rate,
     status_json,
@@ -67,14 +68,22 @@ def status(
         if any(look.coordinator for look in looks):
             time.sleep(_RATE_S)
             looks = watching.look(record)
+    with HealsSeen(cluster, output.warn_of) as heals:
+        healed = heals.now()
     if as_json:
         server = look_at_server(cluster)
-        values = {"server": asdict(server) if server else None}
+        values = {"server": asdict(server) if server else None, "heals": heals_json(healed)}
         click.echo(json.dumps(_values(cluster, record, looks) | values))
     else:
         output.answers.print(status_table(looks))
+        if line := copies_line(record.copies, record.manifest.n_layers):
+            output.answers.print(line, markup=False, soft_wrap=True)
+        if line := lacking_line(record):
+            output.answers.print(line, markup=False, soft_wrap=True)
         if server := look_at_server(cluster):
             output.answers.print(str(server), markup=False, soft_wrap=True)
+        if line := heals_line(healed, time.time()):
+            output.answers.print(line, markup=False, soft_wrap=True)
         for line in troubles(looks, way_out(cluster, record, looks)):
             output.notes.print(line, markup=False, soft_wrap=True)
     if not all(look.is_well for look in looks):
@@ -89,6 +98,7 @@ def _watch(
     with (
         _interrupts_wait() as interrupts,
         PipelineWatch(dialer, partial(why_ended, cluster), _WATCH_TIMEOUT_S) as watching,
+        HealsSeen(cluster, output.warn_of) as heals,
         _live() if is_live else contextlib.nullcontext() as live,
     ):
         for _ in _ticks(interval_s, interrupts):
@@ -96,11 +106,12 @@ def _watch(
             looks = watching.look(record)
             to_do = way_out(cluster, record, looks)
             if live is not None:
-                below = Text("\n".join(troubles(looks, to_do)))
+                healed = heals_line(heals.now(), time.time())
+                below = Text("\n".join([*filter(None, [healed]), *troubles(looks, to_do)]))
                 live.update(Group(status_table(looks), below), refresh=True)
             elif as_json:
                 values = {"unix_s": time.time()} | _values(cluster, record, looks)
-                click.echo(json.dumps(values))
+                click.echo(json.dumps(values | {"heals": heals_json(heals.now())}))
             else:
                 click.echo(f"{time.strftime('%H:%M:%S')} {status_line(looks, to_do)}")
 
@@ -159,4 +170,6 @@ def _values(cluster: str, record: PipelineRecord, looks: Sequence[StageLook]) ->
         "epoch": record.epoch,
         "rows_ps": pipeline_rate(looks),
         "stages": status_json(looks),
+        "standby": copies_json(record.copies, record.manifest.n_layers),
+        "lacking_copies": len(record.lacking_copies),
     }

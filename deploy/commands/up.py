@@ -1,41 +1,19 @@
 """``pi-cluster up``: from a model to a pipeline that is ready."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from pi_cluster.cluster.advice import command, line
-from pi_cluster.cluster.errors import ClusterError, NodeError, PipelineBusy, StaleEpoch, StoreError
-from pi_cluster.cluster.store.store import Store
-from pi_cluster.cluster.wire.dialing import Dialer
-from pi_cluster.coordinator.pipeline.nodes import Node
+from pi_cluster.cluster.advice import line
+from pi_cluster.cluster.errors import StoreError
 from pi_cluster.coordinator.pipeline.renewal import renew_certificates
-from pi_cluster.coordinator.pipeline.rollout import (
-    Rollout,
-    is_running,
-    load_stages,
-    make_rollout,
-    next_epoch,
-    recorded,
-    try_pipeline,
-    unload_left_out,
-)
-from pi_cluster.coordinator.pipeline.transfer import Moved, hand_out_shards
-from pi_cluster.coordinator.planning.footprint import choose_limits
 from pi_cluster.coordinator.planning.objective import Objective
+from pi_cluster.coordinator.records.kept_record import changing
 from pi_cluster.coordinator.records.known_hosts import load_hosts
 from pi_cluster.coordinator.records.known_nodes import remember_nodes
-from pi_cluster.coordinator.records.pipeline_record import (
-    PipelineRecord,
-    changing,
-    prepare_record,
-    put_in_place,
-    save_record,
-)
 from pi_cluster.coordinator.records.up_call import UpCall
 from pi_cluster.deploy.as_before import open_store, what_is_up
+from pi_cluster.deploy.bringing_up import Change, bring_up, have_stand_by
 from pi_cluster.deploy.calling import dialer_for
 from pi_cluster.deploy.commands.options import (
     ask_password,
@@ -46,6 +24,7 @@ from pi_cluster.deploy.commands.options import (
     left_out,
     model_argument,
     nodes_option,
+    replicas_option,
     sudo_password_option,
     texts_option,
     wheels_option,
@@ -57,9 +36,6 @@ from pi_cluster.deploy.membership.admission import admit_waiting
 from pi_cluster.deploy.models.model_source import find_source
 from pi_cluster.deploy.offered_nodes import named_nodes, nodes_as_before, with_announced
 from pi_cluster.deploy.screen import output
-from pi_cluster.deploy.screen.plan_table import context_note, expected, plan_table
-from pi_cluster.deploy.way_out import after_a_try
-from pi_cluster.transformer.config_form import read_config
 from pi_cluster.worker.machine.able import check_able
 
 
@@ -81,6 +57,7 @@ from pi_cluster.worker.machine.able import check_able
     help="throughput, for many users and long prompts; or latency, for the next token of one.",
 )
 @texts_option
+@replicas_option
 @cluster_option
 @click.pass_context
 def up(
@@ -95,6 +72,7 @@ def up(
     context: int | None,
     texts: int,
     objective: str,
+    replicas: int,
     cluster: str,
 ) -> None:
     """Bring a model up on the nodes.
@@ -103,7 +81,8 @@ def up(
 
     MODEL is a store, a checkpoint's folder, a GGUF file, or the name of a model that was pulled;
     what is no store yet becomes one first. Without MODEL it is the model that is up, with its
-    --context, --texts and --objective; at first, and after `down`, the embedded storyteller.
+    --context, --texts, --objective and --replicas; at first, and after `down`, the embedded
+    storyteller.
 
     With --hosts the hosts are set up by SSH first, which is remembered. Without --local, --nodes or
     --hosts the nodes are the hosts that are remembered and those that mDNS finds, or else those of
@@ -119,7 +98,9 @@ def up(
         previous = what_is_up(cluster)
         before = previous.call if previous else None
         given = find_source(model).said if model else ""
-        call = UpCall(given, local or 0, nodes or "", context, texts, Objective(objective))
+        call = UpCall(
+            given, local or 0, nodes or "", context, texts, Objective(objective), replicas
+        )
         call = call if model else call.for_model_of(before, left_out(click_context))
         opened = open_store(call, before, cluster)
         dialer = dialer_for(cluster, insecure)
@@ -144,9 +125,9 @@ def up(
             found = nodes_as_before(call, cluster, dialer)
         remember_nodes(folder, [node.peer for node in found])
         output.warn(renew_certificates(cluster, found, dialer))
-        change = _Change(cluster, folder, previous, call, insecure)
+        change = Change(cluster, folder, previous, call, insecure)
         try:
-            _bring_up(change, opened, found, dialer)
+            rollout = bring_up(change, opened, found, dialer)
         except StoreError as error:
             if call.model and not Path(call.model).is_absolute():
                 error.add_note(f"it was pulled: `{line('pull', call.model)}` mends it")
@@ -155,87 +136,7 @@ def up(
             tell_failures(results)
         coordinators = [one.host for one in results if not one.failure and not one.peer]
         not_granted = bring_grants(cluster, coordinators)
+    have_stand_by(rollout, call.replicas)
     output.warn(not_granted)
     if not_granted or any(result.failure for result in results):
         click_context.exit(1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """What is asked for, and what it takes the place of."""
-
-    cluster: str
-    folder: Path
-    previous: PipelineRecord | None
-    call: UpCall
-    insecure: bool
-
-    def record(self, rollout: Rollout, epoch: int) -> PipelineRecord:
-        return recorded(rollout, epoch, self.folder, self.insecure, self.call)
-
-
-def _bring_up(change: _Change, store: Store, nodes: Sequence[Node], dialer: Dialer) -> None:
-    config = read_config(store.manifest.config)
-    call, previous = change.call, change.previous
-    limits = choose_limits(config, call.context, call.texts)
-    rollout = make_rollout(store, nodes, limits, previous, call.objective, dialer, output.measuring)
-    output.notes.print(plan_table(rollout.plan, rollout.prediction, rollout.nodes))
-    output.notes.print(expected(rollout.prediction))
-    if note := context_note(config, rollout.limits):
-        output.notes.print(note)
-    if previous and is_running(rollout, previous) and (well := _is_well(previous, rollout)):
-        save_record(change.record(rollout, previous.epoch), store)
-        output.notes.print(f"already up: nothing to move; {well}", markup=False, soft_wrap=True)
-        return
-    _carry_out(change, rollout)
-
-
-def _is_well(previous: PipelineRecord, rollout: Rollout) -> str | None:
-    """How it is known that a loaded pipeline works: a token went round; None when none comes back.
-
-    One that is held is left alone: its holder would notice what is wrong with it.
-    """
-    stages = [rollout.node(stage).about.stage for stage in rollout.plan.stages]
-    if holder := next((stage.coordinator for stage in stages if stage.coordinator), ""):
-        return f"it is held by {holder}"
-    try:
-        try_pipeline(previous, rollout.dialer, output.notice)
-    except PipelineBusy:
-        return "it is busy"
-    except ClusterError as error:
-        output.warn([f"all stages are loaded, and no token goes round: {error}; loading anew"])
-        return None
-    return "a token went round"
-
-
-def _carry_out(change: _Change, rollout: Rollout) -> None:
-    record = change.record(rollout, next_epoch(rollout, change.previous))
-    prepare_record(record, rollout.store)
-    with output.bars() as progress:
-        moved = hand_out_shards(rollout, output.TransferBars(progress))
-    with output.notes.status("loading"):
-        try:
-            load_stages(rollout, change.previous)
-        except StaleEpoch as error:
-            raise StaleEpoch(f"{error}: run the same command again") from None
-        try:
-            try_pipeline(record, rollout.dialer, output.notice)
-        except NodeError as error:
-            error.add_note(after_a_try(change.cluster, record, rollout.dialer))
-            raise
-        put_in_place(record)
-        warnings = unload_left_out(rollout, change.previous)
-    output.warn(warnings)
-    stages = output.count(len(record.stages), "stage")
-    asking = command(change.cluster, "prompt", "Tell me a story about a brave fox.")
-    output.notes.print(
-        f"ready: {stages}, {_moved(moved)}. Next: {asking}", markup=False, soft_wrap=True
-    )
-
-
-def _moved(moved: Moved) -> str:
-    total = f"{output.size(moved.from_operator + moved.between_nodes)} moved"
-    if not moved.between_nodes:
-        return total
-    here, between = output.size(moved.from_operator), output.size(moved.between_nodes)
-    return f"{total} ({here} from here, {between} between nodes)"

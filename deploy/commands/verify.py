@@ -11,7 +11,7 @@ from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.pipeline.nodes import named_or_found
 from pi_cluster.coordinator.pipeline.verifying import OnProgress, Verified, verify_nodes
-from pi_cluster.coordinator.records.pipeline_record import has_record, load_record
+from pi_cluster.coordinator.records.kept_record import has_record, load_record
 from pi_cluster.deploy.calling import dialer_for
 from pi_cluster.deploy.commands.options import cluster_option, insecure_option, model_argument
 from pi_cluster.deploy.doctor.examining import was_insecure

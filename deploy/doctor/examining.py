@@ -22,14 +22,10 @@ from pi_cluster.coordinator.pipeline.nobody_found import nobody_found
 from pi_cluster.coordinator.pipeline.nodes import Node
 from pi_cluster.coordinator.records.access import still_insecure
 from pi_cluster.coordinator.records.advice import up_again
+from pi_cluster.coordinator.records.kept_record import has_record, load_record
 from pi_cluster.coordinator.records.known_hosts import KnownHost, load_hosts
 from pi_cluster.coordinator.records.known_nodes import known_nodes
-from pi_cluster.coordinator.records.pipeline_record import (
-    PipelineRecord,
-    RecordedStage,
-    has_record,
-    load_record,
-)
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, RecordedStage
 from pi_cluster.deploy.doctor.facts import ClusterFacts, Examined, HostService, Silent
 from pi_cluster.deploy.doctor.own_machine import own_facts
 from pi_cluster.deploy.doctor.own_server import server_facts

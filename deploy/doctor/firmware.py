@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pi_cluster.cluster.heat import COOLING
 from pi_cluster.deploy.doctor.findings import Severity
 
-COOLING = "give it a heat sink or a fan, and air around the case"
 _SUPPLY = (
     "use the supply made for the board (27 W for a Pi 5, 15 W for a Pi 4) with a short cable, and "
     "take USB disks to a powered hub"

@@ -26,6 +26,7 @@ _OF_A_NODE: tuple[Callable[[Examined], Iterable[Finding]], ...] = (
     shards.unverified,
     memory.room_for_stage,
     memory.size_of_memory,
+    memory.short,
     memory.swap,
     memory.killed,
     software.operating_system,

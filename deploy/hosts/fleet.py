@@ -16,6 +16,7 @@ from pi_cluster.cluster.errors import AccessError, ClusterError, HostError
 from pi_cluster.cluster.trust.authority import ClusterAuthority
 from pi_cluster.cluster.trust.holdings import is_initialised
 from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.coordinator.records.kept_record import record_file
 from pi_cluster.coordinator.records.known_hosts import (
     Host,
     KnownHost,
@@ -23,7 +24,7 @@ from pi_cluster.coordinator.records.known_hosts import (
     merged,
     save_hosts,
 )
-from pi_cluster.coordinator.records.pipeline_record import RECORD_NAME, record_file
+from pi_cluster.coordinator.records.pipeline_record import RECORD_NAME
 from pi_cluster.deploy.hosts.answers import ask_facts
 from pi_cluster.deploy.hosts.bootstrap import Bootstrap, Result, become_root
 from pi_cluster.deploy.hosts.host_list import workers_of

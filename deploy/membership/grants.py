@@ -1,6 +1,7 @@
 """A coordinator's credentials and the pipeline's record, in one file for another machine.
 
-The file holds a private key: whoever has it may ask the cluster, and no more than that.
+The file holds a private key: whoever has it may ask the cluster, and mend its pipeline if the
+grant says so, and no more than that.
 """
 
 import base64
@@ -10,19 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pi_cluster.cluster import settings
+from pi_cluster.cluster import private_files, settings
 from pi_cluster.cluster.atomic_file import write_bytes
 from pi_cluster.cluster.errors import AccessError, StateError
 from pi_cluster.cluster.json_file import JsonFile
-from pi_cluster.cluster.trust import certificates, installing, private_files, signing
+from pi_cluster.cluster.trust import certificates, installing, signing
 from pi_cluster.cluster.trust.authority import ClusterAuthority
+from pi_cluster.cluster.trust.credentials import NEXT
 from pi_cluster.cluster.trust.holdings import AUTHORITIES, has_credentials, is_initialised
 from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.issued import Certification
-from pi_cluster.coordinator.records.pipeline_record import load_record
+from pi_cluster.coordinator.records.kept_record import load_record
+from pi_cluster.coordinator.records.known_nodes import addresses_file
 
 _VERSION = 1
 _MAX_BYTES = 64 << 20
+_GRANTED = (Role.COORDINATOR, Role.HEALER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +40,12 @@ class Grant:
     """Of the pipeline's record, by name; empty if no pipeline was up."""
 
 
-def make_grant(authority: ClusterAuthority, name: str) -> Grant:
-    """Certify a new key as a coordinator called ``name``. Raises ``AccessError``."""
-    identity = Identity(authority.cluster, Role.COORDINATOR, name)
+def make_grant(authority: ClusterAuthority, name: str, *, may_heal: bool = False) -> Grant:
+    """Certify a new key as a coordinator called ``name``, or as a healer.
+
+    Raises ``AccessError`` where somebody else, or one who may do more, is called so.
+    """
+    identity = Identity(authority.cluster, Role.HEALER if may_heal else Role.COORDINATOR, name)
     if name == Role.COORDINATOR:
         raise AccessError(f"{name!r} is what you are called yourself: choose another name")
     key = signing.new_key()
@@ -47,6 +54,9 @@ def make_grant(authority: ClusterAuthority, name: str) -> Grant:
     with contextlib.suppress(StateError):
         record = load_record(authority.cluster)
         files = {path.name: path.read_bytes() for path in record.files}
+        met = addresses_file(record.folder)
+        if may_heal and met.exists():  # layers may go to nodes without a stage, too
+            files[met.name] = met.read_bytes()
     return Grant(authority.cluster, certificates.key_pem(key), given, files)
 
 
@@ -75,8 +85,8 @@ def read_grant(path: Path) -> Grant:
 def accept_grant(grant: Grant) -> None:
     """Put credentials and record in their places for this user.
 
-    A grant of the same cluster and authority from before is replaced. Raises ``AccessError`` where
-    this user operates a cluster of that name.
+    A grant of the same cluster and authority from before is replaced, whatever it allowed. Raises
+    ``AccessError`` where this user operates a cluster of that name.
     """
     folder = settings.cluster_config(grant.cluster)
     certificate = certificates.read_certificate(grant.certification.certificate)
@@ -85,13 +95,17 @@ def accept_grant(grant: Grant) -> None:
         raise AccessError(
             f"this user operates a cluster {grant.cluster!r} already, and needs no grant for it"
         )
-    if (identity.cluster, identity.role) != (grant.cluster, Role.COORDINATOR):
+    if identity.cluster != grant.cluster or identity.role not in _GRANTED:
         raise AccessError(f"the grant is for {identity}, not for a coordinator of {grant.cluster}")
     if is_initialised(folder):
         _check_same_authority(folder, grant)
     private_files.make_private_folder(folder)
-    write_bytes(folder / f"{Role.COORDINATOR}.key.next", grant.key_pem, private=True)
-    installing.install(folder, Role.COORDINATOR, grant.certification, identity)
+    write_bytes(folder / f"{identity.role}.key{NEXT}", grant.key_pem, private=True)
+    installing.install(folder, identity.role, grant.certification, identity)
+    for role in _GRANTED:
+        if role is not identity.role:
+            for suffix in ("pem", "key", f"key{NEXT}"):
+                (folder / f"{role}.{suffix}").unlink(missing_ok=True)
     state = settings.cluster_state(grant.cluster)
     state.mkdir(parents=True, exist_ok=True)
     for name, data in grant.files.items():

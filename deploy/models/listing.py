@@ -12,7 +12,8 @@ from typing import Any
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import ClusterError, VersionError
 from pi_cluster.cluster.store.store import MANIFEST_NAME, Store
-from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, has_record, load_record
+from pi_cluster.coordinator.records.kept_record import has_record, load_record
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.deploy.models.made_store import FORMATS, MadeStore, made_stores
 from pi_cluster.deploy.models.model_source import find_recorded
 from pi_cluster.deploy.models.pulled import PulledModel, pulled_models

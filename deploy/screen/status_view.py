@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pi_cluster.cluster.heat import COOLING, is_hot, share_left
 from pi_cluster.cluster.shown import shown_line
 from pi_cluster.coordinator.pipeline.watching import StageLook
 from pi_cluster.deploy.screen import output
 from pi_cluster.deploy.screen.message_json import to_json
 from pi_cluster.deploy.screen.tables import FittedTable, names, numbers, words
+from pi_cluster.protos import pi_cluster_pb2 as pb
 
 
 def status_table(looks: Sequence[StageLook]) -> FittedTable:
@@ -69,7 +71,7 @@ def _caption(looks: Sequence[StageLook]) -> list[str]:
     rate = pipeline_rate(looks)
     if rate is not None:
         lines.append(f"{_rate(rate)} tokens/s through the last stage, prompts and guesses included")
-    return [*lines, *_disk_problems(looks)]
+    return [*lines, *_disk_problems(looks), *_strains(looks)]
 
 
 def _disk_problems(looks: Sequence[StageLook]) -> list[str]:
@@ -78,6 +80,20 @@ def _disk_problems(looks: Sequence[StageLook]) -> list[str]:
         for look in looks
         if look.about and look.about.disk_problem
     ]
+
+
+def _strains(looks: Sequence[StageLook]) -> list[str]:
+    """Of each node that is short of memory, slowed down or hot, what that means."""
+    lines = []
+    for look in looks:
+        about = look.about or pb.NodeDescription()
+        if about.short_of_memory:
+            lines.append(f"{look.stage.name}: short of memory; no new texts begin meanwhile")
+        if (share := share_left(about)) < 1:
+            lines.append(f"{look.stage.name}: slowed down to {share:.0%} of its clock; {COOLING}")
+        elif is_hot(about):
+            lines.append(f"{look.stage.name}: hot, and about to slow down; {COOLING}")
+    return lines
 
 
 def _verified(looks: Sequence[StageLook]) -> str:
@@ -144,7 +160,9 @@ def _to_json(look: StageLook) -> dict[str, Any]:
         "resident_bytes": about.resident_bytes,
         "memory_bytes": about.memory_bytes,
         "free_memory_bytes": about.free_memory_bytes,
+        "short_of_memory": about.short_of_memory,
         "temperature_c": about.temperature_c or None,
+        "slowed_to": share_left(about),
         "disk_problem": about.disk_problem or None,
         "steps": about.stage.steps,
         "rows": about.stage.rows,

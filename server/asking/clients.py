@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from pi_cluster.cluster.errors import StateError
 from pi_cluster.coordinator.client import PipelineClient
-from pi_cluster.coordinator.records.pipeline_record import load_record, record_file
+from pi_cluster.coordinator.records.kept_record import load_record, record_file
 
 
 class Clients:

@@ -13,6 +13,7 @@ from pi_cluster.coordinator.asking.answer import Answer
 from pi_cluster.coordinator.asking.asked import Asked, Piece
 from pi_cluster.coordinator.standing import Held, Reading, Standing, Waiting
 from pi_cluster.server.asking.crowd import Crowd
+from pi_cluster.server.asking.kept import KeptReply
 from pi_cluster.server.asking.visit import FAILED, LEFT, Visit, current_visit
 from pi_cluster.transformer.errors import ModelError
 
@@ -54,17 +55,20 @@ class Reply:
         *,
         on_answer: Callable[[int, Answer], None] = lambda _choice, _answer: None,
         on_end: Callable[[], None] = lambda: None,
+        kept: KeptReply | None = None,
     ) -> None:
         """``pool`` has the threads that may wait, such as for a session to begin.
 
         It is asked as one of the ``crowd``. ``on_answer`` is told of each choice whose answer is
-        complete, and ``on_end`` once, when it is closed.
+        complete, and ``on_end`` once, when it is closed. What is ``kept`` of the answers goes when
+        they end.
         """
         self._asked = tuple(asked)
         self._pool = pool
         self._crowd = crowd or Crowd()
         self._on_answer = on_answer
         self._on_end = on_end
+        self._kept = kept or KeptReply(None, [None] * len(self._asked))
         self._is_kept_out = False
         self._is_closed = False
 
@@ -72,6 +76,11 @@ class Reply:
     def choices(self) -> int:
         """How many answers it has."""
         return len(self._asked)
+
+    @property
+    def name(self) -> str:
+        """By which a restarted server goes on with the first answer; empty if it does not."""
+        return self._kept.name
 
     @property
     def begins_in_thought(self) -> bool:
@@ -89,6 +98,7 @@ class Reply:
             asked.close()
         if not self._is_closed:
             self._is_closed = True
+            self._kept.close()
             self._on_end()
 
     def standing(self) -> Standing | None:
@@ -123,12 +133,17 @@ class Reply:
                         visit.grew(event.choice)
                     else:
                         visit.answers.append(event.answer)
+                        self._kept.ended(event.choice)
                         self._on_answer(event.choice, event.answer)
                     yield event
         except (GeneratorExit, asyncio.CancelledError):
             # Many leave at the last piece: they have all that they wanted.
             if not all(asked.has_ended for asked in self._asked):
                 visit.outcome = LEFT
+            raise
+        except ClusterError as error:
+            self._kept.failed(error)
+            visit.outcome = FAILED
             raise
         except Exception:
             visit.outcome = FAILED
@@ -143,6 +158,8 @@ class Reply:
         left = set(range(len(self._asked)))
         try:
             for choice, asked in enumerate(self._asked):
+                if asked.begun.text or asked.begun.parts:
+                    yield Grown(choice, asked.begun)
                 asked.on_news = _waking(asked, partial(news.put_nowait, choice))
                 await self._ask(asked)
             while left:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from pi_cluster.cluster import settings
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.client import PipelineClient
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
@@ -12,14 +13,23 @@ REST_AFTER_S = 60.0  # a chat's next turn finds its caches, whatever others woul
 
 
 def serving_client(
-    record: PipelineRecord, dialer: Dialer, on_notice: Callable[[str], None], max_waiting: int
+    record: PipelineRecord,
+    dialer: Dialer,
+    on_notice: Callable[[str], None],
+    max_waiting: int,
+    heal_timeout_s: float = settings.HEAL_TIMEOUT_S,
+    give_up_after_s: float = settings.GIVE_UP_AFTER_S,
 ) -> PipelineClient:
     """A client that waits for nodes and for other programs, and rests only when nobody asks.
 
-    More than ``max_waiting`` requests that wait for room raise ``QueueFull``.
+    A node that is silent for longer than ``give_up_after_s`` is given up, and a lost pipeline
+    mended for up to ``heal_timeout_s``. More than ``max_waiting`` requests that wait for room raise
+    ``QueueFull``.
     """
     return PipelineClient(
         *(record, dialer, WAIT_S, on_notice, ", and ask again then"),
         scheduling=SchedulerSettings(max_waiting=max_waiting, rest_after_s=REST_AFTER_S),
         is_lasting=True,
+        heal_timeout_s=heal_timeout_s,
+        give_up_after_s=give_up_after_s,
     )

@@ -23,7 +23,7 @@ from pi_cluster.server.http.local import is_local
 from pi_cluster.server.http.refusal import Refusal
 
 _EVERYBODYS = "*"
-_LOCAL = "local"  # who came through the file system
+_LOCAL = "(local)"  # who came through the file system; no key can have that name
 _LONGEST_KEY = 200
 _SHOWN_NAME = 100
 

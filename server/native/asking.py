@@ -1,4 +1,4 @@
-"""`prompt` and `chat` through a server: ask, and cancel."""
+"""`prompt` and `chat` through a server: ask, cancel, and go on with what has not ended."""
 
 import secrets
 from collections.abc import Awaitable, Callable
@@ -10,13 +10,16 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pi_cluster.coordinator.asking.question import CONTINUES_AS_IT_IS, AskKeywords, Prompt
+from pi_cluster.cluster.errors import KeptNowhere, ModelReplaced
+from pi_cluster.coordinator.asking.encoding import CONTINUES_AS_IT_IS
+from pi_cluster.coordinator.asking.question import AskKeywords, Prompt
 from pi_cluster.coordinator.text_model import TextModel
 from pi_cluster.server.asking.ask import Ask
 from pi_cluster.server.asking.desk import Desk
 from pi_cluster.server.asking.reply import Reply
 from pi_cluster.server.http.answering import StreamedAnswer
-from pi_cluster.server.http.bodies import read_json
+from pi_cluster.server.http.bodies import json_response, read_json
+from pi_cluster.server.http.local import is_local
 from pi_cluster.server.http.operation import Operation, operation
 from pi_cluster.server.http.refusal import Refusal
 from pi_cluster.server.native.lines import MEDIA_TYPE, AnswerLines
@@ -55,12 +58,32 @@ class CancelBody(msgspec.Struct):
     ticket: str
 
 
+class UnfinishedAnswer(msgspec.Struct):
+    """An answer that has not ended."""
+
+    id: str
+    created: float
+    """When it was asked, in seconds since 1970."""
+    tokens: int
+    """That it has so far."""
+    running: bool
+    """Whether it grows now, for who asked; else it can be gone on with."""
+
+
+class KeptAnswers(msgspec.Struct):
+    """Those that are kept, the newest first."""
+
+    answers: list[UnfinishedAnswer]
+
+
 def routes() -> list[BaseRoute]:
-    """``ask`` and ``cancel``."""
+    """``ask``, ``cancel`` and ``answers``."""
     asking = _Asking()
     return [
         Route("/cluster/v1/ask", asking.ask, methods=["POST"]),
         Route("/cluster/v1/cancel", asking.cancel, methods=["POST"]),
+        Route("/cluster/v1/answers", asking.answers, methods=["GET"]),
+        Route("/cluster/v1/answers/{name}", asking.answer, methods=["GET"]),
     ]
 
 
@@ -76,12 +99,43 @@ class _Asking:
         desk: Desk = request.app.state.desk
         said = await read_json(request, AskBody)
         asked = Ask(cast(Prompt, said.prompt), cast(AskKeywords, said.keywords))
-        reply = await desk.prepare(asked)
+        reply = await desk.prepare(asked, only_check=said.only_check)
         if said.only_check:
             reply.close()
             return Response(status_code=204)
+        return self._streamed(reply, _notes(said, desk.client.model))
+
+    @operation(Operation("The unfinished answers of who asks", None, KeptAnswers))
+    async def answers(self, request: Request) -> Response:
+        """The newest first, without their texts."""
+        desk: Desk = request.app.state.desk
+        found = await desk.look(_asker(request))
+        return json_response(
+            KeptAnswers(
+                [
+                    UnfinishedAnswer(one.name, one.asking.asked_unix_s, one.tokens, one.is_running)
+                    for one in found
+                ]
+            )
+        )
+
+    @operation(
+        Operation("Go on with an unfinished answer", stream_type=MEDIA_TYPE, statuses=(404, 409))
+    )
+    async def answer(self, request: Request) -> ASGIApp:
+        """All of it, from its beginning, in lines as of ``ask``."""
+        desk: Desk = request.app.state.desk
+        try:
+            reply = await desk.resume(request.path_params["name"], _asker(request))
+        except ModelReplaced as error:
+            raise Refusal(409, "model_replaced", str(error)) from error
+        except KeptNowhere as error:
+            raise Refusal(404, "no_such_answer", str(error)) from error
+        return self._streamed(reply, [])
+
+    def _streamed(self, reply: Reply, notes: list[str]) -> ASGIApp:
         ticket = secrets.token_urlsafe()
-        lines = AnswerLines(reply, ticket, _notes(said, desk.client.model))
+        lines = AnswerLines(reply, ticket, notes)
         return self._noted(ticket, reply, StreamedAnswer(reply, lines))
 
     @operation(Operation("End an answer early", CancelBody, statuses=(400, 404)))
@@ -104,6 +158,11 @@ class _Asking:
                 del self._replies[ticket]
 
         return answer
+
+
+def _asker(request: Request) -> str | None:
+    """Whose answers may be seen: of this machine's user everybody's, else those of one's key."""
+    return None if is_local(request.scope) else str(request.state.asker)
 
 
 def _notes(said: AskBody, model: TextModel) -> list[str]:

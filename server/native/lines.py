@@ -26,11 +26,16 @@ class AnswerLines:
     def __init__(self, reply: Reply, ticket: str, notes: list[str]) -> None:
         """``ticket`` cancels the answer; ``notes`` are for whoever asks."""
         self._begin = line(
-            begin={"ticket": ticket, "notes": notes, "in_thought": reply.begins_in_thought}
+            begin={
+                "ticket": ticket,
+                "id": reply.name,
+                "notes": notes,
+                "in_thought": reply.begins_in_thought,
+            }
         )
 
     def opening(self) -> bytes:
-        """By what it is cancelled."""
+        """By what it is cancelled, and by what it is gone on with."""
         return self._begin
 
     def event(self, event: Event) -> bytes:

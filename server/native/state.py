@@ -60,6 +60,17 @@ class TokenCounts(msgspec.Struct):
     generated: int
 
 
+class HealCounts(msgspec.Struct):
+    """Sums since this server began, or since another model came up."""
+
+    healed: int
+    """Sessions that were lost and followed by one that works."""
+    not_healed: int
+    """Losses that were given up."""
+    seconds: float
+    """How long those lasted together that were mended."""
+
+
 class ClusterState(msgspec.Struct):
     """The cluster at one moment."""
 
@@ -78,3 +89,4 @@ class ClusterState(msgspec.Struct):
     """In the order of the pipeline."""
     requests: RequestCounts
     tokens: TokenCounts
+    heals: HealCounts

@@ -7,7 +7,7 @@ from pi_cluster.cluster.version import VERSION
 from pi_cluster.coordinator.client import PipelineClient
 from pi_cluster.coordinator.pipeline.status import PipelineStatus, StageStatus
 from pi_cluster.coordinator.records.advice import up_again
-from pi_cluster.coordinator.records.pipeline_record import is_changing
+from pi_cluster.coordinator.records.kept_record import is_changing
 from pi_cluster.server.asking.desk import Desk
 from pi_cluster.server.asking.headcount import Headcount, headcount
 from pi_cluster.server.asking.looks import Looks
@@ -15,6 +15,7 @@ from pi_cluster.server.asking.visit import Visit
 from pi_cluster.server.native.state import (
     ClusterState,
     Condition,
+    HealCounts,
     RequestCounts,
     ServedModel,
     StageState,
@@ -68,6 +69,11 @@ class StateView:
                 prompt=counters.prompt_rows,
                 cached=counters.cached_tokens,
                 generated=counters.generated_tokens,
+            ),
+            heals=HealCounts(
+                healed=sum(counters.heals.values()),
+                not_healed=counters.not_healed,
+                seconds=sum(counters.heal_seconds.values()),
             ),
         )
 

@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from pi_cluster.coordinator.asking.question import chat_text
+from pi_cluster.coordinator.asking.encoding import chat_text
 from pi_cluster.server.asking.desk import Desk
 from pi_cluster.server.http.bodies import json_response, read_json
 from pi_cluster.server.http.operation import Operation, operation

@@ -106,3 +106,23 @@ def test_hosts_are_remembered_without_a_secret(up, operator):
     known = json.loads(path.read_text())["hosts"]
     assert [one["host"]["host"] for one in known] == ["pi1.local", "pi2.local"]
     assert all(one["node_id"] and one["address"] for one in known)
+
+
+def test_a_power_cut_in_mid_answer_costs_seconds_and_no_token(up, operator, network, store):
+    _, (_, second) = up
+    words = ("pi-cluster", "prompt", "--ids", "1,3,2,558,355", "--temperature", "0")
+    words += ("--repeat-penalty", "1e9", "--max-tokens", "500")
+    whole = operator.run(*words)
+    running = operator.start(*words)
+    running.read(50)
+    network.unplug(second.host)  # or its kernel would still say that the connections have ended
+    second.power_cut()
+    outcome = running.end(120)
+    assert (outcome.code, outcome.out) == (0, whole.out), outcome.err
+    assert "pi2 stopped answering; going on with pi1 after " in outcome.err
+    network.plug(second.host)
+    second.power_on()
+    second.wait_for_ssh()
+    again = operator.run("pi-cluster", "up", str(store), "--hosts", HOSTS, timeout_s=120)
+    assert again.code == 0 and "ready: 2 stages" in again.err, again
+    assert answered_ids(operator) == golden_ids()

@@ -8,7 +8,7 @@ from pi_cluster.cluster.errors import QueueFull
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.coordinator.finish_reason import FinishReason
 from pi_cluster.coordinator.generation import GenerationOptions
-from pi_cluster.coordinator.scheduling.residents import CacheLimits
+from pi_cluster.coordinator.scheduling.cache_limits import CacheLimits
 from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.standing import Reading, Waiting

@@ -120,7 +120,8 @@ def test_a_server_that_is_killed_midway_is_named_and_the_nodes_are_asked_again(m
     with make_cluster() as cluster:
         cluster.up("--local", "1")
         with serving(cluster) as server:
-            running = cluster.start("prompt", *ENDLESS, "--max-tokens", "1500")
+            words = (*ENDLESS, "--max-tokens", "1500", "--heal-timeout", "0")
+            running = cluster.start("prompt", *words)
             running.read(1)
             os.kill(server.process_id, signal.SIGKILL)
             outcome = running.end()

@@ -96,10 +96,10 @@ def test_an_answer_that_was_shown_in_part_goes_on_when_another_up_replaces_the_p
 
 
 def test_in_a_terminal_an_error_begins_on_its_own_line(frail, endless):
-    words = frail.words("prompt", *endless, "--max-tokens", "20000")
+    words = frail.words("prompt", *endless, "--max-tokens", "20000", "--heal-timeout", "0")
     with Terminal(words, frail.env | {"TERM": "dumb"}) as terminal:
         terminal.until("e")
-        frail.signal_worker("local-2", signal.SIGKILL)
+        frail.kill_for_good("local-2")
         assert terminal.until("error: ").endswith("\n")
         assert "local-2" in terminal.until("\n")
         assert terminal.process.wait(20) == 1
@@ -126,21 +126,21 @@ def test_a_chat_goes_on_when_another_up_has_replaced_the_pipeline_between_two_tu
     assert chat.end().code == 0
 
 
-def test_whoever_remembers_a_pipeline_that_is_gone_is_told_what_to_run(frail):
-    path = frail.record().folder / "pipeline.json"
-    before = path.read_text()
-    frail.up("--local", "2", "--texts", "2")
-    path.write_text(before)  # as on another machine, which knows nothing of that
+def test_whoever_remembers_a_pipeline_that_is_gone_is_told_what_to_run(frail, random_store):
+    before = {path: path.read_bytes() for path in frail.record().files}
+    frail.up(str(random_store.path), "--local", "2")
+    for path, data in before.items():  # as on another machine, which knows nothing of that
+        path.write_bytes(data)
     outcome = frail.run("prompt", "Who are you?")
     assert (outcome.code, outcome.out) == (1, "")
     error, way_out = outcome.err.splitlines()
-    assert "have left the pipeline that this machine remembers (epoch 1)" in error
+    assert "local-1 serves another model since" in error
     assert "run `pi-cluster up --local 2 " in way_out
 
 
 def test_a_node_that_is_not_there_is_named_at_once_and_not_asked_again(frail):
-    frail.signal_worker("local-2", signal.SIGKILL).wait(10)
-    outcome = frail.run("prompt", "Who are you?")
+    frail.kill_for_good("local-2")
+    outcome = frail.run("prompt", "Who are you?", "--heal-timeout", "0")
     error, found, way_out = outcome.err.splitlines()
     assert outcome.code == 1 and error.startswith("error: local-2 ")
     assert found.startswith("local-2: not running") and "run `pi-cluster up --local 2" in way_out

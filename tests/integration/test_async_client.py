@@ -15,6 +15,7 @@ from pi_cluster import (
     StateError,
 )
 from pi_cluster.coordinator.asking.hold import Hold
+from pi_cluster.coordinator.async_client import _THREADS
 from pi_cluster.coordinator.session import Session
 from pi_cluster.coordinator.text_model import TextModel
 from tests.support.asking import ENDLESS, ENDLESS_IDS, FOX, SEEDED, SEEDED_WORDS
@@ -170,6 +171,28 @@ def test_closing_ends_what_runs_and_says_so(story):
                 pass
         with pytest.raises(PipelineClosed):
             _ = stream.answer
+
+    run(story, work)
+
+
+def test_a_task_that_is_cancelled_while_it_closes_frees_the_pipeline_all_the_same(story):
+    async def work(client):
+        stream = client.stream(ENDLESS_IDS, **ENDLESS)
+        pieces = aiter(stream)
+        await anext(pieces)
+        busy = threading.Event()
+        loop = asyncio.get_running_loop()
+        waiting = [loop.run_in_executor(client._pool, busy.wait) for _ in range(_THREADS)]
+        closing = asyncio.create_task(client.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        busy.set()
+        await asyncio.gather(*waiting)
+        with pytest.raises(PipelineClosed):
+            async for _ in pieces:
+                pass
 
     run(story, work)
 

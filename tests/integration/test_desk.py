@@ -10,7 +10,7 @@ import pytest
 from pi_cluster import PipelineClient
 from pi_cluster.cluster.errors import ModelReplaced, NodeLost, PipelineBusy
 from pi_cluster.coordinator.pipeline.asker import dialer_to_ask
-from pi_cluster.coordinator.records.pipeline_record import load_record
+from pi_cluster.coordinator.records.kept_record import load_record
 from pi_cluster.coordinator.standing import Held
 from pi_cluster.server.asking.ask import Ask
 from pi_cluster.server.asking.desk import Desk
@@ -90,8 +90,7 @@ def test_an_answer_goes_on_exactly_when_the_pipeline_comes_back(cluster, kills):
         ask = Ask(ENDLESS_IDS, DRAWN)
         task = await begun(desk, ask)
         if kills:
-            process = cluster.signal_worker("local-2", signal.SIGKILL)
-            await asyncio.to_thread(process.wait, 10)
+            await asyncio.to_thread(cluster.kill_for_good, "local-2")
         words = () if kills else ("--texts", "3")
         await asyncio.to_thread(cluster.up, "--local", "2", *words)
         answer = await task
@@ -241,8 +240,7 @@ def test_nodes_that_do_not_come_back_in_time_end_an_answer_by_name(cluster):
     async def work(client):
         desk = Desk(client)
         task = await begun(desk, Ask(ENDLESS_IDS, ENDLESS))
-        process = cluster.signal_worker("local-2", signal.SIGKILL)
-        await asyncio.to_thread(process.wait, 10)
+        await asyncio.to_thread(cluster.kill_for_good, "local-2")
         try:
             async with asyncio.timeout(PATIENCE_S):
                 with pytest.raises(NodeLost, match="local-2"):
@@ -253,5 +251,7 @@ def test_nodes_that_do_not_come_back_in_time_end_an_answer_by_name(cluster):
     with cluster.environment():
         record = load_record(cluster.name)
         dialer = dialer_to_ask(cluster.name, record, print)
-        with PipelineClient(record, dialer, 2.0, print, is_lasting=True) as client:
+        with PipelineClient(
+            *(record, dialer, 2.0, print), is_lasting=True, heal_timeout_s=2.0
+        ) as client:
             asyncio.run(work(client))

@@ -1,7 +1,6 @@
 """``pi-cluster doctor`` over real workers: what it tells, what it finds, and how it ends."""
 
 import json
-import signal
 import time
 
 import pytest
@@ -56,7 +55,7 @@ def test_three_local_workers_are_examined_and_reach_and_hear_each_other(story):
 
 def test_a_dead_node_of_the_pipeline_is_a_problem_and_the_others_are_still_examined(cluster):
     cluster.up("--local", "2")
-    cluster.signal_worker("local-2", signal.SIGKILL).wait(10)
+    cluster.kill_for_good("local-2")
     code, report = examined(cluster)
     assert code == 1
     [found] = [found for found in problems(report) if found["nodes"] == ["local-2"]]

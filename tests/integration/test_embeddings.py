@@ -9,7 +9,7 @@ import pytest
 
 from pi_cluster import AsyncPipelineClient, PipelineClient, PromptError, SettingsError
 from pi_cluster.coordinator.pipeline.asker import dialer_to_ask
-from pi_cluster.coordinator.records.pipeline_record import load_record
+from pi_cluster.coordinator.records.kept_record import load_record
 from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
 from tests.support.event_stream import post
 from tests.support.servers import serving

@@ -9,7 +9,9 @@ from pi_cluster.cluster.discovery.mdns import SERVICE_TYPE
 from tests.support.cluster_process import describe_all, eventually, processes_of
 
 MANY = ("--max-tokens", "1500")
+UNMENDED = ("--heal-timeout", "0")
 NOTICED_S = 15.0
+FREED_S = 5.0  # what is promised of a killed coordinator
 
 
 @pytest.fixture(scope="module")
@@ -32,16 +34,19 @@ def is_free(node):
     return (stage.sequences, stage.cache_bytes, stage.coordinator) == (0, 0, "")
 
 
-def all_become_free(cluster):
+def all_become_free(cluster, within_s=10.0):
     record = cluster.record()
-    eventually(lambda: describe_all(record), lambda nodes: all(map(is_free, nodes)))
+    eventually(lambda: describe_all(record), lambda nodes: all(map(is_free, nodes)), within_s)
 
 
 def loses(cluster, endless, worker, number):
     """Send a signal to a worker while it helps to answer; returns how the prompt ended."""
-    running = cluster.start("prompt", *endless, *MANY)
+    running = cluster.start("prompt", *endless, *MANY, *UNMENDED)
     running.read(20)
-    cluster.signal_worker(worker, number)
+    if number == signal.SIGKILL:
+        cluster.kill_for_good(worker)
+    else:
+        cluster.signal_worker(worker, number)
     return running.end(NOTICED_S)
 
 
@@ -59,7 +64,7 @@ def test_a_killed_worker_is_named_and_another_up_heals_the_pipeline(healed, endl
     assert status.code == 1 and "not running" in status.out
     states = {stage["node"]: stage["state"] for stage in healed.status()["stages"]}
     assert states.pop(worker) == "not running" and set(states.values()) == {"ready"}
-    again = healed.call("prompt", *asked)
+    again = healed.call("prompt", *asked, *UNMENDED)
     assert again.code == 1 and worker in again.err and again.out.strip() == ""
 
     assert "ready: 3 stages" in healed.up("--local", "3").err
@@ -114,7 +119,7 @@ def test_a_worker_that_leaves_during_an_answer_ends_it_and_exits_with_0(cluster,
     first, one = cluster.start_worker("first")
     second, two = cluster.start_worker("second")
     cluster.up("--nodes", f"{one},{two}")
-    running = cluster.start("prompt", *endless, *MANY)
+    running = cluster.start("prompt", *endless, *MANY, *UNMENDED)
     running.read(20)
     second.send(signal.SIGTERM)
     assert second.end().code == 0
@@ -133,8 +138,24 @@ def test_a_killed_coordinator_leaves_nothing_behind_on_any_node(story, endless):
     assert story.run("status").code == 0  # busy is well
     running.send(signal.SIGKILL)
     running.end()
-    all_become_free(story)
+    all_become_free(story, FREED_S)
     assert len(story.prompt(*endless, "--max-tokens", "5")["ids"]) == 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_killed_or_frozen_coordinator_gives_way_to_the_next_which_did_not_wait(
+    story, endless, number
+):
+    expected = story.prompt(*endless, "--max-tokens", "5")["ids"]
+    running = story.start("prompt", *endless, *MANY)
+    running.read(20)
+    running.send(number)
+    following = story.start("prompt", *endless, "--max-tokens", "5", "--json")
+    outcome = following.end()
+    assert outcome.code == 0, outcome
+    assert outcome.json()["ids"] == expected
+    running.stop()
+    all_become_free(story)
 
 
 def test_ctrl_c_keeps_the_text_so_far_and_frees_the_sequence_everywhere(story, endless):

@@ -11,7 +11,7 @@ import pytest
 from pi_cluster.cluster.store.store import Store
 from pi_cluster.coordinator.finish_reason import FinishReason
 from pi_cluster.coordinator.generation import GenerationOptions
-from pi_cluster.coordinator.scheduling.residents import CacheLimits
+from pi_cluster.coordinator.scheduling.cache_limits import CacheLimits
 from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
 from pi_cluster.coordinator.scheduling.sequence import SequenceState
 from pi_cluster.coordinator.served_model import ServedModel

@@ -8,14 +8,17 @@ import threading
 
 import pytest
 
-from pi_cluster.cluster import settings
-from pi_cluster.cluster.errors import NodeLost, SessionExpired
+from pi_cluster.cluster.errors import NodeLost, SessionExpired, StaleEpoch
+from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.coordinator.session import Session
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.coordinator.steps import StepChunk
+from pi_cluster.coordinator.wait_limits import WaitLimits
 from pi_cluster.transformer.stage import Stage
+from pi_cluster.worker.stage.outlet import NextHop
 from pi_cluster.worker.stage.sessions import Sessions
 from tests.support.cluster_process import describe_all, eventually
+from tests.support.notices import Notices
 from tests.support.raw_session import RawSession
 from tests.support.relay import relaying
 from tests.support.terminal import Terminal
@@ -77,6 +80,21 @@ def test_a_worker_that_stops_is_named_and_the_answer_goes_on_when_it_does(
     assert "error" not in outcome.err and "ping" not in outcome.err
 
 
+def test_people_say_how_long_a_silent_worker_is_waited_for(going_on, asked):
+    running = going_on.start(*asked, "--give-up-after", "3", "--heal-timeout", "0")
+    running.read(20)
+    going_on.signal_worker("local-2", signal.SIGSTOP)
+    outcome = running.end()
+    assert outcome.code == 1 and "waiting up to 3 s" in outcome.err
+    error = next(line for line in outcome.err.splitlines() if line.startswith("error: "))
+    assert error.startswith("error: local-2 (") and "has not answered for 4 s" in error
+
+
+def test_a_waiting_time_that_connections_do_not_bear_is_refused(story):
+    outcome = story.call("prompt", "hello", "--give-up-after", "60")
+    assert outcome.code == 2 and "--give-up-after" in outcome.err
+
+
 def test_a_notice_begins_on_a_line_of_its_own_where_the_answer_is_shown_too(going_on, asked):
     with Terminal(going_on.words(*asked), going_on.env) as terminal:
         terminal.until("story")
@@ -117,28 +135,7 @@ def test_a_coordinator_that_sleeps_frees_the_nodes_and_goes_on_when_it_wakes_tol
     assert not any(worker in told for worker in WORKERS)
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    """Silence counts sooner, where all is in this process."""
-    for name, value in (("SILENCE_TOLD_S", 1.2), ("SILENCE_LIMIT_S", 4.0)):
-        monkeypatch.setattr(settings, name, value)
-
-
-class Notices:
-    """What a session tells those who wait."""
-
-    def __init__(self):
-        self.told = []
-        self._changed = threading.Condition()
-
-    def __call__(self, sentence):
-        with self._changed:
-            self.told.append(sentence)
-            self._changed.notify_all()
-
-    def wait(self, count):
-        with self._changed:
-            assert self._changed.wait_for(lambda: len(self.told) >= count, PATIENCE_S)
+QUICK = WaitLimits(give_up_after_s=3.0, told_after_s=1.2)
 
 
 @pytest.fixture
@@ -148,6 +145,8 @@ def relayed(random_store, tmp_path):
         second = stages[1]
         with relaying(second.address) as relay:
             following = StageAddress(second.node_id, second.name, relay.address, second.layers)
+            with NodeClient(stages[0].peer, PLAIN) as client:
+                client.unload_stage(EPOCH)
             load_stage(random_store, stages[0], following)
             yield stages, relay
 
@@ -156,10 +155,10 @@ def logits(result):
     return [row.candidates.logits.tolist() for row in result.rows]
 
 
-def test_two_nodes_that_do_not_reach_each_other_are_both_named(quick, relayed):
+def test_two_nodes_that_do_not_reach_each_other_are_both_named(relayed):
     stages, relay = relayed
     notices = Notices()
-    with Session(stages, EPOCH, VOCAB, PLAIN, notices) as session:
+    with Session(stages, EPOCH, VOCAB, PLAIN, notices, limits=QUICK) as session:
         session.submit([StepChunk(1, 0, IDS, len(IDS))])
         before = logits(session.next_result())
         relay.hold()
@@ -174,18 +173,19 @@ def test_two_nodes_that_do_not_reach_each_other_are_both_named(quick, relayed):
     assert len(notices.told) == 2
 
 
-def test_a_link_that_stays_broken_ends_the_session_and_names_both_its_ends(quick, relayed):
+def test_a_link_that_stays_broken_ends_the_session_and_names_both_its_ends(relayed):
     stages, relay = relayed
-    with Session(stages, EPOCH, VOCAB, PLAIN) as session:
+    with Session(stages, EPOCH, VOCAB, PLAIN, limits=QUICK) as session:
         relay.hold()
         session.submit([StepChunk(1, 0, IDS, 1)])
         with pytest.raises(NodeLost, match="has not reached") as lost:
             session.next_result()
         relay.release()
     assert lost.value.node_ids == (stages[0].node_id, stages[1].node_id)
+    assert lost.value.awaited_s > QUICK.give_up_after_s
 
 
-def test_a_node_that_computes_for_long_is_not_called_silent(quick, relayed, monkeypatch):
+def test_a_node_that_computes_for_long_is_not_called_silent(relayed, monkeypatch):
     stages, _ = relayed
     going = threading.Event()
     answered = threading.Semaphore(0)
@@ -202,25 +202,46 @@ def test_a_node_that_computes_for_long_is_not_called_silent(quick, relayed, monk
     monkeypatch.setattr(Stage, "forward", held_forward)
     monkeypatch.setattr(Sessions, "ping", counted_ping)
     notices = Notices()
-    with Session(stages, EPOCH, VOCAB, PLAIN, notices) as session:
+    with Session(stages, EPOCH, VOCAB, PLAIN, notices, limits=QUICK) as session:
         session.submit([StepChunk(1, 0, IDS, 1)])
         # Each stage is asked twice a second, the later ones by two.
-        for _ in range(int(2 * 5 * settings.SILENCE_LIMIT_S)):
+        for _ in range(int(2 * 5 * QUICK.silent_s)):
             assert answered.acquire(timeout=PATIENCE_S)
         going.set()
         assert logits(session.next_result())
     assert notices.told == []
 
 
-def test_stages_let_go_of_a_session_that_nobody_asks_after(relayed, monkeypatch):
-    monkeypatch.setattr(settings, "SESSION_HELD_S", 1.0)
+def test_stages_let_go_of_a_session_that_nobody_asks_after_for_as_long_as_it_said(relayed):
     stages, _ = relayed
-    with RawSession(stages, asked_after=True) as line:
+    with RawSession(stages, asked_after=True, held_ms=1_000) as line:
         line.step((1, 0, IDS))
-        with pytest.raises(SessionExpired, match="ask again"):
+        with pytest.raises(SessionExpired, match="for 1 s and ended it: ask again"):
             line.failure()
     with RawSession(stages) as line:
         line.step((1, 0, IDS))
+
+
+def test_a_stage_is_replaced_while_it_waits_for_a_frozen_one_to_end_its_session(
+    relayed, random_store, monkeypatch
+):
+    stages, relay = relayed
+    is_closing, close = threading.Event(), NextHop.close
+
+    def told_close(hop):
+        is_closing.set()
+        close(hop)
+
+    monkeypatch.setattr(NextHop, "close", told_close)
+    with RawSession(stages) as line:
+        line.step((1, 0, IDS))
+        relay.hold()
+        line.end_steps()
+        assert is_closing.wait(PATIENCE_S)
+        load_stage(random_store, stages[0], stages[1], EPOCH + 1)
+        with pytest.raises(StaleEpoch):
+            line.failure()
+        relay.release()
 
 
 # To a port where nobody speaks TLS, which gRPC would tell of at length.

@@ -16,6 +16,8 @@ from pi_cluster.coordinator.session import Session
 from pi_cluster.coordinator.steps import StepChunk
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.worker.stage.next_node import why_unreachable
+from tests.support.relay import relaying
 from tests.support.worker_servers import EPOCH, PLAIN, pipeline, serving
 
 
@@ -42,6 +44,17 @@ def client(stages):
     """Calls to the first of them."""
     with NodeClient(stages[0].peer, PLAIN) as opened:
         yield opened
+
+
+def test_a_link_is_measured_and_tried_beside_a_connection_that_is_dead_unnoticed(stages, client):
+    with relaying(stages[1].address) as relay:
+        second = Peer(relay.address, stages[1].node_id)
+        # The stages share a process with this, and connections as a session's do.
+        with NodeClient(second, PLAIN) as earlier:
+            earlier.describe()
+            relay.hold_open_ones()
+            assert client.measure_link(second).bytes_ps > 0
+            assert why_unreachable(second, PLAIN) == ""
 
 
 def test_a_node_is_measured_by_the_first_up_and_never_again(cluster):

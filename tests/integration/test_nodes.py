@@ -14,7 +14,7 @@ from pi_cluster.coordinator.pipeline.rollout import load_stages, make_rollout
 from pi_cluster.coordinator.pipeline.transfer import hand_out_shards
 from pi_cluster.coordinator.planning.footprint import choose_limits
 from pi_cluster.coordinator.planning.objective import Objective
-from pi_cluster.coordinator.records.pipeline_record import changing
+from pi_cluster.coordinator.records.kept_record import changing
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 from pi_cluster.transformer.config_form import read_config
@@ -161,7 +161,7 @@ def test_a_node_that_leaves_between_plan_and_load_is_named(cluster, tmp_path):
     with pytest.raises(NodeLost, match=f"leaves .{two}. does not answer"):
         hand_out_shards(rollout, NoProgress())
     with pytest.raises(NodeLost, match=f"leaves .{two}. does not answer"):
-        load_stages(rollout, None)
+        load_stages(rollout, 1)
     cluster.up(str(tmp_path / "store"), "--nodes", one)
     assert len(cluster.prompt("--ids", "1", "--max-tokens", "3")["ids"]) == 3
 

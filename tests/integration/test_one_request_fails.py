@@ -7,7 +7,7 @@ from pi_cluster.cluster.errors import NodeError
 from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.pooling import Pooling
-from pi_cluster.coordinator.scheduling.residents import CacheLimits
+from pi_cluster.coordinator.scheduling.cache_limits import CacheLimits
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.steps import StepChunk
 from pi_cluster.transformer.cache import CacheRoom

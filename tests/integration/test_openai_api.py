@@ -10,7 +10,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from pi_cluster.coordinator.records.pipeline_record import load_record
+from pi_cluster.coordinator.records.kept_record import load_record
 from tests.support.asking import ENDLESS_IDS, FOX
 from tests.support.cluster_process import describe_all, eventually
 from tests.support.event_stream import DONE, parse, post, posting

@@ -10,7 +10,7 @@ from pi_cluster.coordinator.constraining.grammar import json_rule
 from pi_cluster.coordinator.constraining.llguidance_constraint import Vocabulary
 from pi_cluster.coordinator.finish_reason import FinishReason
 from pi_cluster.coordinator.generation import GenerationOptions
-from pi_cluster.coordinator.scheduling.residents import CacheLimits
+from pi_cluster.coordinator.scheduling.cache_limits import CacheLimits
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.transformer.cache import CacheRoom
 from pi_cluster.transformer.limits import Limits

@@ -34,7 +34,7 @@ def damaged_store(second, tmp_path):
 
 def test_another_model_replaces_the_first_and_is_up_when_asked_again(second):
     status = second.status()
-    assert status["epoch"] == 2 and status["stages"][-1]["layers"].endswith(":7")
+    assert status["stages"][-1]["layers"].endswith(":7")
     assert {stage["state"] for stage in status["stages"]} == {"ready"}
     assert "already up" in second.up(str(second.folder / "store"), "--local", "3").err
     shards = second.folder.glob(f"data/pi-cluster/{second.name}/*/shards/*")

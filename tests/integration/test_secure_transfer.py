@@ -11,7 +11,7 @@ from pi_cluster.cluster.trust.identity import Role
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.secure_dialing import SecureDialer
 from pi_cluster.coordinator.pipeline.nodes import ask_nodes
-from pi_cluster.coordinator.pipeline.rollout import Rollout, load_stages
+from pi_cluster.coordinator.pipeline.rollout import Rollout, load_stages, next_epoch
 from pi_cluster.coordinator.pipeline.transfer import Moved, hand_out_shards
 from pi_cluster.coordinator.planning.footprint import choose_limits
 from pi_cluster.coordinator.planning.objective import Objective
@@ -45,6 +45,7 @@ def give(cluster, store, dialer, peers, ranges):
         for node, layers in zip(nodes, ranges, strict=True)
     ]
     rollout = Rollout(
+        store.manifest,
         store,
         choose_limits(read_config(store.manifest.config), None),
         Objective.THROUGHPUT,
@@ -55,7 +56,7 @@ def give(cluster, store, dialer, peers, ranges):
     )
     with bars() as progress:
         moved = hand_out_shards(rollout, TransferBars(progress))
-    load_stages(rollout, None)
+    load_stages(rollout, next_epoch(rollout, None))
     return moved
 
 

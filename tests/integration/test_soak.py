@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.soak.questions import Tally, answered_alone, ask_all, questions
-from pi_cluster.coordinator.scheduling.residents import CacheLimits
+from pi_cluster.coordinator.scheduling.cache_limits import CacheLimits
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.session import Session

@@ -11,7 +11,7 @@ from pi_cluster.cluster.errors import NodeError
 from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.coordinator.generation import GenerationOptions
-from pi_cluster.coordinator.scheduling.residents import CacheLimits
+from pi_cluster.coordinator.scheduling.cache_limits import CacheLimits
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.session import Session
@@ -159,8 +159,9 @@ def test_room_that_makes_no_sense_is_refused_by_name(random_store, tmp_path, pos
 def test_texts_together_may_fill_the_room_and_pass_it_no_further(random_store, tmp_path):
     with pipeline(random_store, [0, 2, 6], tmp_path) as stages:
         for stage, following in zip(stages, [stages[1], None], strict=True):
-            load_stage(random_store, stage, following, EPOCH, replace(LIMITS, cache_positions=192))
-        with RawSession(stages) as line:
+            limits = replace(LIMITS, cache_positions=192)
+            load_stage(random_store, stage, following, EPOCH + 1, limits)
+        with RawSession(stages, epoch=EPOCH + 1) as line:
             line.step((1, 0, [5] * 128), (2, 0, [5] * 64))
             line.step((1, 0, [5] * 64))
             line.step((2, 64, [5] * 64))

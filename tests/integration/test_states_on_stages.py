@@ -9,7 +9,7 @@ from pi_cluster.cluster.errors import NodeError
 from pi_cluster.coordinator.finish_reason import FinishReason
 from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.pooling import Pooling
-from pi_cluster.coordinator.scheduling.residents import CacheLimits
+from pi_cluster.coordinator.scheduling.cache_limits import CacheLimits
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.cache import CacheRoom

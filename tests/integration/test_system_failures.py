@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -33,22 +34,34 @@ def redirected(cluster, redirection, *words):
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
-def assert_told(outcome, *parts):
+def assert_told(outcome, *parts, lines=1):
     assert outcome.code == 1, outcome
-    assert outcome.err.startswith("error: ") and outcome.err.count("\n") == 1, outcome
+    assert outcome.err.startswith("error: ") and outcome.err.count("\n") == lines, outcome
     assert all(part in outcome.err for part in parts), outcome
 
 
-@pytest.mark.parametrize("words", [("--version",), ("--help",), ("status", "--json"), ASK])
-@pytest.mark.parametrize(
+REFUSING = pytest.mark.parametrize(
     ("redirection", "reason"),
     [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")],
 )
+
+
+@pytest.mark.parametrize("words", [("--version",), ("--help",), ("status", "--json")])
+@REFUSING
 def test_an_answer_that_nobody_gets_is_a_failure_of_standard_output(
     story, words, redirection, reason
 ):
     outcome = redirected(story, redirection, *words)
     assert_told(outcome, f"cannot write to standard output: {reason}: ")
+
+
+@REFUSING
+def test_an_answer_that_nobody_got_is_kept_and_told_again(story, redirection, reason):
+    expected = story.prompt(*ASK[1:])["text"]
+    outcome = redirected(story, redirection, *ASK)
+    kept = re.search("what was answered is kept, as ([0-9a-f]+): --resume", outcome.err)
+    assert_told(outcome, f"cannot write to standard output: {reason}: ", kept[0], lines=2)
+    assert story.run("prompt", "--resume", kept[1]).out == expected + "\n"
 
 
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "<&-"])

@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from pi_cluster.coordinator.asking.question import generation_options, make_question
+from pi_cluster.coordinator.asking.encoding import make_question
+from pi_cluster.coordinator.asking.question import generation_options
 from tests.support.checkpoints import small_config, write_hugging_face_checkpoint
 from tests.support.small_tokenizers import PARITY, goldens
 from tests.support.talking_models import talking_weights

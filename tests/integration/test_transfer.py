@@ -14,7 +14,7 @@ import pytest
 from benchmarks.transfer.interruptions import Interruption, interrupted_hand_out
 from benchmarks.transfer.proxy import Proxy
 from benchmarks.transfer.store import make_store
-from pi_cluster.cluster.errors import NodeError, NodeLost
+from pi_cluster.cluster.errors import NodeError, NodeLost, PipelineClosed
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.store import MANIFEST_NAME, Store
 from pi_cluster.cluster.wire.client import NodeClient
@@ -57,7 +57,8 @@ def planned(cluster_name, store, ranges, besides=(), limits=LIMITS):
     )
     by_id = {node.about.node_id: node for node in nodes}
     return Rollout(
-        store, limits, Objective.THROUGHPUT, Plan(stages), NOTHING_PREDICTED, by_id, PLAIN
+        *(store.manifest, store, limits, Objective.THROUGHPUT),
+        *(Plan(stages), NOTHING_PREDICTED, by_id, PLAIN),
     )
 
 
@@ -160,7 +161,7 @@ def test_layers_that_moved_from_node_to_node_are_loaded(cluster, random_store):
     ranges = {one: LayerRange(0, 3), two: LayerRange(3, 6)}
     rollout = planned(cluster.name, random_store, ranges, limits=limits)
     assert hand_out_shards(rollout, Watched()).from_operator == 0
-    assert load_stages(rollout, None) == 1
+    load_stages(rollout, 1)
 
 
 def test_a_node_without_layers_hands_on_what_it_still_holds(cluster, store):
@@ -328,6 +329,18 @@ def test_ctrl_c_ends_the_patience_with_a_node_that_does_not_answer(cluster, stor
         proxy.come_loose(after=0, breaks=1_000_000, on_break=press_ctrl_c)
         with pytest.raises(KeyboardInterrupt):
             hand_out_shards(rollout, Watched())
+
+
+@pytest.mark.timeout(60)
+def test_whoever_wanted_it_may_end_it_from_another_thread(cluster, store, monkeypatch):
+    monkeypatch.setattr(receiver, "PATIENCE_S", 600.0)
+    _, one = cluster.start_worker("one")
+    closing = threading.Event()
+    with Loose(one) as proxy:
+        rollout = planned(cluster.name, store, {proxy.address: LayerRange(0, 6)})
+        proxy.come_loose(after=0, breaks=1_000_000, on_break=closing.set)
+        with pytest.raises(PipelineClosed):
+            hand_out_shards(rollout, Watched(), closing)
 
 
 def test_a_node_that_does_not_come_back_is_named_and_the_others_are_ready(

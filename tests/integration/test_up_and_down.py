@@ -62,7 +62,7 @@ def test_mdns_alone_finds_the_workers_that_run(story):
 
 def test_down_stops_every_process_and_a_second_down_is_no_error(cluster):
     cluster.up("--local", "2")
-    assert len(processes_of(cluster.folder)) == 2
+    assert len(processes_of(cluster.folder)) == 4  # two workers, each with its supervisor
     first = cluster.run("down")
     assert (first.code, first.out) == (0, "") and "2 local workers stopped" in first.err
     assert not processes_of(cluster.folder)

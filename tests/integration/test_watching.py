@@ -75,7 +75,7 @@ def test_at_a_terminal_the_table_is_drawn_again_and_a_lost_node_does_not_end_it(
 
         for words in ("node", "local-1", "ready", "held by nobody", "through the last stage"):
             screen.until(words)
-        cluster.signal_worker("local-2", signal.SIGKILL)
+        cluster.kill_for_good("local-2")
         screen.until("not running")
         screen.until("local-1")  # and again
         screen.until("not running")

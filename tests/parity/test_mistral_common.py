@@ -127,7 +127,7 @@ def reference_ids(version: str, chat: list[dict[str, str]]) -> list[int]:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(chat=chats())
 def test_a_built_in_template_gives_the_ids_of_mistral_common(version, chat):
     assert ours(version).encode(chat) == reference_ids(version, chat)
@@ -145,7 +145,7 @@ def test_an_ordinary_chat_with_a_system_prompt_gives_the_ids_of_mistral_common(v
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(text=texts)
 def test_text_alone_gives_the_ids_of_mistral_common(version, text):
     reference = theirs(version).instruct_tokenizer.tokenizer
@@ -153,7 +153,7 @@ def test_text_alone_gives_the_ids_of_mistral_common(version, text):
 
 
 @pytest.mark.parametrize("version", ["v3-tekken", "v7-tekken"])
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(ids=st.lists(st.integers(1_000, VOCABULARY - 1) | st.integers(1_000, 1_255), max_size=12))
 def test_ids_of_tekken_come_back_in_parts_as_mistral_common_decodes_them(version, ids):
     detokenizer = IncrementalDetokenizer(tokenizer_of(version))

@@ -78,7 +78,7 @@ def our_ids(version, chat, tools):
 
 
 @pytest.mark.parametrize("version", WITH_TOOLS)
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(data=st.data(), tools=st.sampled_from([[], TOOLS]))
 def test_a_chat_with_calls_gives_the_ids_of_mistral_common(version, data, tools):
     number = int(version.removeprefix("v").removesuffix("-tekken"))

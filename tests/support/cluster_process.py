@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -23,8 +23,10 @@ from unittest import mock
 import psutil
 
 from pi_cluster.cluster.wire.client import NodeClient
-from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, load_record
+from pi_cluster.coordinator.records.kept_record import load_record
+from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 from pi_cluster.deploy.cli import run
+from pi_cluster.deploy.known_local_workers import find_supervisor
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.worker.presence import find_presence
 from tests.support.measured_nodes import remember_speed_by_hand, remember_speeds
@@ -235,6 +237,22 @@ class Cluster:
         process.send_signal(number)
         return process
 
+    def supervisor_id(self, local_worker: str) -> int:
+        """The process that starts a worker of ``up --local`` again."""
+        data_dir = self.folder / "data" / "pi-cluster" / self.name / local_worker
+        presence = find_supervisor(data_dir)
+        assert presence is not None and presence.process_id > 0
+        return presence.process_id
+
+    def kill_for_good(self, local_worker: str) -> psutil.Process:
+        """Kill a worker that ``up --local`` started, so that nothing starts it again."""
+        supervisor = psutil.Process(self.supervisor_id(local_worker))
+        supervisor.kill()
+        supervisor.wait(10)
+        process = self.signal_worker(local_worker, signal.SIGKILL)
+        process.wait(10)
+        return process
+
     def stop_commands(self) -> None:
         """End what ``start`` began, whatever it is doing."""
         while self._started:
@@ -245,9 +263,7 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         self.stop_commands()
-        for process in processes_of(self.folder):
-            process.kill()
-        eventually(lambda: processes_of(self.folder), lambda left: not left)
+        eventually(lambda: _killed(self.folder), lambda left: not left)
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
@@ -260,6 +276,15 @@ def processes_of(folder: Path) -> list[psutil.Process]:
             continue
         if state.is_relative_to(folder) and process.pid != os.getpid():
             found.append(process)
+    return found
+
+
+def _killed(folder: Path) -> list[psutil.Process]:
+    """Kill what runs, supervisors too; returns what ran, as each may just have started another."""
+    found = processes_of(folder)
+    for process in found:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     return found
 
 

@@ -118,3 +118,26 @@ def pc(root: Path) -> Path:
 def container(root: Path) -> Path:
     """A container that shows next to nothing."""
     return write_files(root, {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "max\n"})
+
+
+def machine_of_a_group(
+    root: Path, *, version: int, limit: int, used: int, files: int, stalled: float = 0.0
+) -> Path:
+    """A worker in a control group with a memory limit; bytes, and percent of ten seconds."""
+    if version == 1:
+        written = {
+            "memory.limit_in_bytes": f"{limit}\n",
+            "memory.usage_in_bytes": f"{used}\n",
+            "memory.stat": f"active_file 7\ntotal_active_file {files}\ntotal_inactive_file 0\n",
+        }
+        line, folder = "4:memory:/system.slice/pi.service\n0::/\n", "memory/system.slice/pi.service"
+    else:
+        written = {
+            "memory.max": f"{limit}\n",
+            "memory.current": f"{used}\n",
+            "memory.stat": f"anon 1\nfile_mapped 5\ninactive_file {files}\nactive_file 0\n",
+            "memory.pressure": f"some avg10=99.00 total=9\nfull avg10={stalled:.2f} total=9\n",
+        }
+        line, folder = "0::/system.slice/pi.service\n", "system.slice/pi.service"
+    placed = {f"sys/fs/cgroup/{folder}/{name}": text for name, text in written.items()}
+    return write_files(root, {"proc/self/cgroup": line} | placed)

@@ -13,12 +13,14 @@ from pi_cluster.kernels import variants
 from pi_cluster.worker.identity import MeasuredWith, NodeFile, save_identity
 
 
-def remember_speed(data_dir: Path, threads: int, env: Mapping[str, str]) -> None:
+def remember_speed(
+    data_dir: Path, threads: int, env: Mapping[str, str], slowness: float = 1.0
+) -> None:
     """Give a new data directory an identity with a profile for these threads; others stay."""
     if (data_dir / "node.json").exists():
         return
     data_dir.mkdir(parents=True, exist_ok=True)
-    profile = NodeProfile(_speed(threads), _speed(max(threads, _cores())))
+    profile = NodeProfile(_speed(threads / slowness), _speed(max(threads, _cores()) / slowness))
     kernels = env.get("PI_CLUSTER_KERNELS") or variants()[0]
     identity = NodeFile(secrets.token_hex(6), profile, MeasuredWith(kernels, threads))
     save_identity(data_dir, identity)
@@ -36,7 +38,7 @@ def remember_speed_by_hand(data_dir: Path, words: Sequence[str], env: Mapping[st
     remember_speed(data_dir, threads, env)
 
 
-def _speed(threads: int) -> Speed:
+def _speed(threads: float) -> Speed:
     """What one core of a machine on which tests run does, times the threads."""
     return Speed(threads * 5e9, threads * 50e9)
 

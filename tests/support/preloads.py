@@ -1,23 +1,35 @@
-"""Libraries that give one process another world: a wrong clock, a firewall.
+"""Libraries that give one process another world: a wrong clock, a firewall, a bad moment.
 
 What they change is what the system calls would tell; everything above them is the real thing.
 """
 
+import struct
 import subprocess
 from pathlib import Path
 
 _CLOCK = r"""
-#define _GNU_SOURCE
+#define _GNU_CLOCK
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
+static volatile const long long *offset_s;
+
+__attribute__((constructor)) static void begin(void) {
+  const char *path = getenv("JUMPING_CLOCK");
+  int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+  if (file < 0) return;
+  void *seen = mmap(NULL, sizeof *offset_s, PROT_READ, MAP_SHARED, file, 0);
+  if (seen != MAP_FAILED) offset_s = seen;
+  close(file);
+}
 int clock_gettime(clockid_t id, struct timespec *now) {
   int failed = (int)syscall(SYS_clock_gettime, id, now);
-  const char *offset = getenv("CLOCK_OFFSET_S");
-  if (id == CLOCK_REALTIME && offset) now->tv_sec += atol(offset);
+  if (id == CLOCK_REALTIME && offset_s) now->tv_sec += *offset_s;
   return failed;
 }
 time_t time(time_t *out) {
@@ -65,15 +77,55 @@ int connect(int socket, const struct sockaddr *to, socklen_t size) {
 }
 """
 
+_STOP = r"""
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <fcntl.h>
+#include <unistd.h>
 
-def wrong_clock(folder: Path, offset_s: int) -> dict[str, str]:
-    """The environment of a process whose clock is ahead by so much."""
-    return {"LD_PRELOAD": _library(folder, "clock", _CLOCK), "CLOCK_OFFSET_S": str(offset_s)}
+int unlink(const char *path) {
+  const char *name = strrchr(path, '/'), *last = getenv("STOP_AT");
+  if (access(last, F_OK) == 0 && name && strcmp(name, strrchr(last, '/')) == 0)
+    kill(getpid(), SIGSTOP);
+  return (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+"""
+
+
+class JumpingClock:
+    """A wall clock for processes that are started in its environment: it jumps under them."""
+
+    def __init__(self, library: str, path: Path, offset_s: int = 0) -> None:
+        """``library`` is a `clock_library`; ``path`` is a file of this clock's own."""
+        self._path = path
+        self.set(offset_s)
+        self.env = {"LD_PRELOAD": library, "JUMPING_CLOCK": str(path)}
+
+    def set(self, offset_s: int) -> None:
+        """Let it be ahead by so much, at once."""
+        with self._path.open("r+b" if self._path.exists() else "wb") as file:
+            file.write(struct.pack("<q", offset_s))
+
+
+def clock_library(folder: Path) -> str:
+    """What all clocks of one machine may share."""
+    return _library(folder, "clock", _CLOCK)
 
 
 def firewall(folder: Path, closed_port: Path) -> dict[str, str]:
     """The environment of a process that cannot connect to the port that a file holds, if any."""
     return {"LD_PRELOAD": _library(folder, "firewall", _FIREWALL), "FIREWALL": str(closed_port)}
+
+
+def stopped_at(folder: Path, file: Path) -> dict[str, str]:
+    """The environment of a process that stops when it removes any file of this one's name.
+
+    It does so only while ``file`` itself is there.
+    """
+    return {"LD_PRELOAD": _library(folder, "stop", _STOP), "STOP_AT": str(file)}
 
 
 def _library(folder: Path, name: str, source: str) -> str:

@@ -29,6 +29,8 @@ class RawSession:
         stages: Sequence[StageAddress],
         wire_version: int = WIRE_VERSION,
         asked_after: bool = False,
+        held_ms: int = 0,
+        epoch: int = EPOCH,
     ) -> None:
         name = secrets.token_hex(4)
         self._numbers = itertools.count(1)
@@ -36,18 +38,25 @@ class RawSession:
         self._clients = [NodeClient(s.peer, PLAIN) for s in (stages[-1], stages[0])]
         last, first = self._clients
         self._results = last.collect_results(
-            pb.CollectResultsRequest(wire_version=WIRE_VERSION, epoch=EPOCH, session=name)
+            pb.CollectResultsRequest(wire_version=WIRE_VERSION, epoch=epoch, session=name)
         )
         assert next(self._results).ready
         header = pb.SessionHeader(
             wire_version=wire_version,
-            epoch=EPOCH,
+            epoch=epoch,
             session=name,
             coordinator=name,
             asked_after=asked_after,
+            held_ms=held_ms,
         )
         self._outbox.put(pb.StepMessage(header=header))
         self.inlet = first.run_steps(iter(self._outbox.get, None))
+        self.inlet.add_done_callback(self._ended)
+
+    def _ended(self, call: grpc.Call) -> None:
+        # Whom the first stage refuses would wait for results forever.
+        if call.code() is not grpc.StatusCode.OK:
+            self._results.cancel()
 
     def send(self, *chunks: tuple[int, int, Sequence[int]]) -> int:
         """Send a step of chunks ``(sequence, start, ids)`` that asks for all logits."""
@@ -103,6 +112,14 @@ class RawSession:
         """Wait for the session to end; raises what ended it early."""
         with restored_errors("node"):
             self.inlet.result(timeout=10)
+
+    def end_steps(self) -> None:
+        """Send no more, and wait for nothing."""
+        self._outbox.put(None)
+
+    def stop_collecting(self) -> None:
+        """Take no more results, as a coordinator that is gone."""
+        self._results.cancel()
 
     def close(self) -> None:
         """End the session and wait until all stages have freed what they held."""

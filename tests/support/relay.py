@@ -19,8 +19,8 @@ class Relay:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._lock = threading.Lock()
         self._seen = bytearray()
-        self._flowing = threading.Event()
-        self._flowing.set()
+        self._flowing = _open_gate()
+        self._held: list[threading.Event] = []
         self._open: list[socket.socket] = [self._listener]
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -35,9 +35,16 @@ class Relay:
         """Let nothing pass, as if a cable were out; connections stay, and new ones are taken."""
         self._flowing.clear()
 
+    def hold_open_ones(self) -> None:
+        """Let nothing pass over connections that are open now; over new ones everything does."""
+        self._held.append(self._flowing)
+        self._flowing.clear()
+        self._flowing = _open_gate()
+
     def release(self) -> None:
         """Let pass what was held, and all that follows."""
-        self._flowing.set()
+        for gate in (*self._held, self._flowing):
+            gate.set()
 
     def close(self) -> None:
         """Break all connections."""
@@ -61,18 +68,25 @@ class Relay:
                 server.settimeout(None)
                 with self._lock:
                     self._open += [client, server]
-                for source, sink in ((client, server), (server, client)):
-                    threading.Thread(target=self._pass, args=(source, sink), daemon=True).start()
+                gate = self._flowing
+                for ends in ((client, server, gate), (server, client, gate)):
+                    threading.Thread(target=self._pass, args=ends, daemon=True).start()
 
-    def _pass(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pass(self, source: socket.socket, sink: socket.socket, gate: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(_BLOCK):
                 with self._lock:
                     self._seen += data
-                self._flowing.wait()
+                gate.wait()
                 sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_RDWR)
+
+
+def _open_gate() -> threading.Event:
+    gate = threading.Event()
+    gate.set()
+    return gate
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.store import Store
 from pi_cluster.coordinator.generation import Generation, GenerationOptions
-from pi_cluster.coordinator.scheduling.residents import CacheLimits
+from pi_cluster.coordinator.scheduling.cache_limits import CacheLimits
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
 from pi_cluster.coordinator.scheduling.sent_steps import StepRecord
 from pi_cluster.coordinator.served_model import ServedModel

@@ -23,6 +23,7 @@ from pi_cluster.worker.identity import NodeFile
 from pi_cluster.worker.machine.examination import Examiner
 from pi_cluster.worker.machine.offer import UsableMemory
 from pi_cluster.worker.machine.speed import ProfileKeeper
+from pi_cluster.worker.machine.system_files import ROOT
 from pi_cluster.worker.service import WorkerService
 from pi_cluster.worker.shards.vault import ShardVault
 from pi_cluster.worker.stage.host import StageHost
@@ -49,9 +50,16 @@ def serving(servicer: rpc.WorkerServicer) -> Iterator[str]:
 
 @contextmanager
 def pipeline(
-    store: Store, bounds: Sequence[int], folder: Path, limits: Limits = LIMITS
+    store: Store,
+    bounds: Sequence[int],
+    folder: Path,
+    limits: Limits = LIMITS,
+    root: Path = ROOT,
 ) -> Iterator[list[StageAddress]]:
-    """Serve a store by stages that are cut at ``bounds``; 0 and the last layer among them."""
+    """Serve a store by stages that are cut at ``bounds``; 0 and the last layer among them.
+
+    ``root`` is where they look for what Linux tells of memory and heat.
+    """
     ranges = [LayerRange(*pair) for pair in itertools.pairwise(bounds)]
     vault = ShardVault(folder)  # the nodes of this process share their disk
     kernels = engine(EVERY_VARIANT[0])
@@ -61,9 +69,12 @@ def pipeline(
         for layers in ranges:
             name = f"node-{layers}"
             about = pb.NodeDescription(node_id=name, name=name, wire_version=WIRE_VERSION)
-            profile = ProfileKeeper(folder, NodeFile(name), kernels)
+            profile = ProfileKeeper(folder, NodeFile(name), kernels, root)
             host, examiner = StageHost(vault, load, PLAIN), Examiner(name, folder)
-            service = WorkerService(about, vault, host, profile, examiner, PLAIN, UsableMemory())
+            memory = UsableMemory(root=root)
+            service = WorkerService(
+                *(about, vault, host, profile, examiner, PLAIN, memory), root=root
+            )
             address = stack.enter_context(serving(service))
             stages.append(StageAddress(name, name, address, layers))
         for stage, following in zip(stages, [*stages[1:], None], strict=True):

@@ -71,9 +71,11 @@ ROOMS = {
         "constraining": set(),
         "bench": {"scheduling"},
         "records": {"planning", "scheduling"},
+        "keeping": {"records"},
         "pipeline": {"planning", "records"},
         "calling": {"constraining"},
-        "asking": {"calling", "constraining", "records", "scheduling"},
+        "healing": {"pipeline", "planning", "records"},
+        "asking": {"calling", "constraining", "healing", "records", "scheduling"},
     },
     "server": {
         "asking": set(),
@@ -120,6 +122,12 @@ IMPORTS_WITHIN_FUNCTIONS = {
         "coordinator/constraining/building.py",
         "pi_cluster.coordinator.constraining.llguidance_constraint.Vocabulary",
     ),
+    # Few questions lose a node, and what mends that can do all that `up` does.
+    ("coordinator/healing/healer.py", "pi_cluster.coordinator.healing.mending.Means"),
+    ("coordinator/healing/healer.py", "pi_cluster.coordinator.healing.mending.Mending"),
+    ("coordinator/asking/hold.py", "pi_cluster.coordinator.healing.following.Later"),
+    ("coordinator/asking/hold.py", "pi_cluster.coordinator.healing.following.follow"),
+    ("coordinator/client.py", "pi_cluster.coordinator.healing.taking_in.TakingIn"),
     # Nodes are looked for when one is lost.
     ("cluster/discovery/rediscovery.py", "pi_cluster.cluster.discovery.mdns"),
     # A cluster on one machine has no certificates, and most that have some have no key to sign.
@@ -145,7 +153,7 @@ IMPORTS_WITHIN_FUNCTIONS = {
     # Who looks at a pipeline asks it nothing, and needs neither its text nor its arithmetic.
     (
         "coordinator/records/pipeline_record.py",
-        "pi_cluster.coordinator.scheduling.residents.CacheLimits",
+        "pi_cluster.coordinator.scheduling.cache_limits.CacheLimits",
     ),
     (
         "coordinator/records/pipeline_record.py",
@@ -155,6 +163,7 @@ IMPORTS_WITHIN_FUNCTIONS = {
 }
 FILES_THAT_READ_THE_ENVIRONMENT = {
     "cluster/settings.py",
+    "deploy/supervisor.py",  # runs alone, and hands its own on to the worker
     "deploy/hosts/remote/host_facts.py",  # runs on hosts, alone: SSH tells there where it came
 }
 FILES_THAT_SPEAK_MDNS = {"cluster/discovery/mdns.py"}

@@ -45,6 +45,20 @@ def throttled(root: Path = ROOT) -> int | None:
     return None
 
 
+def clock_share(root: Path = ROOT) -> float:
+    """What part of its highest clock the processor has now; 0 where the system does not tell.
+
+    Of the fastest core: one that has nothing to do is slow by itself.
+    """
+    shares = [0.0]
+    for policy in entries(root / "sys/devices/system/cpu/cpufreq", "policy*"):
+        now = read_number(policy / "scaling_cur_freq")
+        highest = read_number(policy / "cpuinfo_max_freq")
+        if now is not None and highest is not None and now > 0 and highest > 0:
+            shares.append(min(1.0, now / highest))
+    return max(shares)
+
+
 def _is_not_of_processor(zone: Path) -> bool:
     kind = (read_text(zone / "type") or "").lower()
     return not any(word in kind for word in _PROCESSOR_ZONES)

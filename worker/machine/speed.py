@@ -13,9 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pi_cluster.cluster.errors import PipelineBusy
+from pi_cluster.cluster.heat import is_slowed_now
 from pi_cluster.cluster.speed import NodeProfile, Speed
 from pi_cluster.kernels import BLOCK_COLUMNS, GROUP_ROWS, Engine, Matrix, packed_bytes
 from pi_cluster.worker.identity import MeasuredWith, NodeFile, save_identity
+from pi_cluster.worker.machine import board
+from pi_cluster.worker.machine.system_files import ROOT
 
 _LARGE = 16_384, 7_168  # 66 MB, some thirty times the caches of a Pi
 _COPIES = 2
@@ -29,12 +33,21 @@ Bytes = NDArray[np.uint8]
 
 
 class ProfileKeeper:
-    """This node's profile: from its data directory, or measured when it is first asked for."""
+    """This node's profile: from its data directory, or measured when it is first asked for.
 
-    def __init__(self, data_dir: Path, identity: NodeFile, engine: Engine) -> None:
+    What is measured while the firmware slows the processor holds for so long, and is not stored:
+    a node is slow for its heat for an hour, and its profile lasts for ever.
+    """
+
+    def __init__(
+        self, data_dir: Path, identity: NodeFile, engine: Engine, root: Path = ROOT
+    ) -> None:
+        """``root`` holds ``sys``."""
         self._data_dir = data_dir
         self._identity = identity
         self._engine = engine
+        self._root = root
+        self._slowed: NodeProfile | None = None
         self._measuring = threading.Lock()
 
     @property
@@ -46,13 +59,31 @@ class ProfileKeeper:
     def profile(self, alone: Callable[[], AbstractContextManager[None]]) -> NodeProfile:
         """The stored profile, or one that is measured within ``alone()`` and stored."""
         with self._measuring:
-            if self.stored is None:
-                with alone():
-                    profile = measure_profile(self._engine)
-                self._identity = NodeFile(self._identity.node_id, profile, self._with)
-                save_identity(self._data_dir, self._identity)
-            assert self.stored is not None
-            return self.stored
+            if self.stored:
+                return self.stored
+            if self._slowed and self._is_slowed:
+                return self._slowed
+            try:
+                return self._measure(alone)
+            except PipelineBusy:
+                if self._slowed is None:
+                    raise
+                return self._slowed  # the best that is known, until nobody computes
+
+    def _measure(self, alone: Callable[[], AbstractContextManager[None]]) -> NodeProfile:
+        with alone():
+            was_slowed = self._is_slowed
+            profile = measure_profile(self._engine)
+        if was_slowed or self._is_slowed:
+            self._slowed = profile
+        else:
+            self._identity = NodeFile(self._identity.node_id, profile, self._with)
+            save_identity(self._data_dir, self._identity)
+        return profile
+
+    @property
+    def _is_slowed(self) -> bool:
+        return is_slowed_now(board.throttled(self._root))
 
     @property
     def _with(self) -> MeasuredWith:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from io import FileIO
 
 from pi_cluster.cluster.store.manifest import ShardFile
+from pi_cluster.worker.shards.damaged import DamagedShard
 from pi_cluster.worker.shards.vault import ShardVault
 
 _BLOCK_BYTES = 256 << 10  # two milliseconds of a core without instructions for SHA-256
@@ -39,6 +40,29 @@ def problem_of(
         return "is missing", None
     except OSError as error:
         return f"cannot be read: {error.strerror}", vault.inode_of(digest)
+
+
+def set_aside_if_damaged(vault: ShardVault, file: ShardFile) -> None:
+    """Compare a shard that is about to be mapped, unless that was done since the process began.
+
+    It is read once, through the page cache: a stage would compute with these bytes. One that is
+    missing is for whoever maps it to tell.
+    """
+    if file.sha256 in vault.compared:
+        return
+    inode: int | None
+    try:
+        with vault.open(file.sha256) as source:
+            inode = os.fstat(source.fileno()).st_ino
+            problem = "" if _sha256(source, lambda _: None) == file.sha256 else _OTHER_BYTES
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        problem, inode = f"cannot be read: {error.strerror}", vault.inode_of(file.sha256)
+    if problem:
+        vault.set_aside(DamagedShard(file.sha256, file.name, problem), inode)
+    else:
+        vault.compared.add(file.sha256)
 
 
 def _compared(

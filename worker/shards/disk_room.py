@@ -27,8 +27,8 @@ class DiskRoom:
 
     A file stays while its shard arrives, is read, is mapped by the loaded stage (:meth:`serve`),
     or was named by the latest question (:meth:`want`). When the disk is short, what was set aside
-    as damaged is removed, and then the others, oldest first. What all that arrive still need is
-    reserved, and 64 MiB stay free.
+    as damaged is removed, and then the others, oldest first; last what stands by for the layers of
+    other nodes. What all that arrive still need is reserved, and 64 MiB stay free.
 
     ``changed`` guards all of this, for moments only, and tells those who wait for a shard's turn.
     """
@@ -40,6 +40,7 @@ class DiskRoom:
         self._arriving: dict[str, Arrival | None] = {}
         self._reading: Counter[str] = Counter()
         self._serving: frozenset[str] = frozenset()
+        self._standby: frozenset[str] = frozenset()
         self._wanted: frozenset[str] = frozenset()
 
     @property
@@ -49,10 +50,13 @@ class DiskRoom:
             removable = sum(size_of(path) or 0 for path in self.removable())
             return max(0, self._bytes() + removable)
 
-    def serve(self, digests: Iterable[str]) -> None:
-        """Keep what the loaded stage maps, and nothing for the one before."""
+    def serve(self, digests: Iterable[str], standby: Iterable[str] = ()) -> None:
+        """Keep what the loaded stage maps, and nothing for the one before.
+
+        What stands by is kept for as long as anything else could go.
+        """
         with self.changed:
-            self._serving = frozenset(digests)
+            self._serving, self._standby = frozenset(digests), frozenset(standby)
 
     def want(self, digests: Iterable[str]) -> None:
         """Keep what somebody has asked after, and nothing for whoever asked before."""
@@ -124,7 +128,8 @@ class DiskRoom:
     def removable(self) -> list[Path]:
         """What may go to make room, oldest first. For who holds ``changed``."""
         needed = self._serving | self._wanted | self._arriving.keys() | self._reading.keys()
-        others = sorted((p for p in self._folder.files() if p.stem not in needed), key=written_s)
+        others = [path for path in self._folder.files() if path.stem not in needed]
+        others.sort(key=lambda path: (path.stem in self._standby, written_s(path)))
         return [*self._damaged.files(), *others]
 
     def _make(self, needed_bytes: int, what: str) -> None:

@@ -44,6 +44,8 @@ class ShardVault:
     def __init__(self, folder: Path) -> None:
         self._folder = ShardFolder(folder)
         self.damaged = DamagedShards(folder)
+        self.compared: set[str] = set()
+        """Digests of the shards that were found right since this process has begun."""
         self._room = DiskRoom(self._folder, self.damaged)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -113,6 +115,7 @@ class ShardVault:
 
     def found_right(self, digest: str) -> None:
         """All of a shard has been read again, and is what was sent."""
+        self.compared.add(digest)
         with contextlib.suppress(OSError):  # on a disk that takes no changes
             os.utime(self._folder.shard(digest))
 
@@ -136,6 +139,7 @@ class ShardVault:
             if damaged.digest in self.damaged or self.inode_of(damaged.digest) != inode:
                 return False
             self.damaged.add(damaged, self._folder.shard(damaged.digest))
+            self.compared.discard(damaged.digest)
             return True
 
     def receive(
@@ -186,6 +190,7 @@ class ShardVault:
             partial.replace(path)
             sync_folder(self._folder.path)
             self.damaged.forget(digest)
+            self.compared.add(digest)
 
     @contextlib.contextmanager
     def reading(self, digest: str, offset_bytes: int, part_bytes: int) -> Iterator[Outgoing]:
@@ -203,9 +208,12 @@ class ShardVault:
         except FileNotFoundError:
             raise NodeError(f"shard {digest[:12]} is not on this node") from None
 
-    def serve(self, digests: Iterable[str]) -> None:
-        """Remember which shards the loaded stage maps: they are not removed to make room."""
-        self._room.serve(digests)
+    def serve(self, digests: Iterable[str], standby: Iterable[str] = ()) -> None:
+        """Remember which shards the loaded stage maps: they are not removed to make room.
+
+        Those that stand by for the layers of other nodes are the last that are.
+        """
+        self._room.serve(digests, standby)
 
     def prune(self, keep: Collection[str]) -> None:
         """Remove the shards of other stores, now that another one is served."""

@@ -34,6 +34,8 @@ class Assignment:
     """Who may send steps; empty for the first stage, which a coordinator sends them to."""
     neighbours: tuple[Peer, ...] = ()
     """Whom to ask for a shard that got damaged."""
+    standby: frozenset[str] = frozenset()
+    """Digests of the shards that it keeps for the layers of others."""
 
 
 def _following(request: pb.LoadStageRequest) -> Peer | None:
@@ -51,6 +53,13 @@ def _neighbours(request: pb.LoadStageRequest) -> tuple[Peer, ...]:
         told_peer(one.address, one.other_addresses, one.node_id, one.name)
         for one in request.neighbours
     )
+
+
+def _standby(request: pb.LoadStageRequest, manifest: Manifest) -> frozenset[str]:
+    standby = frozenset(request.standby_sha256)
+    if not standby <= {file.sha256 for file in manifest.files}:
+        raise NodeError("a node stands by with shards of the store that it loads, and no others")
+    return standby
 
 
 def assignment_of(request: pb.LoadStageRequest) -> Assignment:
@@ -76,6 +85,7 @@ def assignment_of(request: pb.LoadStageRequest) -> Assignment:
         following=_following(request),
         previous_node_id=request.previous_node_id,
         neighbours=_neighbours(request),
+        standby=_standby(request, manifest),
     )
 
 
@@ -89,4 +99,5 @@ def request_for(assignment: Assignment) -> pb.LoadStageRequest:
         assignment.following,
         assignment.previous_node_id,
         assignment.neighbours,
+        sorted(assignment.standby),
     )

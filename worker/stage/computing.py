@@ -18,6 +18,19 @@ from pi_cluster.worker.stage.outlet import Outlet
 from pi_cluster.worker.stage.superseded import Batch, Superseded
 
 
+@dataclass(frozen=True, slots=True)
+class Computing:
+    """A step that a stage computes."""
+
+    began_ns: int
+    rows: int
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return (time.perf_counter_ns() - self.began_ns) / 1e9
+
+
 class StepComputer:
     """Computes the steps of one session, in order, and counts them.
 
@@ -25,20 +38,37 @@ class StepComputer:
     rows of other sequences stay. Used by one thread; ``superseded`` hears of more from another.
     """
 
-    def __init__(self, stage: Stage, superseded: Superseded) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        superseded: Superseded,
+        check_memory: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """``check_memory`` raises if there is no room for so many bytes more in the caches."""
+        self._check_memory = check_memory
         self._stage = stage
         self._superseded = superseded
         self.steps = 0
         self.rows = 0
+        self.present: Computing | None = None
+        """The step that is computed now, for any thread."""
 
     def run(self, step: pb.Step, waiting_since_ns: int, arrived_ns: int, outlet: Outlet) -> None:
         """Compute a step that arrived then, and pass on what is still wanted of it."""
+        try:
+            self._run(step, waiting_since_ns, arrived_ns, outlet)
+        finally:
+            self.present = None
+
+    def _run(self, step: pb.Step, waiting_since_ns: int, arrived_ns: int, outlet: Outlet) -> None:
         began = time.perf_counter_ns()
         self._superseded.reach(step.step)
         taken = self._unpacked(step)
+        self.present = Computing(began, len(taken.rows))
         batch = self._superseded.wanted(step.step, taken)
         if taken.chunks and not batch.chunks:
             return
+        self._check_memory(_new_positions(batch.chunks) * self._stage.position_bytes)
         batch = self._computed(batch)
         # Once more, since the head is the largest matrix: it need not serve what nobody wants.
         rows = self._asked_for(self._superseded.wanted(step.step, batch))
@@ -121,6 +151,11 @@ class StepComputer:
             outlet.send(
                 pb.Step(step=step.step, chunks=batch.chunks, hidden=hidden, timings=timings)
             )
+
+
+def _new_positions(chunks: Sequence[pb.Chunk]) -> int:
+    """That a step adds to the caches; who begins with another's text copies that."""
+    return sum(chunk.rows + (chunk.start if chunk.prefix_of else 0) for chunk in chunks)
 
 
 def _allowed(chunk: pb.Chunk) -> Sequence[bytes]:

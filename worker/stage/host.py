@@ -9,13 +9,17 @@ from collections.abc import Callable, Iterator
 
 from pi_cluster.cluster.errors import ClusterError, StoreError
 from pi_cluster.cluster.layer_range import LayerRange
+from pi_cluster.cluster.log_fields import LogFields
 from pi_cluster.cluster.store.manifest import Manifest, ShardFile
 from pi_cluster.cluster.wire.dialing import Dialer
+from pi_cluster.cluster.wire.load_request import neighbour
+from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.kernels import KernelsError
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.errors import ModelError
 from pi_cluster.transformer.limits import Limits
 from pi_cluster.worker.allocator import return_free_pages
+from pi_cluster.worker.shards.comparison import set_aside_if_damaged
 from pi_cluster.worker.shards.damaged import DamagedShard
 from pi_cluster.worker.shards.vault import ShardVault
 from pi_cluster.worker.stage.assignment import Assignment
@@ -58,9 +62,13 @@ class StageHost:
     def load(self, assignment: Assignment) -> int:
         """Replace what is served; returns the bytes of mapped weights.
 
-        A running session ends with ``StaleEpoch``. When loading fails, nothing is served.
+        A running session ends with ``StaleEpoch``. When loading fails, nothing is served. Raises
+        ``StaleEpoch`` when another assignment of this epoch is served, or one of a later epoch.
         """
-        with self._replacing(assignment.epoch):
+        known = self._state.content
+        if isinstance(known, Loaded) and known.assignment == assignment:
+            return known.stage.weight_bytes  # two machines have mended it alike, at once
+        with self._replacing(assignment.epoch, assignment):
             loaded = self._serve(assignment)
             self._vault.prune({file.sha256 for file in assignment.manifest.files})
         return_free_pages()
@@ -92,7 +100,7 @@ class StageHost:
         """Let go of the stage unless a newer epoch is served."""
         with self._replacing(epoch):
             self._vault.serve(())
-        log.info("epoch %d: unloaded", epoch)
+        log.info("epoch %d: unloaded", epoch, extra=LogFields(epoch=epoch))
 
     def withdraw(self, damaged: DamagedShard) -> None:
         """Let go of the stage if it maps a shard that was set aside; nothing computes on it then.
@@ -105,7 +113,8 @@ class StageHost:
         )
         assignment = self._state.withdraw(damaged.digest, reason)
         if assignment:
-            log.error("epoch %d: %s", assignment.epoch, reason)
+            about = LogFields(epoch=assignment.epoch)
+            log.error("epoch %d: %s", assignment.epoch, reason, extra=about)
 
     def restore(self, assignment: Assignment) -> bool:
         """Serve what was withdrawn, now that its shards are here; whether it still was to be.
@@ -141,6 +150,12 @@ class StageHost:
         known = self._state.content
         return known.reason if isinstance(known, Withdrawn) else ""
 
+    @property
+    def weight_bytes(self) -> int:
+        """Of the mapped weights of the stage that is served; 0 without one."""
+        known = self._state.content
+        return known.stage.weight_bytes if isinstance(known, Loaded) else 0
+
     def status(self) -> pb.StageStatus | None:
         """What is served now, or None."""
         now = self._state.glance()
@@ -158,6 +173,13 @@ class StageHost:
             coordinator=now.coordinator,
             verified_ago_s=self._vault.verified_ago_s(file.sha256 for file in now.loaded.files),
             rows=now.rows,
+            max_step_rows=assignment.limits.max_step_rows,
+            max_sequences=assignment.limits.max_sequences,
+            context=assignment.limits.context,
+            cache_positions=assignment.limits.cache_positions,
+            next_node_id=assignment.following.node_id if assignment.following else "",
+            previous_node_id=assignment.previous_node_id,
+            neighbours=map(neighbour, _beside(assignment)),
         )
 
     def try_next(self) -> str:
@@ -167,23 +189,33 @@ class StageHost:
         return why_unreachable(following, self._dialer) if following else ""
 
     @contextlib.contextmanager
-    def _replacing(self, epoch: int) -> Iterator[None]:
-        with self._state.replacing(epoch):
+    def _replacing(self, epoch: int, wanted: Assignment | None = None) -> Iterator[None]:
+        with self._state.replacing(epoch, wanted):
             if self._last:
                 # Before loading: a stage that ends the process must not do so at every start.
                 self._last.forget()
             yield
 
     def _serve(self, assignment: Assignment) -> LoadedStage:
-        loaded = self._load(assignment.manifest, assignment.layers, assignment.limits)
         files = _files(assignment)
+        for file in files:  # a card may have lost bits since, and no wrong token may leave
+            set_aside_if_damaged(self._vault, file)
+        self._vault.check_sound(files)
+        loaded = self._load(assignment.manifest, assignment.layers, assignment.limits)
         # It may have been found damaged while it was loaded.
         self._state.put(Loaded(assignment, loaded, files), self._vault.check_sound)
-        self._vault.serve(file.sha256 for file in files)
+        self._vault.serve((file.sha256 for file in files), assignment.standby)
         if self._last:
             self._last.keep(assignment)
-        log.info("epoch %d: serving layers %s", assignment.epoch, assignment.layers)
+        epoch, layers = assignment.epoch, assignment.layers
+        log.info("epoch %d: serving layers %s", epoch, layers, extra=LogFields(epoch=epoch))
         return loaded
+
+
+def _beside(assignment: Assignment) -> list[Peer]:
+    """The other nodes of the pipeline that this one was told of."""
+    told = [*([assignment.following] if assignment.following else []), *assignment.neighbours]
+    return list({one.node_id: one for one in told}.values())
 
 
 def _files(assignment: Assignment) -> tuple[ShardFile, ...]:

@@ -21,7 +21,7 @@ def why_unreachable(following: Peer, dialer: Dialer) -> str:
     if all(reasons):
         return reasons[0]
     try:
-        with NodeClient(following, dialer) as client:
+        with NodeClient(following, dialer, apart=True) as client:
             client.describe(settings.EXPLAIN_TIMEOUT_S)
     except ClusterError as refused:
         return str(refused)[:_MAX_REASON]

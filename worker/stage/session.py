@@ -26,7 +26,7 @@ from pi_cluster.cluster.errors import (
 from pi_cluster.cluster.silence import Silence
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.stage import Stage
-from pi_cluster.worker.stage.computing import StepComputer
+from pi_cluster.worker.stage.computing import Computing, StepComputer
 from pi_cluster.worker.stage.outlet import Outlet
 from pi_cluster.worker.stage.superseded import Superseded
 
@@ -42,21 +42,27 @@ class StageSession:
     """
 
     def __init__(
-        self, stage: Stage, on_rest: Callable[[], None], asked_after: bool = False
+        self,
+        stage: Stage,
+        on_rest: Callable[[], None],
+        held_s: float | None = None,
+        check_memory: Callable[[int], None] = lambda _: None,
     ) -> None:
         """``on_rest`` is called, on another thread, whenever the coordinator begins to rest.
 
-        A session that is to be ``asked_after`` ends when nobody does so any more.
+        It ends when nobody has asked after it for ``held_s``, or with None need not be asked after.
         """
         self._superseded = Superseded()
-        self._computer = StepComputer(stage, self._superseded)
+        self._computer = StepComputer(stage, self._superseded, check_memory)
         self._on_rest = on_rest
         self._resting = False
         self._turn = threading.Lock()
         self._inbox: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._room = threading.Semaphore(settings.MAX_QUEUED_STEPS)
         self._failure: ClusterError | None = None
-        self._silence = Silence() if asked_after else None
+        self._closing: Outlet | None = None
+        self._silence = Silence()
+        self._held_s = held_s
 
     @property
     def steps(self) -> int:
@@ -68,15 +74,21 @@ class StageSession:
         """Of all those steps."""
         return self._computer.rows
 
+    @property
+    def computing(self) -> Computing | None:
+        """The step that it computes now."""
+        return self._computer.present
+
     def fail(self, error: ClusterError) -> None:
         """End the session with an error, from any thread; the first error stands."""
         self._failure = self._failure or error
         self._inbox.put(None)
+        if closing := self._closing:
+            closing.hurry()
 
     def heard(self) -> None:
         """Somebody has asked after it."""
-        if self._silence:
-            self._silence.heard()
+        self._silence.heard()
 
     def give_way(self) -> bool:
         """End the session in favour of another if its coordinator rests; whether it did."""
@@ -97,7 +109,7 @@ class StageSession:
         try:
             while self._serve_next(outlet):
                 pass
-            outlet.close()
+            self._close(outlet)
         except ClusterError as error:
             outlet.abort(error)
             raise
@@ -109,6 +121,19 @@ class StageSession:
             self._failure = self._failure or NodeError("the session has ended")
             self._room.release()
 
+    def _close(self, outlet: Outlet) -> None:
+        """Wait for the end of what follows, which may be frozen, unless the session fails."""
+        self._closing, failure = outlet, self._failure
+        try:
+            if not failure:
+                outlet.close()
+        except ClusterError as error:
+            failure = self._failure or error
+        finally:
+            self._closing = None  # the outlet knows the session: no circle, which would be garbage
+        if failure:
+            raise failure
+
     def _receive(self, messages: Iterator[pb.StepMessage], outlet: Outlet) -> None:
         try:
             for message in messages:
@@ -118,7 +143,9 @@ class StageSession:
                     return
         except ClusterError as error:
             self.fail(error)
-        except grpc.RpcError:
+        except grpc.RpcError as broken:
+            # gRPC keeps it with the call, and its traceback would keep the session and its stage.
+            broken.__traceback__ = None
             self.fail(NodeLost("the hop before this one broke its stream"))
         finally:
             with self._turn:
@@ -167,9 +194,9 @@ class StageSession:
         while True:
             with contextlib.suppress(queue.Empty):
                 return self._inbox.get(timeout=settings.ASK_EVERY_S)
-            if self._silence and self._silence.look() > settings.SESSION_HELD_S:
+            if self._held_s is not None and self._silence.look() > self._held_s:
                 raise SessionExpired(
-                    f"the nodes heard nothing of this session for {settings.SESSION_HELD_S:.0f} s "
+                    f"the nodes heard nothing of this session for {self._held_s:.0f} s "
                     "and ended it: ask again"
                 )
 

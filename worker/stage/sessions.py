@@ -1,10 +1,13 @@
 """The door to a stage: coordinators' sessions come in, one at a time, and find their way out."""
 
 import contextlib
+import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import AccessError, ClusterError, NodeError, PipelineBusy
+from pi_cluster.cluster.log_fields import LogFields
 from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.wire.addresses import as_seen_from
 from pi_cluster.cluster.wire.dialing import Dialer
@@ -15,6 +18,8 @@ from pi_cluster.worker.stage.assignment import Assignment
 from pi_cluster.worker.stage.outlet import NextHop, Outlet, ResultSink
 from pi_cluster.worker.stage.session import StageSession
 from pi_cluster.worker.stage.state import RunningSession, StageState
+
+log = logging.getLogger(__name__)
 
 _MAX_SINKS = 16  # one session runs; the others wait their turn. No caller may call oftener
 _MAX_LABEL = 200
@@ -32,6 +37,8 @@ class Sessions:
         self._dialer = dialer
         self._lock = threading.Lock()
         self._sinks: dict[str, ResultSink] = {}
+        self.check_memory: Callable[[int], None] = lambda _: None
+        """Raises if there is no room for so many bytes more in the caches."""
 
     @contextlib.contextmanager
     def open(
@@ -48,11 +55,13 @@ class Sessions:
             _check_place(caller, self._state.loaded(header.epoch).assignment)
         with self._state.turn():
             loaded = self._state.loaded(header.epoch)
-            session = StageSession(loaded.stage.stage, self._state.rested, header.asked_after)
+            session = StageSession(
+                *(loaded.stage.stage, self._state.rested, _held_s(header), self.check_memory)
+            )
             outlet = self._outlet(loaded.assignment, header, session)
             coordinator = header.coordinator[:_MAX_LABEL]
             running = RunningSession(header.session, coordinator, session, outlet)
-            with self._state.passing(running, loaded):
+            with self._state.passing(running, loaded), _told(running, header.epoch):
                 yield session, outlet
 
     @contextlib.contextmanager
@@ -78,7 +87,11 @@ class Sessions:
         if running is None or running.name != name:
             return pb.PingReply()
         running.session.heard()
-        return pb.PingReply(next_silent_ms=int(running.outlet.silent_s * 1000))
+        reply = pb.PingReply(next_silent_ms=int(running.outlet.silent_s * 1000))
+        if computing := running.session.computing:
+            reply.computing_ms = 1 + int(computing.seconds * 1000)
+            reply.computing_rows = computing.rows
+        return reply
 
     def end(self, error: ClusterError) -> None:
         """End the running session, if there is one, with an error."""
@@ -101,6 +114,29 @@ class Sessions:
             raise NodeError("nobody collects the results of this session")
         sink.attach(session.fail)
         return sink
+
+
+@contextlib.contextmanager
+def _told(running: RunningSession, epoch: int) -> Iterator[None]:
+    """Log a session's beginning and its end, each with what it is known by."""
+    about = LogFields(epoch=epoch, session=running.name[:_MAX_LABEL], caller=running.coordinator)
+    log.info("a session begins", extra=about)
+    why = ""
+    try:
+        yield
+    except ClusterError as error:
+        why = f": {error}"
+        raise
+    finally:
+        about["step"] = running.session.steps
+        log.info("a session has ended after %d steps%s", running.session.steps, why, extra=about)
+
+
+def _held_s(header: pb.SessionHeader) -> float | None:
+    """For how long a session is held that nobody asks after; None where nobody is to do so."""
+    if not header.asked_after:
+        return None
+    return min(header.held_ms / 1000 or settings.SESSION_HELD_S, settings.MOST_SESSION_HELD_S)
 
 
 def _check_place(caller: Identity, assignment: Assignment) -> None:

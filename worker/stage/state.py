@@ -138,23 +138,22 @@ class StageState:
         return loaded
 
     @contextlib.contextmanager
-    def replacing(self, epoch: int) -> Iterator[None]:
+    def replacing(self, epoch: int, wanted: Assignment | None = None) -> Iterator[None]:
         """End the session and take out what is loaded; the block may put another in its place.
 
-        Raises ``StaleEpoch`` when a later epoch is loaded.
+        Raises ``StaleEpoch`` when a later epoch is loaded, or when that of ``wanted`` is with
+        another assignment: two machines that mend a pipeline at once may choose the same number,
+        and their stages must not mix.
         """
         with self._lock:
-            loaded = self._content
-            if isinstance(loaded, Loaded) and epoch < loaded.assignment.epoch:
-                raise StaleEpoch(
-                    f"epoch {loaded.assignment.epoch} is served here, of a later `up` than "
-                    f"epoch {epoch}"
-                )
+            self._check_not_later(epoch, wanted)
         self.end_session(StaleEpoch("the pipeline was replaced by another `up`"))
         with self._changed:
             self._await_slot()
-            self._content = None
         try:
+            with self._lock:
+                self._check_not_later(epoch, wanted)  # somebody may have been faster
+                self._content = None
             yield
         finally:
             self._free_slot()
@@ -252,6 +251,18 @@ class StageState:
             yield
         finally:
             self._free_slot()
+
+    def _check_not_later(self, epoch: int, wanted: Assignment | None) -> None:
+        loaded = self._content
+        if not isinstance(loaded, Loaded):
+            return
+        if epoch < loaded.assignment.epoch:
+            raise StaleEpoch(
+                f"epoch {loaded.assignment.epoch} is served here, of a later `up` than "
+                f"epoch {epoch}"
+            )
+        if wanted and epoch == loaded.assignment.epoch and wanted != loaded.assignment:
+            raise StaleEpoch(f"epoch {epoch} is served here already, of another `up`")
 
     def _await_slot(self) -> None:
         """Take the slot to load a stage, once a session that was ended has let go of it."""

@@ -17,11 +17,11 @@ import grpc
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.atomic_file import write_bytes
 from pi_cluster.cluster.errors import AccessError, ClusterError, NodeError
+from pi_cluster.cluster.private_files import make_private_folder, read_private
 from pi_cluster.cluster.trust import certificates, signing
 from pi_cluster.cluster.trust.certificates import key_hash, utc_now
 from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.issued import Certification
-from pi_cluster.cluster.trust.private_files import make_private_folder, read_private
 from pi_cluster.cluster.trust.roles import ENROLMENT_RULES
 from pi_cluster.cluster.trust.tokens import NONCE_BYTES, Token, introduction_proof
 from pi_cluster.cluster.wire.failures import refuse

@@ -16,8 +16,9 @@ from google.protobuf.message import DecodeError
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import AccessError, ClusterError, NodeError
+from pi_cluster.cluster.log_fields import LogFields
 from pi_cluster.cluster.trust.credentials import LiveCredentials
-from pi_cluster.cluster.trust.identity import Identity
+from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.roles import Rule
 from pi_cluster.cluster.wire.failures import refuse
 from pi_cluster.cluster.wire.message_size import bytes_beside
@@ -68,7 +69,10 @@ class Guard(grpc.ServerInterceptor):
         if self._callers is None:
             return
         for context, caller in self._places.of(self._callers.revoked):
-            log.warning("ended a call of %s: its certificate has been revoked", caller.identity)
+            about = LogFields(caller=str(caller.identity))
+            log.warning(
+                "ended a call of %s: its certificate has been revoked", caller.identity, extra=about
+            )
             context.cancel()
 
     def _guarded(self, handler: _Handler, rule: Rule, method: str) -> _Handler:
@@ -145,18 +149,21 @@ class Guard(grpc.ServerInterceptor):
             return None
         caller = self._callers.of(context)
         if caller.identity.role not in rule.roles:
-            raise AccessError(f"{caller.identity.label} may not do that: it takes an operator")
+            needed = "an operator" if Role.HEALER not in rule.roles else "an operator or a healer"
+            raise AccessError(f"{caller.identity.label} may not do that: it takes {needed}")
         return caller
 
     def _refuse(self, context: grpc.ServicerContext, method: str, error: ClusterError) -> Never:
-        log.warning("refused %s to %s: %s", method, self._described(context), error)
+        who = self._described(context)
+        log.warning("refused %s to %s: %s", method, who, error, extra=LogFields(caller=who))
         denied = isinstance(error, AccessError)
         code = grpc.StatusCode.PERMISSION_DENIED if denied else grpc.StatusCode.FAILED_PRECONDITION
         refuse(context, error, code)
 
     def _refuse_unknown(self, context: grpc.ServicerContext, method: str) -> Never:
         name = method[:100].encode("ascii", "replace").decode()
-        log.warning("refused %r to %s: there is no such method", name, self._described(context))
+        who, why = self._described(context), "there is no such method"
+        log.warning("refused %r to %s: %s", name, who, why, extra=LogFields(caller=who))
         error = NodeError(f"this version of pi-cluster has no method {name}")
         refuse(context, error, grpc.StatusCode.UNIMPLEMENTED)
 

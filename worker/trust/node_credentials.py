@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 from pi_cluster.cluster.errors import AccessError
+from pi_cluster.cluster.private_files import read_private
 from pi_cluster.cluster.trust import certificates, installing, signing
 from pi_cluster.cluster.trust.certificates import Key
 from pi_cluster.cluster.trust.credentials import LiveCredentials
@@ -12,7 +13,6 @@ from pi_cluster.cluster.trust.holdings import has_credentials
 from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.trust.issued import Certification
 from pi_cluster.cluster.trust.key_proof import KeyProof
-from pi_cluster.cluster.trust.private_files import read_private
 from pi_cluster.worker.identity import load_identity
 
 _FOLDER = "credentials"

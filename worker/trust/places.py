@@ -11,7 +11,7 @@ from pi_cluster.cluster.errors import PipelineBusy
 from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.worker.trust.callers import Caller
 
-MAX_CALLS_OF = {Role.NODE: 8, Role.COORDINATOR: 16, Role.OPERATOR: 32}
+MAX_CALLS_OF = {Role.NODE: 8, Role.COORDINATOR: 16, Role.HEALER: 24, Role.OPERATOR: 32}
 """At once, for one caller. A node sends steps of one session and fetches a few shards."""
 _KEPT_FOR_OPERATORS = 16
 """Of all calls: those of others leave so many free, however many they are."""

@@ -2,18 +2,15 @@
 
 from collections.abc import Iterator
 
+from pi_cluster.cluster.heat import COOLING, HOT_C, TOO_HOT_C
 from pi_cluster.deploy.doctor.facts import ClusterFacts, Examined
 from pi_cluster.deploy.doctor.findings import THIS_MACHINE, Finding, problem, warning
-from pi_cluster.deploy.doctor.firmware import COOLING, complaints
+from pi_cluster.deploy.doctor.firmware import complaints
 from pi_cluster.deploy.screen.output import size
 
 LEAST_FREE_DISK_BYTES = 200 << 20  # logs and updates fill that in days, and then services stop
 LOW_DISK_BYTES = 1 << 30  # a quarter of a 7B in q4, which the next `up` may want to move
 SLOW_DISK_BYTES_PS = 20e6  # a sound microSD card reads 40 to 90 MB/s in a Pi
-# A Pi slows down from 80 degrees, and harder at 85 (Raspberry Pi documentation, "Frequency
-# management and thermal control").
-HOT_C = 80.0
-TOO_HOT_C = 85.0
 CLOCK_WARNING_S = 2.0  # logs of several nodes cannot be read side by side
 CLOCK_PROBLEM_S = 300.0  # certificates and join tokens are valid too early or too late
 

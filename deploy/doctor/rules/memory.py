@@ -30,6 +30,16 @@ def size_of_memory(node: Examined) -> Iterator[Finding]:
         )
 
 
+def short(node: Examined) -> Iterator[Finding]:
+    """A node that nears its limit now."""
+    if node.about.short_of_memory:
+        yield warning(
+            node.name,
+            "it is short of memory: texts kept for reuse are let go, and new ones wait",
+            f"end other programs there (`ps aux --sort -rss | head`), or {_less(node)}",
+        )
+
+
 def swap(node: Examined) -> Iterator[Finding]:
     """Swap in use while a stage is loaded."""
     used = node.examination.used_swap_bytes

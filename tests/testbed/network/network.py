@@ -130,6 +130,14 @@ class Network:
         """Let everything pass again that ``partition`` kept apart."""
         self.partition(())
 
+    def lose(self, host: int, share: float) -> None:
+        """Lose this share of the frames on the host's link from now on, each way."""
+        self._command(f"loss {host} {share}")
+
+    def restore(self, host: int) -> None:
+        """Lose as few of the host's frames again as the profile says."""
+        self.lose(host, self._profile.loss)
+
     def traffic(self, host: int) -> Traffic:
         """What has gone over the host's link so far."""
         numbers = self._ask("bytes").split()

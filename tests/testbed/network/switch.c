@@ -12,6 +12,7 @@
 //
 //     plugged PORT 0|1    take a port's cable out, or put it in         -> ok
 //     group PORT NUMBER   frames pass only between ports of one group   -> ok
+//     loss PORT SHARE     lose that share of a link's frames, each way  -> ok
 //     bytes               -> for each port those that its host has sent, and been delivered
 #define _GNU_SOURCE
 #include <errno.h>
@@ -37,6 +38,7 @@ enum { WIRE_OVERHEAD_BYTES = 24 };
 
 typedef struct {
     uint64_t busy_until, last_out;
+    double loss;
 } Direction;
 
 typedef struct {
@@ -109,7 +111,7 @@ static Frame *pop(void) {
 
 // Sends a frame over one direction of a link: when it arrives, or 0 if it is lost.
 static uint64_t arrival(uint64_t time, int bytes, Direction *link) {
-    if (drand48() < profile.loss) return 0;
+    if (drand48() < link->loss) return 0;
     uint64_t done = time;
     if (profile.bits_per_s > 0) {
         uint64_t start = link->busy_until > time ? link->busy_until : time;
@@ -218,6 +220,11 @@ static const char *obey(const char *line) {
         ports[index].group = (int)value;
         return "ok";
     }
+    double share;
+    if (sscanf(line, "loss %d %lf", &index, &share) == 2 && index >= 0 && index < port_count) {
+        ports[index].up.loss = ports[index].down.loss = share;
+        return "ok";
+    }
     return "not a command";
 }
 
@@ -256,6 +263,7 @@ int main(int count, char **words) {
     printf("ready");
     for (int i = 0; i < port_count; i++) {
         ports[i].plugged = 1;
+        ports[i].up.loss = ports[i].down.loss = profile.loss;
         namespaces[i] = open_host(i, &ports[i].tap);
         polled[i] = (struct pollfd){.fd = ports[i].tap, .events = POLLIN};
         printf(" %d", namespaces[i]);

@@ -15,7 +15,7 @@ from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import PlainDialer
 from pi_cluster.cluster.wire.options import SERVER_OPTIONS, WIRE_VERSION
 from pi_cluster.cluster.wire.peer import MOST_ADDRESSES, Peer, told_peer
-from pi_cluster.cluster.wire.probing import accepting
+from pi_cluster.cluster.wire.probing import accepting, refuse
 from pi_cluster.cluster.wire.secure_dialing import SecureDialer
 from pi_cluster.coordinator.pipeline.nodes import ask_all
 from pi_cluster.protos import pi_cluster_pb2 as pb
@@ -128,6 +128,22 @@ def test_with_certificates_others_at_a_nodes_addresses_do_not_keep_it_from_being
     dialer.explain(peer)
     with pytest.raises(NodeLost, match="no reply at"):
         dialer.connect(peer)
+
+
+def test_a_host_where_nobody_listens_says_so_and_one_that_is_silent_does_not():
+    with socket.socket() as bound, socket.create_server(("127.0.0.1", 0)) as listening:
+        bound.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        dead, alive = (f"127.0.0.1:{one.getsockname()[1]}" for one in (bound, listening))
+        assert refuse([dead], 1.0) and refuse(["no such name:1", dead], 1.0)
+        assert not refuse([dead, alive], 1.0)
+    assert not refuse([], 0.1)
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):  # more than wait there: who comes later gets no answer
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        assert not refuse([f"127.0.0.1:{full.getsockname()[1]}"], 0.1)
 
 
 def test_more_addresses_than_a_node_can_have_and_what_is_none_are_refused():

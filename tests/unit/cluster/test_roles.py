@@ -27,13 +27,24 @@ def test_only_these_methods_take_others_than_the_operator():
         if rule.roles != {Role.OPERATOR}
     }
     assert open_to == {
-        "Describe": {Role.COORDINATOR, Role.NODE},
-        "Ping": {Role.COORDINATOR, Role.NODE},
-        "RunSteps": {Role.COORDINATOR, Role.NODE},
-        "CollectResults": {Role.COORDINATOR},
+        "Describe": {Role.HEALER, Role.COORDINATOR, Role.NODE},
+        "Ping": {Role.HEALER, Role.COORDINATOR, Role.NODE},
+        "RunSteps": {Role.HEALER, Role.COORDINATOR, Role.NODE},
+        "CollectResults": {Role.HEALER, Role.COORDINATOR},
         "GetShard": {Role.NODE},
-        "Echo": {Role.NODE},
+        "Echo": {Role.HEALER, Role.NODE},
+        "FindShards": {Role.HEALER},
+        "FetchShard": {Role.HEALER},
+        "LoadStage": {Role.HEALER},
+        "UnloadStage": {Role.HEALER},
+        "MeasureNode": {Role.HEALER},
+        "MeasureLink": {Role.HEALER},
     }
+
+
+def test_a_healer_may_do_all_that_a_coordinator_may():
+    asking = [rule.roles for rule in WORKER_RULES.values() if Role.COORDINATOR in rule.roles]
+    assert asking and all(Role.HEALER in roles for roles in asking)
 
 
 def test_the_operator_may_call_everything():

@@ -228,7 +228,7 @@ def test_a_manifest_of_absurd_length_is_not_even_parsed():
         Manifest.from_json(make_manifest().to_json() + " " * 2_000_000)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_no_damage_to_a_manifest_gives_anything_but_our_errors(data):
     text = make_manifest().to_json()
@@ -254,7 +254,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.sampled_from(sorted(json.loads(make_manifest().to_json()))),
     json_values,

@@ -39,7 +39,7 @@ arrays = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(arrays, max_size=6))
 def test_what_is_written_is_aligned_and_read_equally_by_the_safetensors_library(
     tmp_path_factory, tensors
@@ -169,7 +169,7 @@ def test_a_forged_header_is_refused_by_the_files_name(tmp_path, header):
         TensorFile(raw_file(tmp_path / "forged.safetensors", header, bytes(8)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=4), st.integers(0, 9))
 def test_no_damage_to_a_header_gives_anything_but_a_store_error(tmp_path_factory, changes, cut):
     path = tmp_path_factory.mktemp("fuzz") / "t"

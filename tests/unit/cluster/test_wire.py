@@ -28,7 +28,7 @@ def every_kind(kind: type[ClusterError] = ClusterError) -> list[type[ClusterErro
     return [kind, *(found for child in kind.__subclasses__() for found in every_kind(child))]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(
     rows=arrays.arrays(
         np.float32,
@@ -42,7 +42,7 @@ def test_floats_survive_the_wire_to_the_bit(rows):
     assert np.array_equal(found.view(np.uint32), rows.view(np.uint32))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(ids=arrays.arrays(np.int32, st.integers(0, 20)))
 def test_token_ids_survive_the_wire(ids):
     found = unpack_ids(pack(ids))
@@ -204,13 +204,29 @@ def test_a_lost_node_arrives_with_the_ids_that_can_be_some(sent, named):
     assert arrived.value.node_ids == named
 
 
-def test_a_lost_node_is_carried_with_its_ids():
+@pytest.mark.parametrize("kind", [NodeLost, errors.SessionExpired])
+@pytest.mark.parametrize("awaited_s", [0.0, 9.25])
+def test_a_lost_node_is_carried_with_its_kind_its_ids_and_how_long_it_was_awaited(kind, awaited_s):
     def end(context):
-        refuse(context, NodeLost("gone", ["a1", "b2"]))
+        refuse(context, kind("gone", ["a1", "b2"], awaited_s=awaited_s))
 
     with served(end) as stub, pytest.raises(NodeLost, match="gone") as arrived:
         describe(stub)
-    assert arrived.value.node_ids == ("a1", "b2")
+    lost = arrived.value
+    assert type(lost) is kind and lost.node_ids == ("a1", "b2")
+    assert (lost.awaited_s, lost.was_awaited) == (awaited_s, awaited_s > 0)
+
+
+@pytest.mark.parametrize("sent", ["", "-1", "1.5", "9" * 10, "nan", "1e3"])
+def test_a_waiting_time_that_cannot_be_one_counts_as_none(sent):
+    def end(context):
+        pairs = (("pi-cluster-error", "NodeLost"), ("pi-cluster-awaited-ms", sent))
+        context.set_trailing_metadata(pairs)
+        context.abort(grpc.StatusCode.FAILED_PRECONDITION, "gone")
+
+    with served(end) as stub, pytest.raises(NodeLost, match="gone") as arrived:
+        describe(stub)
+    assert arrived.value.awaited_s == 0 and not arrived.value.was_awaited
 
 
 def test_a_name_that_is_no_error_of_ours_is_not_called():

@@ -97,7 +97,7 @@ def test_an_empty_stop_string_is_refused(stops):
 few_letters = st.text(alphabet="ab\n", max_size=5)
 
 
-@settings(max_examples=600, deadline=None, derandomize=True)
+@settings(max_examples=600)
 @given(
     pieces=st.lists(few_letters, max_size=10),
     rest=few_letters,
@@ -108,7 +108,7 @@ def test_the_shown_pieces_are_the_text_before_the_first_stop_however_it_is_cut(p
     assert "".join(shown_of(pieces, stops, rest)) == text_before_the_first_stop(text, stops)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300)
 @given(
     pieces=st.lists(few_letters, max_size=10),
     stops=st.lists(st.text(alphabet="ab\n", min_size=1, max_size=4), max_size=3),

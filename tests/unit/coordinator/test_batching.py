@@ -4,8 +4,9 @@ import pytest
 
 from pi_cluster.coordinator.generation import Generation, GenerationOptions
 from pi_cluster.coordinator.measurement import Measurement
-from pi_cluster.coordinator.scheduling.batching import Running, next_picks
+from pi_cluster.coordinator.scheduling.batching import next_picks
 from pi_cluster.coordinator.scheduling.pace import Pace
+from pi_cluster.coordinator.scheduling.running import Running
 from pi_cluster.coordinator.scheduling.sequence import SequenceState
 from pi_cluster.coordinator.steps import StageTime, StepResult
 from pi_cluster.transformer.sampling_settings import SamplingSettings

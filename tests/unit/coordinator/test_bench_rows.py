@@ -16,7 +16,7 @@ from pi_cluster.coordinator.bench.bench import (
 from pi_cluster.coordinator.bench.rows import Percentiles, Spread, summarise
 from pi_cluster.coordinator.generation import Generation, GenerationOptions
 from pi_cluster.coordinator.measurement import Measurement
-from pi_cluster.coordinator.scheduling.residents import CacheLimits
+from pi_cluster.coordinator.scheduling.cache_limits import CacheLimits
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.transformer.errors import PromptError, SettingsError
 from tests.support.steps import ADDRESSES, step

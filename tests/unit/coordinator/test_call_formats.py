@@ -118,7 +118,7 @@ FRAGMENTS = st.sampled_from(
 ANSWERS = st.lists(FRAGMENTS, max_size=12).map("".join)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300)
 @given(
     name=st.sampled_from([*FORMATS]),
     answer=st.one_of(ANSWERS, st.sampled_from([answer for _, answer, _, _ in READ])),
@@ -134,7 +134,7 @@ def test_an_answer_reads_the_same_however_it_is_cut(name, answer, places):
         assert isinstance(json.loads(arguments), dict)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(name=st.sampled_from([*{*FORMATS} - {"generic"}]), answer=ANSWERS)
 def test_an_answer_without_calls_loses_nothing(name, answer):
     answer = without_foreign_marks(name, answer)

@@ -71,7 +71,7 @@ def parts_of(model, ids, *, thought=False):
     return [*parts.push(model.read(ids)), *parts.finish()]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(
     name=st.sampled_from(FORMATS),
     seed=st.integers(0, 999),
@@ -157,7 +157,7 @@ def test_a_call_of_home_assistant_leaves_at_most_20_ids_to_wait_for(version, ids
     assert waits <= 20
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(name=st.sampled_from(FORMATS), seed=st.integers(0, 99), data=st.data())
 def test_what_may_follow_is_the_same_after_guesses_were_taken_back(name, seed, data):
     model = small_model(name)

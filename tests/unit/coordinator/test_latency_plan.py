@@ -57,7 +57,7 @@ def clusters(draw: st.DrawFn) -> list[NodeCapacity]:
     return [capacity(f"id-{i}", *three, reach=link) for i, (*three, link) in enumerate(drawn)]
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(footprint=footprints, nodes=clusters())
 def test_no_other_pipeline_brings_a_token_clearly_sooner(footprint, nodes):
     times = [
@@ -76,7 +76,7 @@ def test_no_other_pipeline_brings_a_token_clearly_sooner(footprint, nodes):
     assert time_of(footprint, nodes, plan) <= min(times) * 1.0201
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(footprint=footprints, nodes=clusters())
 def test_a_plan_holds_every_layer_once_on_nodes_that_have_room(footprint, nodes):
     try:

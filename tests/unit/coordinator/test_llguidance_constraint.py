@@ -101,7 +101,7 @@ schemas = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(schema=schemas, seed=st.integers(0, 99), fixed=st.booleans())
 def test_every_answer_that_ends_follows_its_schema(schema, seed, fixed):
     constraint = vocabulary_of("storyteller").constraint(written(schema, fixed=fixed))
@@ -112,7 +112,7 @@ def test_every_answer_that_ends_follows_its_schema(schema, seed, fixed):
     assert ended or len(ids) == 400
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(schema=schemas, seed=st.integers(0, 99), data=st.data())
 def test_masks_are_the_same_row_by_row_as_forced_and_as_guessed_and_taken_back(schema, seed, data):
     new = vocabulary_of("storyteller").constraint

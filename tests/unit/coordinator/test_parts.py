@@ -38,7 +38,7 @@ def parts_of(text, cut_at, *, begun):
         ("", False, "", ""),
     ],
 )
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(cut_at=cuts)
 def test_a_thought_ends_where_its_tag_does(text, begun, thought, answer, cut_at):
     assert parts_of(text, cut_at, begun=begun) == (thought, answer)

@@ -123,7 +123,7 @@ def planned_or_none(footprint: ModelFootprint, nodes: list[NodeCapacity]) -> Pla
         return None
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300)
 @given(footprint=footprints, nodes=clusters(max_size=12))
 def test_a_plan_holds_every_layer_once_in_order_on_nodes_that_have_room(footprint, nodes):
     plan = planned_or_none(footprint, nodes)
@@ -140,7 +140,7 @@ def test_a_plan_holds_every_layer_once_in_order_on_nodes_that_have_room(footprin
         assert stage.memory_bytes <= usable[stage.node_id]
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(footprint=footprints, nodes=clusters())
 def test_a_plan_is_found_whenever_there_is_one_and_is_within_a_tenth_of_the_best(footprint, nodes):
     best = brute_force(footprint, every_order(nodes))
@@ -151,7 +151,7 @@ def test_a_plan_is_found_whenever_there_is_one_and_is_within_a_tenth_of_the_best
         assert slowest_of(footprint, nodes, plan) * 0.9 <= best[0] * (1 + 1e-12)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(footprint=footprints, nodes=clusters())
 def test_no_other_ranges_on_the_same_row_of_nodes_make_stages_faster_from_the_slowest_on(
     footprint, nodes
@@ -164,7 +164,7 @@ def test_no_other_ranges_on_the_same_row_of_nodes_make_stages_faster_from_the_sl
     assert times == pytest.approx(brute_force(footprint, [row]))
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(footprint=footprints_of_alike_layers, nodes=clusters())
 def test_of_alike_layers_no_other_shares_in_the_same_order_make_the_slowest_stage_faster(
     footprint, nodes

@@ -4,9 +4,9 @@ import pytest
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.errors import StateError, VersionError
+from pi_cluster.coordinator.records.kept_record import has_record, load_record
 from pi_cluster.coordinator.records.known_hosts import Host, KnownHost, load_hosts, save_hosts
 from pi_cluster.coordinator.records.known_nodes import known_nodes
-from pi_cluster.coordinator.records.pipeline_record import has_record, load_record
 
 READERS = {
     "hosts.json": (load_hosts, "--hosts again"),

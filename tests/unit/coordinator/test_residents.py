@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from pi_cluster.coordinator.scheduling.residents import CacheLimits, Residents
+from pi_cluster.coordinator.scheduling.cache_limits import CacheLimits
+from pi_cluster.coordinator.scheduling.residents import Residents
 from pi_cluster.kernels import KVCache
 from pi_cluster.transformer.cache import CacheRoom
 from pi_cluster.transformer.errors import PromptError, StepError
@@ -52,6 +53,18 @@ def test_the_next_turn_of_a_chat_goes_on_with_the_same_sequence():
     again = places.place([*SYSTEM, 5, 6, 7, 8, 9], 300, 1)
     assert (again.state.number, again.state.sent, again.evicted) == (first.number, 103, [])
     assert again.state.prefix_of == 0
+
+
+def test_what_is_only_kept_is_let_go_and_what_runs_is_not():
+    places = residents()
+    ended, runs = (places.place(SYSTEM, 200, 1, is_shared=False).state for _ in range(2))
+    run(ended)
+    assert places.finish(ended)
+    used = places.positions_used
+    assert places.let_go() == [ended.number] and places.let_go() == []
+    assert 0 < places.positions_used < used
+    assert not places.place(SYSTEM, 200, 1).state.prefix_of, "nothing is there to begin with"
+    places.drop(runs)
 
 
 def test_the_same_prompt_again_computes_its_last_id_anew():

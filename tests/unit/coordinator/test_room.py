@@ -3,7 +3,7 @@
 import pytest
 
 from pi_cluster.coordinator.room import Room
-from pi_cluster.coordinator.scheduling.residents import CacheLimits
+from pi_cluster.coordinator.scheduling.cache_limits import CacheLimits
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.transformer.errors import PromptTooLong
 

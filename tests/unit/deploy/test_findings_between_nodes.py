@@ -231,7 +231,7 @@ operators = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(examined, max_size=4).map(tuple), st.lists(silent, max_size=2).map(tuple), operators
 )

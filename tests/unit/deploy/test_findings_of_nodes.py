@@ -98,6 +98,10 @@ def test_hardly_any_free_memory_is_a_warning():
     assert nothing(with_first(free_memory_bytes=100 * MIB))
 
 
+def test_a_node_that_nears_its_limit_now_is_a_warning():
+    assert the_only(with_first(short_of_memory=True), WARNING, "short of memory", "--texts")
+
+
 def test_swap_in_use_is_a_warning():
     assert the_only(with_first(used_swap_bytes=64 * MIB), WARNING, "64.0 MiB of swap")
     assert nothing(with_first(used_swap_bytes=64 * MIB - 1))

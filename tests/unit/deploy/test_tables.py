@@ -3,7 +3,7 @@
 import io
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.progress import BarColumn, DownloadColumn, TransferSpeedColumn
@@ -113,7 +113,6 @@ def tables(draw):
     return columns, draw(st.lists(st.tuples(*cells), min_size=1, max_size=6))
 
 
-@settings(deadline=None)
 @given(tables(), st.integers(24, 160))
 def test_every_figure_of_any_table_is_unbroken_at_any_width(made, width):
     columns, rows = made
@@ -127,7 +126,6 @@ def test_every_figure_of_any_table_is_unbroken_at_any_width(made, width):
                 assert cell in unseen
 
 
-@settings(deadline=None)
 @given(others, st.integers(1, 40))
 def test_a_name_that_is_cut_fits_and_keeps_its_ends(text, width):
     name = shown_line(text)

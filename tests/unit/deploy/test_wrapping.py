@@ -3,7 +3,7 @@
 import re
 from itertools import pairwise
 
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -30,7 +30,6 @@ def without_spaces(text):
     return re.sub(r"[ \t\n]", "", text)
 
 
-@settings(deadline=None)
 @given(texts, cuts, st.integers(4, 60))
 @example("a" * 60 + " b", [30], 20)
 def test_nothing_is_lost_and_every_break_of_the_text_is_there(text, cut_at, width):
@@ -44,7 +43,6 @@ def test_nothing_is_lost_and_every_break_of_the_text_is_there(text, cut_at, widt
     assert shown[position:] == ""
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.text("abcdefgh.", min_size=1, max_size=LONG_WORD), min_size=1),
     cuts,
@@ -58,7 +56,6 @@ def test_no_word_is_torn_and_no_line_is_wider_than_the_screen(said, cut_at, widt
     assert all(len(line) <= width for line in lines)
 
 
-@settings(deadline=None)
 @given(st.text("字漢かな。、（）ーっ", min_size=1), cuts, st.integers(8, 40))
 def test_a_script_without_spaces_is_broken_at_its_letters(text, cut_at, width):
     lines = "".join(in_pieces(text, cut_at, width)).removesuffix("\n").split("\n")
@@ -126,7 +123,6 @@ def test_a_word_without_end_is_shown_and_not_kept():
     assert "".join([*marks, wrap.push("\n")]) == "\u0301" * 10_000 + "\n"
 
 
-@settings(deadline=None)
 @given(texts, st.integers(4, 60))
 def test_whole_lines_are_never_wider_than_the_width(text, width):
     assert all(cell_len(line) <= width for line in wrapped(text.replace("\t", " "), width))

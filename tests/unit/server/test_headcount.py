@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from pi_cluster.coordinator.asking.asked import Piece
 from pi_cluster.coordinator.standing import Held, Reading, Waiting
 from pi_cluster.server.asking.headcount import Headcount, headcount
 from pi_cluster.server.asking.reply import Reply
@@ -16,6 +17,7 @@ class Asked:
     """A question that stands where it is told to, and never ends by itself."""
 
     has_ended = False
+    begun = Piece()
 
     def __init__(self, stands, *, is_asked=True):
         self.stands, self.is_asked = stands, is_asked

@@ -6,7 +6,13 @@ import json
 import pytest
 
 from pi_cluster.server.asking.headcount import Headcount
-from pi_cluster.server.native.state import ClusterState, RequestCounts, ServedModel, TokenCounts
+from pi_cluster.server.native.state import (
+    ClusterState,
+    HealCounts,
+    RequestCounts,
+    ServedModel,
+    TokenCounts,
+)
 from pi_cluster.server.native.state_watch import StateWatch
 
 NOBODY = Headcount(0, 0)
@@ -30,7 +36,7 @@ class View:
         return ClusterState(
             *(0.0, "1", "test", self.looks, "ready", ""),
             ServedModel("m", 1, None, False),
-            *([], RequestCounts(0, 0, None), TokenCounts(0, 0, 0)),
+            *([], RequestCounts(0, 0, None), TokenCounts(0, 0, 0), HealCounts(0, 0, 0.0)),
         )
 
 

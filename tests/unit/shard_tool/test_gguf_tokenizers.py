@@ -275,7 +275,7 @@ def test_a_file_without_a_tokenizer_gives_no_files(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(text=st.text(max_size=40))
 def test_any_text_comes_back_from_both_kinds(text, tmp_path_factory):
     folder = tmp_path_factory.mktemp("t")

@@ -35,14 +35,14 @@ def opened(folder, data):
         return set(open_files(folder, stack))
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300)
 @given(values=json_values)
 def test_any_json_in_the_place_of_the_index_is_a_named_error(folder, values):
     with pytest.raises(CheckpointError, match="index"):
         opened(folder, json.dumps(values).encode())
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300)
 @given(where=st.integers(0, 10**6), byte=st.integers(0, 255), cut=st.booleans())
 def test_a_byte_that_changed_or_a_cut_is_a_named_error_or_the_same_tensors(
     folder, whole, where, byte, cut

@@ -213,7 +213,7 @@ def tokenizers(draw):
     return tokenizer_with(*tokens, legacy=draw(st.booleans()))
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(tokenizer=tokenizers(), said=st.lists(TYPED, min_size=3, max_size=3), around=TYPED)
 def test_nothing_that_people_type_becomes_a_control_id(tokenizer, said, around):
     control = set(tokenizer.control_ids.values())
@@ -267,7 +267,7 @@ SOME = tokenizer_with(
 
 
 @pytest.mark.parametrize("continuation", [False, True])
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300)
 @given(
     ids=st.lists(
         st.sampled_from([BYTES + byte for byte in b"a\xe2\x99\xa5\xff"])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pi_cluster.transformer.allowed import (
@@ -56,7 +56,6 @@ def test_a_set_of_another_length_is_refused(size):
         ids_in(b"\xff" * size, 10)
 
 
-@settings(deadline=None)
 @given(sets, st.integers(0, 12), st.integers(0, 99))
 def test_the_best_of_the_allowed_are_the_first_of_all_that_are_allowed(one, count, seed):
     size, ids = one

@@ -146,7 +146,7 @@ cuts = st.lists(st.integers(1, 40), min_size=1, max_size=120)
 
 
 @pytest.mark.parametrize("window", [None, 30, 80])
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=12)
 @given(sizes=cuts, group=st.sampled_from([1, 4]))
 def test_a_querys_bits_do_not_depend_on_the_chunks(window, sizes, group):
     rows = min(sum(sizes), 200)

@@ -65,7 +65,7 @@ def test_a_buffer_that_would_cut_a_tile_is_our_own_bug():
         RollingKVCache(HEADS, WIDTH, capacity=6, tile=4)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(
     tile=st.sampled_from([1, 2, 4]),
     tiles=st.integers(1, 6),
@@ -83,7 +83,7 @@ def test_the_last_positions_are_in_their_slots_after_any_number_of_wraps(tile, t
         assert np.array_equal(values[:, slot], -keys[:, slot])
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(capacity=st.integers(1, 20), steps=st.lists(st.integers(1, 20), max_size=25))
 def test_a_buffer_grows_by_doubling_and_never_past_its_capacity(capacity, steps):
     cache = RollingKVCache(HEADS, WIDTH, capacity=capacity, tile=1)
@@ -128,7 +128,7 @@ def test_a_window_has_room_for_the_largest_step_and_no_window_for_the_context(
     assert cache_capacity(window, context, max_step_rows) == capacity
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(window=st.integers(1, 5000), max_step_rows=st.integers(1, 600))
 def test_a_capacity_is_whole_tiles_and_never_less_than_window_and_step(window, max_step_rows):
     capacity = cache_capacity(window, 1, max_step_rows)

@@ -183,7 +183,7 @@ def test_what_is_not_computed_is_refused_by_its_key_and_file(changes, said):
     assert message.isprintable()
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(
         st.sampled_from(

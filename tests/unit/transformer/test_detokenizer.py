@@ -29,14 +29,14 @@ def parts_of(ids: list[int], continuation: bool = False) -> list[str]:
 
 
 @pytest.mark.parametrize("continuation", [False, True])
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=400)
 @given(ids=ids_of_any_kind)
 def test_the_parts_together_are_what_decode_gives(continuation, ids):
     expected = TOKENIZER.decode(ids, continuation=continuation)
     assert "".join(parts_of(ids, continuation)) == expected
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(text=st.text(max_size=20).filter(lambda text: "\ufffd" not in text and "▁" not in text))
 def test_no_part_of_a_valid_text_holds_a_broken_character(text):
     parts = parts_of(TOKENIZER.encode(text))

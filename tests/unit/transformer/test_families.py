@@ -197,7 +197,7 @@ def test_two_scalings_that_differ_are_refused():
         read_config_json(LLAMA_31 | {"rope_parameters": plain})
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from([LLAMA_31, QWEN2, QWEN3, SMOLLM3]),
     st.dictionaries(

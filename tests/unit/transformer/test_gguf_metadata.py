@@ -158,7 +158,7 @@ def test_a_file_without_an_embedding_is_refused():
         read(SMOLLM2, {})
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from([*SMOLLM2, "llama.rope.scaling.type"]), json_values))
 def test_no_metadata_raise_anything_but_a_refusal(changes):
     try:

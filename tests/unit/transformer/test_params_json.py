@@ -99,7 +99,7 @@ def test_what_is_not_computed_is_refused_by_its_key_and_file(changes, said):
     assert all(words in message for words in said), message
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(
         st.sampled_from([*MISTRAL_V1_PARAMS, "moe", "rope_theta", "_sliding_window", "other"]),

@@ -91,7 +91,7 @@ def test_a_bias_stays_as_it_was_checked():
     assert settings_.logit_bias == {5: 1.0}
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(
     logits=st.lists(st.integers(-8, 8), min_size=2, max_size=30),
     prompt=st.lists(st.integers(0, 29), max_size=8),
@@ -133,7 +133,7 @@ def test_the_ends_of_every_range_are_allowed():
     SamplingSettings(temperature=1e300, top_p=1e-9, min_p=1, seed=2**64 - 1)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(logits=tied_logits, count=st.integers(0, 45))
 def test_top_candidates_are_the_first_of_a_full_sort_also_among_ties(logits, count):
     expected = sorted(range(len(logits)), key=lambda i: (-logits[i], i))[: count or None]
@@ -154,7 +154,7 @@ def test_top_candidates_of_a_large_vocabulary_are_the_first_of_a_full_sort(count
     assert np.array_equal(found.ids, best) and np.array_equal(found.logits, logits[best])
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300)
 @given(
     logits=tied_logits,
     chosen=any_settings,

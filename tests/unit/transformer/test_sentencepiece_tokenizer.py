@@ -28,7 +28,7 @@ def test_a_text_gets_a_dummy_prefix_and_its_continuation_none(tokenizer):
     assert tokenizer.encode("") == []
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(text=st.text(max_size=30).filter(lambda text: "▁" not in text))
 def test_any_text_survives_the_way_there_and_back(tokenizer, text):
     assert tokenizer.decode(tokenizer.encode(text)) == text
@@ -36,7 +36,7 @@ def test_any_text_survives_the_way_there_and_back(tokenizer, text):
     assert tokenizer.decode(rest, continuation=True) == text
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(text=st.text(min_size=1, max_size=30))
 def test_a_text_is_the_continuation_of_its_dummy_prefix(tokenizer, text):
     assert tokenizer.encode(text) == tokenizer.encode(" " + text, continuation=True)

@@ -187,7 +187,7 @@ def try_tekken(values):
         assert str(error)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300)
 @given(path=st.integers(0, 2**32), value=json_values)
 def test_any_value_in_any_place_of_a_file_gives_a_tokenizer_or_a_named_error(path, value):
     draw = random.Random(path)

@@ -22,6 +22,7 @@ from pi_cluster.worker.stage.outlet import ResultSink
 from pi_cluster.worker.stage.session import StageSession
 from pi_cluster.worker.stage.state import Loaded, RunningSession, StageState, Withdrawn
 from tests.support.checkpoints import small_config, write_hugging_face_checkpoint
+from tests.support.cluster_process import eventually
 from tests.support.kernel_engines import engine
 from tests.support.stores import shard
 
@@ -113,6 +114,39 @@ def test_an_earlier_epoch_replaces_nothing_and_the_same_one_does(state, load):
     assert isinstance(state.content, Loaded)
     with state.replacing(EPOCH):
         assert state.content is None
+
+
+def test_two_plans_of_one_epoch_do_not_mix(state, load):
+    """Machines that mend a pipeline at once may choose the same number for different stages."""
+    loaded = state.loaded(EPOCH).assignment
+    others = replace(loaded, previous_node_id="pi9")
+    with pytest.raises(StaleEpoch, match="already, of another"), state.replacing(EPOCH, others):
+        pass
+    assert state.loaded(EPOCH).assignment is loaded
+    with state.replacing(EPOCH, replace(loaded)):
+        assert state.content is None
+
+
+def test_of_two_replacements_at_once_the_later_epoch_stays(state, load):
+    """Both were asked for while neither was loaded."""
+    with ThreadPoolExecutor(1) as pool:
+        began = threading.Event()
+
+        def replace_it() -> None:
+            began.set()
+            with state.replacing(EPOCH + 1):
+                pytest.fail("it takes the place of a later one")
+
+        with state.replacing(EPOCH + 2):
+            earlier = pool.submit(replace_it)
+            assert began.wait(BOUND_S)
+            eventually(lambda: len(state._changed._waiters), bool, BOUND_S)
+            state.put(load(EPOCH + 2), sound)
+        with pytest.raises(StaleEpoch, match="of a later `up`"):
+            earlier.result(BOUND_S)
+    assert state.loaded(EPOCH + 2)
+    with state.alone():  # the slot is free again
+        pass
 
 
 def test_a_replacement_ends_the_session_and_waits_until_it_has_let_go(state, load):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pi_cluster.cluster.errors import AccessError
 from pi_cluster.cluster.small_file import read_small
-from pi_cluster.cluster.trust.certificates import MAX_PEM_BYTES
 
+_MOST_BYTES = 1 << 20  # the longest that is read is a chain of certificates
 _OTHERS = 0o077
 
 
@@ -20,7 +20,7 @@ def make_private_folder(folder: Path) -> None:
 def read_file(path: Path) -> bytes:
     """A small file. Raises ``AccessError`` naming it when it cannot be read, or is not small."""
     try:
-        return read_small(path, MAX_PEM_BYTES)
+        return read_small(path, _MOST_BYTES)
     except OSError as error:
         raise AccessError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:

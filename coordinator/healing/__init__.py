@@ -1,0 +1,1 @@
+"""A lost pipeline brought back: what is to be done, decided from what is seen; and the doing."""

@@ -1,0 +1,1 @@
+"""Answers that have not ended, written down so that another program can go on with them."""
