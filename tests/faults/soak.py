@@ -58,8 +58,9 @@ class Soak:
             if now - min(moment for _, moment in self._asked.values()) > HANG_S:
                 self._found.hangs.append(f"after {now - begun:.0f} s")
                 break
-            self._hear(whole, goes_on=now < begun + seconds)
-            if self._found.answers and now > begun + _WARM * seconds:
+            is_whole = self._hear(whole, goes_on=now < begun + seconds)
+            # Beside each piece it would take longer than the pieces do, and see hangs in that.
+            if is_whole and now > begun + _WARM * seconds:
                 self._look()
         undo.until(float("inf"))
 
@@ -75,14 +76,15 @@ class Soak:
         undo.add(time.monotonic() + fault.lasts_s, strike(self._home, fault))
         self._found.faults += 1
 
-    def _hear(self, whole: Mapping[Ask, Mapping[str, Any]], *, goes_on: bool) -> None:
+    def _hear(self, whole: Mapping[Ask, Mapping[str, Any]], *, goes_on: bool) -> bool:
+        """Take what the asking program tells next; whether an answer is whole by it."""
         assert self._home.asker
         try:
             line = self._home.asker.next(0.5)
         except TimeoutError:
-            return
+            return False
         if line.get("round") not in self._asked or "piece" in line:
-            return
+            return False
         ask, _ = self._asked.pop(line["round"])
         self._found.answers += 1
         if "error" in line:
@@ -91,6 +93,7 @@ class Soak:
             self._found.wrong.append(differs)
         if goes_on:
             self._ask()
+        return True
 
     def _look(self) -> None:
         assert self._home.server
