@@ -154,6 +154,10 @@ class StateError(ClusterError):
     """There is no running pipeline, or the record of it cannot be read."""
 
 
+class BeingChanged(StateError):
+    """Another program brings a pipeline up or down, or mends it; one does at a time."""
+
+
 class KeptNowhere(StateError):
     """No unfinished answer of that name, or none that could be gone on with, is kept."""
 

@@ -13,7 +13,7 @@ from typing import Any
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.atomic_file import sync_folder, write_bytes
-from pi_cluster.cluster.errors import StaleEpoch, StateError, SystemFailure
+from pi_cluster.cluster.errors import BeingChanged, StaleEpoch, StateError, SystemFailure
 from pi_cluster.cluster.held_lock import is_held
 from pi_cluster.cluster.json_file import JsonFile
 from pi_cluster.cluster.small_file import read_small
@@ -34,16 +34,19 @@ _NEXT = "next"
 
 @contextlib.contextmanager
 def changing(cluster: str) -> Iterator[Path]:
-    """The cluster's folder, held alone while a pipeline is brought up or down."""
+    """The cluster's folder, held alone while a pipeline is brought up or down.
+
+    Raises ``BeingChanged`` at once where somebody else holds it.
+    """
     folder = settings.cluster_state(cluster)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StateError(
+            raise BeingChanged(
                 f"another program is changing cluster {cluster!r}, by `up` or `down` or as it "
-                "mends the pipeline: wait for it"
+                "mends the pipeline"
             ) from None
         yield folder
 

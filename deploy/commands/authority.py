@@ -7,10 +7,10 @@ from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.trust.authority import ClusterAuthority
 from pi_cluster.cluster.trust.identity import Role
 from pi_cluster.coordinator.pipeline.trust_updates import rotate as rotate_authority
-from pi_cluster.coordinator.records.kept_record import changing
 from pi_cluster.deploy.calling import dialer_for
 from pi_cluster.deploy.commands.options import cluster_option, nodes_option
 from pi_cluster.deploy.screen import output
+from pi_cluster.deploy.taking_turns import in_turn
 
 
 @click.command()
@@ -41,7 +41,7 @@ def rotate(nodes: str | None, leave_behind: bool, cluster: str) -> None:
     The cluster goes on working meanwhile. Interrupted, the same command goes on. Join tokens and
     grants from before are worth nothing afterwards.
     """
-    with changing(cluster):
+    with in_turn(cluster):
         opened = ClusterAuthority(settings.cluster_config(cluster), cluster)
         granted = sorted({one.name for one in opened.good if one.role is not Role.NODE})
         with output.notes.status("replacing the authority"):

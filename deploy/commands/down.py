@@ -10,7 +10,7 @@ from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.records.access import still_insecure
 from pi_cluster.coordinator.records.advice import up_anew
 from pi_cluster.coordinator.records.events import EventKind, EventLog
-from pi_cluster.coordinator.records.kept_record import changing, forget_record, load_record
+from pi_cluster.coordinator.records.kept_record import forget_record, load_record
 from pi_cluster.coordinator.records.known_hosts import load_hosts
 from pi_cluster.coordinator.records.known_nodes import forget_nodes
 from pi_cluster.coordinator.records.server_record import find_server
@@ -20,6 +20,7 @@ from pi_cluster.deploy.commands.options import ask_password, cluster_option, sud
 from pi_cluster.deploy.hosts.fleet import purge_hosts
 from pi_cluster.deploy.local_workers import stop_local_workers
 from pi_cluster.deploy.screen import output
+from pi_cluster.deploy.taking_turns import in_turn
 
 
 @click.command()
@@ -34,7 +35,7 @@ def down(context: click.Context, purge: bool, ask_sudo_password: bool, cluster: 
     program, shards and user are removed from them.
     """
     password = ask_password() if ask_sudo_password else None
-    with changing(cluster) as folder:
+    with in_turn(cluster) as folder:
         try:
             record = load_record(cluster)
         except StateError:

@@ -10,11 +10,11 @@ from pi_cluster.cluster.errors import AccessError
 from pi_cluster.cluster.trust.authority import ClusterAuthority
 from pi_cluster.cluster.trust.ledger import Issued
 from pi_cluster.coordinator.pipeline.trust_updates import find_members, tell
-from pi_cluster.coordinator.records.kept_record import changing
 from pi_cluster.deploy.calling import dialer_for
 from pi_cluster.deploy.commands.options import cluster_option, nodes_option
 from pi_cluster.deploy.screen import output
 from pi_cluster.deploy.screen.tables import FittedTable, names, whole, words
+from pi_cluster.deploy.taking_turns import in_turn
 
 
 @click.command("list")
@@ -41,7 +41,7 @@ def revoke(name_or_id: str, nodes: str | None, cluster: str) -> None:
 
     Every node that can be reached is told now; `pi-cluster up` tells the others.
     """
-    with changing(cluster):
+    with in_turn(cluster):
         authority = ClusterAuthority(settings.cluster_config(cluster), cluster)
         chosen = _chosen(authority, name_or_id)
         authority.revoke(chosen.id)

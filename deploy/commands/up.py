@@ -8,7 +8,6 @@ from pi_cluster.cluster.advice import line
 from pi_cluster.cluster.errors import StoreError
 from pi_cluster.coordinator.pipeline.renewal import renew_certificates
 from pi_cluster.coordinator.planning.objective import Objective
-from pi_cluster.coordinator.records.kept_record import changing
 from pi_cluster.coordinator.records.known_hosts import load_hosts
 from pi_cluster.coordinator.records.known_nodes import remember_nodes
 from pi_cluster.coordinator.records.up_call import UpCall
@@ -36,6 +35,7 @@ from pi_cluster.deploy.membership.admission import admit_waiting
 from pi_cluster.deploy.models.model_source import find_source
 from pi_cluster.deploy.offered_nodes import named_nodes, nodes_as_before, with_announced
 from pi_cluster.deploy.screen import output
+from pi_cluster.deploy.taking_turns import in_turn
 from pi_cluster.worker.machine.able import check_able
 
 
@@ -94,7 +94,7 @@ def up(
     if local:
         check_able()
     named = read_hosts(hosts) if hosts else []
-    with changing(cluster) as folder:
+    with in_turn(cluster) as folder:
         previous = what_is_up(cluster)
         before = previous.call if previous else None
         given = find_source(model).said if model else ""

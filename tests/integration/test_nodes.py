@@ -14,7 +14,6 @@ from pi_cluster.coordinator.pipeline.rollout import load_stages, make_rollout
 from pi_cluster.coordinator.pipeline.transfer import hand_out_shards
 from pi_cluster.coordinator.planning.footprint import choose_limits
 from pi_cluster.coordinator.planning.objective import Objective
-from pi_cluster.coordinator.records.kept_record import changing
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
 from pi_cluster.transformer.config_form import read_config
@@ -129,12 +128,6 @@ def test_mdns_without_workers_names_the_remedies(cluster):
 
 def test_an_impossible_cluster_name_is_refused(cluster):
     assert refused(cluster.run("up", "--local", "1", "--cluster", "a/b"), "a/b", "letters")
-
-
-@pytest.mark.parametrize("words", [("up", "--local", "1"), ("down",)])
-def test_a_cluster_that_is_being_changed_is_left_alone(cluster, words):
-    with cluster.environment(), changing(cluster.name):
-        assert refused(cluster.run(*words), cluster.name, "wait for it")
 
 
 class NoProgress:
