@@ -172,9 +172,10 @@ def _tell(home: Home, one: Round, found: Findings, took_s: float) -> None:
     """A line for each round, as it is over; all that is known of it where it is bad."""
     kinds = " and ".join(_told(one.faults))
     by = "server" if one.through_server else "client"
+    pause = f", at most {max(found.heal_s):.1f} s without a token" if found.heal_s else ""
     lines = [
         f"round {one.number}: {one.nodes} nodes, {len(one.asks)} by {by}, {kinds}: "
-        f"{'BAD' if found.bad else 'good'}, {took_s:.1f} s"
+        f"{'BAD' if found.bad else 'good'}, {took_s:.1f} s{pause}"
     ]
     lines += [f"BAD {bad[:_MOST_TOLD]}" for bad in found.bad]
     lines += home.last_words() if found.bad else ()
