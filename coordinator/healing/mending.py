@@ -47,6 +47,7 @@ class Mending:
         self._healing, self._trouble = healing, healing.trouble
         self._means = means
         self._closing = closing
+        self._is_alone, self._alone_until_s = False, 0.0
 
     def run(self, lost: PipelineRecord) -> None:
         """Return once the question may be asked again. Raises why it was given up."""
@@ -95,13 +96,25 @@ class Mending:
         """What to decide by. Where nobody can stand in for who comes and goes, that one counts."""
         trouble = self._trouble
         aside = self._means.losses.set_aside(time.monotonic())
-        case = Case(seen.stages, trouble.lost_s, trouble.lost_sessions, acting.may_load, aside)
+        lost_s = self._lost_s(seen)
+        case = Case(seen.stages, lost_s, trouble.lost_sessions, acting.may_load, aside)
         while gone := missing(case):
             without = acting.alternative(record, seen, {stage.node_id for stage in gone})
             if without or not case.set_aside:
                 return replace(case, alternative=without)
             case = replace(case, set_aside=())
         return case
+
+    def _lost_s(self, seen: Look) -> float:
+        """Since the last sign of whoever is missing, or since nobody answered: that was ourselves.
+
+        Back on the network we hear of one after the other, and the last has as long as any.
+        """
+        now = time.monotonic()
+        if self._is_alone:
+            self._alone_until_s = now
+        self._is_alone = not seen.nodes
+        return min(self._trouble.lost_s, now - self._alone_until_s)
 
     def _carry_out(
         self,

@@ -274,6 +274,26 @@ def test_who_comes_and_goes_is_gone_on_with_where_nobody_else_is_left(mending):
     assert [one.name for one in cluster.record().addresses] == ["two"]
 
 
+def test_after_nobody_answered_the_last_to_be_heard_of_again_has_time_too(three):
+    cluster, workers = three
+    record = cluster.record()
+    for running, _ in workers.values():
+        running.send(signal.SIGSTOP)
+    loss = NodeLost("none of the 3 nodes has answered", awaited_s=9.0)
+    healing = Healing(Trouble(loss, (), silent_s=9.0), loss)
+    with cluster.environment(), ThreadPoolExecutor(1) as pool:
+        dialer = dialer_to_ask(cluster.name, record)
+        means = Means(cluster.name, record.manifest.digest, dialer, HEALED_S, Losses())
+        mended = pool.submit(Mending(healing, means, threading.Event()).run, record)
+        eventually(lambda: healing.said, lambda said: "no other node answers" in said, HEALED_S)
+        for name in ("one", "three"):
+            workers[name][0].send(signal.SIGCONT)
+        eventually(lambda: healing.said, lambda said: said.endswith(": waiting for two"), HEALED_S)
+        workers["two"][0].send(signal.SIGCONT)
+        mended.result(HEALED_S)
+    assert cluster.record() == record
+
+
 def test_what_ends_before_it_has_mended_a_pipeline_tells_of_no_heal(mending):
     cluster, workers, taking_in = mending
     for running, _ in workers.values():
