@@ -61,15 +61,22 @@ class NodeLost(NodeError):
     """A node stopped answering."""
 
     def __init__(
-        self, message: str, node_ids: Sequence[str] = (), *, awaited_s: float = 0.0
+        self,
+        message: str,
+        node_ids: Sequence[str] = (),
+        *,
+        awaited_s: float = 0.0,
+        in_brief: str = "",
     ) -> None:
         """``node_ids`` are of those who may be lost; of two, one does not reach the other.
 
-        ``awaited_s``: for how long it had been waited for when it was given up.
+        ``awaited_s``: for how long it had been waited for when it was given up. ``in_brief``: a
+        sentence's beginning, where it was something else than that these stopped answering.
         """
         super().__init__(message)
         self.node_ids = tuple(node_ids)
         self.awaited_s = awaited_s
+        self.in_brief = in_brief
 
     @property
     def was_awaited(self) -> bool:

@@ -10,6 +10,7 @@ from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.silent import stopped
 from pi_cluster.coordinator.silent_nodes import Watch
 from pi_cluster.coordinator.stage_address import StageAddress
+from pi_cluster.coordinator.trouble import listed
 
 
 def cause_of(
@@ -53,12 +54,14 @@ def _answers(stage: StageAddress, dialer: Dialer) -> bool:
 def _moved(stages: Sequence[StageAddress], dialer: Dialer) -> NodeLost | None:
     """That nodes have other addresses than the stages before them were told."""
     moved = [
-        f"{stage.name} was at {stage.address} and is at {found.address} now"
+        (stage, found.address)
         for stage in stages
         if (found := dialer.found(stage.peer)).address not in stage.peer.addresses
     ]
     if not moved:
         return None
+    said = [f"{stage.name} was at {stage.address} and is at {now} now" for stage, now in moved]
     return NodeLost(
-        f"{', '.join(moved)}, and the node before it does not reach it there: `up` tells it"
+        f"{', '.join(said)}, and the node before it does not reach it there: `up` tells it",
+        in_brief=listed([f"{stage.name} moved to {now}" for stage, now in moved]),
     )

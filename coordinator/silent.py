@@ -5,9 +5,12 @@ from dataclasses import dataclass
 
 from pi_cluster.cluster.errors import NodeLost
 from pi_cluster.coordinator.stage_address import StageAddress
+from pi_cluster.coordinator.trouble import listed
 
 NOBODY: tuple[str, ...] = ()
 """The ids of the silent when no node answers: it may be none of them."""
+
+OWN_NETWORK = "see whether this computer's network is up, and theirs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,8 @@ class Silent:
     node_ids: tuple[str, ...]
     look_at: str
     seconds: float
+    in_brief: str = ""
+    """As that of a loss, where no single node is to blame."""
 
     def told(self, give_up_after_s: float) -> str:
         """The sentence for whoever waits."""
@@ -28,7 +33,8 @@ class Silent:
     @property
     def lost(self) -> NodeLost:
         """What a session is lost to that broke meanwhile."""
-        return NodeLost(f"{self.does_not} for {self.seconds:.0f} s: {self.look_at}", self.node_ids)
+        said = f"{self.does_not} for {self.seconds:.0f} s: {self.look_at}"
+        return NodeLost(said, self.node_ids, in_brief=self.in_brief)
 
 
 def all_lost(silent: Sequence[Silent]) -> NodeLost:
@@ -37,7 +43,9 @@ def all_lost(silent: Sequence[Silent]) -> NodeLost:
     words = "".join(f"{one.does_not}, " for one in others)
     ids = dict.fromkeys(node_id for one in silent for node_id in one.node_ids)
     longest_s = max(one.seconds for one in silent)
-    return NodeLost(f"{words}{last.lost}", tuple(ids), awaited_s=longest_s)
+    briefs = [one.in_brief for one in silent]
+    in_brief = listed(briefs) if all(briefs) else ""
+    return NodeLost(f"{words}{last.lost}", tuple(ids), awaited_s=longest_s, in_brief=in_brief)
 
 
 def stopped(stages: Sequence[StageAddress]) -> NodeLost:
@@ -54,8 +62,9 @@ def all_silent(stages: Sequence[StageAddress], seconds: float) -> Silent:
         f"none of the {len(stages)} nodes ({names}) has answered",
         "the nodes answer",
         NOBODY,
-        "see whether this computer's network is up, and theirs",
+        OWN_NETWORK,
         seconds,
+        f"all {len(stages)} nodes fell silent",
     )
 
 
@@ -78,4 +87,5 @@ def link_silent(stage: StageAddress, following: StageAddress, seconds: float) ->
         (stage.node_id, following.node_id),
         "look at the network between these two",
         seconds,
+        f"{stage.name} and {following.name} lost each other",
     )

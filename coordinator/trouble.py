@@ -57,12 +57,28 @@ class Trouble:
     @property
     def what(self) -> str:
         """A sentence's beginning."""
+        if isinstance(self.loss, NodeLost) and (brief := self.loss.in_brief):
+            later = self.names[len(self.loss.node_ids) :]  # it tells of those before
+            return f"{brief}, and {listed(later)} stopped answering" if later else brief
         if self.names:
             happened = "got stuck" if isinstance(self.loss, NodeStuck) else "stopped answering"
             return f"{listed(self.names)} {happened}"
         if isinstance(self.loss, ShardDamaged):
             return str(self.loss).rpartition(": ")[0]  # without what `up` would do
         return f"the session was lost ({self.loss})"
+
+    @property
+    def back(self) -> str:
+        """That whoever was lost is there again; empty where nobody was to blame."""
+        if not self.names:
+            return ""
+        return "it is back, " if len(self.names) == 1 else "they are back, "
+
+    def in_vain(self, waited_s: float) -> str:
+        """The sentence that tells that it was not mended in time."""
+        said, what = str(self.loss), self.what
+        passed = f"{what}, and {waited_s:g} s have passed in vain"
+        return passed if said in what else f"{passed}: {said}"
 
     @property
     def ended(self) -> str:

@@ -27,8 +27,9 @@ from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
 
 log = logging.getLogger(__name__)
 
-_NO_ROOM = "the others have no room for its layers"
-_NOWHERE_ELSE = "its layers are neither on the others nor here"
+_NO_ROOM = "the others have no room for {layers}"
+_NOWHERE_ELSE = "{layers} are neither on the others nor here"
+_NOBODY = "no other node answers"
 
 
 class Acting:
@@ -44,9 +45,9 @@ class Acting:
         self._cluster = cluster
         self._dialer = dialer
         self._closing = closing or threading.Event()
-        self._known: dict[object, Way | None] = {}
+        self._known: dict[object, Way | str] = {}
         self.obstacle = _NO_ROOM
-        """Why there is no alternative, where there is none."""
+        """Why there is no alternative, where there is none; it may have a place for ``layers``."""
         self.broken_off: set[int] = set()
         """Epochs that a node was lost in while its stage was loaded."""
 
@@ -105,10 +106,13 @@ class Acting:
         return record.open_store() if may_send(self._cluster) else None
 
     def _way(self, record: PipelineRecord, seen: Look, gone: Collection[str]) -> Way | None:
-        """The plan without some nodes, kept for when the same ones are there again."""
+        """The plan without some nodes, or why there is none, kept for when the same are there."""
         if self._dialer is None:
             return None
         left = {node_id: node for node_id, node in seen.nodes.items() if node_id not in gone}
+        if not left:
+            self.obstacle = _NOBODY
+            return None
         key = (record.epoch, frozenset(left))
         if key not in self._known:
             try:
@@ -120,9 +124,12 @@ class Acting:
                 return None
             except (PlanError, StoreError) as error:
                 log.info("no going on without %s: %s", ", ".join(gone), error)
-                self._known[key] = None
-                self.obstacle = _NOWHERE_ELSE if isinstance(error, StoreError) else _NO_ROOM
-        return self._known[key]
+                self._known[key] = _NOWHERE_ELSE if isinstance(error, StoreError) else _NO_ROOM
+        known = self._known[key]
+        if isinstance(known, Way):
+            return known
+        self.obstacle = known
+        return None
 
 
 class Quiet:

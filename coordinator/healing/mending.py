@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from pi_cluster.cluster.errors import ClusterError, NodeLost, PipelineClosed, StaleEpoch
@@ -18,6 +18,7 @@ from pi_cluster.coordinator.healing.permission import dialer_to_load
 from pi_cluster.coordinator.healing.told_pipeline import followed
 from pi_cluster.coordinator.records.kept_record import load_record
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
+from pi_cluster.coordinator.silent import OWN_NETWORK
 from pi_cluster.coordinator.trouble import Healing, listed
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Mending:
         self._healing, self._trouble = healing, healing.trouble
         self._means = means
         self._closing = closing
+        self._is_alone, self._alone_until_s = False, 0.0
 
     def run(self, lost: PipelineRecord) -> None:
         """Return once the question may be asked again. Raises why it was given up."""
@@ -59,8 +61,7 @@ class Mending:
                 return
             if trouble.waited_s > means.timeout_s:
                 raise NodeLost(
-                    f"{trouble.what}, and {means.timeout_s:g} s have passed in vain: "
-                    f"{trouble.loss}",
+                    trouble.in_vain(means.timeout_s),
                     trouble.loss.node_ids if isinstance(trouble.loss, NodeLost) else (),
                     awaited_s=trouble.lost_s,
                 )
@@ -81,7 +82,7 @@ class Mending:
         case = self._case(record, seen, acting)
         todo, gone = remedy(case), missing(case)
         healing.is_hopeless = todo is Remedy.WAIT and case.alternative is None
-        healing.said = f"{trouble.what}{self._said(case, todo, acting.obstacle)}"
+        healing.said = f"{trouble.what}{self._said(case, todo, acting)}"
         try:
             self._carry_out(todo, record, seen, acting, gone)
         except ClusterError as failure:
@@ -95,13 +96,25 @@ class Mending:
         """What to decide by. Where nobody can stand in for who comes and goes, that one counts."""
         trouble = self._trouble
         aside = self._means.losses.set_aside(time.monotonic())
-        case = Case(seen.stages, trouble.lost_s, trouble.lost_sessions, acting.may_load, aside)
+        lost_s = self._lost_s(seen)
+        case = Case(seen.stages, lost_s, trouble.lost_sessions, acting.may_load, aside)
         while gone := missing(case):
             without = acting.alternative(record, seen, {stage.node_id for stage in gone})
             if without or not case.set_aside:
                 return replace(case, alternative=without)
             case = replace(case, set_aside=())
         return case
+
+    def _lost_s(self, seen: Look) -> float:
+        """Since the last sign of whoever is missing, or since nobody answered: that was ourselves.
+
+        Back on the network we hear of one after the other, and the last has as long as any.
+        """
+        now = time.monotonic()
+        if self._is_alone:
+            self._alone_until_s = now
+        self._is_alone = not seen.nodes
+        return min(self._trouble.lost_s, now - self._alone_until_s)
 
     def _carry_out(
         self,
@@ -115,7 +128,7 @@ class Mending:
         match todo:
             case Remedy.ASK_AGAIN:
                 trouble.lost_sessions += 1
-                trouble.done = "it is back, going on" if trouble.names else "going on"
+                trouble.done = f"{trouble.back}going on"
             case Remedy.LOAD_AGAIN:
                 acting.load_again(record, seen)
                 trouble.lost_sessions, trouble.done = 0, "loaded again, going on"
@@ -125,17 +138,29 @@ class Mending:
                 trouble.names = trouble.names or tuple(lost.values())
                 trouble.lost_sessions, trouble.done = 0, f"going on with {listed(names)}"
 
-    def _said(self, case: Case, todo: Remedy, obstacle: str) -> str:
+    def _said(self, case: Case, todo: Remedy, acting: Acting) -> str:
+        them, layers = _in_words(missing(case), self._trouble.names)
         match todo:
             case Remedy.ASK_AGAIN:
                 return ": asking again"
             case Remedy.LOAD_AGAIN:
                 return ": loading its stages again"
             case Remedy.PLAN_AGAIN:
-                return ": bringing its layers to others"
+                return f": bringing {layers} to others"
         if case.alternative or not case.may_load:
-            return ": waiting for it"
-        return f", and {obstacle}: waiting up to {self._means.timeout_s:g} s for it"
+            return f": waiting for {them}"
+        waiting = f"waiting up to {self._means.timeout_s:g} s for {them}"
+        if not self._trouble.names and not any(stage.answers for stage in case.stages):
+            waiting = f"{waiting}; {OWN_NETWORK}"
+        return f", and {acting.obstacle.format(layers=layers)}: {waiting}"
+
+
+def _in_words(gone: Sequence[StageSeen], lost: Collection[str]) -> tuple[str, str]:
+    """Those who are missing, and their layers, in a sentence that begins with the ``lost``."""
+    names = [stage.name for stage in gone]
+    if names and set(names) != set(lost):
+        return listed(names), f"the layers of {listed(names)}"
+    return ("them", "their layers") if len(names) > 1 else ("it", "its layers")
 
 
 def _check_not_replaced(record: PipelineRecord, seen: Look) -> None:

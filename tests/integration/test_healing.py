@@ -125,7 +125,8 @@ def test_a_node_that_nobody_stands_in_for_is_waited_for(cluster, endless, undist
     asking.read(50)
     kill(running)
     eventually(lambda: asking.error_text, lambda told: "waiting up to 600 s" in told, HEALED_S)
-    assert "only stopped answering, and the others have no room" in asking.error_text
+    said = "only stopped answering, and no other node answers: waiting up to 600 s for it"
+    assert said in asking.error_text
     start_again(cluster, "only", address)
     outcome = asking.end(HEALED_S)
     assert (outcome.code, outcome.out) == (0, undisturbed), outcome.err
@@ -271,6 +272,26 @@ def test_who_comes_and_goes_is_gone_on_with_where_nobody_else_is_left(mending):
     means = Means(cluster.name, record.manifest.digest, dialer, 30.0, losses)
     Mending(Healing(Trouble(loss, ("one",)), loss), means, threading.Event()).run(record)
     assert [one.name for one in cluster.record().addresses] == ["two"]
+
+
+def test_after_nobody_answered_the_last_to_be_heard_of_again_has_time_too(three):
+    cluster, workers = three
+    record = cluster.record()
+    for running, _ in workers.values():
+        running.send(signal.SIGSTOP)
+    loss = NodeLost("none of the 3 nodes has answered", awaited_s=9.0)
+    healing = Healing(Trouble(loss, (), silent_s=9.0), loss)
+    with cluster.environment(), ThreadPoolExecutor(1) as pool:
+        dialer = dialer_to_ask(cluster.name, record)
+        means = Means(cluster.name, record.manifest.digest, dialer, HEALED_S, Losses())
+        mended = pool.submit(Mending(healing, means, threading.Event()).run, record)
+        eventually(lambda: healing.said, lambda said: "no other node answers" in said, HEALED_S)
+        for name in ("one", "three"):
+            workers[name][0].send(signal.SIGCONT)
+        eventually(lambda: healing.said, lambda said: said.endswith(": waiting for two"), HEALED_S)
+        workers["two"][0].send(signal.SIGCONT)
+        mended.result(HEALED_S)
+    assert cluster.record() == record
 
 
 def test_what_ends_before_it_has_mended_a_pipeline_tells_of_no_heal(mending):

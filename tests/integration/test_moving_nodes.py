@@ -223,30 +223,55 @@ def test_with_mdns_blocked_nodes_that_were_met_before_are_asked_all_the_same(clu
         cluster.computer.ip("link", "set", "eth0", "multicast", "on")
 
 
-def test_where_a_stage_cannot_find_the_next_the_error_says_up_and_that_works(cluster):
-    before = cluster.ids()
-    pi1, pi2 = cluster.pis
+@pytest.fixture
+def keeping_to_itself(cluster):
+    """The cluster, up on both nodes, of which pi1 neither announces itself nor looks for others."""
+    pi1 = cluster.pis[0]
     pi1.running.stop()
-    pi1.start("worker", "--no-mdns")  # which neither announces nor looks for others
-    try:
-        for interface in ("eth0", "wlan0"):
-            pi2.ip("addr", "flush", "dev", interface)
-        pi2.ip("addr", "add", "10.9.0.44/24", "dev", "eth0")
-        eventually(
-            lambda: cluster.computer.listen(cluster.name, 1.5),
-            lambda peers: any(peer["address"] == "10.9.0.44:7711" for peer in peers),
-            PATIENCE_S,
-        )
-        outcome = cluster.run("prompt", *ASKED, timeout_s=PATIENCE_S)
-        assert outcome.code == 1, outcome
-        for words in ("pi2 was at", "is at 10.9.0.44:7711 now", "run `pi-cluster up"):
-            assert words in outcome.err, outcome
-        up = cluster.run("up", timeout_s=PATIENCE_S)
-        assert up.code == 0 and "ready: 2 stages, 0 B moved" in up.err, up
-        assert cluster.ids() == before
-    finally:
-        pi1.running.stop()
-        pi1.start("worker")
+    pi1.start("worker", "--no-mdns")
+    yield cluster
+    pi1.running.stop()
+    pi1.start("worker")
+
+
+def move_pi2(cluster, address):
+    """Give it another address, and wait until the operator's computer hears of that."""
+    pi2 = cluster.pis[1]
+    for interface in ("eth0", "wlan0"):
+        pi2.ip("addr", "flush", "dev", interface)
+    pi2.ip("addr", "add", f"{address}/24", "dev", "eth0")
+    eventually(
+        lambda: cluster.computer.listen(cluster.name, 1.5),
+        lambda peers: any(peer["address"] == f"{address}:7711" for peer in peers),
+        PATIENCE_S,
+    )
+
+
+def test_where_a_stage_cannot_find_the_next_it_is_told_and_the_answer_comes(keeping_to_itself):
+    cluster = keeping_to_itself
+    before = cluster.ids()
+    move_pi2(cluster, "10.9.0.44")
+    outcome = cluster.run("prompt", *ASKED, timeout_s=PATIENCE_S)
+    assert outcome.json()["ids"] == before
+    (line,) = [one for one in outcome.err.splitlines() if "going on" in one]
+    said = r"pi2 moved to 10\.9\.0\.44:7711; loaded again, going on after [\d.]+ s"
+    assert re.fullmatch(said, line), outcome.err
+    assert cluster.ids() == before
+    up = cluster.run("up", timeout_s=PATIENCE_S)
+    assert up.code == 0 and "already up" in up.err, up
+
+
+def test_where_a_stage_cannot_find_the_next_the_error_says_up_and_that_works(keeping_to_itself):
+    cluster = keeping_to_itself
+    before = cluster.ids()
+    move_pi2(cluster, "10.9.0.55")
+    outcome = cluster.run("prompt", *ASKED, "--heal-timeout", "0", timeout_s=PATIENCE_S)
+    assert outcome.code == 1, outcome
+    for words in ("pi2 was at", "is at 10.9.0.55:7711 now", "run `pi-cluster up"):
+        assert words in outcome.err, outcome
+    up = cluster.run("up", timeout_s=PATIENCE_S)
+    assert up.code == 0 and "ready: 2 stages, 0 B moved" in up.err, up
+    assert cluster.ids() == before
 
 
 @pytest.mark.parametrize("network", ["", "fd00:9::"])
