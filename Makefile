@@ -81,8 +81,9 @@ test-faults: .venv/developing ## let FAULTS faults strike while answers are unde
 test-faults-quick: .venv/developing ## twenty faults that are soon over: needs root, three minutes
 	$(BIN)/python -m tests.faults --faults 20 --seed $(SEED) --longest 3
 
-soak-faults: .venv/developing ## ask a server for half an hour while a fault strikes every 20 s: none may differ, no memory may grow; needs root
-	$(BIN)/python -m tests.faults.soak --seed $(SEED)
+SOAK_FAULTS_SECONDS ?= 1800
+soak-faults: .venv/developing ## ask a server for SOAK_FAULTS_SECONDS while a fault strikes every 20 s: no text may differ, no memory may grow; needs root
+	$(BIN)/python -m tests.faults.soak --seconds $(SOAK_FAULTS_SECONDS) --seed $(SEED)
 
 check: .venv/developing ## format, lint, types, and whether the generated stubs are up to date
 	$(BIN)/ruff format --check .

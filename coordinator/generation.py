@@ -139,7 +139,8 @@ class Generation:
         with self._lock:
             for news in self._told:
                 listener(news)
-            self._listeners.add(listener)
+            if not self._has_ended:
+                self._listeners.add(listener)
 
     def take(self, news: News) -> int | None:
         """Count an id as given, and return it; None at the end. Raises what made it impossible."""
@@ -148,7 +149,8 @@ class Generation:
                 self.finish_reason = news
                 return None
             case Exception():
-                raise news
+                # All texts of a session are told the same: each would stay in its traceback.
+                raise news.with_traceback(None)
             case token:
                 self.ids.append(token)
                 return token
@@ -162,3 +164,10 @@ class Generation:
         with self._lock:
             self._told.append(news)
             self._listeners.tell(news)
+            if self._has_ended:
+                # Who listens holds this: in a circle both would stay until a collector comes by.
+                self._listeners = Listeners()
+
+    @property
+    def _has_ended(self) -> bool:
+        return bool(self._told) and not isinstance(self._told[-1], int)

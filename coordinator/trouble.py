@@ -115,6 +115,9 @@ class Healing:
     def end(self, failure: ClusterError | None = None) -> None:
         """It is mended, or is given up."""
         self._failure = failure
+        # It is remembered until the next one, and would hold whoever raised it last, and the
+        # session that was lost, in a circle that keeps its connections' memory.
+        self.loss.with_traceback(None)
         self._ended.set()
 
     def check(self) -> None:

@@ -114,7 +114,14 @@ def restored_errors(
     try:
         yield
     except grpc.RpcError as error:
-        carried = carried_error(error, peer)
-        if isinstance(carried, NodeLost) and error.code() is grpc.StatusCode.UNAVAILABLE:
-            carried = explain() or carried
-        raise carried from None
+        # Not by a variable here: the error's traceback would hold it, in a circle with the call.
+        raise _restored(error, peer, explain) from None
+
+
+def _restored(
+    error: grpc.RpcError, peer: str, explain: Callable[[], ClusterError | None]
+) -> ClusterError:
+    carried = carried_error(error, peer)
+    if isinstance(carried, NodeLost) and error.code() is grpc.StatusCode.UNAVAILABLE:
+        return explain() or carried
+    return carried

@@ -60,7 +60,10 @@ class Asked:
         self.news: queue.SimpleQueue[News] = queue.SimpleQueue()
         """What came of the question and was not taken yet."""
         self.on_news: Callable[[], None] | None = None
-        """Called on any thread when there are news, or when it has failed; it must not wait."""
+        """Called on any thread when there are news, or when it has failed; it must not wait.
+
+        Whoever sets it takes it back at the end, if it holds this.
+        """
         self.has_ended = False
         self._hold = hold
         self._question = question
@@ -242,10 +245,12 @@ class Asked:
 
     def _fail(self, failure: Exception) -> None:
         self._failure, self.has_ended = failure, True
-        if self.on_news:
-            self.on_news()
+        self._wake()
 
     def _came(self, news: News) -> None:
         self.news.put(news)
-        if self.on_news:
-            self.on_news()
+        self._wake()
+
+    def _wake(self) -> None:
+        if on_news := self.on_news:
+            on_news()

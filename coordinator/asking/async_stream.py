@@ -67,6 +67,8 @@ class AsyncAnswerStream:
                         yield piece.text
         finally:
             self.close()
+            if self._asked:
+                self._asked.on_news = None
 
     async def __aenter__(self) -> Self:
         return self

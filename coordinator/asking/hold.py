@@ -1,6 +1,7 @@
 """The pipeline held for questions: taken when one comes, kept after it, taken anew when lost."""
 
 import contextlib
+import gc
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ class Hold:
         self._lock = threading.Lock()  # of what is held
         self._held: _Held | None = None
         self._lost_to = ""  # the session before, unless one has worked since
+        self._has_let_go = False  # of a session, since one has worked
         self.healer = Healer(
             *(self.cluster, self._digest, dialer, on_notice, heal_timeout_s),
             on_healed=self._healed,
@@ -98,7 +100,8 @@ class Hold:
             record = self.load()
             on_record(record)
             if healing := self.healer.under_way:
-                raise healing.loss
+                # It lasts for as long as it is mended, and would hold all who have come meanwhile.
+                raise healing.loss.with_traceback(None)
             return self._scheduler(record)
 
     def is_changing(self) -> bool:
@@ -168,6 +171,17 @@ class Hold:
         lost_to, self._lost_to = self._lost_to, ""
         if self.healer.served() is None and lost_to:
             self.counters.add_heal(lost_to, 0.0)
+        self._free_those_before()
+
+    def _free_those_before(self) -> None:
+        """Free the sessions that were let go of, with their connections.
+
+        Their parts hold each other. Python looks through what is as old after tens of them: it does
+        not know how much memory gRPC has in there.
+        """
+        if self._has_let_go:
+            self._has_let_go = False
+            gc.collect()  # some milliseconds, once for each session
 
     def _healed(self, trouble: Trouble) -> None:
         """A loss was mended, while somebody asked or not."""
@@ -180,6 +194,7 @@ class Hold:
     def _let_go(self, why: ClusterError | None = None, failure: _Failure = _NO_FAILURE) -> None:
         held, self._held = self._held, None
         if held:
+            self._has_let_go = True
             self._lost_to = kind_of(held.scheduler.failure or why) or self._lost_to
             held.scheduler.close(why)
             # Another coordinator may be taking it at this very moment, which is as well.

@@ -175,6 +175,8 @@ class Reply:
         finally:
             for task in asking:
                 task.cancel()
+            for asked in self._asked:
+                asked.on_news = None
 
     def _pieces(self, asked: Asked, asking: set[asyncio.Task[None]]) -> Iterator[Piece]:
         while not asked.has_ended:

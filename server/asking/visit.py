@@ -13,6 +13,10 @@ FAILED = "failed"
 """Why an answer ended that the pipeline could not give."""
 
 
+def _nothing() -> bool:
+    return False
+
+
 @dataclass(slots=True, eq=False)
 class Visit:
     """What is known of one request so far."""
@@ -28,7 +32,7 @@ class Visit:
     began_s: float = field(default_factory=time.monotonic)
     has_asked: bool = False
     """Whether it asked the pipeline for something."""
-    waits: Callable[[], bool] = lambda: False
+    waits: Callable[[], bool] = _nothing
     """Whether that is still to begin, as it waits for its turn or for the pipeline."""
     answers: list[Answer] = field(default_factory=list)
     gaps_s: list[float] = field(default_factory=list)
@@ -59,6 +63,16 @@ class Visit:
         self._grown_s[choice] = now_s
         if before_s is not None:
             self.gaps_s.append(now_s - before_s)
+
+    def let_go(self) -> None:
+        """Forget its answers, once nobody asks for them any more.
+
+        A connection's timers remember in whose request they were set, until they are due: for a
+        minute behind it.
+        """
+        self.waits = _nothing
+        self.answers.clear()
+        self.gaps_s.clear()
 
 
 current_visit: ContextVar[Visit | None] = ContextVar("visit", default=None)

@@ -102,6 +102,7 @@ class Guard:
             self.visits.discard(visit)
             if self._on_end:
                 self._on_end(visit)
+            visit.let_go()
 
     async def _guarded(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])

@@ -122,6 +122,15 @@ def draw_rounds(
     return [replace(one, number=number) for number, one in enumerate(rounds)]
 
 
+def each_kind_once(faults: Sequence[Fault]) -> list[Fault]:
+    """All of them: first one of each kind, then the others as they were drawn."""
+    first = {fault.kind: number for number, fault in reversed([*enumerate(faults)])}
+    numbers = sorted(first.values())
+    return [faults[n] for n in numbers] + [
+        fault for n, fault in enumerate(faults) if n not in numbers
+    ]
+
+
 def _shuffled(kinds: Sequence[Kind], draw: random.Random) -> Iterator[Kind]:
     while True:
         yield from draw.sample(kinds, len(kinds))

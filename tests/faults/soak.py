@@ -2,8 +2,11 @@
 
     python -m tests.faults.soak [--seconds 1800] [--seed 1]
 
-Each user asks one thing after another. Each text is compared with the undisturbed one. Ends with 1
-if one differs or fails, if anything hangs, or if the server's memory grows. Needs root.
+Each user asks one thing after another. Each text is compared with the undisturbed one. Each kind of
+fault strikes once before any does again: the server is warm when it has met all of them, since each
+makes it load code and begin threads that it had no use for before. From then on its memory is
+looked at. Ends with 1 if a text differs or fails, if anything hangs, if the server's memory grows,
+or if the time was too short to tell. Needs root.
 """
 
 import argparse
@@ -11,21 +14,21 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.process_memory import memory_of
 from benchmarks.soak.memory import MOST_GROWTH_MIB, Growth
 from tests.faults.home import Home
-from tests.faults.plan import ON_NODES, Ask, Fault, draw_rounds
+from tests.faults.plan import ON_NODES, Ask, Fault, draw_rounds, each_kind_once
 from tests.faults.striking import Undo, strike
 from tests.faults.tally import Findings, difference
 from tests.faults.trial import HANG_S, answers_undisturbed
 
 _NODES, _USERS, _EVERY_S, _LONGEST_S = 3, 8, 20.0, 15.0
 _PLANNED = 600  # faults, which is more than fit in any soak
-_WARM = 0.1  # share of the time after which memory is looked at
+_FEWEST_LOOKS = 100  # of each tenth of them a median is taken
 
 
 class Soak:
@@ -33,14 +36,15 @@ class Soak:
 
     def __init__(self, home: Home, seed: int, found: Findings) -> None:
         rounds = draw_rounds(seed, _PLANNED, ON_NODES, _LONGEST_S)
-        self._faults = [f for one in rounds if one.nodes == _NODES for f in one.faults]
+        drawn = [f for one in rounds if one.nodes == _NODES for f in one.faults]
+        self._faults = each_kind_once(drawn)
         self._asks = list(dict.fromkeys(ask for one in rounds for ask in one.asks))
         self._home, self._found = home, found
         self._draw = random.Random(seed)
         self._asked: dict[int, tuple[Ask, float]] = {}
         self._number = 0
-        self.mib: list[float] = []
-        """That the server holds, when an answer was whole."""
+        self.looks: list[tuple[int, float]] = []
+        """Faults so far, and MiB that the server holds, when an answer was whole and it warm."""
 
     def run(self, seconds: float) -> None:
         """Ask and strike for so long, then wait for what is under way."""
@@ -60,7 +64,7 @@ class Soak:
                 break
             is_whole = self._hear(whole, goes_on=now < begun + seconds)
             # Beside each piece it would take longer than the pieces do, and see hangs in that.
-            if is_whole and now > begun + _WARM * seconds:
+            if is_whole and self._found.faults > len(ON_NODES):
                 self._look()
         undo.until(float("inf"))
 
@@ -97,7 +101,8 @@ class Soak:
 
     def _look(self) -> None:
         assert self._home.server
-        self.mib.append(memory_of(self._home.server.process.pid, 0).others_bytes / 2**20)
+        held = memory_of(self._home.server.process.pid, 0)
+        self.looks.append((self._found.faults, held.others_bytes / 2**20))
 
 
 class _Undoing:
@@ -131,11 +136,23 @@ def main() -> None:
             print("\n".join(home.last_words()), file=sys.stderr)
     for bad in found.bad:
         print(f"BAD {bad[:600]}")
-    growth = Growth.of(range(len(soak.mib)), soak.mib)
-    verdict = "flat" if growth.is_flat else f"GROWS by more than {MOST_GROWTH_MIB:.0f} MiB"
     print(f"{found.sentence()}; seed {options.seed}")
-    print(f"server: {growth.start:.1f} MiB when warm, {growth.end:.1f} MiB at the end: {verdict}")
-    sys.exit(0 if found.is_good and growth.is_flat else 1)
+    is_flat = _is_flat(soak.looks)
+    sys.exit(0 if found.is_good and is_flat else 1)
+
+
+def _is_flat(looks: Sequence[tuple[int, float]]) -> bool:
+    """Say how the server's memory has grown since it was warm; whether it did not."""
+    if len(looks) < _FEWEST_LOOKS:
+        print(f"server: {len(looks)} looks at its memory since it was warm are TOO FEW to tell")
+        return False
+    growth = Growth.of(*zip(*looks, strict=True))
+    verdict = "flat" if growth.is_flat else f"GROWS by more than {MOST_GROWTH_MIB:.0f} MiB"
+    print(
+        f"server: {growth.start:.1f} MiB when warm, {growth.end:.1f} MiB at the end, by least "
+        f"squares {growth.slope / 10:+.1f} MiB in 100 faults: {verdict}"
+    )
+    return growth.is_flat
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The wire: arrays as bytes, versions, and errors that arrive as what they were."""
 
+import gc
 import socket
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -260,6 +262,20 @@ def test_a_dead_port_is_a_lost_node():
             pytest.raises(NodeLost, match="pi2 does not answer"),
         ):
             describe(rpc.WorkerStub(channel))
+
+
+def test_the_error_of_a_lost_node_is_free_with_whoever_caught_it():
+    caught = []
+    gc.disable()  # it finds circles, but does not know how much memory gRPC has in them
+    try:
+        with PLAIN.connect(Peer("127.0.0.1:1")) as channel:
+            try:
+                describe(rpc.WorkerStub(channel))
+            except NodeLost as lost:
+                caught.append(weakref.ref(lost))
+        assert [one() for one in caught] == [None]
+    finally:
+        gc.enable()
 
 
 def test_what_explains_an_unreachable_peer_takes_the_place_of_grpcs_words():

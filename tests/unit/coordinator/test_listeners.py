@@ -1,6 +1,9 @@
 """Whoever listens hears everything from then on; whoever fails at it harms nobody."""
 
+import contextlib
+import gc
 import logging
+import weakref
 
 import pytest
 
@@ -96,3 +99,47 @@ def test_listening_and_iterating_do_not_disturb_each_other():
         told.tell(news)
     assert list(told) == [5, 6]
     assert heard == [5, 6, FinishReason.EOS]
+
+
+@pytest.mark.parametrize("end", [FinishReason.EOS, NodeLost("pi1 stopped answering")])
+def test_at_the_end_of_a_generation_nobody_who_listened_is_held(end):
+    class Reader:
+        def __init__(self):
+            self.asked, self.heard = generation(), []
+            self.asked.listen(self.heard.append)
+            self.asked.listen(self.hear)
+
+        def hear(self, news):
+            self.heard.append(news)
+
+    reader = Reader()
+    reader.asked.tell(5)
+    reader.asked.tell(end)
+    reader.asked.listen(reader.hear)
+    assert reader.heard == [5, 5, end, end, 5, end]
+    seen = weakref.ref(reader)
+    with _no_collector():
+        del reader
+        assert seen() is None
+
+
+def test_a_failure_that_many_are_told_of_holds_on_to_none_but_the_last():
+    failure, seen = NodeLost("pi1 stopped answering"), []
+    for _ in range(3):
+        told = generation()
+        seen.append(weakref.ref(told))
+        told.tell(failure)
+        with contextlib.suppress(NodeLost):
+            told.take(failure)
+    gc.collect()
+    assert [one() for one in seen] == [None, None, told]
+
+
+@contextlib.contextmanager
+def _no_collector():
+    """What is free within is so at once, since nothing holds it."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

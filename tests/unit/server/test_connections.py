@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import gc
 import http.client
 import socket
 import threading
 import time
+import weakref
 
 import pytest
 from starlette.applications import Starlette
@@ -13,13 +15,15 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from pi_cluster.server.asking.visit import current_visit
 from pi_cluster.server.http.bodies import MAX_BODY_BYTES, read_json
 from pi_cluster.server.http.failures import tell_failures
 from pi_cluster.server.http.guard import Admission, Guard
 from pi_cluster.server.http.intake import Intake
-from pi_cluster.server.http.limits import Limits
+from pi_cluster.server.http.limits import DEFAULTS, Limits
 from pi_cluster.server.http.refusal import Refusal
 from pi_cluster.server.serving import Server, ServerSettings, listen
+from tests.support.cluster_process import eventually
 
 LIMITS = Limits(
     headers_s=0.4, body_s=0.5, unread_s=0.6, idle_s=0.5, connections=8, bodies_bytes=10 << 20
@@ -28,28 +32,45 @@ HEAD = b"POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n
 _PATIENCE_S = 20
 
 
+class Reply:
+    """What a request has asked for."""
+
+    def waits(self):
+        return False
+
+
 class Served:
     """A server on a thread, and what became of its requests."""
 
-    def __init__(self):
+    def __init__(self, limits=LIMITS):
         self.visits = []
+        self.answers = weakref.WeakSet()
         self.endless = threading.Event()
-        settings = ServerSettings(port=0, limits=LIMITS)
+        settings = ServerSettings(port=0, limits=limits)
         self.listener = listen(settings)
         self.address = self.listener.getsockname()
         routes = [
             Route("/v1/echo", self._echo, methods=["POST"]),
+            Route("/v1/answered", self._answered, methods=["POST"]),
             Route("/v1/endless", self._endless),
             Route("/health", lambda _request: Response(b"well")),
         ]
         app = Starlette(routes=routes)
         tell_failures(app)
-        guard = Guard(app, Admission(limits=LIMITS), self.visits.append)
-        self.server = Server(guard, LIMITS)
+        guard = Guard(app, Admission(limits=limits), self.visits.append)
+        self.server = Server(guard, limits)
         self._thread = threading.Thread(target=self.server.run, args=([self.listener],))
 
     async def _echo(self, request: Request) -> Response:
         return Response(str(await read_json(request, object)).encode()[:10])
+
+    async def _answered(self, request: Request) -> Response:
+        await read_json(request, object)
+        reply, visit = Reply(), current_visit.get()
+        self.answers.add(reply)
+        visit.waits = reply.waits
+        visit.answers.append(reply)
+        return Response(b"well")
 
     async def _endless(self, _request: Request) -> StreamingResponse:
         async def parts():
@@ -101,6 +122,19 @@ def test_headers_that_do_not_come_end_the_connection(served):
         begun.sendall(b"GET /health HTTP/1.1\r\nHost: loc")
         assert rest_of(begun) == b"" and rest_of(silent) == b""
     assert not served.visits
+
+
+def test_a_connection_that_waits_for_the_next_request_holds_nothing_of_the_last():
+    with Served(DEFAULTS) as served, contextlib.closing(_connection(served)) as asking:
+        for _ in range(3):
+            asking.request("POST", "/v1/answered", b"{}")
+            assert asking.getresponse().read() == b"well"
+        eventually(lambda: (gc.collect(), len(served.answers))[1], lambda count: count == 0)
+        assert len(served.visits) == 3
+
+
+def _connection(served):
+    return http.client.HTTPConnection(*served.address, _PATIENCE_S)
 
 
 def test_a_body_that_trickles_in_is_refused_with_a_sentence(served):

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from tests.faults.plan import ON_USERS, Kind, draw_rounds
+from tests.faults.plan import ON_NODES, ON_USERS, Kind, draw_rounds, each_kind_once
 from tests.faults.tally import (
     MOST_MORE_DESCRIPTORS,
     NO_FAULT,
@@ -106,3 +106,11 @@ def test_what_is_bad_outside_of_all_rounds_is_counted_too():
     tally.add(NO_FAULT, Findings(leaks=["3 nodes hold something"]))
     assert tally.total.bad == ["3 nodes hold something"]
     assert f"| {NO_FAULT} | 0 | 0 | 0 | 0 | 0 | 1 |" in tally.table()
+
+
+def test_each_kind_strikes_once_before_any_strikes_again_and_none_is_lost():
+    drawn = [f for one in draw_rounds(1, 200, ON_NODES) for f in one.faults]
+    ordered = each_kind_once(drawn)
+    assert {fault.kind for fault in ordered[: len(ON_NODES)]} == set(ON_NODES)
+    assert sorted(map(repr, ordered)) == sorted(map(repr, drawn))
+    assert each_kind_once(ordered) == ordered
