@@ -36,11 +36,15 @@ _INSTALLING_S, _RUNNING_S = 600, 120
 
 
 def pytest_collection_modifyitems(items):
-    """All that lies here installs foreign packages, which only `make test-clients` does."""
+    """All that lies here installs foreign packages, which only `make test-clients` does.
+
+    Whichever asks for an environment first waits for it beside its own program.
+    """
     here = Path(__file__).parent
     for item in items:
         if item.path.is_relative_to(here):
             item.add_marker(pytest.mark.clients)
+            item.add_marker(pytest.mark.timeout(2 * _INSTALLING_S + _RUNNING_S))
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,8 @@
 Each user asks one thing after another. Each text is compared with the undisturbed one. Each kind of
 fault strikes once before any does again: the server is warm when it has met all of them, since each
 makes it load code and begin threads that it had no use for before. From then on its memory is
-looked at. Ends with 1 if a text differs or fails, if anything hangs, if the server's memory grows,
-or if the time was too short to tell. Needs root.
+looked at. What gets not one token for two minutes hangs. Ends with 1 if a text differs or fails, if
+anything hangs, if the server's memory grows, or if the time was too short to tell. Needs root.
 """
 
 import argparse
@@ -41,7 +41,9 @@ class Soak:
         self._asks = list(dict.fromkeys(ask for one in rounds for ask in one.asks))
         self._home, self._found = home, found
         self._draw = random.Random(seed)
-        self._asked: dict[int, tuple[Ask, float]] = {}
+        self._asked: dict[int, Ask] = {}
+        self._heard_s: dict[int, float] = {}
+        """When something came of each that is asked. One strike after another makes it slow."""
         self._number = 0
         self.looks: list[tuple[int, float]] = []
         """Faults so far, and MiB that the server holds, when an answer was whole and it warm."""
@@ -59,7 +61,7 @@ class Soak:
             if begun + seconds > now >= next_s:
                 next_s += _EVERY_S
                 self._strike(self._faults.pop(0), undo)
-            if now - min(moment for _, moment in self._asked.values()) > HANG_S:
+            if now - min(self._heard_s.values()) > HANG_S:
                 self._found.hangs.append(f"after {now - begun:.0f} s")
                 break
             is_whole = self._hear(whole, goes_on=now < begun + seconds)
@@ -72,7 +74,8 @@ class Soak:
         assert self._home.asker
         ask = self._draw.choice(self._asks)
         self._number += 1
-        self._asked[self._number] = (ask, time.monotonic())
+        self._asked[self._number] = ask
+        self._heard_s[self._number] = time.monotonic()
         self._home.asker.ask(self._number, self._home.url, [ask])
 
     def _strike(self, fault: Fault, undo: "_Undoing") -> None:
@@ -87,9 +90,14 @@ class Soak:
             line = self._home.asker.next(0.5)
         except TimeoutError:
             return False
-        if line.get("round") not in self._asked or "piece" in line:
+        number = line.get("round")
+        if number not in self._asked:
             return False
-        ask, _ = self._asked.pop(line["round"])
+        if "piece" in line:
+            self._heard_s[number] = time.monotonic()
+            return False
+        ask = self._asked.pop(number)
+        del self._heard_s[number]
         self._found.answers += 1
         if "error" in line:
             self._found.failed.append(line["error"])
