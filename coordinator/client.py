@@ -18,6 +18,7 @@ from pi_cluster.coordinator.asking.embedding import (
 )
 from pi_cluster.coordinator.asking.encoding import make_question
 from pi_cluster.coordinator.asking.hold import Hold
+from pi_cluster.coordinator.asking.likelihood import score_keywords, scores_of
 from pi_cluster.coordinator.asking.question import (
     AskKeywords,
     GenerationKeywords,
@@ -40,7 +41,9 @@ from pi_cluster.coordinator.room import Room
 from pi_cluster.coordinator.scheduling.counters import Counters
 from pi_cluster.coordinator.scheduling.occupancy import Occupancy
 from pi_cluster.coordinator.scheduling.scheduler import SchedulerSettings
+from pi_cluster.coordinator.scoring import Scoring
 from pi_cluster.coordinator.wait_limits import WaitLimits
+from pi_cluster.transformer.errors import SettingsError
 
 if TYPE_CHECKING:
     from pi_cluster.coordinator.healing.taking_in import TakingIn
@@ -170,6 +173,17 @@ class PipelineClient:
             for stream in under_way:
                 stream.close()
         return embedded(answers, dimensions)
+
+    def score(self, ids: Sequence[int], *, first: int = 1) -> list[float]:
+        """How likely the model finds each of some ids behind those before it, from ``first`` on.
+
+        Natural logarithms of probabilities: of the model's own distribution, before temperature
+        and the like. `model.raw_ids` gives a text's ids. Raises as `ask` does.
+        """
+        if first < 1:
+            raise SettingsError(f"first is {first}; it must be at least 1: nothing stands before 0")
+        scoring = Scoring(ids[first:], self.record.model.vocab_size)
+        return scores_of(self.ask(ids[:-1], **score_keywords(scoring)))
 
     def question(
         self,

@@ -12,6 +12,7 @@ from pi_cluster.coordinator.listeners import Listeners
 from pi_cluster.coordinator.logprobs import MAX_ALTERNATIVES, TokenLogprobs
 from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.pooling import Pooled, Pooling
+from pi_cluster.coordinator.scoring import Scored, Scoring
 from pi_cluster.coordinator.standing import Held, Reading, Waiting
 from pi_cluster.coordinator.timings import Timings
 from pi_cluster.transformer.errors import SettingsError
@@ -38,6 +39,8 @@ class GenerationOptions:
     """Whether nobody will go on with the text, so that its caches need not be kept."""
     pooling: Pooling | None = None
     """Give the prompt's vector instead of an answer."""
+    scoring: Scoring | None = None
+    """Tell how likely ids of the prompt are instead of an answer."""
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -50,6 +53,22 @@ class GenerationOptions:
             raise SettingsError(
                 f"logprobs is {self.logprobs!r}; it must be from 0 to {MAX_ALTERNATIVES}"
             )
+
+    @property
+    def most_step_rows(self) -> int | None:
+        """Tokens of the prompt that one step may take; None for as many as suit the pipeline."""
+        bounds = (self.chunk_size, self.scoring.chunk_size if self.scoring else None)
+        return min((bound for bound in bounds if bound is not None), default=None)
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether the prompt is read and no answer wanted."""
+        return self.pooling is not None or self.scoring is not None
+
+    @property
+    def reads_every_row(self) -> bool:
+        """Whether also what is held already of the prompt must be computed, for its rows."""
+        return self.pooling is Pooling.MEAN or self.scoring is not None
 
     @property
     def candidates(self) -> int:
@@ -95,7 +114,8 @@ class Generation:
         self.logprobs: list[TokenLogprobs] = []
         """Of all ids that were sampled so far, also of those that were not taken yet."""
         self.pooled = Pooled(options.pooling) if options.pooling else None
-        """For the scheduler, until it has ended."""
+        self.scored = Scored(options.scoring) if options.scoring else None
+        """These two are for the scheduler, until it has ended."""
         self.finish_reason = FinishReason.INTERRUPTED
         self._lock = threading.Lock()  # between what was told and who is told it
         self._told: list[News] = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +10,7 @@ import numpy.typing as npt
 from pi_cluster.cluster.errors import NodeError
 from pi_cluster.cluster.wire.arrays import unpack_floats, unpack_ids
 from pi_cluster.protos import pi_cluster_pb2 as pb
-from pi_cluster.transformer.sampling import Candidates, top_candidates
+from pi_cluster.transformer.sampling import Candidates, Ids, top_candidates
 
 Floats = npt.NDArray[np.float32]
 
@@ -45,15 +46,24 @@ class RowState:
     values: Floats
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RowLogits:
-    """The best candidates after one position of a sequence."""
+    """What may follow one position of a sequence: the best ids, or all of the vocabulary."""
 
     sequence: int
     position: int
-    candidates: Candidates
+    ids: Ids | None
+    """Best first; None where all were asked for, and ``logits`` are in the order of their ids."""
+    logits: Floats
     log_sum: float = 0.0
     """Over all logits; 0 where it was not asked for."""
+
+    @cached_property
+    def candidates(self) -> Candidates:
+        """Best first, sorted when they are first asked for: a vocabulary takes milliseconds."""
+        if self.ids is None:
+            return top_candidates(self.logits, 0)
+        return Candidates(self.ids, self.logits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +144,7 @@ def _row_logits(row: pb.RowLogits, vocab_size: int) -> RowLogits:
     ids = unpack_ids(row.ids) if row.ids else np.arange(len(logits), dtype=np.int32)
     if len(ids) != len(logits) or not len(ids) or ids.min() < 0 or ids.max() >= vocab_size:
         raise NodeError("the last stage returned candidates that are no tokens of this model")
-    best = Candidates(ids, logits) if row.ids else top_candidates(logits, 0)
-    return RowLogits(row.sequence, row.position, best, row.log_sum)
+    return RowLogits(row.sequence, row.position, ids if row.ids else None, logits, row.log_sum)
 
 
 def _stage_time(timing: pb.StageTiming) -> StageTime:

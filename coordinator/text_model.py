@@ -88,12 +88,15 @@ class TextModel:
     def text_ids(self, text: str, *, opening: bool) -> list[int]:
         """Ids of a text, behind those that begin every text if ``opening``."""
         require_unicode(text)
-        if not opening:
-            return list(self._tokenizer().encode(text))
-        opening_ids = self._tokenizer().opening_ids
-        if opening_ids is None:
-            opening_ids = () if self._bos_id is None else (self._bos_id,)
-        return [*opening_ids, *self._tokenizer().encode(text)]
+        return [*(self.opening_ids if opening else ()), *self._tokenizer().encode(text)]
+
+    @property
+    def opening_ids(self) -> tuple[int, ...]:
+        """Those that begin every text."""
+        known = self._tokenizer().opening_ids
+        if known is not None:
+            return tuple(known)
+        return () if self._bos_id is None else (self._bos_id,)
 
     def token_bytes(self, token_id: int, *, continuation: bool) -> bytes:
         """The bytes that one id stands for; of a control token those of its spelling.

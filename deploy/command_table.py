@@ -135,6 +135,7 @@ COMMANDS: dict[str, Place | LazyGroup] = {
     "chat": _place("chat:chat", "Talk with the model; it remembers what was said."),
     "doctor": _place("doctor:doctor", "Examine the nodes and this machine, and say what to do."),
     "down": _place("down:down", "Unload all stages, and stop the workers that run here."),
+    "eval": _place("evaluate:evaluate_model", "Measure how well the model does on a text."),
     "events": _place("events:events", "Show what happened to the pipeline, and when."),
     "grant": _place("grant:grant", "Write a file by which machine NAME may ask the model."),
     "init": _place(

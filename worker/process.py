@@ -111,7 +111,7 @@ def _serve(
     dialer = _dialer(options, credentials)
     shards = shards_folder(options.data_dir)
     vault = ShardVault(shards)
-    load = functools.partial(load_stage, vault=vault, engine=engine)
+    load = functools.partial(load_stage, files=vault, engine=engine)
     host = StageHost(vault, load, dialer, LastAssignment(options.data_dir), options.name)
     guard = Guard(WORKER_RULES, credentials)
     service = WorkerService(

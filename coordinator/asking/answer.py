@@ -34,6 +34,8 @@ class Answer:
 
     vector: "Vector | None" = None
     """Of the prompt, with ``pooling``. Shape: ``(dim,) float32``, of length 1."""
+    scores: list[float] | None = None
+    """With ``scoring``, the log-probability of each of its ids."""
 
     @property
     def cached_tokens(self) -> int:

@@ -127,8 +127,12 @@ class Asked:
         stages = measured.stage_figures()
         calls = list(self._calls)
         pooled = generation.pooled if generation else None
+        scored = generation.scored if generation else None
         vector = pooled.vector() if pooled and reason is FinishReason.LENGTH else None
-        return Answer(text, ids, prompt_ids, reason, times, stages, seed, logprobs, calls, vector)
+        scores = scored.logprobs if scored and reason is FinishReason.LENGTH else None
+        return Answer(
+            *(text, ids, prompt_ids, reason, times, stages, seed, logprobs, calls, vector, scores)
+        )
 
     def ask(self, error: ClusterError | None = None) -> Iterator[float]:
         """Ask, again after ``error``. Yields seconds to wait, and ends when it is asked.

@@ -16,6 +16,7 @@ from pi_cluster.coordinator.calling.tools import Tool, ToolUse, tool_use
 from pi_cluster.coordinator.calling.turns import checked_turns
 from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.pooling import Pooling
+from pi_cluster.coordinator.scoring import Scoring
 from pi_cluster.coordinator.text_model import Message, TextModel
 from pi_cluster.transformer.errors import PromptError, naming
 from pi_cluster.transformer.text.thoughts import ends_in_thought
@@ -58,6 +59,8 @@ def make_question(
     if options.pooling:
         prompt_ids = _pooled_ids(model, prompt, options.pooling, most_pooled)
         return Question(prompt_ids, options, lambda: None)
+    if options.scoring:
+        return Question(_scored_ids(prompt, options.scoring), options, lambda: None)
     if schema is not None:
         prompt = asking_for_json(prompt, schema, raw=raw)
     with naming("tools"):
@@ -97,6 +100,17 @@ def _pooled_ids(model: TextModel, prompt: Prompt, pooling: Pooling, most: int | 
     if not prompt:
         raise PromptError("a text is empty: give it at least one character")
     return model.embedded_ids(prompt, pooling, most)
+
+
+def _scored_ids(prompt: Prompt, scoring: Scoring) -> list[int]:
+    """Ids that are given, of which the last rows are scored."""
+    ids = [] if isinstance(prompt, str) else _checked_ids(prompt)
+    if len(ids) < len(scoring.ids):
+        raise PromptError(
+            f"{len(scoring.ids)} ids cannot be scored behind the rows of {len(ids)}: give the ids "
+            "before them, too"
+        )
+    return ids
 
 
 def _encode(

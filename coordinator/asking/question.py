@@ -12,6 +12,7 @@ from pi_cluster.coordinator.calling.tools import Tool, ToolUse
 from pi_cluster.coordinator.constraint import Constraint
 from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.pooling import Pooling
+from pi_cluster.coordinator.scoring import Scoring
 from pi_cluster.coordinator.text_model import Message
 from pi_cluster.transformer.sampling_settings import SamplingSettings
 
@@ -75,6 +76,8 @@ class GenerationKeywords(TypedDict, total=False):
     """From -100 to 100, by token id: added to its logit."""
     pooling: Pooling | None
     """Give the text's vector instead of an answer, which is None. See ``PipelineClient.embed``."""
+    scoring: Scoring | None
+    """Tell how likely ids of the prompt are instead. See ``PipelineClient.score``."""
     logprobs: int | None
     """Log-probabilities of the tokens, each with so many alternatives, up to 20."""
 
@@ -128,4 +131,5 @@ def generation_options(**chosen: Unpack[GenerationKeywords]) -> GenerationOption
         chosen.get("asker", _OPTIONS.asker),
         chosen.get("one_off", _OPTIONS.one_off),
         chosen.get("pooling"),
+        chosen.get("scoring"),
     )

@@ -62,15 +62,17 @@ def _pick_prompts(running: Sequence[Running], pace: Pace, decoding_rows: int) ->
     if any(one.is_decoding for one in running):
         budget = pace.rows_beside(max(1, decoding_rows))
     else:
-        asked = waiting[0].generation.options.chunk_size
+        asked = waiting[0].generation.options.most_step_rows
         suits = pace.chunk_rows(sum(one.state.unsent for one in waiting))
         budget = min(asked or suits, pace.max_step_rows)
     picks: list[Pick] = []
+    taken = 0
     for one in waiting:
-        if budget <= 0:
-            break
-        picks.append(one.pick_prompt(budget))
-        budget -= picks[-1].rows
+        # What bounds a text's rows of a step bounds what stands before them there, too.
+        most = min(budget, one.generation.options.most_step_rows or budget) - taken
+        if most > 0:
+            picks.append(one.pick_prompt(most))
+            taken += picks[-1].rows
     return picks
 
 

@@ -49,21 +49,37 @@ class Growing:
 
     def pool(self, running: Running, chunk: StepChunk, states: Sequence[RowState]) -> None:
         """Take the states of a chunk, and finish the text with the last of them."""
-        pooled, stop = running.generation.pooled, chunk.start + len(chunk.ids)
+        pooled = running.generation.pooled
         assert pooled, "states are asked for where they are pooled"
-        if len(states) != chunk.logit_rows:
-            raise NodeError(
-                f"{self._last} answered with {len(states)} states of {chunk.logit_rows}"
-            )
-        for position, state in enumerate(states, stop - chunk.logit_rows):
-            if state.position != position:
-                raise NodeError(f"{self._last} answered for position {state.position} out of turn")
+        self._check_complete(chunk, [state.position for state in states], "states")
+        for state in states:
             if len(state.values) != self._model.dim:
                 raise NodeError(
                     f"{self._last} answered with a state of {len(state.values)} numbers"
                 )
             pooled.add(state.values)
-        running.state.confirmed = stop
+        self._go_on_reading(running, chunk)
+
+    def score(self, running: Running, chunk: StepChunk, rows: Sequence[RowLogits]) -> None:
+        """Take how likely the ids behind a chunk's rows are, and finish the text with the last."""
+        scored = running.generation.scored
+        assert scored, "this is asked for where it is scored"
+        self._check_complete(chunk, [row.position for row in rows], "rows")
+        scored.add(rows, self._last)
+        self._go_on_reading(running, chunk)
+
+    def _check_complete(self, chunk: StepChunk, positions: Sequence[int], what: str) -> None:
+        """All that was asked of a chunk is there, in order."""
+        count, stop = len(positions), chunk.start + len(chunk.ids)
+        if count != chunk.logit_rows:
+            raise NodeError(f"{self._last} answered with {count} {what} of {chunk.logit_rows}")
+        for wanted, position in zip(range(stop - count, stop), positions, strict=True):
+            if position != wanted:
+                raise NodeError(f"{self._last} answered for position {position} out of turn")
+
+    def _go_on_reading(self, running: Running, chunk: StepChunk) -> None:
+        """A chunk is read of a text that is not to grow; with the last one the text is done."""
+        running.state.confirmed = stop = chunk.start + len(chunk.ids)
         if stop == len(running.state.text):
             running.generation.measurement.add_token()
             self._texts.finish(running, FinishReason.LENGTH)

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 
 from pi_cluster.cluster.errors import PutBack
 from pi_cluster.coordinator.generation import Generation, GenerationOptions
-from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.coordinator.scheduling.counters import Counters
 from pi_cluster.coordinator.scheduling.guide import Guide
 from pi_cluster.coordinator.scheduling.relief import Relief
@@ -90,7 +89,7 @@ class LettingIn:
         return self._residents.place(
             *(prompt, most_positions(self._model, prompt, options), options.candidates),
             one_off=options.one_off,
-            is_shared=options.pooling is not Pooling.MEAN,
+            is_shared=not options.reads_every_row,
         )
 
     def _count(self, generation: Generation, shared: int) -> None:

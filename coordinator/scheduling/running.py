@@ -50,7 +50,7 @@ class Running:
         self._drafter: Drafter | None = None
         # Many logits of every guess would cost more to send than a guess is worth.
         few = 0 < state.candidates <= _MOST_CANDIDATES
-        if generation.options.draft and few and not generation.options.pooling:
+        if generation.options.draft and few and not generation.options.only_reads:
             self._drafter = NgramDrafter()
             self._drafter.add(state.text)
 
@@ -112,14 +112,14 @@ class Running:
 
     def pick_prompt(self, most: int) -> "Pick":
         """Up to ``most`` rows of its prompt."""
-        rows = min(most, self.generation.options.chunk_size or most, self.state.unsent)
+        rows = min(most, self.generation.options.most_step_rows or most, self.state.unsent)
         return Pick(self, rows, prompt_rows=rows)
 
     def pick_certain(self, extra: int, most: int = 1) -> "Pick":
         """Up to ``most`` of the rows that wait, and up to ``extra`` guesses behind the last."""
         waiting = self.state.unsent
         if waiting > 1:
-            most = min(most, self.generation.options.chunk_size or most)
+            most = min(most, self.generation.options.most_step_rows or most)
             if waiting > most:
                 return Pick(self, most)
         guessed = self._guess(extra)
@@ -136,6 +136,8 @@ class Running:
         if pooling := self.generation.options.pooling:
             wanted = chunk.logit_rows if pooling is Pooling.LAST else len(chunk.ids)
             return replace(chunk, logit_rows=wanted, candidates=0, wants_states=True)
+        if scoring := self.generation.options.scoring:
+            return scoring.asked_of(chunk, len(self.state.text))
         if self._has_logprobs:
             chunk = replace(chunk, log_sum=True)
         if self._guide and chunk.logit_rows:

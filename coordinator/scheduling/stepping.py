@@ -79,6 +79,8 @@ class Stepping:
                     raise result.faults[chunk.sequence]
                 if chunk.wants_states:
                     self._growing.pool(running, chunk, states[chunk.sequence])
+                elif running.generation.scored:
+                    self._growing.score(running, chunk, rows[chunk.sequence])
                 else:
                     self._growing.extend(running, chunk, rows[chunk.sequence])
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import click
 from rich.progress import Progress
 
-from pi_cluster.cluster.advice import command, line
+from pi_cluster.cluster.advice import command
 from pi_cluster.cluster.errors import StoreError
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.peer import Peer
@@ -15,7 +15,8 @@ from pi_cluster.coordinator.records.kept_record import has_record, load_record
 from pi_cluster.deploy.calling import dialer_for
 from pi_cluster.deploy.commands.options import cluster_option, insecure_option, model_argument
 from pi_cluster.deploy.doctor.examining import was_insecure
-from pi_cluster.deploy.models.model_source import ModelSource, find_source
+from pi_cluster.deploy.models.model_source import find_source
+from pi_cluster.deploy.models.sound_store import sound_store
 from pi_cluster.deploy.screen import output
 from pi_cluster.protos import pi_cluster_pb2 as pb
 
@@ -44,7 +45,8 @@ def verify(model: str | None, nodes: str | None, insecure: bool, cluster: str) -
     if (model is None) == (nodes is None):
         raise click.UsageError("name a MODEL, or give --nodes to verify what the nodes hold")
     if model is not None:
-        _verify_store(find_source(model))
+        opened = sound_store(find_source(model))
+        output.notes.print(f"{opened.path}: all {len(opened.manifest.files)} files are as written")
         return
     dialer = dialer_for(cluster, insecure or was_insecure(cluster))
     peers = _peers(None if nodes == _ALL else nodes, cluster, dialer)
@@ -64,22 +66,6 @@ def node_bars(progress: Progress) -> OnProgress:
         bars[peer](reply.done_bytes, reply.total_bytes, what)
 
     return show
-
-
-def _verify_store(source: ModelSource) -> None:
-    opened = source.made_store()
-    with output.bars() as progress:
-        damage = opened.verify(output.FileBar(progress))
-    if not damage:
-        output.notes.print(f"{opened.path}: all {len(opened.manifest.files)} files are as written")
-        return
-    lines = [f"{opened.path} is damaged:"]
-    if source.pulled:
-        lines += [f"  {one.file_name} {one.problem}" for one in damage]
-        lines.append(f"`{line('pull', source.said)}` mends it")
-    else:
-        lines += [f"  {one}" for one in damage]
-    raise StoreError("\n".join(lines))
 
 
 def _peers(named: str | None, cluster: str, dialer: Dialer) -> list[Peer]:

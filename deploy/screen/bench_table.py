@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from pi_cluster.cluster.shown import shown_line
 from pi_cluster.coordinator.bench.rows import BenchRow, Percentiles, Spread
 from pi_cluster.deploy.screen.column_widths import Column
+from pi_cluster.deploy.screen.markdown import markdown_lines
 from pi_cluster.deploy.screen.output import answers
 from pi_cluster.deploy.screen.tables import FittedTable, names, numbers, whole
 
@@ -106,13 +107,7 @@ def _tables(rows: Sequence[BenchRow]) -> tuple[_Table, _Table]:
 
 
 def _markdown(table: _Table) -> list[str]:
-    headings = [column.heading for column in table.columns]
-    rules = ["---:" if column.is_number else "---" for column in table.columns]
-    lines = []
-    for cells in (headings, rules, *table.rows):
-        shown = [shown_line(cell).replace("|", r"\|") for cell in cells]
-        lines.append(f"| {' | '.join(shown)} |")
-    return lines
+    return markdown_lines(table.columns, table.rows)
 
 
 def _spread(spread: Spread | None, digits: int) -> str:

@@ -7,8 +7,7 @@ import subprocess
 import pytest
 
 from tests.support.asking import ENDLESS_IDS, FOX
-from tests.support.cluster_process import eventually
-from tests.support.servers import serving
+from tests.support.servers import kept_waiting, serving
 
 GREEDY = ("--temperature", "0", "--max-tokens", "20")
 ENDLESS = ("--ids", ",".join(map(str, ENDLESS_IDS)), "--repeat-penalty", "1e9", "--seed", "3")
@@ -127,19 +126,6 @@ def test_a_server_that_is_killed_midway_is_named_and_the_nodes_are_asked_again(m
             outcome = running.end()
         assert outcome.code == 1 and "the server" in outcome.err and "ask again" in outcome.err
         assert cluster.run("prompt", FOX, *GREEDY).code == 0
-
-
-def kept_waiting(server, words):
-    """A prompt that is held back because another program has the pipeline."""
-    while True:
-        running = server.cluster.start(*words)
-        eventually(lambda one=running: "to itself" in one.error_text or has_ended(one), bool)
-        if not has_ended(running):
-            return running
-
-
-def has_ended(running):
-    return running.process.poll() is not None
 
 
 def test_bench_has_the_server_hold_its_clients_and_gives_the_pipeline_back(asked):

@@ -8,6 +8,7 @@ from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.coordinator.scheduling.cache_limits import CacheLimits
+from pi_cluster.coordinator.scoring import Scoring
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.steps import StepChunk
 from pi_cluster.transformer.cache import CacheRoom
@@ -112,6 +113,52 @@ def logits_instead(row):
 
 def no_state(row):
     row.state = np.full(len(row.state) // 4, np.inf, "<f4").tobytes()
+
+
+def another_id(row):
+    row.ids = np.array([int.from_bytes(row.ids, "little") ^ 1], "<i4").tobytes()
+
+
+def too_likely(row):
+    row.log_sum -= 1000
+
+
+def no_sum(row):
+    row.log_sum = float("nan")
+
+
+@pytest.mark.parametrize("sees_all", [False, True], ids=["an id", "all logits"])
+@pytest.mark.parametrize(
+    ("spoil", "error", "reason"),
+    [
+        (
+            another_id,
+            NodeError,
+            r"node-4:6 answered (for another id|with \d+ of 130 logits)|no tokens",
+        ),
+        (half_a_number, NodeError, "no whole rows"),
+        (too_likely, NodeError, "node-4:6 answered with a probability above 1"),
+        (no_sum, ModelError, "NaN or infinite"),
+        (out_of_turn, NodeError, "node-4:6 answered for position 10 out of turn"),
+        (None, NodeError, r"node-4:6 answered with \d rows of \d"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_scores_that_are_worth_nothing_end_the_request_they_belong_to(
+    line, monkeypatch, spoil, error, reason, sees_all
+):
+    spoil_rows(monkeypatch, spoil, lambda row: row.log_sum and row.position == 9)
+    with line.served() as scheduler:
+        good = iter(scheduler.submit([1, 2], OPTIONS))
+        got = [next(good)]
+        scoring = Scoring([5, 6, 7], VOCAB, (lambda *_: None) if sees_all else None)
+        options = GenerationOptions(max_tokens=1, draft=False, scoring=scoring)
+        bad = scheduler.submit([1, *range(3, 13)], options)
+        with pytest.raises(error, match=reason):
+            list(bad)
+        got += good
+        assert scheduler.failure is None
+    assert got == line.alone([1, 2], GREEDY, 40)
 
 
 @pytest.mark.parametrize("pooling", list(Pooling))

@@ -1,9 +1,10 @@
 """A server as people start it: `pi-cluster serve` beside a cluster, at a port the system chose."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from tests.support.cluster_process import Cluster, Running, eventually
 
@@ -36,6 +37,19 @@ def serving(cluster: Cluster, *words: str) -> Iterator[Server]:
         yield _ready(cluster, running)
     finally:
         running.stop()
+
+
+def kept_waiting(server: Server, words: Sequence[str], within_s: float = 10.0) -> Running:
+    """A prompt that is held back because another program has the pipeline, or soon will."""
+    while True:
+        running = server.cluster.start(*words)
+        eventually(partial(_is_held_or_done, running), bool, within_s)
+        if running.process.poll() is None:
+            return running
+
+
+def _is_held_or_done(running: Running) -> bool:
+    return "to itself" in running.error_text or running.process.poll() is not None
 
 
 def _ready(cluster: Cluster, running: Running) -> Server:

@@ -63,7 +63,7 @@ def pipeline(
     ranges = [LayerRange(*pair) for pair in itertools.pairwise(bounds)]
     vault = ShardVault(folder)  # the nodes of this process share their disk
     kernels = engine(EVERY_VARIANT[0])
-    load = functools.partial(load_from_vault, vault=vault, engine=kernels)
+    load = functools.partial(load_from_vault, files=vault, engine=kernels)
     with ExitStack() as stack:
         stages = []
         for layers in ranges:

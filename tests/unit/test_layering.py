@@ -70,6 +70,7 @@ ROOMS = {
         "scheduling": set(),
         "constraining": set(),
         "bench": {"scheduling"},
+        "evaluating": {"asking"},
         "records": {"planning", "scheduling"},
         "keeping": {"records"},
         "pipeline": {"planning", "records"},
@@ -91,9 +92,12 @@ ROOMS = {
         "wheels": set(),
         "membership": {"screen"},
         "models": {"screen"},
+        "evaluating": set(),
         "doctor": {"asking", "screen"},
         "hosts": {"doctor", "membership", "screen", "wheels"},
-        "commands": {"asking", "doctor", "hosts", "membership", "models", "screen"},
+        "commands": {
+            *("asking", "doctor", "evaluating", "hosts", "membership", "models", "screen"),
+        },
     },
 }
 ROOMS_LISTED = {f"{package}/{room}" for package, rooms in ROOMS.items() for room in rooms}

@@ -1,6 +1,8 @@
 """From shard files on disk to a stage that runs: checked, mapped, not copied."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -24,7 +26,14 @@ from pi_cluster.transformer.kernel_arithmetic import KernelArithmetic, StageTens
 from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
 from pi_cluster.transformer.stage import Stage
-from pi_cluster.worker.shards.vault import ShardVault
+
+
+class ShardFiles(Protocol):
+    """Where shard files lie: a node's vault, or a store."""
+
+    def path_of(self, file: ShardFile) -> Path:
+        """One of them. Raises ``StoreError`` where it is not there."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,7 @@ class LoadedStage:
 
 
 def load_stage(
-    manifest: Manifest, layers: LayerRange, limits: Limits, vault: ShardVault, engine: Engine
+    manifest: Manifest, layers: LayerRange, limits: Limits, files: ShardFiles, engine: Engine
 ) -> LoadedStage:
     """Map a stage's shards.
 
@@ -54,7 +63,7 @@ def load_stage(
         if forms.keys() != shapes.keys():
             odd = sorted(forms.keys() ^ shapes.keys())[0]
             raise _unfit(file.name, f"one of its formats and its configuration has {odd} alone")
-        with TensorFile(vault.path_of(file)) as tensors:
+        with TensorFile(files.path_of(file)) as tensors:
             return {
                 name: _tensor(file.name, tensors, name, shape, forms[name])
                 for name, shape in shapes.items()

@@ -103,6 +103,14 @@ def test_prompts_stream_chunk_after_chunk_without_waiting():
     assert sent == [{1: 64}] * 5, "a step for each stage, and one more that waits for the first"
 
 
+def test_a_text_is_in_no_step_with_more_rows_of_prompts_than_it_allows():
+    first = running(1, range(20), chunk_size=50)
+    small = [running(number, range(90), chunk_size=30) for number in (2, 3)]
+    assert Pipeline([first, *small]).fill()[0] == {1: 20, 2: 10}
+    full = [running(4, range(40), chunk_size=50), running(5, range(90), chunk_size=30)]
+    assert Pipeline(full).fill()[0] == {4: 40}
+
+
 def test_what_decodes_goes_first_and_a_prompt_fills_up_the_step():
     line = Pipeline([running(1, range(1000)), decoding(2)])
     first, *others = line.fill()

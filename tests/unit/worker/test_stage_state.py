@@ -41,7 +41,7 @@ def load(tmp_path_factory):
     vault = ShardVault(folder / "v")
     for file in manifest.files:
         vault.receive(file.sha256, file.size_bytes, 0, [(folder / "s" / file.name).read_bytes()])
-    map_stage = functools.partial(load_stage, vault=vault, engine=engine())
+    map_stage = functools.partial(load_stage, files=vault, engine=engine())
 
     def loaded(epoch: int) -> Loaded:
         layers = LayerRange(0, 1)

@@ -50,7 +50,7 @@ class Worker:
         self.store, self.manifest = store
         self.folder = folder / "shards"
         self.vault = ShardVault(self.folder)
-        load = functools.partial(load_stage, vault=self.vault, engine=engine())
+        load = functools.partial(load_stage, files=self.vault, engine=engine())
         last = LastAssignment(folder)
         self.host = StageHost(self.vault, load, PlainDialer(), last, "pi2")
         self.mended = threading.Event()
