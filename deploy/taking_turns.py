@@ -35,7 +35,7 @@ def _wait_for(turn: ExitStack, cluster: str, wait_s: float) -> Path:
             waited_s = time.monotonic() - began_s
             if waited_s >= wait_s:
                 raise BeingChanged(
-                    f"{error}, also after {wait_s:g} s: run this again then"
+                    f"{error}, also after {wait_s:g} s: run this again once it ends"
                 ) from None
             if waited_s >= _TOLD_AFTER_S and not is_told:
                 output.notice(f"{error}: waiting up to {wait_s / 60:g} minutes for it")
