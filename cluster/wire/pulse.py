@@ -55,8 +55,7 @@ class Pulse:
         self._waiting: list[tuple[NodeClient, Any]] = []
         self._closing = threading.Event()
         self._waking = threading.Event()
-        self._was_heard = False  # over the present connection
-        self._is_gone = False
+        self._was_heard = self._is_broken = self._is_gone = False
         threading.Thread(target=self._run, name="pulse", daemon=True).start()
 
     @property
@@ -90,12 +89,12 @@ class Pulse:
                 if self._is_due():
                     self._let_go()
                     self._ask()
-                is_woken = self._waking.wait(settings.ASK_EVERY_S)
+                self._waking.wait(settings.ASK_EVERY_S)
+                self._waking.clear()
                 if self._closing.is_set():
                     return
                 self._silence.look()
-                if is_woken:
-                    self._waking.clear()
+                if self._is_broken:  # an ending process may listen for longer than it is connected
                     self._is_gone = refuse(self._peer.addresses, _REFUSED_S)
         finally:
             for client, _ in self._waiting:
@@ -126,7 +125,7 @@ class Pulse:
         """Of connections whose last question was in vain; one that still waits is kept for now."""
         if self._client and self._newest and not _was_heard(self._newest):
             self._waiting.append((self._client, self._newest))
-            self._client, self._was_heard = None, False
+            self._client = None
         for client, _ in [pair for pair in self._waiting if pair[1].done()]:
             client.close()
         self._waiting = [pair for pair in self._waiting if not pair[1].done()]
@@ -137,10 +136,11 @@ class Pulse:
                 self._reply = call.result()
                 self._on_reply(self._reply)
             self._silence.heard()
-            self._was_heard, self._is_gone = True, False
+            self._was_heard, self._is_broken, self._is_gone = True, False, False
         elif self._was_heard and call.code() is grpc.StatusCode.UNAVAILABLE:
-            self._was_heard = False
-            self._waking.set()
+            is_first, self._is_broken = not self._is_broken, True
+            if is_first:
+                self._waking.set()
 
 
 def _was_heard(call: Any) -> bool:

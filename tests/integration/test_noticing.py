@@ -14,6 +14,7 @@ from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.failures import restored_errors
 from pi_cluster.cluster.wire.options import WIRE_VERSION
 from pi_cluster.cluster.wire.peer import Peer
+from pi_cluster.cluster.wire.pulse import Pulse
 from pi_cluster.coordinator.asking.asked import Asked
 from pi_cluster.coordinator.asking.hold import Hold
 from pi_cluster.coordinator.asking.stream import AnswerStream
@@ -249,6 +250,22 @@ def test_a_killed_worker_is_noticed_at_once_also_while_all_others_compute(
             session.next_result()
     assert lost.value.node_ids == (killed.node_id,)
     assert not lost.value.was_awaited and notices.told == []
+
+
+def test_a_process_that_listens_for_longer_than_it_is_connected_has_ended_all_the_same(stages):
+    with relaying(stages[0].address) as relay:
+        heard = threading.Event()
+        pulse = Pulse(Peer(relay.address), PLAIN, "", lambda _: heard.set())
+        with contextlib.closing(pulse):
+            assert heard.wait(PATIENCE_S)
+            relay.hold()
+            taken = relay.taken
+            relay.break_open_ones()
+            # One look whether anybody listens, and the next question.
+            eventually(lambda: relay.taken, lambda now: now >= taken + 2, PATIENCE_S)
+            assert not pulse.is_gone
+            relay.close()
+            eventually(lambda: pulse.is_gone, bool, PATIENCE_S)
 
 
 def test_late_steps_of_a_session_that_ended_are_not_computed_nor_mixed_into_the_next(

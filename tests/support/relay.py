@@ -22,6 +22,8 @@ class Relay:
         self._flowing = _open_gate()
         self._held: list[threading.Event] = []
         self._open: list[socket.socket] = [self._listener]
+        self.taken = 0
+        """Connections so far."""
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -46,15 +48,18 @@ class Relay:
         for gate in (*self._held, self._flowing):
             gate.set()
 
+    def break_open_ones(self) -> None:
+        """Break the connections that are open now, and go on listening."""
+        with self._lock:
+            ended, self._open = self._open[1:], self._open[:1]
+        _break(ended)
+
     def close(self) -> None:
         """Break all connections."""
         self.release()
         with self._lock:
             ended, self._open = self._open, []
-        for one in ended:
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+        _break(ended)
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -68,6 +73,7 @@ class Relay:
                 server.settimeout(None)
                 with self._lock:
                     self._open += [client, server]
+                    self.taken += 1
                 gate = self._flowing
                 for ends in ((client, server, gate), (server, client, gate)):
                     threading.Thread(target=self._pass, args=ends, daemon=True).start()
@@ -81,6 +87,13 @@ class Relay:
                 sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_RDWR)
+
+
+def _break(connections: list[socket.socket]) -> None:
+    for one in connections:
+        with contextlib.suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
+        one.close()
 
 
 def _open_gate() -> threading.Event:
