@@ -6,7 +6,13 @@ import threading
 from collections.abc import Callable, Iterator
 
 from pi_cluster.cluster import settings
-from pi_cluster.cluster.errors import AccessError, ClusterError, NodeError, PipelineBusy
+from pi_cluster.cluster.errors import (
+    AccessError,
+    ClusterError,
+    NodeError,
+    NodeLost,
+    PipelineBusy,
+)
 from pi_cluster.cluster.log_fields import LogFields
 from pi_cluster.cluster.trust.identity import Identity, Role
 from pi_cluster.cluster.wire.addresses import as_seen_from
@@ -111,7 +117,8 @@ class Sessions:
         with self._lock:
             sink = self._sinks.get(header.session)
         if sink is None:
-            raise NodeError("nobody collects the results of this session")
+            # Nobody sends steps before they collect: their connection has broken in between.
+            raise NodeLost("nobody collects the results of this session any more")
         sink.attach(session.fail)
         return sink
 
