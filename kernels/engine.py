@@ -96,7 +96,8 @@ class Engine:
     def pack(self, weights: NDArray[Any], format: str) -> Matrix:
         """Quantise or convert a matrix. Shapes: ``weights (rows, columns)``, float32 or float16.
 
-        ``q4`` takes for each block of 32 the scale of least squared error among those it tries.
+        ``q4`` and ``q4n`` take for each block of 32 the scale of least squared error among those
+        they try.
         Raises ``ShapeError`` for a shape or a value that the format cannot hold.
         """
         source = packable(weights, format)

@@ -11,13 +11,19 @@ from pi_cluster.kernels.library import MatrixStruct
 
 GROUP_ROWS = 16
 BLOCK_COLUMNS = 32
-_BLOCKS = {"q8": (32, 544), "q4": (32, 288), "q4_1": (32, 320), "q4k": (256, 2304)}
+_BLOCKS = {
+    "q8": (32, 544),
+    "q4": (32, 288),
+    "q4_1": (32, 320),
+    "q4k": (256, 2304),
+    "q4n": (32, 288),
+}
 """Columns of a block, and its bytes for a group of rows."""
 _PLAIN_BYTES = {"f32": 4, "f16": 2}
-_LARGEST_WEIGHT = {"q4": 65504.0 * 7, "q8": 65504.0 * 127}
-FORMATS = ("f32", "f16", "q8", "q4", "q4_1", "q4k")
+_LARGEST_WEIGHT = {"q4": 65504.0 * 7, "q4n": 65504.0 * 113, "q8": 65504.0 * 127}
+FORMATS = ("f32", "f16", "q8", "q4", "q4_1", "q4k", "q4n")
 """In the order of ``enum format``."""
-PACKABLE_FORMATS = ("f32", "f16", "q8", "q4")
+PACKABLE_FORMATS = ("f32", "f16", "q8", "q4", "q4n")
 """Those that floats can be packed to; the others are made of ggml's blocks (``ggml_blocks``)."""
 
 _MAX_SIDE = 2**28  # sizes are 32-bit numbers in C, with room for rounding up

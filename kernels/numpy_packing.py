@@ -25,18 +25,31 @@ _Q4_STARTS = (
     *(-8.0, -9.0, -8.75, -8.5, -8.25, -7.75, -7.5, -7.25, -7.0),
     *(-6.5, 8.0, 7.75, 7.5, 7.25, 7.0, 6.75, 6.5, 6.0),
 )
+_Q4N_GRID = np.array(
+    [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.int8
+)
+_Q4N_STARTS = (
+    *(-127.0, -143.0, -138.0, -132.0, -122.0, -117.0, -111.0, -105.0),
+    *(113.0, 127.0, 122.0, 118.0, 108.0, 103.0, 98.0, 92.0),
+)
+_HALVES = 256  # half steps that a level is rounded up to, either way of zero
+_NIBBLE_OF_HALVES = np.searchsorted(
+    _Q4N_GRID[:-1].astype(int) + _Q4N_GRID[1:], np.arange(-_HALVES, _HALVES + 1)
+).astype(np.uint8)
+"""The grid's nearest entry, of two as near the lower: all midpoints are whole half steps."""
+_LEVEL_OF_HALVES = _Q4N_GRID[_NIBBLE_OF_HALVES].astype(_F32)
 _AT_ONCE = 2048  # blocks, so that what a thread works on stays in its core's cache
 
 
 def packed(weights: Array, format: str, threads: int) -> NDArray[np.uint8]:
-    """The bytes of a matrix in ``q4`` or ``q8``. Shapes: ``weights (rows, columns)``.
+    """The bytes of a matrix in ``q4``, ``q4n`` or ``q8``. Shapes: ``weights (rows, columns)``.
 
     The columns are a multiple of ``BLOCK_COLUMNS``, and no weight is larger than the format holds.
     """
     rows, columns = weights.shape
     groups, blocks = -(-rows // GROUP_ROWS), columns // BLOCK_COLUMNS
     step = max(1, _AT_ONCE // (GROUP_ROWS * blocks))
-    pack = _q4 if format == "q4" else _q8
+    pack = {"q4": _q4, "q4n": _q4n, "q8": _q8}[format]
 
     def part(group: int) -> NDArray[np.uint8]:
         some = weights[group * GROUP_ROWS : (group + step) * GROUP_ROWS]
@@ -61,9 +74,17 @@ def _laid_out(scales: Array, quants: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _q4(w: Array) -> tuple[Array, NDArray[np.uint8]]:
     scale = _best_q4_scale(w)
     levels = _nearest(w, _inverse_or_zero(scale), _Q4_LOWEST, _Q4_HIGHEST)
-    nibbles = (levels + _Q4_ZERO).astype(np.uint8)
+    return scale, _paired((levels + _Q4_ZERO).astype(np.uint8))
+
+
+def _q4n(w: Array) -> tuple[Array, NDArray[np.uint8]]:
+    scale = _best_q4n_scale(w)
+    return scale, _paired(_NIBBLE_OF_HALVES[_halves(w, _inverse_or_zero(scale))])
+
+
+def _paired(nibbles: NDArray[np.uint8]) -> NDArray[np.uint8]:
     half = BLOCK_COLUMNS // 2
-    return scale, nibbles[:half] | nibbles[half:] << np.uint8(4)
+    return nibbles[:half] | nibbles[half:] << np.uint8(4)
 
 
 def _q8(w: Array) -> tuple[Array, NDArray[np.uint8]]:
@@ -72,9 +93,15 @@ def _q8(w: Array) -> tuple[Array, NDArray[np.uint8]]:
     return scale, levels.astype(np.int8).view(np.uint8)
 
 
+def _extreme(w: Array) -> Array:
+    """The entry of largest magnitude of each block, with its sign."""
+    extreme: Array = np.take_along_axis(w, np.abs(w).argmax(axis=0)[None], axis=0)[0]
+    return extreme
+
+
 def _best_q4_scale(w: Array) -> Array:
     """The scale of least squared error among those that the starts lead to."""
-    extreme: Array = np.take_along_axis(w, np.abs(w).argmax(axis=0)[None], axis=0)[0]
+    extreme = _extreme(w)
     best: Array = np.zeros_like(extreme)
     least = np.full_like(extreme, np.inf)
     for start in _Q4_STARTS:
@@ -97,6 +124,49 @@ def _squared_error(w: Array, scale: Array) -> Array:
     levels *= scale
     miss = np.subtract(w, levels, out=levels)
     return _sum_of_products(miss, miss)
+
+
+def _best_q4n_scale(w: Array) -> Array:
+    """The best of the starts by the error with the levels of each; then, if it is better, with the
+    levels that this scale leads to.
+    """
+    extreme = _extreme(w)
+    best: Array = np.zeros_like(extreme)
+    most = np.zeros_like(extreme)
+    for start in _Q4N_STARTS:
+        scale, gain = _fitted(w, _as_stored(extreme / _F32(start)))
+        best = np.where(most < gain, scale, best)
+        most = np.maximum(gain, most)
+    best = _as_stored(best)
+    again = _as_stored(_fitted(w, best)[0])
+    chosen: Array = np.where(_q4n_error(w, again) < _q4n_error(w, best), again, best)
+    return chosen
+
+
+def _fitted(w: Array, scale: Array) -> tuple[Array, Array]:
+    """With the levels that ``scale`` leads to, the scale of least squared error, and what that
+    takes off the sum of squares. No level is zero, so there is always one.
+    """
+    levels = _LEVEL_OF_HALVES[_halves(w, _inverse_or_zero(scale))]
+    products = _sum_of_products(w, levels)
+    squares = np.square(levels).sum(axis=0)  # whole numbers, so their order is no matter
+    return products / squares, products * products / squares
+
+
+def _q4n_error(w: Array, scale: Array) -> Array:
+    levels = _LEVEL_OF_HALVES[_halves(w, _inverse_or_zero(scale))]
+    levels *= scale
+    miss = np.subtract(w, levels, out=levels)
+    return _sum_of_products(miss, miss)
+
+
+def _halves(w: Array, inverse: Array) -> NDArray[np.intp]:
+    """Places in ``_NIBBLE_OF_HALVES``."""
+    halves = w * inverse
+    halves += halves
+    np.clip(halves, _F32(-_HALVES), _F32(_HALVES), out=halves)
+    places: NDArray[np.intp] = np.ceil(halves, out=halves).astype(np.intp) + _HALVES
+    return places
 
 
 def _as_stored(scale: Array) -> Array:

@@ -13,7 +13,8 @@ from pi_cluster.transformer.errors import UnsupportedModel
 from pi_cluster.transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
 
 _SAFETENSORS_DTYPES = {"f32": "F32", "f16": "F16"}
-_USUAL_OUTER = {"f32": "f32", "f16": "f16", "q8": "q8", "q4": "q8"}
+_IN_BLOCKS = ("q8", "q4", "q4n")
+_USUAL_OUTER = {"f32": "f32", "f16": "f16", "q8": "q8", "q4": "q8", "q4n": "q8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def tensor_format(shape: tuple[int, ...], weights: str) -> str:
     """The format of one tensor in a store of ``weights``, one of ``kernels.PACKABLE_FORMATS``."""
     if len(shape) == 1:
         return "f32"
-    if weights in ("q8", "q4") and shape[1] % BLOCK_COLUMNS:
+    if weights in _IN_BLOCKS and shape[1] % BLOCK_COLUMNS:
         return "f16"
     return weights
 

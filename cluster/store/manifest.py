@@ -13,7 +13,7 @@ from pi_cluster.cluster.store.tensor_formats import StoreFormats
 STORE_FORMAT = "pi-cluster-store"
 STORE_VERSION = 2
 _BEFORE_FORMATS = 1
-WEIGHTS = ("f32", "f16", "q8", "q4")
+WEIGHTS = ("f32", "f16", "q8", "q4", "q4n")
 """Formats that weights in floats can be kept in."""
 
 EMBEDDING_NAME = "embedding.safetensors"

@@ -124,7 +124,7 @@ outer_weights_option = click.option(
     "--outer-weights",
     type=click.Choice(WEIGHTS),
     metavar="FORMAT",
-    help="One of these for embedding and head.  [default: q8 with q4, else as the layers]",
+    help="One of these for embedding and head.  [default: q8 with q4 and q4n, else as the layers]",
 )
 
 

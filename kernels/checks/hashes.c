@@ -63,7 +63,7 @@ static struct matrix random_matrix(struct engine *engine, int format, int rows, 
     struct matrix w = {NULL, format, rows, columns};
     uint8_t *data = allocate(bytes_of(&w));
     w.data = data;
-    if (format >= FORMAT_Q4_1)
+    if (format == FORMAT_Q4_1 || format == FORMAT_Q4K)
         random_blocks(&w, data);
     else if (is_quantised(format))
         kernels_pack(engine, dense, &w);
@@ -77,7 +77,7 @@ static struct matrix random_matrix(struct engine *engine, int format, int rows, 
 }
 
 static void check_linear(struct engine *engine, int format, int columns) {
-    static const char *names[] = {"f32", "f16", "q8", "q4", "q4_1", "q4k"};
+    static const char *names[] = {"f32", "f16", "q8", "q4", "q4_1", "q4k", "q4n"};
     struct matrix w = random_matrix(engine, format, 37, columns);
     float *x = randoms(MOST_ROWS * columns, 3.0f), *y = allocate(MOST_ROWS * 37 * 4);
     int64_t block = sizeof(struct quantised_block);
@@ -212,6 +212,9 @@ int main(int count, char **arguments) {
     check_linear(engine, FORMAT_Q4_1, 352);
     check_linear(engine, FORMAT_Q4K, 512);
     check_stage(engine, FORMAT_Q4_1);
+    check_linear(engine, FORMAT_Q4N, 160);
+    check_stage(engine, FORMAT_Q4N);
+    check_other_layers(engine, FORMAT_Q4N);
     kernels_close(engine);
     return 0;
 }

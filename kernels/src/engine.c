@@ -36,10 +36,11 @@ static void pack_group(void *job, int group, int worker) {
     uint8_t *out = (uint8_t *)into->data + group * group_bytes(into);
     const float *from = p->from + (int64_t)first * into->columns;
     int rows = left < GROUP_ROWS ? left : GROUP_ROWS;
-    if (into->format == FORMAT_Q4)
-        p->variant->pack_q4(from, rows, into->columns, out);
-    else
-        p->variant->pack_q8(from, rows, into->columns, out);
+    switch (into->format) {
+    case FORMAT_Q4: p->variant->pack_q4(from, rows, into->columns, out); break;
+    case FORMAT_Q4N: p->variant->pack_q4n(from, rows, into->columns, out); break;
+    default: p->variant->pack_q8(from, rows, into->columns, out); break;
+    }
     (void)worker;
 }
 

@@ -16,8 +16,11 @@ from tests.support.stores import shard
 # 130 rows of the vocabulary, 72 of keys and 36 of w1 and w3 are not whole groups of 16; 144 columns
 # of wo and 36 of w2 are not whole blocks of 32.
 CONFIG = small_config(n_layers=2, n_kv_heads=3, n_heads=6, head_dim=24, hidden_dim=36)
+GRID = np.array(
+    [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.float32
+)
 PAIRS = [(form, form) for form in PACKABLE_FORMATS]
-PAIRS += [("q4", "q8"), ("q4", "f16"), ("q8", "q4"), ("f32", "q8"), ("q8", "f32")]
+PAIRS += [("q4", "q8"), ("q4", "f16"), ("q8", "q4"), ("f32", "q8"), ("q8", "f32"), ("q4n", "q8")]
 
 
 def stored_tensors(folder, manifest):
@@ -31,14 +34,23 @@ def stored_tensors(folder, manifest):
 
 def form_of(name, shape, layers, outer):
     form = layers if name.startswith("layers.") else outer
-    return "f16" if form in ("q8", "q4") and shape[1] % 32 else form
+    return "f16" if form in ("q8", "q4", "q4n") and shape[1] % 32 else form
 
 
 def scales_of(packed, form, rows, columns):
     """The scale of each row's blocks, from their places in the file. ``(rows, columns / 32)``."""
-    block = {"q8": 544, "q4": 288}[form]
+    block = {"q8": 544, "q4": 288, "q4n": 288}[form]
     groups = packed.reshape(-1, columns // 32, block)[:, :, :32].copy().view(np.float16)
     return groups.transpose(0, 2, 1).reshape(-1, columns // 32)[:rows].astype(np.float32)
+
+
+def assert_on_the_grid(values, weights, scales):
+    """Each value is the nearest one of its block's grid."""
+    steps = np.repeat(scales, 32, axis=1)[..., None]
+    misses = np.abs(GRID * steps - weights[..., None])
+    assert np.isin(values, (GRID * steps)).all()
+    near = np.abs(values - weights)
+    assert (near <= misses.min(axis=-1) + np.abs(steps[..., 0]) * 1e-4).all()
 
 
 def assert_half_a_step_away(values, weights, scales, form):
@@ -75,11 +87,15 @@ def test_a_store_of_any_format_holds_the_weights_of_the_checkpoint(tmp_path, lay
             continue
         assert (info.dtype, info.shape) == ("U8", (packed_bytes(form, rows, columns),))
         values = unpack(Matrix(form, rows, columns, array))
-        assert_half_a_step_away(values, expected, scales_of(array, form, rows, columns), form)
+        scales = scales_of(array, form, rows, columns)
+        if form == "q4n":
+            assert_on_the_grid(values, expected, scales)
+        else:
+            assert_half_a_step_away(values, expected, scales, form)
     assert found == weights.keys()
 
 
-@pytest.mark.parametrize(("layers", "outer"), [("q4", "q8"), ("q8", "q4")])
+@pytest.mark.parametrize(("layers", "outer"), [("q4", "q8"), ("q8", "q4"), ("q4n", "q4n")])
 def test_rows_that_are_not_whole_groups_are_padded_with_zeros(tmp_path, layers, outer):
     write_hugging_face_checkpoint(tmp_path / "c", CONFIG)
     manifest = shard(tmp_path / "c", tmp_path / "s", layers, outer)
@@ -95,7 +111,7 @@ def test_rows_that_are_not_whole_groups_are_padded_with_zeros(tmp_path, layers, 
     assert padded == {f"{name}.weight" for name in (*short, "tok_embeddings", "output")}
 
 
-@pytest.mark.parametrize("weights", ["q8", "q4"])
+@pytest.mark.parametrize("weights", ["q8", "q4", "q4n"])
 def test_every_source_and_dtype_gives_the_same_packed_store(tmp_path, monkeypatch, weights):
     digests = set()
     for dtype in ("bfloat16", "float16", "float32"):
@@ -136,6 +152,7 @@ def test_the_command_packs_by_default_and_says_what_it_keeps_in_f16(cluster, tmp
         (("--weights", "f16"), ("f16", "f16")),
         (("--weights", "f32"), ("f32", "f32")),
         (("--weights", "q8"), ("q8", "q8")),
+        (("--weights", "q4n"), ("q4n", "q8")),
         (("--outer-weights", "f32"), ("q4", "f32")),
     ],
     ids=str,
