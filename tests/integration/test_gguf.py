@@ -25,7 +25,7 @@ from tests.support.gguf_models import (
 from tests.support.gguf_vocabularies import byte_level_keys, sentencepiece_keys
 from tests.support.stores import beside_text, shard
 
-KEPT = {"Q8_0": "q8", "Q4_0": "q4", "Q5_0": "q8", "Q4_1": "q4_1", "Q4_K": "q4k"}
+KEPT = {"Q8_0": "q8", "Q4_0": "q4", "Q5_0": "q8", "Q4_1": "q4_1", "Q4_K": "q4k", "IQ4_NL": "q4n"}
 ROUNDED = ("Q5_1", "Q5_K", "Q6_K")
 Q8_STEPS = 1 / 127  # of a block's largest weight
 SMALLEST_HALF = 2.0**-24  # the scale of a block is one
