@@ -59,8 +59,8 @@ class ShardWriter:
             return {name: own.get(name, form) for name, form in formats.items()}
 
         layers = []
-        for index, layer in enumerate(config.layers):
-            of_layer = layer_formats(layer, config.dim, wanted)
+        for index in range(config.n_layers):
+            of_layer = layer_formats(config, index, wanted)
             layers.append(
                 {name: own.get(layer_tensor(index, name), form) for name, form in of_layer.items()}
             )

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+from pi_cluster.cluster.store.manifest import WEIGHTS
 from pi_cluster.cluster.store.tensor_file import TensorFile
 from pi_cluster.kernels import PACKABLE_FORMATS, Matrix, packed_bytes, unpack
+from pi_cluster.transformer.formats import WeightFormats
+from pi_cluster.transformer.weight_bytes import weight_bytes
 from tests.support.checkpoints import (
     random_weights,
     small_config,
@@ -134,13 +137,42 @@ def test_formats_that_differ_make_stores_that_differ(tmp_path):
     assert len({manifest.digest for manifest in stores}) == len(PAIRS)
 
 
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_the_size_of_a_store_is_known_before_it_is_there(tmp_path, weights):
+    write_hugging_face_checkpoint(tmp_path / "c", CONFIG)
+    sizes = weight_bytes(CONFIG, WeightFormats.choose(weights))
+    manifest = shard(tmp_path / "c", tmp_path / "s", weights)
+    found = {file.name: 0 for file in manifest.files}
+    for file in manifest.files:
+        with TensorFile(tmp_path / "s" / file.name) as tensors:
+            found[file.name] += sum(tensors.map(name).nbytes for name in tensors.names)
+    layers = tuple(found[manifest.layer_file(index).name] for index in range(CONFIG.n_layers))
+    of_file = found[manifest.embedding_file.name], layers, found[manifest.head_file.name]
+    assert of_file == (sizes.embedding, sizes.layers, sizes.head)
+
+
+def test_each_matrix_of_a_mixture_is_packed_as_a_store_of_its_format_has_it(tmp_path):
+    config = small_config(n_layers=5)
+    write_hugging_face_checkpoint(tmp_path / "c", config)
+    mixed, *whole = (
+        {name: array.tobytes() for name, _, array in stored_tensors(tmp_path / form, made)}
+        for form in ("q4m", "q4n", "q8")
+        for made in [shard(tmp_path / "c", tmp_path / form, form)]
+    )
+    q4n, q8 = whole
+    w2_in_q8 = {f"layers.{layer}.feed_forward.w2.weight" for layer in (0, 4)}
+    for name, data in mixed.items():
+        is_q8 = name.endswith("wv.weight") or name in w2_in_q8
+        assert data == (q8 if is_q8 else q4n)[name], name
+
+
 def test_the_command_packs_by_default_and_says_what_it_keeps_in_f16(cluster, tmp_path):
     write_hugging_face_checkpoint(tmp_path / "c", CONFIG)
     made = cluster.call("shard", str(tmp_path / "c"), "--out", str(tmp_path / "s"))
     assert (made.code, made.out) == (0, "")
     kept = "attention.wo.weight, feed_forward.w2.weight"
     assert f"kept in f16, their columns are not a multiple of 32: {kept}\n" in made.err
-    usual = shard(tmp_path / "c", tmp_path / "usual", "q4", "q8")
+    usual = shard(tmp_path / "c", tmp_path / "usual", "q4m", "q8")
     assert f'"{usual.files[0].sha256}"' in (tmp_path / "s" / "manifest.json").read_text()
     again = cluster.call("shard", str(tmp_path / "c"), "--out", str(tmp_path / "s"))
     assert again.code == 0 and "kept in f16" in again.err
@@ -152,8 +184,9 @@ def test_the_command_packs_by_default_and_says_what_it_keeps_in_f16(cluster, tmp
         (("--weights", "f16"), ("f16", "f16")),
         (("--weights", "f32"), ("f32", "f32")),
         (("--weights", "q8"), ("q8", "q8")),
+        (("--weights", "q4"), ("q4", "q8")),
         (("--weights", "q4n"), ("q4n", "q8")),
-        (("--outer-weights", "f32"), ("q4", "f32")),
+        (("--outer-weights", "f32"), ("q4m", "f32")),
     ],
     ids=str,
 )
