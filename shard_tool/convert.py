@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pi_cluster.cluster.atomic_file import PARTIAL_SUFFIX, write_bytes
 from pi_cluster.cluster.errors import StoreError, VersionError
+from pi_cluster.cluster.shown import shown_line
 from pi_cluster.cluster.store.manifest import STORE_VERSION, Manifest, ShardFile, is_store_name
 from pi_cluster.cluster.store.store import (
     JOURNAL_NAME,
@@ -24,9 +25,11 @@ from pi_cluster.shard_tool.journal import (
     SOURCE_NAME,
     Journal,
     read_journal,
+    read_origin,
     read_source,
     write_source,
 )
+from pi_cluster.shard_tool.origin import MOST_NAME, Origin
 from pi_cluster.shard_tool.shards import ShardWriter
 from pi_cluster.shard_tool.sources.checkpoint import open_checkpoint
 from pi_cluster.transformer.config_form import plain_config
@@ -45,8 +48,11 @@ def shard(
     packer: Packer,
     on_progress: Progress | None = None,
     on_note: OnNote | None = None,
+    origin: Origin | None = None,
 ) -> Manifest:
     """Write the store of a checkpoint into the folder ``out`` and return its manifest.
+
+    It tells its ``origin``: the checkpoint's name, unless something better is known.
 
     Interrupted, the same call goes on with the files that are done and still verify; over a
     finished store of the same checkpoint it mends what is damaged, and otherwise does nothing.
@@ -85,7 +91,8 @@ def shard(
             tokenizer_name=checkpoint.tokenizer_name,
             formats=writer.store_formats(),
         )
-        _finish(out, source, manifest)
+        origin = origin or Origin(shown_line(checkpoint_path.resolve().name)[:MOST_NAME])
+        _finish(out, source, origin, manifest)
         return manifest
 
 
@@ -194,12 +201,13 @@ def _write(writer: ShardWriter, name: str, meter: _Meter) -> ShardFile:
     return file
 
 
-def _finish(out: Path, source: str, manifest: Manifest) -> None:
+def _finish(out: Path, source: str, origin: Origin, manifest: Manifest) -> None:
     text = manifest.to_json().encode()
     path = out / MANIFEST_NAME
     try:
+        if (read_source(out), read_origin(out)) != (source, origin):
+            write_source(out, source, origin)
         if not path.exists() or path.read_bytes() != text:
-            write_source(out, source)
             write_bytes(path, text)
         (out / JOURNAL_NAME).unlink(missing_ok=True)
         (out / (SOURCE_NAME + PARTIAL_SUFFIX)).unlink(missing_ok=True)
