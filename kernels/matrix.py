@@ -25,6 +25,8 @@ FORMATS = ("f32", "f16", "q8", "q4", "q4_1", "q4k", "q4n")
 """In the order of ``enum format``."""
 PACKABLE_FORMATS = ("f32", "f16", "q8", "q4", "q4n")
 """Those that floats can be packed to; the others are made of ggml's blocks (``ggml_blocks``)."""
+SEARCHED_FORMATS = ("q4", "q4n")
+"""Those for whose scales packing searches, so that the importance of columns is of use."""
 
 _MAX_SIDE = 2**28  # sizes are 32-bit numbers in C, with room for rounding up
 
