@@ -1,5 +1,6 @@
 """Cutting a checkpoint into a store, as people see it: a bar, and what is worth knowing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from pi_cluster.cluster import settings
@@ -7,16 +8,37 @@ from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.deploy.screen import output
 from pi_cluster.kernels import NumpyPacker, packer
 from pi_cluster.shard_tool.convert import shard
+from pi_cluster.shard_tool.importance.calibration import Calibration
+from pi_cluster.shard_tool.importance.imatrix import Imatrix
+from pi_cluster.shard_tool.importance.importance import ImportanceSource
 from pi_cluster.transformer.formats import WeightFormats
 
 
-def shard_with_a_bar(checkpoint: Path, out: Path, formats: WeightFormats) -> Manifest:
+def importance_source(
+    imatrix: Path | None, text: Path | None, tokens: int
+) -> ImportanceSource | None:
+    """Who says how much columns count: one of these files, or nobody."""
+    if imatrix is not None:
+        return Imatrix(imatrix)
+    if text is not None:
+        return Calibration(text, settings.folders().cache / "calibrations", tokens)
+    return None
+
+
+def shard_with_a_bar(
+    checkpoint: Path,
+    out: Path,
+    formats: WeightFormats,
+    weighing: ImportanceSource | None = None,
+) -> Manifest:
     """Make the store, or go on with it; raises what ``shard_tool.convert.shard`` does."""
     with output.bars() as progress, packer(settings.kernel_variant()) as packing:
         if isinstance(packing, NumpyPacker):
             output.note("no compiled kernels here: packing takes some twenty times as long")
         bar = output.FileBar(progress)
-        manifest = shard(checkpoint, out, formats, packing, bar, output.note)
+        if isinstance(weighing, Calibration):
+            weighing = replace(weighing, on_progress=bar)
+        manifest = shard(checkpoint, out, formats, packing, bar, output.note, weighing)
     if kept := _kept_in_f16(manifest):
         output.notes.print(
             f"kept in f16, their columns are not a multiple of 32: {', '.join(kept)}",

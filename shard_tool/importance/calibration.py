@@ -35,6 +35,8 @@ from pi_cluster.transformer.arithmetic import rms_norm
 
 KIND = "calibration"
 TOKENS = 4096
+"""By the second moments of another text, q4n's error with SmolLM2 135M falls from 7.11 to 5.73 %
+with 512 tokens, and to 5.72, 5.72 and 5.68 % with each doubling: so many are for variety."""
 MOST_TOKENS = 16_384
 """Of whose hidden states a model of 4096 columns takes 270 MB."""
 _VERSION = 1  # raised when other numbers come of the same text

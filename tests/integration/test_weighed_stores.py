@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from pi_cluster.cluster.errors import CheckpointError, StoreError
+from pi_cluster.cluster.store.store import Store
 from pi_cluster.cluster.store.tensor_file import TensorFile
+from pi_cluster.shard_tool.importance.calibration import Calibration
 from pi_cluster.shard_tool.importance.imatrix import Imatrix
 from tests.support.checkpoints import random_weights, small_config, write_hugging_face_checkpoint
 from tests.support.gguf_models import all_in, gguf_config, gguf_name, write_gguf
@@ -102,3 +104,26 @@ def test_a_gguf_whose_matrices_are_kept_is_refused_and_one_of_floats_is_weighed(
     write_gguf(floats, config, type_of=all_in("F16"))
     weighed = shard(floats, tmp_path / "w", "q4n", weighing=Imatrix(imatrix))
     assert weighed.digest != shard(floats, tmp_path / "p", "q4n").digest
+
+
+def test_by_an_imatrix_or_a_calibration_as_people_type_it(tmp_path, checkpoint, imatrix, cluster):
+    text = tmp_path / "story.txt"
+    text.write_text("Once upon a time, there lived a brave fox who found a kite. " * 60)
+    calibration = Calibration(text, tmp_path / "cache", 600)
+    both = ("--imatrix", str(imatrix.path)), ("--calibrate", str(text))
+    for number, (words, source) in enumerate(zip(both, (imatrix, calibration), strict=True)):
+        out = tmp_path / f"typed-{number}"
+        more = ("--out", str(out), "--weights", "q4n", "--calibration-tokens", "600")
+        made = cluster.run("shard", str(checkpoint), *words, *more)
+        assert made.code == 0, made
+        expected = shard(checkpoint, tmp_path / f"made-{number}", "q4n", weighing=source)
+        assert Store(out).manifest.digest == expected.digest
+    folder = Path(cluster.env["XDG_CACHE_HOME"]) / "pi-cluster" / "calibrations"
+    assert {path.name for path in folder.rglob("*.safetensors")} == {"means.safetensors"}
+
+
+def test_an_imatrix_and_a_calibration_exclude_each_other(tmp_path, checkpoint, imatrix, cluster):
+    words = ("--imatrix", str(imatrix.path), "--calibrate", str(imatrix.path))
+    refused = cluster.run("shard", str(checkpoint), "--out", str(tmp_path / "s"), *words)
+    assert refused.code == 2 and "--imatrix and --calibrate" in refused.err
+    assert not (tmp_path / "s").exists()
