@@ -74,11 +74,10 @@ class ShardWriter:
 
     def notes_on_importance(self) -> list[str]:
         """Sentences on matrices that could be weighed, and are not."""
-        known = self.importance.means if self.importance else {}
         return [
             f"nothing is known of what the columns of {name} count: they count alike"
             for name in self._searched()
-            if self.importance and name not in known
+            if self.importance and self.importance.of(name) is None
         ]
 
     def planned_sizes(self) -> dict[str, int]:
@@ -165,7 +164,7 @@ class ShardWriter:
         if isinstance(tensor, BlockTensor):
             blocks = (matrix.data for matrix in tensor.matrices())
         else:
-            means = self.importance.means.get(part.whole_name) if self.importance else None
+            means = self.importance.of(part.whole_name) if self.importance else None
             blocks = (
                 self._convert(tensor, part.form, block, means) for block in tensor.row_blocks()
             )

@@ -42,7 +42,7 @@ class Importance:
     means: Mapping[str, Array]
 
     def of(self, name: str, layer: int | None = None) -> Array | None:
-        """Of a tensor by its name in its shard, the layer's, or one outside the layers."""
+        """Of a tensor by its whole name, or with ``layer`` by its name in that one's shard."""
         return self.means.get(name if layer is None else layer_tensor(layer, name))
 
 
