@@ -4,9 +4,9 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pi_cluster.cluster.atomic_file import PARTIAL_SUFFIX, write_bytes
@@ -21,6 +21,7 @@ from pi_cluster.cluster.store.store import (
     find_problem,
 )
 from pi_cluster.kernels import Packer
+from pi_cluster.shard_tool.importance.importance import ImportanceSource
 from pi_cluster.shard_tool.journal import (
     SOURCE_NAME,
     Journal,
@@ -48,6 +49,7 @@ def shard(
     packer: Packer,
     on_progress: Progress | None = None,
     on_note: OnNote | None = None,
+    weighing: ImportanceSource | None = None,
     origin: Origin | None = None,
 ) -> Manifest:
     """Write the store of a checkpoint into the folder ``out`` and return its manifest.
@@ -56,20 +58,24 @@ def shard(
 
     Interrupted, the same call goes on with the files that are done and still verify; over a
     finished store of the same checkpoint it mends what is damaged, and otherwise does nothing.
-    Holds a few row blocks of 16 MiB in memory, whatever the size of the model.
+    Holds a few row blocks of 16 MiB in memory, whatever the size of the model; what ``weighing``,
+    which says how much columns count, takes comes before.
 
     Raises ``CheckpointError`` or ``UnsupportedModel`` before anything is written if the checkpoint
-    is not sound, ``CheckpointError`` for a weight that ``formats`` cannot hold, and ``StoreError``
-    if ``out`` is something else, too small or cannot be written.
+    is not sound or ``weighing`` does not fit it, ``CheckpointError`` for a weight that ``formats``
+    cannot hold, and ``StoreError`` if ``out`` is something else, too small or cannot be written.
     """
     with open_checkpoint(checkpoint_path) as checkpoint, _locked_folder(out):
-        if on_note:
-            for note in checkpoint.notes:
-                on_note(note)
+        _tell(checkpoint.notes, on_note)
         identity = f"{STORE_VERSION} {formats} {checkpoint.fingerprint()}"
+        if weighing:
+            identity += f" {weighing.identity}"
         source = hashlib.sha256(identity.encode()).hexdigest()
         _refuse_other_content(out, source)
         writer = ShardWriter(checkpoint, out, formats, packer)
+        if weighing:
+            writer = writer.weighed_by(weighing)
+            _tell(writer.notes_on_importance(), on_note)
         sizes = writer.planned_sizes()
         meter = _Meter(sum(sizes.values()), on_progress)
         done = _files_done(out, _files_known(out, source), sizes, meter)
@@ -92,8 +98,16 @@ def shard(
             formats=writer.store_formats(),
         )
         origin = origin or Origin(shown_line(checkpoint_path.resolve().name)[:MOST_NAME])
+        if writer.importance:
+            origin = replace(origin, weighed_by=writer.importance.origin)
         _finish(out, source, origin, manifest)
         return manifest
+
+
+def _tell(notes: Iterable[str], on_note: OnNote | None) -> None:
+    if on_note:
+        for note in notes:
+            on_note(note)
 
 
 @dataclass

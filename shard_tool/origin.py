@@ -9,31 +9,34 @@ from pi_cluster.cluster.shown import shown_line
 
 MOST_NAME = 200
 """Characters of a name."""
+IMATRIX, CALIBRATION = KINDS = "imatrix", "calibration"
+"""How columns are weighed: by llama.cpp's file, or by a text that the model itself read."""
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _MOST_TOKENS = 2**40
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
-    """What told which weights matter, valid from birth (else ``ValueError``)."""
+class WeighedBy:
+    """What told how much columns count, valid from birth (else ``ValueError``)."""
 
-    file: str
-    """Its name."""
+    kind: str
+    """One of ``KINDS``."""
+    file_name: str
     sha256: str
-    is_imatrix: bool
-    """Else a text, which the checkpoint itself read."""
-    tokens: int
-    """As many were read."""
+    tokens: int | None
+    """Of text over which the means are; None where the file does not say it."""
 
     def __post_init__(self) -> None:
-        _check_name(self.file)
+        _check_name(self.file_name)
+        if self.kind not in KINDS:
+            raise ValueError("it was weighed in an unknown way")
         if not isinstance(self.sha256, str) or not _HASH.fullmatch(self.sha256):
-            raise ValueError("the calibration's SHA-256 is not 64 hex digits")
-        if type(self.is_imatrix) is not bool:
-            raise ValueError("the calibration is of an unknown kind")
-        if type(self.tokens) is not int or not 0 <= self.tokens <= _MOST_TOKENS:
-            raise ValueError("the calibration has no number of tokens")
+            raise ValueError("a SHA-256 is not 64 hex digits")
+        if self.tokens is not None and (
+            type(self.tokens) is not int or not 0 <= self.tokens <= _MOST_TOKENS
+        ):
+            raise ValueError("a number of tokens is none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Origin:
     """The name of a folder, of a file, or on a hub."""
     commit: str | None = None
     """On the hub."""
-    calibration: Calibration | None = None
+    weighed_by: WeighedBy | None = None
 
     def __post_init__(self) -> None:
         _check_name(self.checkpoint)
@@ -60,12 +63,12 @@ class Origin:
     @classmethod
     def from_dict(cls, values: object) -> Self:
         """Read what ``to_dict`` returned, trusting nothing in it."""
-        taken = _taken(values, "checkpoint", "commit", "calibration")
-        calibration = taken.pop("calibration")
-        if calibration is not None:
-            fields = _taken(calibration, "file", "sha256", "is_imatrix", "tokens")
-            calibration = Calibration(**fields)
-        return cls(**taken, calibration=calibration)
+        taken = _taken(values, "checkpoint", "commit", "weighed_by")
+        weighed_by = taken.pop("weighed_by")
+        if weighed_by is not None:
+            fields = _taken(weighed_by, "kind", "file_name", "sha256", "tokens")
+            weighed_by = WeighedBy(**fields)
+        return cls(**taken, weighed_by=weighed_by)
 
 
 def _taken(values: object, *keys: str) -> dict[str, Any]:

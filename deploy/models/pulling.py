@@ -119,7 +119,7 @@ class Pull:
         if not is_right:
             if model.store() is not None:
                 shutil.rmtree(model.store_path)  # damaged, and files fetched anew are others to it
-            shard_with_a_bar(model.source, model.store_path, model.formats, model.origin)
+            shard_with_a_bar(model.source, model.store_path, model.formats, origin=model.origin)
         model.write()
         kept = [model.store_path, *([model.checkpoint] if self.keep else [])]
         freed = remove_others(model, kept)

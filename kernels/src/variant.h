@@ -59,9 +59,10 @@ struct variant {
                    int64_t position, int64_t window);
     void (*to_half)(const float *x, int count, uint16_t *out);
 
-    /* Sixteen rows of floats, `columns` apart, into one group; only rows < `rows` are read. */
-    void (*pack_q4)(const float *w, int rows, int columns, uint8_t *group);
-    void (*pack_q4n)(const float *w, int rows, int columns, uint8_t *group);
+    /* Sixteen rows of floats, `columns` apart, into one group; only rows < `rows` are read.
+     * `importance` is that of kernels_pack. */
+    void (*pack_q4)(const float *w, const float *importance, int rows, int columns, uint8_t *group);
+    void (*pack_q4n)(const float *w, const float *importance, int rows, int columns, uint8_t *group);
     void (*pack_q8)(const float *w, int rows, int columns, uint8_t *group);
 };
 

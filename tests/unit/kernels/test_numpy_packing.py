@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pi_cluster.kernels import NumpyPacker, ShapeError
-from pi_cluster.kernels.numpy_packing import _sum_of_products
+from pi_cluster.kernels.fused_sums import sum_of_products
 from tests.support.kernel_engines import assert_same_bits, engine, random
 
 SCALES = [1.0, 1e-3, 1e-5, 1e-7, 3e-8, 1e-9, 1e-20, 1e-38, 1e-44, 3e3, 1e5]
@@ -65,8 +65,8 @@ def test_a_sum_just_below_half_way_is_rounded_down_as_a_fused_one_is():
     a = np.array([[odd], [2.0**-24 * odd]], np.float32)
     b = np.array([[1], [1 - step]], np.float32)  # its product is half a step less 2^-70
     assert np.float32(odd + 2.0**-24 * odd * (1 - step)) == odd + step, "float64 cannot tell"
-    assert_same_bits(_sum_of_products(a, b), np.array([odd], np.float32))
-    assert_same_bits(_sum_of_products(-a, b), np.array([-odd], np.float32))
+    assert_same_bits(sum_of_products(a, b), np.array([odd], np.float32))
+    assert_same_bits(sum_of_products(-a, b), np.array([-odd], np.float32))
 
 
 def test_plain_formats_and_refusals_are_those_of_the_kernels():

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from pi_cluster.shard_tool.journal import SOURCE_NAME, read_origin, read_source, write_source
-from pi_cluster.shard_tool.origin import Calibration, Origin
+from pi_cluster.shard_tool.origin import IMATRIX, Origin, WeighedBy
 
-CALIBRATION = Calibration("wiki.train.raw", "ab" * 32, is_imatrix=False, tokens=4096)
-ORIGIN = Origin("mistralai/Mistral-7B-v0.1", "0123456789abcdef" * 2 + "01234567", CALIBRATION)
+WEIGHED_BY = WeighedBy(IMATRIX, "mistral.imatrix.gguf", "ab" * 32, tokens=4096)
+ORIGIN = Origin("mistralai/Mistral-7B-v0.1", "0123456789abcdef" * 2 + "01234567", WEIGHED_BY)
 
 
 @pytest.mark.parametrize("origin", [Origin("checkpoint"), Origin("m.gguf", "0123abc"), ORIGIN])
@@ -23,20 +23,21 @@ def test_an_origin_is_read_as_it_was_written(tmp_path, origin):
         None,
         {},
         {"checkpoint": "c"},
-        {"checkpoint": "", "commit": None, "calibration": None},
-        {"checkpoint": "c" * 201, "commit": None, "calibration": None},
-        {"checkpoint": "\x1b[2J", "commit": None, "calibration": None},
-        {"checkpoint": 7, "commit": None, "calibration": None},
-        {"checkpoint": "c", "commit": "master", "calibration": None},
-        {"checkpoint": "c", "commit": 1234567, "calibration": None},
-        {"checkpoint": "c", "commit": None, "calibration": {"file": "f"}},
+        {"checkpoint": "", "commit": None, "weighed_by": None},
+        {"checkpoint": "c" * 201, "commit": None, "weighed_by": None},
+        {"checkpoint": "\x1b[2J", "commit": None, "weighed_by": None},
+        {"checkpoint": 7, "commit": None, "weighed_by": None},
+        {"checkpoint": "c", "commit": "master", "weighed_by": None},
+        {"checkpoint": "c", "commit": 1234567, "weighed_by": None},
+        {"checkpoint": "c", "commit": None, "weighed_by": {"file_name": "f"}},
         *(
             {"checkpoint": "c", "commit": None}
-            | {"calibration": ORIGIN.to_dict()["calibration"] | changed}
+            | {"weighed_by": ORIGIN.to_dict()["weighed_by"] | changed}
             for changed in (
-                {"file": "a\nb"},
+                {"file_name": "a\nb"},
                 {"sha256": "AB" * 32},
-                {"is_imatrix": 1},
+                {"kind": "guess"},
+                {"kind": ["imatrix"]},
                 {"tokens": -1},
                 {"tokens": True},
                 {"more": 1},
