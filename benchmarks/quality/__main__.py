@@ -96,7 +96,9 @@ def _rows(subject: Subject, folder: Path, peer_python: str) -> Iterator[report.R
         try:
             out = folder / name
             store = shard(checkpoint, out, "--weights", name.split(",")[0], *more)
-            yield row(name, rounded(store), store.manifest.size_bytes)
+            # Of a model that is not computed it holds the layers alone.
+            store_bytes = store.manifest.size_bytes if subject.is_served else None
+            yield row(name, rounded(store), store_bytes)
             if name == _ON_KERNELS and subject.is_served:
                 with local_model(store, CONTEXT) as model:
                     quality = measure(model, reference, subject.passages)
