@@ -137,10 +137,9 @@ class Pulse:
                 self._on_reply(self._reply)
             self._silence.heard()
             self._was_heard, self._is_broken, self._is_gone = True, False, False
-        elif self._was_heard and call.code() is grpc.StatusCode.UNAVAILABLE:
-            is_first, self._is_broken = not self._is_broken, True
-            if is_first:
-                self._waking.set()
+        elif call.code() is grpc.StatusCode.UNAVAILABLE and self._was_heard and not self._is_broken:
+            self._is_broken = True
+            self._waking.set()
 
 
 def _was_heard(call: Any) -> bool:

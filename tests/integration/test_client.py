@@ -1,6 +1,7 @@
 """The pipeline as a library: what a program gets is what ``prompt`` prints."""
 
 import itertools
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,6 +20,8 @@ from pi_cluster import (
 )
 from tests.support.asking import ENDLESS, ENDLESS_IDS, FOX, SEEDED, SEEDED_WORDS, WHO
 from tests.support.cluster_process import describe_all, eventually
+
+pytestmark = pytest.mark.timeout(240)  # some tests have thousands of tokens told
 
 
 @pytest.fixture
@@ -262,6 +265,27 @@ def test_where_no_pipeline_is_up_the_error_says_what_to_run(cluster):
         PipelineClient.connect(cluster.name)
 
 
+def test_threads_that_ask_see_their_cluster_while_others_enter_and_leave_it(cluster):
+    name, folder = "XDG_STATE_HOME", cluster.env["XDG_STATE_HOME"]
+    seen, has_ended = set(), threading.Event()
+
+    def look():
+        while True:
+            seen.add(os.environ.get(name))
+            if has_ended.is_set():
+                return
+
+    outside = os.environ.get(name)
+    with cluster.environment(), ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(look)
+        for _ in range(2_000):
+            with cluster.environment():
+                pass
+        has_ended.set()
+        looking.result(40)
+    assert seen == {folder} and os.environ.get(name) == outside != folder
+
+
 def test_questions_follow_the_pipeline_when_another_up_replaces_it(frail):
     cluster, client = frail
     expected = client.ask(ENDLESS_IDS, **ENDLESS | {"max_tokens": 300}).ids
@@ -271,7 +295,7 @@ def test_questions_follow_the_pipeline_when_another_up_replaces_it(frail):
         ]
         has_begun(cluster)
         cluster.up("--local", "2", "--texts", "3")
-        answers = [one.result(90) for one in asked]
+        answers = [one.result(180) for one in asked]
     assert {tuple(answer.ids[:300]) for answer in answers} == {tuple(expected)}
     assert {len(answer.ids) for answer in answers} == {1500}
 

@@ -268,7 +268,7 @@ def test_a_process_that_listens_for_longer_than_it_is_connected_has_ended_all_th
             eventually(lambda: pulse.is_gone, bool, PATIENCE_S)
 
 
-def test_results_that_nobody_collects_any_more_are_a_loss_which_is_mended(stages):
+def test_results_that_nobody_collects_any_more_are_a_loss(stages):
     """Their connection breaks between the call that collects and the first step."""
     header = pb.SessionHeader(wire_version=WIRE_VERSION, epoch=EPOCH, session="uncollected")
     with NodeClient(stages[0].peer, PLAIN) as client:

@@ -18,7 +18,6 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppres
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
-from unittest import mock
 
 import psutil
 
@@ -220,9 +219,21 @@ class Cluster:
 
     @contextmanager
     def environment(self) -> Iterator[None]:
-        """This process takes part in the cluster too."""
-        with mock.patch.dict(os.environ, self.env):
+        """This process takes part in the cluster too.
+
+        Threads that ask it read the environment meanwhile: nothing that is set already is touched.
+        """
+        before = {key: os.environ.get(key) for key in self.env}
+        changed = {key: before[key] for key in self.env if before[key] != self.env[key]}
+        os.environ.update({key: self.env[key] for key in changed})
+        try:
             yield
+        finally:
+            for key, value in changed.items():
+                if value is None:
+                    os.environ.pop(key, None)
+                else:
+                    os.environ[key] = value
 
     def process_id(self, local_worker: str) -> int:
         """The process of a worker that ``up --local`` started."""
