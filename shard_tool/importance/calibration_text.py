@@ -10,6 +10,7 @@ from pi_cluster.cluster.errors import CheckpointError
 from pi_cluster.cluster.small_file import read_small
 from pi_cluster.shard_tool.sources.checkpoint import Checkpoint
 from pi_cluster.transformer.errors import PromptError
+from pi_cluster.transformer.text.given_bytes import decoded
 from pi_cluster.transformer.text.text_files import TextFiles
 from pi_cluster.transformer.text.tokenizer import Tokenizer
 
@@ -36,15 +37,7 @@ class CalibrationText:
             raise PromptError(f"cannot read {path}: {error.strerror}") from error
         except ValueError as error:
             raise PromptError(f"{path} is too long, {error}: give a part of it") from error
-        try:
-            text = data.decode()
-        except UnicodeDecodeError as error:
-            raise PromptError(
-                f"{path} is not UTF-8 at byte {error.start}: convert it first, for instance with "
-                "iconv"
-            ) from None
-        if not text.strip():
-            raise PromptError(f"{path} is empty: give a text of some thousand words")
+        text = decoded(data, path)
         return cls(path, text, hashlib.sha256(data).hexdigest())
 
     def passages(self, checkpoint: Checkpoint, tokens: int) -> list[list[int]]:
