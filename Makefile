@@ -143,8 +143,9 @@ bench-prediction: .venv/installed ## compare what plan predicts with what bench 
 bench-virtual: .venv/installed ## simulate clusters of Pis on emulated networks: needs root and gcc, ten minutes
 	@$(BIN)/python -m benchmarks.virtual
 
-bench-quality: .venv/installed ## measure what quantisation costs the embedded model, about two minutes
-	@$(BIN)/python -m benchmarks.quality
+# The peer's quantisers are one small wheel for x86: benchmarks/quality/__main__.py names it.
+bench-quality: .venv/developing ## measure what each format of four bits costs real models (330 MB, once), with PEER_PYTHON beside llama.cpp's: ten minutes
+	@$(BIN)/python -m benchmarks.quality --peer-python $(PEER_PYTHON)
 
 REFERENCE_PYTHON ?= $(BIN)/python
 PEER_AVX2_PYTHON ?=

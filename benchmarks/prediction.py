@@ -1,7 +1,7 @@
 """What ``pi-cluster plan`` predicts beside what ``pi-cluster bench`` then measures.
 
 Two workers of one thread, each pinned to a core of its own, hold layers of Mistral 7B's shape in
-random q4 weights. Nothing else should be running::
+random weights. Nothing else should be running::
 
     python -m benchmarks.prediction
 
@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,13 @@ from pi_cluster.cluster.store.store import MANIFEST_NAME
 from pi_cluster.cluster.store.tensor_writing import TensorSource, write_tensor_file
 from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.transformer.config_form import plain_config
-from pi_cluster.transformer.formats import WeightFormats, stored_as, tensor_format
+from pi_cluster.transformer.formats import (
+    WeightFormats,
+    embedding_formats,
+    head_formats,
+    layer_formats,
+    stored_as,
+)
 from pi_cluster.transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
 from pi_cluster.worker.command_line import WorkerCommand
 
@@ -46,7 +52,7 @@ _TESTS = {"pp512": "prefill_tps", "tg32": "decode_tps"}
 _GEN_TOKENS = 32
 _MAX_OFF = 0.15
 _SCALE = 0.004
-_BLOCK_BYTES, _SCALE_BYTES = {"q4": 288, "q8": 544}, 32
+_BLOCK_BYTES, _SCALE_BYTES = {"q4n": 288, "q8": 544}, 32
 
 _CONFIG = replace(MISTRAL, layers=MISTRAL.layers[:8], vocab_size=8_192, max_positions=1_024)
 
@@ -154,16 +160,14 @@ def _workers(scratch: Path, cores: list[int], environment: dict[str, str]) -> It
 def _write_store(folder: Path) -> None:
     """A store of random weights, which compute as slowly as any other."""
     folder.mkdir(parents=True, exist_ok=True)
-    formats = WeightFormats.choose("q4")
-    layers = [layer_file_name(layer) for layer in range(_CONFIG.n_layers)]
-    files = [_write_file(folder / EMBEDDING_NAME, embedding_shapes(_CONFIG), formats.outer, 0)]
-    files += [
-        _write_file(
-            folder / name, layer_shapes(_CONFIG.layers[0], _CONFIG.dim), formats.layers, seed
-        )
-        for seed, name in enumerate(layers, 1)
-    ]
-    files.append(_write_file(folder / HEAD_NAME, head_shapes(_CONFIG), formats.outer, 99))
+    formats = WeightFormats()
+    outer = embedding_shapes(_CONFIG), embedding_formats(_CONFIG, formats)
+    files = [_write_file(folder / EMBEDDING_NAME, *outer, 0)]
+    for index, layer in enumerate(_CONFIG.layers):
+        shapes, forms = layer_shapes(layer, _CONFIG.dim), layer_formats(_CONFIG, index, formats)
+        files.append(_write_file(folder / layer_file_name(index), shapes, forms, index + 1))
+    outer = head_shapes(_CONFIG), head_formats(_CONFIG, formats)
+    files.append(_write_file(folder / HEAD_NAME, *outer, 99))
     manifest = Manifest(
         weights=formats.layers,
         outer_weights=formats.outer,
@@ -175,11 +179,11 @@ def _write_store(folder: Path) -> None:
     write_bytes(folder / MANIFEST_NAME, manifest.to_json().encode())
 
 
-def _write_file(path: Path, shapes: Shapes, weights: str, seed: int) -> ShardFile:
+def _write_file(path: Path, shapes: Shapes, formats: Mapping[str, str], seed: int) -> ShardFile:
     generator = np.random.default_rng(seed)
     sources = []
     for name, shape in shapes.items():
-        form = tensor_format(shape, weights)
+        form = formats[name]
         dtype, stored = stored_as(shape, form)
         if form == "f32":
             data = np.ones(shape, np.float32)

@@ -14,7 +14,7 @@ from pi_cluster.shard_tool.convert import shard
 from pi_cluster.storyteller import checkpoint_path
 from pi_cluster.transformer.formats import WeightFormats
 
-_FORMATS = WeightFormats.choose("q4")
+_FORMATS = WeightFormats()
 
 
 def embedded_store() -> Path:

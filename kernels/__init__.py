@@ -19,6 +19,7 @@ from pi_cluster.kernels.matrix import (
     FORMATS,
     GROUP_ROWS,
     PACKABLE_FORMATS,
+    SEARCHED_FORMATS,
     Matrix,
     packed_bytes,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "MAX_HEAD_DIM",
     "MAX_ROWS",
     "PACKABLE_FORMATS",
+    "SEARCHED_FORMATS",
     "Angles",
     "Engine",
     "KVCache",

@@ -14,7 +14,13 @@ from pi_cluster.kernels.cache import KVCache
 from pi_cluster.kernels.cores import usable_cores
 from pi_cluster.kernels.errors import KernelsError, ShapeError
 from pi_cluster.kernels.library import RotationStruct, SpanStruct, compiled
-from pi_cluster.kernels.matrix import BLOCK_COLUMNS, Matrix, packable, packed_bytes
+from pi_cluster.kernels.matrix import (
+    BLOCK_COLUMNS,
+    Matrix,
+    importance_within_blocks,
+    packable,
+    packed_bytes,
+)
 from pi_cluster.kernels.shape import LayerShape
 
 Array = NDArray[np.float32]
@@ -93,10 +99,16 @@ class Engine:
             raise KernelsError("these kernels are closed")
         return int(self._handle)
 
-    def pack(self, weights: NDArray[Any], format: str) -> Matrix:
-        """Quantise or convert a matrix. Shapes: ``weights (rows, columns)``, float32 or float16.
+    def pack(self, weights: NDArray[Any], format: str, importance: Array | None = None) -> Matrix:
+        """Quantise or convert a matrix.
 
-        ``q4`` takes for each block of 32 the scale of least squared error among those it tries.
+        Shapes: ``weights (rows, columns)``, float32 or float16, ``importance (columns,)``, finite
+        and not negative.
+
+        ``q4`` and ``q4n`` take for each block of 32 the scale of least squared error among those
+        they try. With ``importance``, the square of an error counts as many times as that of its
+        column says; a block without any is packed as if none were given. All other formats leave
+        it out of account: ``q8`` has one scale that spans its block.
         Raises ``ShapeError`` for a shape or a value that the format cannot hold.
         """
         source = packable(weights, format)
@@ -106,7 +118,11 @@ class Engine:
         size = packed_bytes(format, rows, columns)
         packed = Matrix(format, rows, columns, np.empty(size, np.uint8))
         struct = packed.struct()
-        self._library.kernels_pack(self.handle, source.ctypes.data, ctypes.byref(struct))
+        parts = importance_within_blocks(importance, columns)
+        self._library.kernels_pack(
+            *(self.handle, source.ctypes.data),
+            *(None if parts is None else parts.ctypes.data, ctypes.byref(struct)),
+        )
         return packed
 
     def linear(self, x: Array, weight: Matrix) -> Array:

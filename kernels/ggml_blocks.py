@@ -144,6 +144,9 @@ _TYPES = {
     "Q4_0": _Type(
         *("q4", 32, _layout(("halves", "<u2", (1,)), ("words", "<u4", (4,))), _as_they_are)
     ),
+    "IQ4_NL": _Type(
+        *("q4n", 32, _layout(("halves", "<u2", (1,)), ("words", "<u4", (4,))), _as_they_are)
+    ),
     "Q8_0": _Type(
         *("q8", 32, _layout(("halves", "<u2", (1,)), ("words", "<u4", (8,))), _as_they_are)
     ),

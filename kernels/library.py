@@ -103,7 +103,7 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "kernels_open": (_ENGINE, c_char_p, c_int),
     "kernels_close": (None, _ENGINE),
     "kernels_name": (c_char_p, _ENGINE),
-    "kernels_pack": (None, _ENGINE, c_void_p, _MATRIX),
+    "kernels_pack": (None, _ENGINE, c_void_p, c_void_p, _MATRIX),
     "kernels_rows": (None, _MATRIX, c_void_p, c_int, c_void_p),
     "kernels_quantise": (None, _ENGINE, c_void_p, c_int, c_int, c_void_p),
     "kernels_linear": (None, _ENGINE, _MATRIX, c_void_p, c_int, c_void_p, c_void_p),

@@ -11,14 +11,22 @@ from pi_cluster.kernels.library import MatrixStruct
 
 GROUP_ROWS = 16
 BLOCK_COLUMNS = 32
-_BLOCKS = {"q8": (32, 544), "q4": (32, 288), "q4_1": (32, 320), "q4k": (256, 2304)}
+_BLOCKS = {
+    "q8": (32, 544),
+    "q4": (32, 288),
+    "q4_1": (32, 320),
+    "q4k": (256, 2304),
+    "q4n": (32, 288),
+}
 """Columns of a block, and its bytes for a group of rows."""
 _PLAIN_BYTES = {"f32": 4, "f16": 2}
-_LARGEST_WEIGHT = {"q4": 65504.0 * 7, "q8": 65504.0 * 127}
-FORMATS = ("f32", "f16", "q8", "q4", "q4_1", "q4k")
+_LARGEST_WEIGHT = {"q4": 65504.0 * 7, "q4n": 65504.0 * 113, "q8": 65504.0 * 127}
+FORMATS = ("f32", "f16", "q8", "q4", "q4_1", "q4k", "q4n")
 """In the order of ``enum format``."""
-PACKABLE_FORMATS = ("f32", "f16", "q8", "q4")
+PACKABLE_FORMATS = ("f32", "f16", "q8", "q4", "q4n")
 """Those that floats can be packed to; the others are made of ggml's blocks (``ggml_blocks``)."""
+SEARCHED_FORMATS = ("q4", "q4n")
+"""Those for whose scales packing searches, so that the importance of columns is of use."""
 
 _MAX_SIDE = 2**28  # sizes are 32-bit numbers in C, with room for rounding up
 
@@ -111,3 +119,25 @@ def packable(weights: NDArray[Any], format: str) -> Matrix | NDArray[np.float32]
     if not peak <= _LARGEST_WEIGHT[format]:  # false for NaN, too
         raise ShapeError(f"{format} cannot hold a weight of {peak}")
     return source
+
+
+def importance_within_blocks(
+    importance: NDArray[np.float32] | None, columns: int
+) -> NDArray[np.float32] | None:
+    """The importance of each column as a part of the largest in its block, as the searches take it.
+
+    All columns of a block in which none has any count alike. Shapes: ``(columns,)`` -> the same.
+    Raises ``ShapeError`` for another shape, or a value that is negative or not finite.
+    """
+    if importance is None:
+        return None
+    if importance.dtype != np.float32 or importance.shape != (columns,):
+        raise ShapeError(
+            f"importance is {importance.dtype} {importance.shape}, not float32 ({columns},)"
+        )
+    if not (np.isfinite(importance).all() and (importance >= 0).all()):
+        raise ShapeError("importance has a value that is negative or no finite number")
+    blocks = importance.reshape(-1, BLOCK_COLUMNS)
+    peaks = blocks.max(axis=1, keepdims=True)
+    parts = np.where(peaks > 0, blocks / np.where(peaks > 0, peaks, 1), np.float32(1))
+    return np.ascontiguousarray(parts.reshape(-1), np.float32)

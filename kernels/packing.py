@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 
 from pi_cluster.kernels import numpy_packing
 from pi_cluster.kernels.cores import usable_cores
-from pi_cluster.kernels.engine import Engine
+from pi_cluster.kernels.engine import Array, Engine
 from pi_cluster.kernels.library import is_installed
-from pi_cluster.kernels.matrix import Matrix, packable
+from pi_cluster.kernels.matrix import Matrix, importance_within_blocks, packable
 
 
 class Packer(Protocol):
     """What cutting up a model asks of the kernels."""
 
-    def pack(self, weights: NDArray[Any], format: str) -> Matrix:
+    def pack(self, weights: NDArray[Any], format: str, importance: Array | None = None) -> Matrix:
         """As ``Engine.pack``."""
 
 
@@ -26,13 +26,15 @@ class NumpyPacker:
     def __init__(self, threads: int | None = None) -> None:
         self._threads = threads or usable_cores()
 
-    def pack(self, weights: NDArray[Any], format: str) -> Matrix:
+    def pack(self, weights: NDArray[Any], format: str, importance: Array | None = None) -> Matrix:
         """As ``Engine.pack``."""
         source = packable(weights, format)
         if isinstance(source, Matrix):
             return source
         rows, columns = source.shape
-        return Matrix(format, rows, columns, numpy_packing.packed(source, format, self._threads))
+        parts = importance_within_blocks(importance, columns)
+        data = numpy_packing.packed(source, format, self._threads, parts)
+        return Matrix(format, rows, columns, data)
 
 
 @contextlib.contextmanager

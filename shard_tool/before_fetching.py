@@ -3,10 +3,8 @@
 A checkpoint's configuration decides both, a GGUF's header. Both are small, so they come first.
 """
 
-from math import prod
 from pathlib import Path
 
-from pi_cluster.cluster.store.tensor_file import NUMPY_DTYPES
 from pi_cluster.kernels import NumpyPacker
 from pi_cluster.shard_tool.shards import ShardWriter
 from pi_cluster.shard_tool.sources import hugging_face
@@ -14,8 +12,7 @@ from pi_cluster.shard_tool.sources.checkpoint import READERS, open_checkpoint
 from pi_cluster.shard_tool.sources.source_files import open_weights, read_json
 from pi_cluster.shard_tool.sources.unfit_names import refuse_other_weights
 from pi_cluster.transformer.config import ModelConfig
-from pi_cluster.transformer.formats import WeightFormats, stored_as, tensor_format
-from pi_cluster.transformer.shapes import Shapes, embedding_shapes, head_shapes, layer_shapes
+from pi_cluster.transformer.formats import WeightFormats
 
 
 def read_configuration(path: Path) -> ModelConfig:
@@ -37,13 +34,6 @@ def indexed_files(folder: Path) -> list[str]:
     return [path.name for path in paths]
 
 
-def store_bytes(config: ModelConfig, formats: WeightFormats) -> int:
-    """About how many bytes the store takes, beside its text."""
-    outer = embedding_shapes(config) | head_shapes(config)
-    layers = sum(_bytes(layer_shapes(layer, config.dim), formats.layers) for layer in config.layers)
-    return layers + _bytes(outer, formats.outer)
-
-
 def store_bytes_of_gguf(path: Path, formats: WeightFormats) -> int:
     """How many bytes the store of a GGUF takes, of which there need be no more than the header.
 
@@ -61,11 +51,3 @@ def check_header(path: Path) -> None:
     """
     with open_weights(path) as file:
         refuse_other_weights(file.names)
-
-
-def _bytes(shapes: Shapes, weights: str) -> int:
-    total = 0
-    for shape in shapes.values():
-        dtype, stored = stored_as(shape, tensor_format(shape, weights))
-        total += prod(stored) * NUMPY_DTYPES[dtype].itemsize
-    return total

@@ -4,13 +4,14 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pi_cluster.cluster.atomic_file import PARTIAL_SUFFIX, write_bytes
 from pi_cluster.cluster.errors import StoreError, VersionError
+from pi_cluster.cluster.shown import shown_line
 from pi_cluster.cluster.store.manifest import STORE_VERSION, Manifest, ShardFile, is_store_name
 from pi_cluster.cluster.store.store import (
     JOURNAL_NAME,
@@ -20,13 +21,16 @@ from pi_cluster.cluster.store.store import (
     find_problem,
 )
 from pi_cluster.kernels import Packer
+from pi_cluster.shard_tool.importance.importance import ImportanceSource
 from pi_cluster.shard_tool.journal import (
     SOURCE_NAME,
     Journal,
     read_journal,
+    read_origin,
     read_source,
     write_source,
 )
+from pi_cluster.shard_tool.origin import MOST_NAME, Origin
 from pi_cluster.shard_tool.shards import ShardWriter
 from pi_cluster.shard_tool.sources.checkpoint import open_checkpoint
 from pi_cluster.transformer.config_form import plain_config
@@ -45,25 +49,33 @@ def shard(
     packer: Packer,
     on_progress: Progress | None = None,
     on_note: OnNote | None = None,
+    weighing: ImportanceSource | None = None,
+    origin: Origin | None = None,
 ) -> Manifest:
     """Write the store of a checkpoint into the folder ``out`` and return its manifest.
 
+    It tells its ``origin``: the checkpoint's name, unless something better is known.
+
     Interrupted, the same call goes on with the files that are done and still verify; over a
     finished store of the same checkpoint it mends what is damaged, and otherwise does nothing.
-    Holds a few row blocks of 16 MiB in memory, whatever the size of the model.
+    Holds a few row blocks of 16 MiB in memory, whatever the size of the model; what ``weighing``,
+    which says how much columns count, takes comes before.
 
     Raises ``CheckpointError`` or ``UnsupportedModel`` before anything is written if the checkpoint
-    is not sound, ``CheckpointError`` for a weight that ``formats`` cannot hold, and ``StoreError``
-    if ``out`` is something else, too small or cannot be written.
+    is not sound or ``weighing`` does not fit it, ``CheckpointError`` for a weight that ``formats``
+    cannot hold, and ``StoreError`` if ``out`` is something else, too small or cannot be written.
     """
     with open_checkpoint(checkpoint_path) as checkpoint, _locked_folder(out):
-        if on_note:
-            for note in checkpoint.notes:
-                on_note(note)
+        _tell(checkpoint.notes, on_note)
         identity = f"{STORE_VERSION} {formats} {checkpoint.fingerprint()}"
+        if weighing:
+            identity += f" {weighing.identity}"
         source = hashlib.sha256(identity.encode()).hexdigest()
         _refuse_other_content(out, source)
         writer = ShardWriter(checkpoint, out, formats, packer)
+        if weighing:
+            writer = writer.weighed_by(weighing)
+            _tell(writer.notes_on_importance(), on_note)
         sizes = writer.planned_sizes()
         meter = _Meter(sum(sizes.values()), on_progress)
         done = _files_done(out, _files_known(out, source), sizes, meter)
@@ -85,8 +97,17 @@ def shard(
             tokenizer_name=checkpoint.tokenizer_name,
             formats=writer.store_formats(),
         )
-        _finish(out, source, manifest)
+        origin = origin or Origin(shown_line(checkpoint_path.resolve().name)[:MOST_NAME])
+        if writer.importance:
+            origin = replace(origin, weighed_by=writer.importance.origin)
+        _finish(out, source, origin, manifest)
         return manifest
+
+
+def _tell(notes: Iterable[str], on_note: OnNote | None) -> None:
+    if on_note:
+        for note in notes:
+            on_note(note)
 
 
 @dataclass
@@ -194,12 +215,13 @@ def _write(writer: ShardWriter, name: str, meter: _Meter) -> ShardFile:
     return file
 
 
-def _finish(out: Path, source: str, manifest: Manifest) -> None:
+def _finish(out: Path, source: str, origin: Origin, manifest: Manifest) -> None:
     text = manifest.to_json().encode()
     path = out / MANIFEST_NAME
     try:
+        if (read_source(out), read_origin(out)) != (source, origin):
+            write_source(out, source, origin)
         if not path.exists() or path.read_bytes() != text:
-            write_source(out, source)
             write_bytes(path, text)
         (out / JOURNAL_NAME).unlink(missing_ok=True)
         (out / (SOURCE_NAME + PARTIAL_SUFFIX)).unlink(missing_ok=True)

@@ -1,8 +1,9 @@
 """What an unfinished store remembers, so that sharding goes on where it was interrupted.
 
 ``journal.json`` stands in the folder while sharding is under way: which checkpoint, and each file
-that is done. ``source.json`` stays in the finished store, so that a rerun knows it as its own; it
-is not part of the manifest, because equal weights must make equal stores wherever they came from.
+that is done. ``source.json`` stays in the finished store, so that a rerun knows it as its own, and
+people what it was made from; it is not part of the manifest, because equal weights must make equal
+stores wherever they came from.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ from pi_cluster.cluster.errors import StateError, SystemFailure
 from pi_cluster.cluster.json_file import JsonFile, Parsed
 from pi_cluster.cluster.store.manifest import MAX_FILES, MAX_MANIFEST_BYTES, ShardFile
 from pi_cluster.cluster.store.store import JOURNAL_NAME
+from pi_cluster.shard_tool.origin import Origin
 
 SOURCE_NAME = "source.json"
 
@@ -42,9 +44,14 @@ def read_source(folder: Path) -> str | None:
     return _read(_file(folder, SOURCE_NAME), _source)
 
 
-def write_source(folder: Path, source: str) -> None:
+def read_origin(folder: Path) -> Origin | None:
+    """What a finished store was made from, if it says so."""
+    return _read(_file(folder, SOURCE_NAME), lambda values: Origin.from_dict(values["origin"]))
+
+
+def write_source(folder: Path, source: str, origin: Origin) -> None:
     """Remember which source a store came from."""
-    _file(folder, SOURCE_NAME).write({"source": source})
+    _file(folder, SOURCE_NAME).write({"source": source, "origin": origin.to_dict()})
 
 
 def _file(folder: Path, name: str) -> JsonFile:

@@ -1,9 +1,9 @@
 """The files of a store: which tensors each holds, how large it becomes, and the writing of one."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,13 @@ from pi_cluster.cluster.errors import CheckpointError
 from pi_cluster.cluster.store.manifest import EMBEDDING_NAME, HEAD_NAME, ShardFile, layer_file_name
 from pi_cluster.cluster.store.tensor_formats import StoreFormats, TensorFormats
 from pi_cluster.cluster.store.tensor_writing import TensorSource, file_size_bytes, write_tensor_file
-from pi_cluster.kernels import Packer, ShapeError
+from pi_cluster.kernels import SEARCHED_FORMATS, Packer, ShapeError
+from pi_cluster.shard_tool.importance.importance import (
+    Array,
+    Importance,
+    ImportanceSource,
+    weighable,
+)
 from pi_cluster.shard_tool.sources.block_tensor import BlockTensor
 from pi_cluster.shard_tool.sources.checkpoint import Checkpoint
 from pi_cluster.shard_tool.sources.names import layer_tensor
@@ -35,6 +41,15 @@ OnBytes = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
+class _Part:
+    """A tensor of a file: its whole name, where it comes from, and its format in the store."""
+
+    whole_name: str
+    tensor: Tensor
+    form: str
+
+
+@dataclass(frozen=True, slots=True)
 class ShardWriter:
     """Writes the files of one store, each from its part of the checkpoint."""
 
@@ -42,6 +57,28 @@ class ShardWriter:
     folder: Path
     formats: WeightFormats
     packer: Packer
+    importance: Importance | None = None
+
+    def weighed_by(self, source: ImportanceSource) -> Self:
+        """The same with what ``source`` knows of the columns.
+
+        Raises ``CheckpointError`` where that would change no byte of the store.
+        """
+        if not self._searched():
+            raise CheckpointError(
+                f"importance is of no use to this store: only {' and '.join(SEARCHED_FORMATS)} "
+                "search for scales, and what is quantised in a GGUF keeps its values. Leave "
+                "--imatrix and --calibrate out, or name other --weights"
+            )
+        return replace(self, importance=source.importance(self.checkpoint))
+
+    def notes_on_importance(self) -> list[str]:
+        """Sentences on matrices that could be weighed, and are not."""
+        return [
+            f"nothing is known of what the columns of {name} count: they count alike"
+            for name in self._searched()
+            if self.importance and self.importance.of(name) is None
+        ]
 
     def planned_sizes(self) -> dict[str, int]:
         """Bytes of every file of the store to be, in the order in which they are written."""
@@ -59,8 +96,8 @@ class ShardWriter:
             return {name: own.get(name, form) for name, form in formats.items()}
 
         layers = []
-        for index, layer in enumerate(config.layers):
-            of_layer = layer_formats(layer, config.dim, wanted)
+        for index in range(config.n_layers):
+            of_layer = layer_formats(config, index, wanted)
             layers.append(
                 {name: own.get(layer_tensor(index, name), form) for name, form in of_layer.items()}
             )
@@ -82,39 +119,62 @@ class ShardWriter:
         written = write_tensor_file(path, self._sources(file_name, on_bytes))
         return ShardFile(file_name, written.size_bytes, written.sha256)
 
-    def _files(self) -> dict[str, dict[str, tuple[Tensor, str]]]:
-        """Of each file the tensors by their names in there: where it comes from, its format."""
+    def _files(self) -> dict[str, dict[str, _Part]]:
+        """Of each file the tensors by their names in there."""
         formats, tensors = self.store_formats(), self.checkpoint.tensors
 
-        def outer(of_file: TensorFormats) -> dict[str, tuple[Tensor, str]]:
-            return {name: (tensors[name], form) for name, form in of_file.items()}
+        def outer(of_file: TensorFormats) -> dict[str, _Part]:
+            return {name: _Part(name, tensors[name], form) for name, form in of_file.items()}
+
+        def of_layer(index: int, of_file: TensorFormats) -> dict[str, _Part]:
+            whole = {name: layer_tensor(index, name) for name in of_file}
+            return {
+                name: _Part(whole[name], tensors[whole[name]], form)
+                for name, form in of_file.items()
+            }
 
         layers = {
-            layer_file_name(index): {
-                name: (tensors[layer_tensor(index, name)], form) for name, form in of_layer.items()
-            }
-            for index, of_layer in enumerate(formats.layers)
+            layer_file_name(index): of_layer(index, of_file)
+            for index, of_file in enumerate(formats.layers)
         }
         return {EMBEDDING_NAME: outer(formats.embedding), **layers, HEAD_NAME: outer(formats.head)}
 
+    def _searched(self) -> list[str]:
+        """The matrices for which importance is of use, by Mistral's whole names."""
+        parts = [part for file in self._files().values() for part in file.values()]
+        multiplying = weighable(self.checkpoint.config)
+        return [
+            part.whole_name
+            for part in parts
+            if part.form in SEARCHED_FORMATS
+            and part.whole_name in multiplying
+            and isinstance(part.tensor, SourceTensor)
+        ]
+
     def _sources(self, file_name: str, on_bytes: OnBytes) -> list[TensorSource]:
         sources = []
-        for name, (tensor, form) in self._files()[file_name].items():
-            dtype, shape = stored_as(tensor.shape, form)
-            blocks = self._converted(tensor, form, on_bytes)
+        for name, part in self._files()[file_name].items():
+            dtype, shape = stored_as(part.tensor.shape, part.form)
+            blocks = self._converted(part, on_bytes)
             sources.append(TensorSource(name, dtype, shape, blocks))
         return sources
 
-    def _converted(self, tensor: Tensor, form: str, on_bytes: OnBytes) -> Iterator[NDArray[Any]]:
+    def _converted(self, part: _Part, on_bytes: OnBytes) -> Iterator[NDArray[Any]]:
+        tensor = part.tensor
         if isinstance(tensor, BlockTensor):
             blocks = (matrix.data for matrix in tensor.matrices())
         else:
-            blocks = (self._convert(tensor, form, block) for block in tensor.row_blocks())
+            means = self.importance.of(part.whole_name) if self.importance else None
+            blocks = (
+                self._convert(tensor, part.form, block, means) for block in tensor.row_blocks()
+            )
         for block in blocks:
             yield block
             on_bytes(block.nbytes)
 
-    def _convert(self, tensor: SourceTensor, form: str, block: NDArray[np.float32]) -> NDArray[Any]:
+    def _convert(
+        self, tensor: SourceTensor, form: str, block: Array, importance: Array | None
+    ) -> NDArray[Any]:
         # NaN survives min and max, so two numbers tell of every value without a copy.
         low, high = float(block.min()), float(block.max())
         if not np.isfinite([low, high]).all():
@@ -127,7 +187,9 @@ class ShardWriter:
         try:
             if form == "f16" and max(-low, high) >= _FLOAT16_LIMIT:
                 raise ShapeError(f"f16 cannot hold a weight of {max(low, high, key=abs):g}")
-            return block.astype(np.float16) if form == "f16" else self.packer.pack(block, form).data
+            if form == "f16":
+                return block.astype(np.float16)
+            return self.packer.pack(block, form, importance).data
         except ShapeError as error:
             raise CheckpointError(
                 f"tensor {tensor.name!r} of {tensor.file.path}: {error}: use `--weights f32`"

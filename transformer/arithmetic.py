@@ -1,4 +1,4 @@
-"""Linear maps, norms and activations over rows of float32."""
+"""Products, norms and activations over rows of float32."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ Weight = NDArray[Any]  # float32, or float16 that is widened where it is used
 _BLOCK_BYTES = 1 << 19  # a block of weights stays in a core's own cache while every row visits it
 
 
-def linear(x: Array, weight: Weight, bias: Array | None = None) -> Array:
-    """Multiply each row of ``x`` by ``weight``, then add ``bias`` to the finished product.
+def linear(x: Array, weight: Weight) -> Array:
+    """Multiply each row of ``x`` by ``weight``.
 
-    Shapes: ``x (rows, n_in)``, ``weight (n_out, n_in)``, ``bias (n_out,)`` -> ``(rows, n_out)``.
+    Shapes: ``x (rows, n_in)``, ``weight (n_out, n_in)`` -> ``(rows, n_out)``.
 
     Each row is a matrix-vector product of its own. One matrix-matrix product would be faster, but
     BLAS chooses its order of summation by the shape, so a row's last bits would depend on how many
@@ -26,7 +26,7 @@ def linear(x: Array, weight: Weight, bias: Array | None = None) -> Array:
     for start in range(0, n_out, block_rows):
         block = weight[start : start + block_rows].astype(np.float32, copy=False)
         out[:, start : start + block_rows] = np.matmul(x[:, None, :], block.T)[:, 0]
-    return out if bias is None else out + bias
+    return out
 
 
 def rms_norm(x: Array, gain: Array, eps: float) -> Array:
@@ -47,10 +47,9 @@ def silu(x: Array) -> Array:
     return result
 
 
-def swiglu(x: Array, w1: Weight, w2: Weight, w3: Weight) -> Array:
-    """The feed-forward block ``w2 (silu(w1 x) * w3 x)``.
+def swiglu(gate: Array, up: Array) -> Array:
+    """``silu(gate) * up``, elementwise: what lies between the products of a feed-forward block.
 
-    Shapes: ``x (rows, dim)``, ``w1``, ``w3`` ``(hidden_dim, dim)``, ``w2 (dim, hidden_dim)`` ->
-    ``(rows, dim)``. Source: arXiv:2002.05202, eq. 6.
+    Shapes: both ``(rows, n)`` -> the same. Source: arXiv:2002.05202, eq. 6.
     """
-    return linear(silu(linear(x, w1)) * linear(x, w3), w2)
+    return silu(gate) * up

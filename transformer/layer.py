@@ -1,11 +1,11 @@
 """One transformer layer: attention, then feed-forward, each added to the hidden states."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pi_cluster.transformer.arithmetic import Array, Weight, linear, rms_norm, swiglu
+from pi_cluster.transformer.arithmetic import Array, rms_norm, swiglu
 from pi_cluster.transformer.attention import attend
 from pi_cluster.transformer.cache import RollingKVCache
 from pi_cluster.transformer.config import LayerConfig
@@ -22,18 +22,33 @@ class Span:
     """Position of the first row."""
 
 
-class Layer:
-    """The weights of one layer and how they are applied.
+Multiply = Callable[[Array, str], Array]
+"""Multiplies each row by a layer's matrix of this name, such as ``attention.wq.weight``.
 
-    ``tensors`` are those that ``shapes.layer_shapes`` lists; rows of ``wq`` and ``wk``, with their
-    biases and gains, in interleaved rotary order. A bias is added to the finished product. Heads of
-    queries and keys are normalised, then turned.
+Shapes: ``(rows, columns)`` -> ``(rows, the matrix's rows)``.
+"""
+
+
+class Layer:
+    """One layer: in which order its weights are applied.
+
+    These are the tensors that ``shapes.layer_shapes`` lists; rows of ``wq`` and ``wk``, with their
+    biases and gains, in interleaved rotary order. Vectors are given, and whoever multiplies has the
+    matrices, wherever they are. A bias is added to the finished product. Heads of queries and keys
+    are normalised, then turned.
     """
 
-    def __init__(self, config: LayerConfig, norm_eps: float, tensors: Mapping[str, Weight]) -> None:
+    def __init__(
+        self,
+        config: LayerConfig,
+        norm_eps: float,
+        vectors: Mapping[str, Array],
+        multiply: Multiply,
+    ) -> None:
         self._config = config
         self._norm_eps = norm_eps
-        self._tensors = tensors
+        self._vectors = vectors
+        self._multiply = multiply
 
     def forward(
         self,
@@ -50,9 +65,8 @@ class Layer:
         mixed = self._attention(normed, angles, spans, caches)
         hidden = hidden + self._linear(mixed, "attention.wo")
         normed = self._norm(hidden, "ffn_norm")
-        return hidden + swiglu(
-            normed, *(self._tensors[f"feed_forward.{name}.weight"] for name in ("w1", "w2", "w3"))
-        )
+        gate, up = (self._linear(normed, f"feed_forward.{name}") for name in ("w1", "w3"))
+        return hidden + self._linear(swiglu(gate, up), "feed_forward.w2")
 
     def _attention(
         self,
@@ -84,7 +98,9 @@ class Layer:
         return mixed
 
     def _linear(self, x: Array, name: str) -> Array:
-        return linear(x, self._tensors[f"{name}.weight"], self._tensors.get(f"{name}.bias"))
+        product = self._multiply(x, f"{name}.weight")
+        bias = self._vectors.get(f"{name}.bias")
+        return product if bias is None else product + bias
 
     def _norm(self, x: Array, name: str) -> Array:
-        return rms_norm(x, self._tensors[f"{name}.weight"], self._norm_eps)
+        return rms_norm(x, self._vectors[f"{name}.weight"], self._norm_eps)

@@ -107,4 +107,4 @@ def numpy_stage(config: ModelConfig, layers: range, weights: StageWeights, limit
 
 def _layer(config: ModelConfig, layer: LayerConfig, tensors: Mapping[str, Weight]) -> Layer:
     assert tensors.keys() == layer_shapes(layer, config.dim).keys(), "the tensors of such a layer"
-    return Layer(layer, config.norm_eps, tensors)
+    return Layer(layer, config.norm_eps, tensors, lambda x, name: linear(x, tensors[name]))

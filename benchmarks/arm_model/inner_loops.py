@@ -10,6 +10,7 @@ from benchmarks.arm_model.assembly import Figure, compiled, cycles, function, in
 SOURCES = Path(__file__).parents[2] / "kernels" / "src"
 _SLICES = 4  # of a block
 _SHIFTS_PER_SLICE = 4  # one for each vector of nibbles
+_LOOKUPS_PER_SLICE = 8  # of q4n: one for each vector of weights
 _WITH_OFFSETS = {"q4_1": 320, "q4k": 288}  # bytes of 16 rows of 32 columns
 _BLOCKS_OF_Q4K = 8  # that one opening of a slice serves
 
@@ -50,14 +51,18 @@ def modelled(core: Core) -> Iterator[Figure]:
     """A figure for each format and each number of rows that a tile takes in one pass."""
     flags = ("-ffp-contract=off", "-fno-math-errno", *core.flags)
     assembly = compiled(SOURCES / core.source, flags)
-    loops = {}
-    for body in innermost_loops(function(assembly, "q4_tile")):
-        slices = len(re.findall(core.shift, body)) // _SHIFTS_PER_SLICE
-        if slices:
-            rows = len(re.findall(r"\tfmla\t", body)) // slices
-            loops[rows] = (slices / _SLICES, body)
-    for rows, (share, body) in sorted(loops.items()):
-        yield Figure("ours", rows, cycles(body, core.name) / share)
+    for whose, form, sign, per_slice in (
+        ("ours", "q4", core.shift, _SHIFTS_PER_SLICE),
+        ("ours q4n", "q4n", r"\ttbl\t", _LOOKUPS_PER_SLICE),
+    ):
+        loops = {}
+        for body in innermost_loops(function(assembly, f"{form}_tile")):
+            slices = len(re.findall(sign, body)) // per_slice
+            if slices:
+                rows = len(re.findall(r"\tfmla\t", body)) // slices
+                loops[rows] = (slices / _SLICES, body)
+        for rows, (share, body) in sorted(loops.items()):
+            yield Figure(whose, rows, cycles(body, core.name) / share)
     for form, block_bytes in _WITH_OFFSETS.items():
         loops_of_form = _with_offsets(function(assembly, f"{form}_tile"), core, form == "q4k")
         for rows, needed in sorted(loops_of_form.items()):

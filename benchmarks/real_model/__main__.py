@@ -33,8 +33,9 @@ from benchmarks.kernels import machine
 from benchmarks.kernels.peer_process import PeerError, PeerProcess
 from benchmarks.kernels.report import Row, as_json, table
 from benchmarks.kernels.versus import Pair, fastest, in_turn
+from benchmarks.real_model.published import NotFetched
 from benchmarks.real_model.quality import PEER
-from benchmarks.real_model.smollm2 import NotFetched, gguf_path
+from benchmarks.real_model.smollm2 import gguf_path
 from benchmarks.real_model.store import shard_into
 from benchmarks.workers import worker
 from pi_cluster.cluster.store.store import Store

@@ -30,8 +30,9 @@ from numpy.typing import NDArray
 from benchmarks.json_process import ROOT
 from benchmarks.kernels.peer_process import PeerError, PeerProcess
 from benchmarks.real_model import ours
+from benchmarks.real_model.published import NotFetched
 from benchmarks.real_model.samples import POSITIONS, sample_ids, text
-from benchmarks.real_model.smollm2 import NotFetched, gguf_path
+from benchmarks.real_model.smollm2 import gguf_path
 from benchmarks.real_model.store import shard_into
 from pi_cluster.cluster import settings
 from pi_cluster.kernels import Engine

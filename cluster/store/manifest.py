@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -13,8 +13,12 @@ from pi_cluster.cluster.store.tensor_formats import StoreFormats
 STORE_FORMAT = "pi-cluster-store"
 STORE_VERSION = 2
 _BEFORE_FORMATS = 1
-WEIGHTS = ("f32", "f16", "q8", "q4")
+OUTER_WEIGHTS = ("f32", "f16", "q8", "q4", "q4n")
 """Formats that weights in floats can be kept in."""
+USUAL_WEIGHTS = "q4m"
+"""A mixture of them for the layers (``transformer/mixtures.py``)."""
+WEIGHTS = (USUAL_WEIGHTS, *OUTER_WEIGHTS)
+"""What can be asked for the layers."""
 
 EMBEDDING_NAME = "embedding.safetensors"
 HEAD_NAME = "head.safetensors"
@@ -59,7 +63,7 @@ class ShardFile:
 class Manifest:
     """What a store holds, valid from birth (else ``StoreError``).
 
-    ``weights`` is the format that was asked for the layers' matrices, ``outer_weights`` that for
+    ``weights`` is the format or mixture asked for the layers' matrices, ``outer_weights`` that for
     the embedding and the head; ``formats`` says what each tensor is in. It is None in a store of
     version 1, where one follows from the other. ``config`` is the model's shape as a plain
     mapping; this package passes it on unread. ``bos_id`` is None if nothing begins a text.
@@ -77,8 +81,8 @@ class Manifest:
     formats: StoreFormats | None = None
 
     def __post_init__(self) -> None:
-        _check_weights(self.weights)
-        _check_weights(self.outer_weights)
+        _check_weights(self.weights, WEIGHTS)
+        _check_weights(self.outer_weights, OUTER_WEIGHTS)
         _check_config(self.config)
         if self.bos_id is not None:
             _check_int("bos_id", self.bos_id, _MAX_TOKEN_ID)
@@ -249,13 +253,13 @@ def _shard_file(values: object) -> ShardFile:
     return ShardFile(**values)
 
 
-def _check_weights(weights: object) -> None:
+def _check_weights(weights: object, known: Sequence[str]) -> None:
     if not isinstance(weights, str):
         raise _torn(f"weights is {_brief(weights)}")
-    if weights not in WEIGHTS:
+    if weights not in known:
         raise VersionError(
             f"this store has weights in the format {_brief(weights)}, and this pi-cluster knows "
-            f"{', '.join(WEIGHTS)}: update pi-cluster"
+            f"{', '.join(known)}: update pi-cluster"
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from pi_cluster.cluster.errors import StoreError, VersionError
 
-FORMATS = ("f32", "f16", "q8", "q4", "q4_1", "q4k")
+FORMATS = ("f32", "f16", "q8", "q4", "q4_1", "q4k", "q4n")
 """Formats of tensors."""
 
 TensorFormats = Mapping[str, str]

@@ -56,18 +56,21 @@ class Planner:
             )
         self._links: dict[tuple[str, str], Link] = {}
 
-    def plan(self, objective: Objective) -> Predicted:
-        """The plan for an objective. Raises ``PlanError`` with the figures when nothing fits."""
-        plan = make_plan(self._footprint, self._capacities, objective)
-        return Predicted(plan, self.prediction(plan))
+    def plan(self, objective: Objective, instead: ModelFootprint | None = None) -> Predicted:
+        """The plan for an objective, of the model or of another one ``instead``.
 
-    def prediction(self, plan: Plan) -> Prediction:
+        Raises ``PlanError`` with the figures when nothing fits.
+        """
+        plan = make_plan(instead or self._footprint, self._capacities, objective)
+        return Predicted(plan, self.prediction(plan, instead))
+
+    def prediction(self, plan: Plan, instead: ModelFootprint | None = None) -> Prediction:
         """What a plan over these nodes is expected to reach."""
         by_id = {capacity.node_id: capacity for capacity in self._capacities}
         used = [by_id[stage.node_id] for stage in plan.stages]
         between = [self._link(one.node_id, two.node_id) for one, two in itertools.pairwise(used)]
         links = [used[0].reach, *between, used[-1].reach]
-        return predict(self._footprint, plan, by_id, links)
+        return predict(instead or self._footprint, plan, by_id, links)
 
     def _link(self, from_id: str, to_id: str) -> Link:
         if (from_id, to_id) not in self._links:

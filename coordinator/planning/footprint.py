@@ -10,6 +10,7 @@ from pi_cluster.transformer.config import ModelConfig
 from pi_cluster.transformer.kernel_arithmetic import most_cache_bytes
 from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.shapes import Shapes, head_shapes, layer_shapes
+from pi_cluster.transformer.weight_bytes import WeightBytes
 
 _FLOAT_BYTES = 4
 
@@ -34,11 +35,21 @@ def choose_limits(
 
 
 def model_footprint(manifest: Manifest, config: ModelConfig, limits: Limits) -> ModelFootprint:
-    """Bytes of weights, caches and activations, as the planner counts them."""
+    """Bytes of a store's weights, of caches and of activations, as the planner counts them."""
+    files = WeightBytes(
+        manifest.embedding_file.size_bytes,
+        tuple(manifest.layer_file(i).size_bytes for i in range(config.n_layers)),
+        manifest.head_file.size_bytes,
+    )
+    return footprint_with(files, config, limits)
+
+
+def footprint_with(weights: WeightBytes, config: ModelConfig, limits: Limits) -> ModelFootprint:
+    """The same with weights of so many bytes."""
     caches = most_cache_bytes(config, limits)
     layers = tuple(
         LayerCost(
-            weight_bytes=manifest.layer_file(i).size_bytes,
+            weight_bytes=weights.layers[i],
             cache_bytes=caches[i],
             macs=_macs(layer_shapes(layer, config.dim)),
         )
@@ -46,8 +57,8 @@ def model_footprint(manifest: Manifest, config: ModelConfig, limits: Limits) -> 
     )
     return ModelFootprint(
         layers=layers,
-        embedding_bytes=manifest.embedding_file.size_bytes,
-        head_bytes=manifest.head_file.size_bytes,
+        embedding_bytes=weights.embedding,
+        head_bytes=weights.head,
         step_bytes=_step_bytes(config, limits),
         head_macs=_macs(head_shapes(config)),
         row_bytes=_FLOAT_BYTES * config.dim,

@@ -7,7 +7,7 @@ import click
 from click.core import ParameterSource
 
 from pi_cluster.cluster import settings
-from pi_cluster.cluster.store.manifest import WEIGHTS
+from pi_cluster.cluster.store.manifest import OUTER_WEIGHTS, USUAL_WEIGHTS, WEIGHTS
 from pi_cluster.coordinator.patience import DEFAULT_WAIT_S
 from pi_cluster.coordinator.planning.standby import MOST_REPLICAS
 
@@ -117,14 +117,19 @@ replicas_option = click.option(
 )
 
 weights_option = click.option(
-    "--weights", type=click.Choice(WEIGHTS), default="q4", show_default=True
+    "--weights",
+    type=click.Choice(WEIGHTS),
+    metavar="FORMAT",
+    default=USUAL_WEIGHTS,
+    show_default=True,
+    help=f"Of the layers: {', '.join(WEIGHTS)}. q4m is q4n, with q8 where it tells most.",
 )
 
 outer_weights_option = click.option(
     "--outer-weights",
-    type=click.Choice(WEIGHTS),
+    type=click.Choice(OUTER_WEIGHTS),
     metavar="FORMAT",
-    help="One of these for embedding and head.  [default: q8 with q4, else as the layers]",
+    help="Of embedding and head: any but q4m.  [default: f16 and f32 as the layers, else q8]",
 )
 
 

@@ -2,15 +2,22 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
 
 from pi_cluster.cluster import settings
+from pi_cluster.cluster.errors import PlanError
+from pi_cluster.cluster.store.manifest import OUTER_WEIGHTS, WEIGHTS, Manifest
 from pi_cluster.coordinator.pipeline.measuring import Planner, Predicted
 from pi_cluster.coordinator.pipeline.nodes import Node, named_or_found
 from pi_cluster.coordinator.pipeline.standing_by import place_on_nodes
-from pi_cluster.coordinator.planning.footprint import choose_limits, model_footprint
+from pi_cluster.coordinator.planning.footprint import (
+    choose_limits,
+    footprint_with,
+    model_footprint,
+)
 from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.records.up_call import UpCall
 from pi_cluster.deploy.as_before import open_store, what_is_up
@@ -29,8 +36,14 @@ from pi_cluster.deploy.membership.admission import admit_waiting
 from pi_cluster.deploy.models.model_source import find_source
 from pi_cluster.deploy.screen import output
 from pi_cluster.deploy.screen.copies_view import copies_json, copies_line
+from pi_cluster.deploy.screen.formats_view import InFormat, formats_table
 from pi_cluster.deploy.screen.plan_table import context_note, expected, plan_table
 from pi_cluster.transformer.config_form import read_config
+from pi_cluster.transformer.formats import WeightFormats
+from pi_cluster.transformer.limits import Limits
+from pi_cluster.transformer.weight_bytes import weight_bytes
+
+_SHOWN_WEIGHTS = tuple(weights for weights in WEIGHTS if weights != "f32")
 
 
 @click.command()
@@ -56,7 +69,7 @@ def plan(
 ) -> None:
     """Show the plans for both objectives, and their rates.
 
-    The rates are the tokens per second to expect.
+    The rates are the tokens per second to expect, here and with the weights in other formats.
 
     MODEL is a store, a checkpoint, a GGUF file or a pulled name, as for `up`; without it, it
     is the model that is up, at first the embedded storyteller. Without --nodes, mDNS finds them.
@@ -76,9 +89,10 @@ def plan(
     output.warn(warnings)
     config = read_config(opened.manifest.config)
     limits = choose_limits(config, call.context, call.texts)
-    plans = _different_plans(
-        Planner(model_footprint(opened.manifest, config, limits), found, dialer, output.measuring)
-    )
+    footprint = model_footprint(opened.manifest, config, limits)
+    planner = Planner(footprint, found, dialer, output.measuring)
+    plans = _different_plans(planner)
+    formats = _in_each_format(planner, opened.manifest, limits)
     if note := context_note(config, limits):
         output.notes.print(note)
     n_layers = opened.manifest.n_layers
@@ -93,7 +107,8 @@ def plan(
             _to_json(*one, found) | {"standby": copies_json(kept, n_layers)}
             for one, kept in zip(plans, copies, strict=True)
         ]
-        click.echo(json.dumps({"plans": values}))
+        in_formats = [one.to_json() for one in formats]
+        click.echo(json.dumps({"plans": values, "formats": in_formats}))
         return
     by_id = {node.about.node_id: node for node in found}
     for (objectives, predicted), kept in zip(plans, copies, strict=True):
@@ -102,6 +117,8 @@ def plan(
         output.answers.print(expected(predicted.prediction))
         if line := copies_line(kept, n_layers):
             output.answers.print(line, markup=False, soft_wrap=True)
+    if formats:
+        output.answers.print(formats_table(formats))
 
 
 def _different_plans(planner: Planner) -> list[tuple[list[Objective], Predicted]]:
@@ -114,6 +131,26 @@ def _different_plans(planner: Planner) -> list[tuple[list[Objective], Predicted]
         else:
             plans.append(([objective], predicted))
     return plans
+
+
+def _in_each_format(planner: Planner, manifest: Manifest, limits: Limits) -> list[InFormat]:
+    """The model in each of what `shard --weights` offers; nothing for one that was quantised
+    before it became a store, which keeps what it has.
+    """
+    if not set(manifest.formats_of_matrices) <= set(OUTER_WEIGHTS):
+        return []
+    config = read_config(manifest.config)
+    found = []
+    for weights in _SHOWN_WEIGHTS:
+        sizes = weight_bytes(config, WeightFormats.choose(weights))
+        footprint = footprint_with(sizes, config, limits)
+        decode_tps = users_tps = None
+        with suppress(PlanError):
+            decode_tps = planner.plan(Objective.LATENCY, footprint).prediction.decode_tps
+            users_tps = planner.plan(Objective.THROUGHPUT, footprint).prediction.users_tps
+        is_this = weights == manifest.weights
+        found.append(InFormat(weights, is_this, sizes.all, decode_tps, users_tps))
+    return found
 
 
 def _to_json(

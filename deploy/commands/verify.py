@@ -16,6 +16,7 @@ from pi_cluster.deploy.calling import dialer_for
 from pi_cluster.deploy.commands.options import cluster_option, insecure_option, model_argument
 from pi_cluster.deploy.doctor.examining import was_insecure
 from pi_cluster.deploy.models.model_source import find_source
+from pi_cluster.deploy.models.sharding import told_making
 from pi_cluster.deploy.models.sound_store import sound_store
 from pi_cluster.deploy.screen import output
 from pi_cluster.protos import pi_cluster_pb2 as pb
@@ -38,15 +39,17 @@ def verify(model: str | None, nodes: str | None, insecure: bool, cluster: str) -
     """Find what is damaged in a store, or on nodes.
 
     MODEL is a store, or what has become one: a pulled model's name, a checkpoint. Every file is
-    compared with the store's manifest. With --nodes, each node reads all of its shards again. One
-    that is damaged is set aside, and nothing computes on it any more; `pi-cluster up` sends it
-    again.
+    compared with the store's manifest; what the store was made from is told, too. With --nodes,
+    each node reads all of its shards again. One that is damaged is set aside, and nothing computes
+    on it any more; `pi-cluster up` sends it again.
     """
     if (model is None) == (nodes is None):
         raise click.UsageError("name a MODEL, or give --nodes to verify what the nodes hold")
     if model is not None:
         opened = sound_store(find_source(model))
-        output.notes.print(f"{opened.path}: all {len(opened.manifest.files)} files are as written")
+        lines = [f"{opened.path}: all {len(opened.manifest.files)} files are as written"]
+        lines += told_making(opened)
+        output.notes.print("\n  ".join(lines), markup=False, soft_wrap=True)
         return
     dialer = dialer_for(cluster, insecure or was_insecure(cluster))
     peers = _peers(None if nodes == _ALL else nodes, cluster, dialer)

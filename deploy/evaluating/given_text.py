@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pi_cluster.cluster.small_file import read_small
 from pi_cluster.transformer.errors import PromptError
+from pi_cluster.transformer.text.given_bytes import decoded
 
 MOST_BYTES = 64 << 20
 _STANDARD_INPUT = Path("-")
@@ -19,15 +20,7 @@ def given_text(path: Path) -> str:
         raise PromptError(f"cannot read {name}: {error.strerror}") from error
     except ValueError as error:
         raise PromptError(f"{name} is too long, {error}: give a part of it") from error
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise PromptError(
-            f"{name} is not UTF-8 at byte {error.start}: convert it first, for instance with iconv"
-        ) from None
-    if not text:
-        raise PromptError(f"{name} is empty: give a text of some thousand words")
-    return text
+    return decoded(data, name)
 
 
 def _read_standard_input() -> bytes:

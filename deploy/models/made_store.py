@@ -22,7 +22,7 @@ from pi_cluster.deploy.models.pulled import finished_store, folder_bytes
 from pi_cluster.shard_tool.gguf.file_names import SUFFIX, GgufName, gguf_name
 from pi_cluster.transformer.formats import WeightFormats
 
-FORMATS = WeightFormats.choose("q4")
+FORMATS = WeightFormats()
 """Those of every such store."""
 
 _READ = (".json", ".safetensors", ".model", ".jinja")

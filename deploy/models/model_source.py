@@ -53,7 +53,7 @@ class ModelSource:
         if finished_store(out) is None:
             if self.pulled:
                 with changing(self.pulled.name):
-                    shard_with_a_bar(self.path, out, self.pulled.formats)
+                    shard_with_a_bar(self.path, out, self.pulled.formats, origin=self.pulled.origin)
             else:
                 shard_with_a_bar(self.path, out, FORMATS)
                 output.note(f"{self.path} has become a store, in {out}")

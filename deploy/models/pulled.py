@@ -27,6 +27,7 @@ from pi_cluster.cluster.json_file import JsonFile
 from pi_cluster.cluster.store.store import JOURNAL_NAME, Store
 from pi_cluster.deploy.models.fetching import is_there, lacking_bytes
 from pi_cluster.deploy.models.model_name import ModelName, is_short_for
+from pi_cluster.shard_tool.origin import Origin
 from pi_cluster.shard_tool.sources.wanted_files import ListedFile
 from pi_cluster.transformer.formats import WeightFormats
 
@@ -74,6 +75,11 @@ class PulledModel:
     def formats(self) -> WeightFormats:
         """Those of its store."""
         return WeightFormats(self.weights, self.outer_weights)
+
+    @property
+    def origin(self) -> Origin:
+        """What its store tells of itself."""
+        return Origin(str(self.name), self.commit)
 
     @property
     def lacking_bytes(self) -> int:

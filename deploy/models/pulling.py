@@ -40,12 +40,12 @@ from pi_cluster.shard_tool.before_fetching import (
     check_header,
     indexed_files,
     read_configuration,
-    store_bytes,
     store_bytes_of_gguf,
 )
 from pi_cluster.shard_tool.sources.wanted_files import WantedFiles, choose_files, named_by_index
 from pi_cluster.transformer.errors import ModelError, UnsupportedModel
 from pi_cluster.transformer.formats import WeightFormats
+from pi_cluster.transformer.weight_bytes import weight_bytes
 
 if TYPE_CHECKING:
     from pi_cluster.deploy.models.hub import Hub, Repository
@@ -119,7 +119,7 @@ class Pull:
         if not is_right:
             if model.store() is not None:
                 shutil.rmtree(model.store_path)  # damaged, and files fetched anew are others to it
-            shard_with_a_bar(model.source, model.store_path, model.formats)
+            shard_with_a_bar(model.source, model.store_path, model.formats, origin=model.origin)
         model.write()
         kept = [model.store_path, *([model.checkpoint] if self.keep else [])]
         freed = remove_others(model, kept)
@@ -209,7 +209,7 @@ def _store_bytes(model: PulledModel, wanted: WantedFiles, fetching: Fetching) ->
         config = read_configuration(model.checkpoint / wanted.configuration)
         if not wanted.has_index:  # which names the tensors, too
             check_header(sketch_safetensors(fetching, wanted.weights[0], folder))
-        return store_bytes(config, model.formats)
+        return weight_bytes(config, model.formats).all
 
 
 @contextmanager

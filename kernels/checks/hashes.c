@@ -63,10 +63,10 @@ static struct matrix random_matrix(struct engine *engine, int format, int rows, 
     struct matrix w = {NULL, format, rows, columns};
     uint8_t *data = allocate(bytes_of(&w));
     w.data = data;
-    if (format >= FORMAT_Q4_1)
+    if (format == FORMAT_Q4_1 || format == FORMAT_Q4K)
         random_blocks(&w, data);
     else if (is_quantised(format))
-        kernels_pack(engine, dense, &w);
+        kernels_pack(engine, dense, NULL, &w);
     else if (format == FORMAT_F32)
         memcpy(data, dense, (size_t)bytes_of(&w));
     else
@@ -77,7 +77,7 @@ static struct matrix random_matrix(struct engine *engine, int format, int rows, 
 }
 
 static void check_linear(struct engine *engine, int format, int columns) {
-    static const char *names[] = {"f32", "f16", "q8", "q4", "q4_1", "q4k"};
+    static const char *names[] = {"f32", "f16", "q8", "q4", "q4_1", "q4k", "q4n"};
     struct matrix w = random_matrix(engine, format, 37, columns);
     float *x = randoms(MOST_ROWS * columns, 3.0f), *y = allocate(MOST_ROWS * 37 * 4);
     int64_t block = sizeof(struct quantised_block);
@@ -90,6 +90,21 @@ static void check_linear(struct engine *engine, int format, int columns) {
         print_hash(names[format], rows, y, rows * 37 * 4);
     }
     free(x), free(y), free(blocks), free((void *)w.data);
+}
+
+static void check_importance(struct engine *engine, int format) {
+    float *dense = randoms(37 * 320, 0.2f), *importance = randoms(320, 1.0f);
+    struct matrix w = {NULL, format, 37, 320};
+    uint8_t *data = allocate(bytes_of(&w));
+    w.data = data;
+    for (int i = 0; i < 320; i++) {
+        importance[i] *= i % 5 == 3 ? importance[i] * 1e-38f : importance[i];
+        if (i % BLOCK_COLUMNS == 0)
+            importance[i] = 1.0f;
+    }
+    kernels_pack(engine, dense, importance, &w);
+    print_hash("pack-by-importance", format, data, bytes_of(&w));
+    free(dense), free(importance), free(data);
 }
 
 static void check_elementwise(struct engine *engine) {
@@ -212,6 +227,11 @@ int main(int count, char **arguments) {
     check_linear(engine, FORMAT_Q4_1, 352);
     check_linear(engine, FORMAT_Q4K, 512);
     check_stage(engine, FORMAT_Q4_1);
+    check_linear(engine, FORMAT_Q4N, 160);
+    check_stage(engine, FORMAT_Q4N);
+    check_other_layers(engine, FORMAT_Q4N);
+    check_importance(engine, FORMAT_Q4);
+    check_importance(engine, FORMAT_Q4N);
     kernels_close(engine);
     return 0;
 }

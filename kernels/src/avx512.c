@@ -26,6 +26,16 @@ INLINE struct two_quads load_q4(const uint8_t *quants, int j) {
                               _mm512_and_si512(_mm512_srli_epi16(both, 4), low)};
 }
 
+/* The grid plus 128 is 1 to 241. */
+INLINE struct two_quads load_q4n(const uint8_t *quants, int j) {
+    const __m512i raise = _mm512_set1_epi8((char)0x80);
+    __m512i grid = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)q4n_grid));
+    __m512i raised = _mm512_xor_si512(grid, raise);
+    struct two_quads levels = load_q4(quants, j);
+    return (struct two_quads){_mm512_shuffle_epi8(raised, levels.first),
+                              _mm512_shuffle_epi8(raised, levels.second)};
+}
+
 INLINE struct two_quads load_q8(const uint8_t *quants, int j) {
     const __m512i raise = _mm512_set1_epi8((char)0x80);
     const uint8_t *second = quants + (j + QUADS / 2) * QUADS_BYTES;
@@ -92,6 +102,7 @@ INLINE int chains_for(const int rows) { return rows <= 2 ? 2 : 1; }
     }
 
 DEFINE_TILE(q4_tile, Q4_BLOCK_BYTES, load_q4, Q4_ZERO)
+DEFINE_TILE(q4n_tile, Q4_BLOCK_BYTES, load_q4n, 128)
 DEFINE_TILE(q8_tile, Q8_BLOCK_BYTES, load_q8, 128)
 
 INLINE void add_block(const int rows, const uint8_t *quants, lanes scales, lanes offsets,

@@ -25,7 +25,7 @@ const char *kernels_name(const struct engine *engine) { return engine->variant->
 
 struct packing {
     const struct variant *variant;
-    const float *from;
+    const float *from, *importance;
     const struct matrix *into;
 };
 
@@ -36,15 +36,17 @@ static void pack_group(void *job, int group, int worker) {
     uint8_t *out = (uint8_t *)into->data + group * group_bytes(into);
     const float *from = p->from + (int64_t)first * into->columns;
     int rows = left < GROUP_ROWS ? left : GROUP_ROWS;
-    if (into->format == FORMAT_Q4)
-        p->variant->pack_q4(from, rows, into->columns, out);
-    else
-        p->variant->pack_q8(from, rows, into->columns, out);
+    switch (into->format) {
+    case FORMAT_Q4: p->variant->pack_q4(from, p->importance, rows, into->columns, out); break;
+    case FORMAT_Q4N: p->variant->pack_q4n(from, p->importance, rows, into->columns, out); break;
+    default: p->variant->pack_q8(from, rows, into->columns, out); break;
+    }
     (void)worker;
 }
 
-void kernels_pack(struct engine *engine, const float *w, const struct matrix *into) {
-    struct packing packing = {engine->variant, w, into};
+void kernels_pack(struct engine *engine, const float *w, const float *importance,
+                  const struct matrix *into) {
+    struct packing packing = {engine->variant, w, importance, into};
     pool_run(engine->pool, pack_group, &packing, (into->rows + GROUP_ROWS - 1) / GROUP_ROWS);
 }
 

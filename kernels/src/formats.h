@@ -11,6 +11,7 @@
  *     Q8 (544 B)  quant[j][r][c] for j = 0..7, r = 0..15, c = 0..3: int8 of row r, column 4 j + c
  *     Q4 (288 B)  quant[j][r][c] for j = 0..3: low nibble of row r, column 4 j + c,
  *                 high nibble of row r, column 16 + 4 j + c; a nibble n stands for n - 8
+ *     Q4N         the bytes of Q4, but a nibble n stands for q4n_grid[n]
  *
  *   Q4_1 adds a minimum to each block, w = scale * n + minimum, and takes no zero off its nibbles:
  *     (320 B)     16 scales, 16 minima (f16), then nibbles as those of Q4
@@ -21,7 +22,7 @@
  *       k >= 4    s: low nibble of byte 4 + k, above it   m: high nibble of byte 4 + k, above it
  *                    the top 2 bits of byte k - 4            the top 2 bits of byte k
  *
- * The values are those of ggml's Q8_0, Q4_0, Q4_1 and Q4_K; only their order differs.
+ * The values are those of ggml's Q8_0, Q4_0, IQ4_NL, Q4_1 and Q4_K; only their order differs.
  */
 #ifndef FORMATS_H
 #define FORMATS_H
@@ -47,8 +48,14 @@ enum format {
     FORMAT_Q8 = 2,
     FORMAT_Q4 = 3,
     FORMAT_Q4_1 = 4,
-    FORMAT_Q4K = 5
+    FORMAT_Q4K = 5,
+    FORMAT_Q4N = 6
 };
+
+/* Denser around zero, where most weights are. ggml's IQ4_NL (kvalues_iq4nl in ggml-common.h). */
+enum { GRID_LEVELS = 16 };
+static const int8_t q4n_grid[GRID_LEVELS] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                             1,    13,   25,  38,  53,  69,  89,  113};
 
 struct matrix {
     const void *data;
@@ -78,7 +85,8 @@ static inline int is_quantised(int format) { return format >= FORMAT_Q8; }
 static inline int64_t block_bytes(int format) {
     switch (format) {
     case FORMAT_Q8: return Q8_BLOCK_BYTES;
-    case FORMAT_Q4: return Q4_BLOCK_BYTES;
+    case FORMAT_Q4:
+    case FORMAT_Q4N: return Q4_BLOCK_BYTES;
     case FORMAT_Q4_1: return Q4_1_BLOCK_BYTES;
     default: return Q4K_BYTES / Q4K_BLOCKS;
     }

@@ -77,7 +77,10 @@ EXPORT struct engine *kernels_open(const char *variant, int threads);
 EXPORT void kernels_close(struct engine *engine);
 EXPORT const char *kernels_name(const struct engine *engine);
 
-EXPORT void kernels_pack(struct engine *engine, const float *w, const struct matrix *into);
+/* `importance`: NULL, or for each column what the square of its error is multiplied by where a scale
+ * is searched for, which is in Q4 and Q4N: from 0 to 1, which the largest of each block is. */
+EXPORT void kernels_pack(struct engine *engine, const float *w, const float *importance,
+                         const struct matrix *into);
 EXPORT void kernels_rows(const struct matrix *w, const int64_t *indices, int count, float *out);
 EXPORT void kernels_quantise(struct engine *engine, const float *x, int rows, int columns,
                              struct quantised_block *out);

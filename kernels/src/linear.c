@@ -18,6 +18,7 @@ static quantised_tile *tile_of(const struct variant *variant, int format) {
     case FORMAT_Q8: return variant->q8_tile;
     case FORMAT_Q4: return variant->q4_tile;
     case FORMAT_Q4_1: return variant->q4_1_tile;
+    case FORMAT_Q4N: return variant->q4n_tile;
     default: return variant->q4k_tile;
     }
 }

@@ -26,6 +26,14 @@ INLINE void load_nibbles(const uint8_t *quants, int8x16_t weight[QUADS]) {
     }
 }
 
+/* What nibbles stand for in the grid. */
+INLINE void load_q4n(const uint8_t *quants, int8x16_t weight[QUADS]) {
+    const int8x16_t grid = vld1q_s8(q4n_grid);
+    load_nibbles(quants, weight);
+    for (int j = 0; j < QUADS; j++)
+        weight[j] = vqtbl1q_s8(grid, vreinterpretq_u8_s8(weight[j]));
+}
+
 INLINE void load_q8(const uint8_t *quants, int8x16_t weight[QUADS]) {
     for (int j = 0; j < QUADS; j++) weight[j] = vreinterpretq_s8_u8(vld1q_u8(quants + j * QUADS_BYTES));
 }
@@ -108,6 +116,7 @@ INLINE int32x4_t q8_dot(const int8x16_t weight[QUADS], const struct quantised_bl
     }
 
 DEFINE_TILE(q4_tile, Q4_BLOCK_BYTES, load_nibbles, q4_dot)
+DEFINE_TILE(q4n_tile, Q4_BLOCK_BYTES, load_q4n, q8_dot)
 DEFINE_TILE(q8_tile, Q8_BLOCK_BYTES, load_q8, q8_dot)
 
 #include "offset_slices.h"

@@ -6,6 +6,7 @@
 #include "plain_rows.h"
 
 DEFINE_TILE(q4_tile, q4_dots, q4_dots)
+DEFINE_TILE(q4n_tile, q4n_dots, q4n_dots)
 DEFINE_TILE(q8_tile, q8_dots, q8_dots)
 DEFINE_TILE(q4_1_tile, q4_1_dots, q4_1_dots)
 DEFINE_TILE(q4k_tile, q4k_dots, q4k_dots)

@@ -28,6 +28,7 @@ INLINE uint8x16_t odd_rows(uint8x16_t quad, uint8x16_t next) {
     }
 
 DEFINE_LOAD_PAIRS(load_q4_pairs, split)
+DEFINE_LOAD_PAIRS(load_q4n_pairs, split_grid)
 DEFINE_LOAD_PAIRS(load_nibble_pairs, split_unsigned)
 
 INLINE void load_q8_pairs(const uint8_t *quants, int8x16_t weight[QUADS]) {
@@ -70,6 +71,7 @@ INLINE void add_pairs(const int8x16_t weight[QUADS], const enum kind kind, float
 }
 
 DEFINE_SLICES(q4_pairs, Q4_BLOCK_BYTES, load_q4_pairs, add_pairs, SHIFTED)
+DEFINE_SLICES(q4n_pairs, Q4_BLOCK_BYTES, load_q4n_pairs, add_pairs, AS_IT_IS)
 DEFINE_SLICES(q8_pairs, Q8_BLOCK_BYTES, load_q8_pairs, add_pairs, AS_IT_IS)
 
 #define ADD_PAIRS(weight, ...) add_pairs(weight, WITH_OFFSET, __VA_ARGS__)
@@ -77,6 +79,7 @@ DEFINE_OFFSET_SLICES(q4_1_pairs, q4k_pairs, load_nibble_pairs, ADD_PAIRS)
 
 /* One row waits for memory, and has no partner. */
 DEFINE_TILE(q4_tile, q4_dots, q4_pairs)
+DEFINE_TILE(q4n_tile, q4n_dots, q4n_pairs)
 DEFINE_TILE(q8_tile, q8_dots, q8_pairs)
 DEFINE_TILE(q4_1_tile, q4_1_dots, q4_1_pairs)
 DEFINE_TILE(q4k_tile, q4k_dots, q4k_pairs)

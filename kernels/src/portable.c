@@ -15,6 +15,16 @@ static int32_t q4_dot(const uint8_t *quants, int row, const struct quantised_blo
     return dot;
 }
 
+static int32_t q4n_dot(const uint8_t *quants, int row, const struct quantised_block *x) {
+    int32_t dot = 0;
+    for (int i = 0; i < BLOCK_COLUMNS / 2; i++) {
+        int both = quants[i / QUAD * QUADS_BYTES + row * QUAD + i % QUAD];
+        dot += q4n_grid[both & 15] * x->quant[i];
+        dot += q4n_grid[both >> 4] * x->quant[i + BLOCK_COLUMNS / 2];
+    }
+    return dot;
+}
+
 static int32_t q8_dot(const uint8_t *quants, int row, const struct quantised_block *x) {
     int32_t dot = 0;
     for (int i = 0; i < BLOCK_COLUMNS; i++)
@@ -38,6 +48,7 @@ static int32_t q8_dot(const uint8_t *quants, int row, const struct quantised_blo
     }
 
 DEFINE_TILE(q4_tile, Q4_BLOCK_BYTES, q4_dot)
+DEFINE_TILE(q4n_tile, Q4_BLOCK_BYTES, q4n_dot)
 DEFINE_TILE(q8_tile, Q8_BLOCK_BYTES, q8_dot)
 
 static int32_t nibble_dot(const uint8_t *quants, int row, const struct quantised_block *x) {

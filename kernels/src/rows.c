@@ -83,6 +83,12 @@ static void unpack_q4(const uint8_t *block, int row, float *out) {
         out[i] = scale * (float)(nibble_at(block + SCALES_BYTES, row, i) - Q4_ZERO);
 }
 
+static void unpack_q4n(const uint8_t *block, int row, float *out) {
+    float scale = half_at(block, row);
+    for (int i = 0; i < BLOCK_COLUMNS; i++)
+        out[i] = scale * (float)q4n_grid[nibble_at(block + SCALES_BYTES, row, i)];
+}
+
 static void unpack_q4_1(const uint8_t *block, int row, float *out) {
     float scale = half_at(block, row), minimum = half_at(block + SCALES_BYTES, row);
     for (int i = 0; i < BLOCK_COLUMNS; i++)
@@ -107,6 +113,7 @@ static void unpack_row(const uint8_t *group, int format, int row, int columns, f
         switch (format) {
         case FORMAT_Q8: unpack_q8(group, row, out + i); break;
         case FORMAT_Q4: unpack_q4(group, row, out + i); break;
+        case FORMAT_Q4N: unpack_q4n(group, row, out + i); break;
         case FORMAT_Q4_1: unpack_q4_1(group, row, out + i); break;
         default: unpack_q4k(group, row, out + i); break;
         }

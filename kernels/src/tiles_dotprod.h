@@ -64,6 +64,21 @@ INLINE struct nibbles split_unsigned(uint8x16_t both) {
                             vreinterpretq_s8_u8(vshrq_n_u8(both, 4))};
 }
 
+/* Nibbles that stand for what the grid has. */
+INLINE struct nibbles split_grid(uint8x16_t both) {
+    const int8x16_t grid = vld1q_s8(q4n_grid);
+    return (struct nibbles){vqtbl1q_s8(grid, vandq_u8(both, vdupq_n_u8(15))),
+                            vqtbl1q_s8(grid, vshrq_n_u8(both, 4))};
+}
+
+INLINE void load_q4n(const uint8_t *quants, int8x16_t weight[QUADS]) {
+    for (int j = 0; j < QUADS / 2; j++) {
+        struct nibbles quads = split_grid(load_quad(quants, j));
+        weight[j] = quads.low;
+        weight[j + QUADS / 2] = quads.high;
+    }
+}
+
 INLINE void load_nibbles(const uint8_t *quants, int8x16_t weight[QUADS]) {
     for (int j = 0; j < QUADS / 2; j++) {
         struct nibbles quads = split_unsigned(load_quad(quants, j));
@@ -116,6 +131,7 @@ INLINE void add_dots(const int8x16_t weight[QUADS], const enum kind kind, float3
     }
 
 DEFINE_SLICES(q4_dots, Q4_BLOCK_BYTES, load_q4, add_dots, SHIFTED)
+DEFINE_SLICES(q4n_dots, Q4_BLOCK_BYTES, load_q4n, add_dots, AS_IT_IS)
 DEFINE_SLICES(q8_dots, Q8_BLOCK_BYTES, load_q8, add_dots, AS_IT_IS)
 
 #define ADD_DOTS(weight, ...) add_dots(weight, WITH_OFFSET, __VA_ARGS__)

@@ -42,7 +42,7 @@ struct variant {
     const char *name;
     int tile_rows; /* rows of activations that one pass over the weights serves */
 
-    quantised_tile *q4_tile, *q8_tile, *q4_1_tile, *q4k_tile;
+    quantised_tile *q4_tile, *q8_tile, *q4_1_tile, *q4k_tile, *q4n_tile;
     /* One weight row times `rows` <= tile_rows rows of activations. */
     void (*f16_row)(const uint16_t *weights, int columns, const float *const x[], int rows,
                     float out[]);
@@ -59,8 +59,10 @@ struct variant {
                    int64_t position, int64_t window);
     void (*to_half)(const float *x, int count, uint16_t *out);
 
-    /* Sixteen rows of floats, `columns` apart, into one group; only rows < `rows` are read. */
-    void (*pack_q4)(const float *w, int rows, int columns, uint8_t *group);
+    /* Sixteen rows of floats, `columns` apart, into one group; only rows < `rows` are read.
+     * `importance` is that of kernels_pack. */
+    void (*pack_q4)(const float *w, const float *importance, int rows, int columns, uint8_t *group);
+    void (*pack_q4n)(const float *w, const float *importance, int rows, int columns, uint8_t *group);
     void (*pack_q8)(const float *w, int rows, int columns, uint8_t *group);
 };
 

@@ -14,7 +14,7 @@ from pi_cluster.server.http.refusal import Refusal
 
 API_VERSION = "0.12.11"  # of Ollama, the first with logprobs: clients ask for a least one
 _QUANTIZATIONS = {"f32": "F32", "f16": "F16", "q8": "Q8_0"} | {
-    **{"q4": "Q4_0", "q4_1": "Q4_1", "q4k": "Q4_K"},
+    **{"q4": "Q4_0", "q4_1": "Q4_1", "q4k": "Q4_K", "q4n": "IQ4_NL"},
 }
 _NEVER = (
     *(("create", ["POST"]), ("blobs/{digest}", ["HEAD", "POST"]), ("push", ["POST"])),

@@ -16,8 +16,10 @@ _QUANTISATION = re.compile(
     r"(?:_MOE)?))$",
     re.IGNORECASE,
 )
-# Three bits and fewer, codebooks, and those packed for one processor.
-_NOT_READ = re.compile(r"(?:UD-)?(?:I?Q[123](?:_.*)?|IQ\d.*|TQ.*|MXFP.*|Q4_0_\d.*)", re.IGNORECASE)
+# Three bits and fewer, codebooks but one, and those packed for one processor.
+_NOT_READ = re.compile(
+    r"(?:UD-)?(?:I?Q[123](?:_.*)?|IQ(?!4_NL)\d.*|TQ.*|MXFP.*|Q4_0_\d.*)", re.IGNORECASE
+)
 _NO_MODELS = ("mmproj", "imatrix", "mtp-")  # towers of images, statistics, drafts
 
 

@@ -15,7 +15,7 @@ from tests.support.gguf_models import Type, all_in, gguf_config, split_gguf, wri
 from tests.support.gguf_vocabularies import byte_level_keys, sentencepiece_keys
 from tests.support.stores import shard
 
-NOT_READ = ("Q2_K", "Q3_K", "IQ4_NL", "IQ4_XS", "IQ2_XXS", "IQ1_M", "TQ1_0", "MXFP4", "Q8_K")
+NOT_READ = ("Q2_K", "Q3_K", "IQ4_XS", "IQ2_XXS", "IQ1_M", "TQ1_0", "MXFP4", "Q8_K")
 
 HEADS_OF_64 = {"attention.key_length": 64, "attention.value_length": 64}
 

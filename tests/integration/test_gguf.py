@@ -25,7 +25,7 @@ from tests.support.gguf_models import (
 from tests.support.gguf_vocabularies import byte_level_keys, sentencepiece_keys
 from tests.support.stores import beside_text, shard
 
-KEPT = {"Q8_0": "q8", "Q4_0": "q4", "Q5_0": "q8", "Q4_1": "q4_1", "Q4_K": "q4k"}
+KEPT = {"Q8_0": "q8", "Q4_0": "q4", "Q5_0": "q8", "Q4_1": "q4_1", "Q4_K": "q4k", "IQ4_NL": "q4n"}
 ROUNDED = ("Q5_1", "Q5_K", "Q6_K")
 Q8_STEPS = 1 / 127  # of a block's largest weight
 SMALLEST_HALF = 2.0**-24  # the scale of a block is one
@@ -260,7 +260,7 @@ def test_nothing_is_left_in_the_folder_for_temporary_files(tmp_path, monkeypatch
 
 
 def test_the_command_takes_a_file_and_says_what_its_weights_are(tmp_path):
-    types = {"wv": "Q6_K", "w2": "F32"}
+    types = {"wv": "Q6_K", "w1": "F32"}
     write_gguf(
         tmp_path / "m.gguf", type_of=lambda name, _: Type[types.get(name.split(".")[-2], "Q4_K")]
     )
@@ -272,7 +272,7 @@ def test_the_command_takes_a_file_and_says_what_its_weights_are(tmp_path):
     assert "keep their values, whatever --weights says: Q4_K (12)" in run.stderr
     assert "tensors in Q6_K (2) become q8" in run.stderr
     assert "2 layers" in run.stderr
-    assert "q4k and q8 and q4. Next: pi-cluster up" in run.stderr
+    assert "q4k and q8 and q4n. Next: pi-cluster up" in run.stderr
     again = subprocess.run(
         [*command[:-1], str(tmp_path / "none.gguf"), "--out", str(tmp_path / "t")],
         capture_output=True,

@@ -26,8 +26,8 @@ def expected(story):
 def test_the_embedded_store_is_packed(story):
     with story.environment():
         manifest = story.record().manifest
-        assert embedded_store().name.startswith("storyteller-q4-")
-    assert (manifest.weights, manifest.outer_weights) == ("q4", "q8")
+        assert embedded_store().name.startswith("storyteller-q4m-")
+    assert (manifest.weights, manifest.outer_weights) == ("q4m", "q8")
 
 
 def test_portable_kernels_in_one_worker_give_the_ids_of_the_fastest_in_three(cluster, expected):

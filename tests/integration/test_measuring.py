@@ -183,6 +183,22 @@ def test_plan_shows_both_objectives_and_changes_nothing(story):
     ]
 
 
+def test_plan_shows_the_model_in_each_format_that_it_could_be_kept_in(story):
+    outcome = story.run("plan")
+    assert "in other formats (shard --weights)" in outcome.out
+    told = story.run("plan", "--json").json()
+    formats = {one["weights"]: one for one in told["formats"]}
+    assert list(formats) == ["q4m", "f16", "q8", "q4", "q4n"]
+    assert [name for name, one in formats.items() if one["is_this"]] == ["q4m"]
+    sizes = {name: one["size_bytes"] for name, one in formats.items()}
+    assert sizes["q4"] == sizes["q4n"] < sizes["q4m"] < sizes["q8"] < sizes["f16"]
+    for figure in ("decode_tps", "users_tps"):
+        assert formats["f16"][figure] < formats["q8"][figure] < formats["q4m"][figure]
+    throughput, latency = told["plans"]
+    assert formats["q4m"]["users_tps"] == pytest.approx(throughput["users_tps"], rel=0.2)
+    assert formats["q4m"]["decode_tps"] == pytest.approx(latency["decode_tps"], rel=0.2)
+
+
 def test_plan_as_json_tells_what_to_expect(story):
     throughput, latency = story.run("plan", "--json").json()["plans"]
     assert throughput["objectives"] == ["throughput"] and latency["objectives"] == ["latency"]

@@ -32,7 +32,7 @@ def test_the_served_model_is_listed_with_a_tag_and_is_loaded(server):
     (one,), (running,) = json.loads(listed)["models"], json.loads(loaded)["models"]
     assert one["name"] == running["model"] == "storyteller:latest"
     assert len(one["digest"]) == 64 and one["digest"] == running["digest"]
-    assert one["details"]["quantization_level"] == "Q4_0"
+    assert one["details"]["quantization_level"] == "IQ4_NL"
 
 
 @pytest.mark.parametrize("name", ["storyteller", "Storyteller:latest"])

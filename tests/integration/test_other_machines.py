@@ -83,7 +83,7 @@ def test_hosts_are_tried_over_ssh_as_far_as_that_goes(cluster):
     assert "it refuses connections on port" in outcome.err, outcome
 
 
-@pytest.mark.parametrize("weights", ["q4", "q8"])
+@pytest.mark.parametrize("weights", ["q4", "q4n", "q8"])
 def test_a_checkpoint_becomes_the_same_store(cluster, tmp_path, weights):
     write_hugging_face_checkpoint(tmp_path / "checkpoint", small_config())
 

@@ -83,9 +83,11 @@ def test_a_name_becomes_a_store_and_only_what_it_needs_is_fetched(user, hub, tin
     model = pulled(user)
     assert (model["name"], model["is_ready"], model["layers"]) == (NAME, True, 3)
     assert model["commit"] == commit_of(tiny.revisions["main"])
-    assert (model["weights"], model["context"], model["up_in"]) == ("q4", 1024, [])
+    assert (model["weights"], model["context"], model["up_in"]) == ("q4m", 1024, [])
     assert not model["has_checkpoint"] and not list(models_folder(user).rglob("checkpoint-*"))
-    assert user.run("verify", NAME).code == 0
+    verified = user.run("verify", NAME)
+    assert verified.code == 0 and f"made from {NAME}, commit {model['commit']}\n" in verified.err
+    assert "layers in q4n and q8, embedding and head in q8\n" in verified.err
 
 
 def test_the_checkpoint_is_kept_where_that_is_asked_for_and_spares_fetching(user, hub, tiny):

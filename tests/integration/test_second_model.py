@@ -22,6 +22,7 @@ def second(make_cluster):
         assert (made.code, made.out) == (0, "") and "7 layers" in made.err
         verified = cluster.run("verify", store)
         assert (verified.code, verified.out) == (0, "") and "as written" in verified.err
+        assert "made from checkpoint\n" in verified.err
         assert "ready: 3 stages" in cluster.up(store, "--local", "3").err
         yield cluster
 

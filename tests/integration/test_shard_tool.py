@@ -199,6 +199,7 @@ def load_bfloat16(path):
         ("q4", 500_000.0, "--weights f32"),  # 7 steps of the largest scale are 458 528
         ("q4", -500_000.0, "q4 cannot hold"),
         ("q4", -np.inf, "finite"),
+        ("q4n", 7_500_000.0, "--weights f32"),  # 113 times the largest scale are 7 401 952
         ("q8", 9_000_000.0, "--weights f32"),
         ("q8", np.nan, "finite"),
     ],

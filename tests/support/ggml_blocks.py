@@ -3,11 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-HALVES = {"Q4_0": 1, "Q8_0": 1, "Q5_0": 1, "Q4_1": 2, "Q4_K": 2}
+HALVES = {"Q4_0": 1, "IQ4_NL": 1, "Q8_0": 1, "Q5_0": 1, "Q4_1": 2, "Q4_K": 2}
 """Scales and minima in half precision that a block starts with."""
-BLOCK_COLUMNS = {"Q4_0": 32, "Q8_0": 32, "Q5_0": 32, "Q4_1": 32, "Q4_K": 256}
-BLOCK_BYTES = {"Q4_0": 18, "Q8_0": 34, "Q5_0": 22, "Q4_1": 20, "Q4_K": 144}
-_USUAL = {"Q4_0": 0.02, "Q8_0": 0.001, "Q5_0": 0.01, "Q4_1": 0.02, "Q4_K": 0.0003}
+BLOCK_COLUMNS = {name: 256 if name == "Q4_K" else 32 for name in HALVES}
+BLOCK_BYTES = {"Q4_0": 18, "IQ4_NL": 18, "Q8_0": 34, "Q5_0": 22, "Q4_1": 20, "Q4_K": 144}
+_USUAL = {"Q4_0": 0.02, "IQ4_NL": 0.001, "Q8_0": 0.001, "Q5_0": 0.01} | {
+    **{"Q4_1": 0.02, "Q4_K": 0.0003},
+}
 
 
 def random_blocks(seed: int, ggml_type: str, rows: int, columns: int) -> NDArray[np.uint8]:

@@ -35,8 +35,8 @@ _NAMES = {
 }
 _ROTATED = ("attention.wq", "attention.wk", "attention.q_norm", "attention.k_norm")
 _NEOX = ("qwen2", "qwen3")
-_K_SCALES = {"Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,)}
-"""Where the halves of a block are."""
+_SCALES = {"Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,), "IQ4_NL": (0,)}
+"""Where the halves of a block are, in formats that the package does not quantise to."""
 
 
 def gguf_config(architecture: str = "llama", **of_layer: Any) -> ModelConfig:
@@ -144,15 +144,15 @@ def random_rows(shape: tuple[int, ...], seed: int) -> NDArray[np.float32]:
 def encoded(
     weights: NDArray[np.float32], type_: Type, seed: int
 ) -> tuple[NDArray[Any], NDArray[np.float32]]:
-    """Rows in a format, and what they stand for; K-quants, which the package lacks, are random."""
-    if type_.name not in _K_SCALES:
+    """Rows in a format, and what they stand for: random where the package does not quantise."""
+    if type_.name not in _SCALES:
         rows = gguf.quantize(weights, type_)
         return rows, gguf.dequantize(rows, type_)
     block_columns, block_bytes = gguf.constants.GGML_QUANT_SIZES[type_]
     numbers = np.random.default_rng(seed)
     n_blocks = weights.size // block_columns
     blocks = numbers.integers(0, 256, (n_blocks, block_bytes), np.uint8)
-    for at in _K_SCALES[type_.name]:
+    for at in _SCALES[type_.name]:
         scales = numbers.uniform(5e-5, 1e-4, (n_blocks, 1)).astype("<f2")
         blocks[:, at : at + 2] = scales.view(np.uint8)
     rows = blocks.reshape(len(weights), -1)

@@ -98,21 +98,38 @@ def unpacked(tensors: dict[str, Any]) -> dict[str, NDArray[np.float32]]:
     return {n: w if isinstance(w, np.ndarray) else unpack(w) for n, w in tensors.items()}
 
 
-def plain_logits(config: ModelConfig, weights: dict[str, Any], ids: NDArray[np.int64]) -> Float64:
-    """All positions at once in float64, sharing nothing with what is tested but the description."""
+def plain_logits(
+    config: ModelConfig,
+    weights: dict[str, Any],
+    ids: NDArray[np.int64],
+    inputs: dict[str, Float64] | None = None,
+) -> Float64:
+    """All positions at once in float64, sharing nothing with what is tested but the description.
+
+    ``inputs`` is given what each matrix multiplies, by its name. Shapes: ``(rows, columns)``.
+    """
+    inputs = {} if inputs is None else inputs
     tensors = {name: w.astype(np.float64) for name, w in weights.items()}
     x = tensors["tok_embeddings.weight"][ids]
     for index, layer in enumerate(config.layers):
         prefix = f"layers.{index}."
         own = {n.removeprefix(prefix): w for n, w in tensors.items() if n.startswith(prefix)}
-        x = _plain_layer(config, layer, own, x)
-    return rms_norm(x, tensors["norm.weight"], config.norm_eps) @ tensors["output.weight"].T
+        of_layer: dict[str, Float64] = {}
+        x = _plain_layer(config, layer, own, x, of_layer)
+        inputs |= {prefix + name: rows for name, rows in of_layer.items()}
+    normed = inputs["output.weight"] = rms_norm(x, tensors["norm.weight"], config.norm_eps)
+    return normed @ tensors["output.weight"].T
 
 
 def _plain_layer(
-    config: ModelConfig, layer: LayerConfig, w: dict[str, Float64], x: Float64
+    config: ModelConfig,
+    layer: LayerConfig,
+    w: dict[str, Float64],
+    x: Float64,
+    inputs: dict[str, Float64],
 ) -> Float64:
     def project(rows: Float64, name: str) -> Float64:
+        inputs[f"{name}.weight"] = rows
         return rows @ w[f"{name}.weight"].T + w.get(f"{name}.bias", 0.0)
 
     def heads(name: str, norm: str | None = None) -> Float64:

@@ -6,6 +6,7 @@ from pathlib import Path
 from pi_cluster.cluster.store.manifest import Manifest
 from pi_cluster.cluster.store.store import Progress
 from pi_cluster.shard_tool import convert
+from pi_cluster.shard_tool.importance.importance import ImportanceSource
 from pi_cluster.transformer.formats import WeightFormats
 from tests.support.kernel_engines import EVERY_VARIANT, engine
 
@@ -17,10 +18,12 @@ def shard(
     outer_weights: str | None = None,
     on_progress: Progress | None = None,
     on_note: convert.OnNote | None = None,
+    weighing: ImportanceSource | None = None,
 ) -> Manifest:
     """``shard_tool.convert.shard`` by the names of the formats, on the engine of all tests."""
     formats = WeightFormats.choose(weights, outer_weights)
-    return convert.shard(checkpoint, out, formats, engine(EVERY_VARIANT[0]), on_progress, on_note)
+    packing = engine(EVERY_VARIANT[0])
+    return convert.shard(checkpoint, out, formats, packing, on_progress, on_note, weighing)
 
 
 def beside_text(notes: Iterable[str]) -> list[str]:

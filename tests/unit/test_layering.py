@@ -58,7 +58,7 @@ ROOMS = {
         "discovery": {"wire"},
     },
     "transformer": {"families": set(), "text": set()},
-    "shard_tool": {"gguf": set(), "sources": {"gguf"}},
+    "shard_tool": {"gguf": set(), "sources": {"gguf"}, "importance": {"gguf", "sources"}},
     "worker": {
         "machine": set(),
         "shards": {"machine"},

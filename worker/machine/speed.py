@@ -21,6 +21,7 @@ from pi_cluster.worker.identity import MeasuredWith, NodeFile, save_identity
 from pi_cluster.worker.machine import board
 from pi_cluster.worker.machine.system_files import ROOT
 
+_WEIGHTS = "q4n"  # most matrices of most stores
 _LARGE = 16_384, 7_168  # 66 MB, some thirty times the caches of a Pi
 _COPIES = 2
 _SIDE = 4_096  # a smaller matrix does for many rows, where arithmetic is what takes long
@@ -112,10 +113,10 @@ def measure_profile(engine: Engine) -> NodeProfile:
 
 
 def _random_weights() -> Bytes:
-    """The bytes of a large q4 matrix, in pages of the size that mapped shards have."""
+    """The bytes of a large matrix, in pages of the size that mapped shards have."""
     # Memory from numpy may lie in huge pages, which are faster to read than files.
-    data = np.frombuffer(mmap.mmap(-1, packed_bytes("q4", *_LARGE)), np.uint8)
-    block_bytes = packed_bytes("q4", GROUP_ROWS, BLOCK_COLUMNS)
+    data = np.frombuffer(mmap.mmap(-1, packed_bytes(_WEIGHTS, *_LARGE)), np.uint8)
+    block_bytes = packed_bytes(_WEIGHTS, GROUP_ROWS, BLOCK_COLUMNS)
     blocks = data.reshape(-1, block_bytes)
     pattern = np.random.default_rng(0).integers(0, 256, (_PATTERN_BLOCKS, block_bytes), np.uint8)
     pattern[:, : 2 * GROUP_ROWS] = np.full(GROUP_ROWS, _SCALE, np.float16).view(np.uint8)
@@ -126,12 +127,12 @@ def _random_weights() -> Bytes:
 
 
 def _measure(engine: Engine, weights: list[Bytes]) -> Speed:
-    large = [Matrix("q4", *_LARGE, data) for data in weights]
+    large = [Matrix(_WEIGHTS, *_LARGE, data) for data in weights]
     read_s = _median_s(engine, large, 1)
     # The parts in turn: what was multiplied last time has left the caches.
-    size = packed_bytes("q4", _SIDE, _SIDE)
+    size = packed_bytes(_WEIGHTS, _SIDE, _SIDE)
     parts = [
-        Matrix("q4", _SIDE, _SIDE, data[start : start + size])
+        Matrix(_WEIGHTS, _SIDE, _SIDE, data[start : start + size])
         for data in weights
         for start in range(0, len(data) - size + 1, size)
     ]

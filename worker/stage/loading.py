@@ -118,7 +118,7 @@ def _formats_before_they_were_listed(manifest: Manifest, config: ModelConfig) ->
     wanted = WeightFormats(manifest.weights, manifest.outer_weights)
     return StoreFormats(
         embedding=embedding_formats(config, wanted),
-        layers=tuple(layer_formats(layer, config.dim, wanted) for layer in config.layers),
+        layers=tuple(layer_formats(config, index, wanted) for index in range(config.n_layers)),
         head=head_formats(config, wanted),
     )
 

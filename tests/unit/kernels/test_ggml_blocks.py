@@ -18,7 +18,7 @@ def dequantized(ggml_type, blocks):
 def test_each_type_becomes_the_format_that_holds_its_values():
     assert GGML_FORMATS == {
         **{"Q4_0": "q4", "Q8_0": "q8", "Q4_1": "q4_1", "Q4_K": "q4k"},
-        "Q5_0": "q8",
+        **{"Q5_0": "q8", "IQ4_NL": "q4n"},
     }
 
 

@@ -32,11 +32,12 @@ def squared_error(values, weights):
 @pytest.mark.parametrize("format", PACKABLE_FORMATS)
 def test_a_matrix_has_the_bytes_that_its_shape_asks_for(format):
     matrix = engine().pack(random(0, 21, 64), format)
-    per_group = {"f32": 21 * 64 * 4, "f16": 21 * 64 * 2, "q8": 2 * 2 * 544, "q4": 2 * 2 * 288}
+    per_group = {"f32": 21 * 64 * 4, "f16": 21 * 64 * 2, "q8": 2 * 2 * 544}
+    per_group |= {"q4": 2 * 2 * 288, "q4n": 2 * 2 * 288}
     assert matrix.data.nbytes == packed_bytes(format, 21, 64) == per_group[format]
 
 
-@pytest.mark.parametrize("format", ["q8", "q4"])
+@pytest.mark.parametrize("format", ["q8", "q4", "q4n"])
 @pytest.mark.parametrize("variant", EVERY_VARIANT)
 def test_every_variant_and_thread_count_packs_the_same_bytes(variant, format):
     weights = random(1, 45, 160)
@@ -90,7 +91,7 @@ def test_q8_is_within_half_a_step_and_its_scale_s_rounding():
     assert (error <= peaks / 127 * 0.57).all()  # 0.5, and 127 times half a unit of 2^-11
 
 
-@pytest.mark.parametrize("format", ["q8", "q4"])
+@pytest.mark.parametrize("format", ["q8", "q4", "q4n"])
 def test_zeros_and_tiny_weights_become_zero(format):
     weights = np.zeros((16, 64), np.float32)
     weights[1] = 1e-40
@@ -124,6 +125,7 @@ def test_every_half_is_widened_as_numpy_does():
     [
         ("q4", 16, 48, "48 is not a multiple"),
         ("q8", 16, 33, "33 is not a multiple"),
+        ("q4n", 16, 48, "48 is not a multiple"),
         ("q4_1", 16, 48, "48 is not a multiple"),
         ("q4k", 16, 576, "blocks of 256 columns, and 576 is not a multiple"),
         ("q5", 16, 32, "no weight format 'q5'"),
@@ -148,12 +150,16 @@ def test_bytes_that_are_not_one_row_of_bytes_are_refused():
             Matrix("q4", 32, 32, data)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e6])
-def test_a_weight_that_q4_cannot_hold_is_refused(bad):
+@pytest.mark.parametrize(
+    ("format", "bad"),
+    [(form, bad) for form in ("q4", "q4n") for bad in (np.nan, np.inf, -np.inf, 1e7)]
+    + [("q4", 1e6), ("q4n", 7.41e6)],
+)
+def test_a_weight_that_the_format_cannot_hold_is_refused(format, bad):
     weights = random(9, 16, 32)
     weights[3, 3] = bad
-    with pytest.raises(ShapeError, match="cannot hold"):
-        engine().pack(weights, "q4")
+    with pytest.raises(ShapeError, match=f"{format} cannot hold"):
+        engine().pack(weights, format)
 
 
 @pytest.mark.parametrize("format", [name for name in FORMATS if name not in PACKABLE_FORMATS])

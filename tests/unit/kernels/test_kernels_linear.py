@@ -25,7 +25,7 @@ def test_products_are_near_the_exact_ones_and_the_same_bits_everywhere(variant, 
         assert_same_bits(engine(variant).linear(x[:rows], matrix), expected[:rows])
 
 
-@pytest.mark.parametrize("format", ["q4", "q8"])
+@pytest.mark.parametrize("format", ["q4", "q4n", "q8"])
 def test_a_quantised_product_is_exactly_that_of_the_rounded_rows(format):
     matrix, values = packed(2, 48, 256, format)
     x = random(3, 5, 256)
@@ -95,13 +95,13 @@ def test_extreme_rows_neither_crash_nor_differ(variant, format):
     assert np.isfinite(got[[1, 2, 3, 9, 10, 11]]).all()
 
 
-@pytest.mark.parametrize("format", ["q4", "q8"])
+@pytest.mark.parametrize("format", ["q4", "q4n", "q8"])
 @pytest.mark.parametrize("byte", [0x00, 0x80, 0xFF, 0x7F, 0x08])
 @pytest.mark.parametrize("variant", EVERY_VARIANT)
 def test_any_bytes_at_all_give_the_same_result_everywhere(variant, byte, format):
     """The largest sums that the integer parts can meet, and scales that are no numbers."""
     matrix, _ = packed(10, 32, 128, format)
-    data = matrix.data.copy().reshape(-1, 288 if format == "q4" else 544)
+    data = matrix.data.copy().reshape(-1, 544 if format == "q8" else 288)
     data[:, 32:] = byte
     hostile = Matrix(format, 32, 128, data.reshape(-1))
     x = np.ones((3, 128), np.float32)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pi_cluster.kernels import Matrix, packed_from_ggml, unpack
-from pi_cluster.kernels.numpy_packing import _sum_of_products
+from pi_cluster.kernels.fused_sums import sum_of_products
 from tests.support.ggml_blocks import halves_of, random_blocks
 from tests.support.kernel_engines import EVERY_VARIANT, assert_same_bits, engine, random
 
@@ -60,7 +60,7 @@ def specified(form, blocks, x):
         [dots.astype(np.float32), np.broadcast_to(sums_of_x.T[:, :, None], dots.shape)], 1
     )
     steps = 2 * len(dots)
-    total = _sum_of_products(factors.reshape(steps, -1), others.reshape(steps, -1))
+    total = sum_of_products(factors.reshape(steps, -1), others.reshape(steps, -1))
     return total.reshape(len(x), len(blocks))
 
 

@@ -108,10 +108,10 @@ def inputs(steps):
 
 
 @pytest.mark.parametrize(
-    ("format", "tolerance"), [("f32", 2e-3), ("f16", 2e-3), ("q8", 0.1), ("q4", 0.1)]
+    ("format", "tolerance"), [("f32", 2e-3), ("f16", 2e-3), ("q8", 0.1), ("q4", 0.1), ("q4n", 0.1)]
 )
 def test_a_stage_is_near_the_one_in_numpy(format, tolerance):
-    """Keys and values are rounded to half precision and, in q8 and q4, activations to int8."""
+    """Keys and values are rounded to half precision and, in q8, q4 and q4n, activations to int8."""
     layers = weights_of(format)
     ours, oracle = Runner(layers), oracle_of(layers)
     for chunks, hidden in zip(STEPS, inputs(STEPS), strict=True):
@@ -121,7 +121,7 @@ def test_a_stage_is_near_the_one_in_numpy(format, tolerance):
         assert np.sqrt(np.mean((got - expected) ** 2)) < tolerance / 6
 
 
-@pytest.mark.parametrize("format", ["f32", "f16", "q8", "q4", "mixed"])
+@pytest.mark.parametrize("format", ["f32", "f16", "q8", "q4", "q4n", "mixed"])
 @pytest.mark.parametrize("variant", EVERY_VARIANT)
 def test_every_variant_and_thread_count_gives_the_same_bits(variant, format):
     layers = weights_of(format, mixed=format == "mixed")
@@ -251,7 +251,7 @@ def test_a_step_brings_the_angles_of_every_table_that_a_layer_names():
     assert cache.length == 10
 
 
-@pytest.mark.parametrize("format", ["f32", "f16", "q8", "q4"])
+@pytest.mark.parametrize("format", ["f32", "f16", "q8", "q4", "q4n"])
 @pytest.mark.parametrize("variant", EVERY_VARIANT)
 def test_layers_with_every_operation_give_the_same_bits_everywhere(variant, format):
     """Numbers and meaning: tests/unit/transformer/test_mixed_layers.py."""

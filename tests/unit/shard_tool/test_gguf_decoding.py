@@ -37,4 +37,5 @@ def test_formats_are_read_in_one_way_or_not_at_all():
         assert sum(ways) == type_.is_read
     assert {type_.name for type_ in TYPES.values() if type_.is_read} == {
         *("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"),
+        "IQ4_NL",
     }

@@ -87,6 +87,12 @@ def test_one_quantisation_is_chosen_by_its_name_and_by_default_q4_k_m(said, path
     assert chosen(*GGUFS, *CONFIGURED, quantisation=said) == [path]
 
 
+def test_the_codebook_of_four_bits_that_is_read_is_taken_by_its_name():
+    files = ("x-IQ4_NL.gguf", "x-IQ4_XS.gguf")
+    assert chosen(*files) == ["x-IQ4_NL.gguf"]
+    assert chosen(*files, *GGUFS, quantisation="iq4_nl") == ["x-IQ4_NL.gguf"]
+
+
 def test_safetensors_come_first_unless_a_quantisation_is_named():
     assert "model.safetensors" in chosen(*GGUFS, "model.safetensors", "config.json")
     assert chosen(*GGUFS, "model.safetensors", "config.json", quantisation="Q8_0") == [GGUFS[3]]

@@ -80,13 +80,7 @@ def test_silu_at_extremes_is_finite_and_gives_no_warning():
 
 
 def test_swiglu_equals_the_plain_formula():
-    x, w1, w3, w2 = (
-        random_floats(6, 3, 8),
-        random_floats(7, 20, 8),
-        random_floats(8, 20, 8),
-        random_floats(9, 8, 20),
-    )
-    wide, gate, up, down = (array.astype(np.float64) for array in (x, w1, w3, w2))
-    gated = wide @ gate.T
-    expected = (gated / (1 + np.exp(-gated)) * (wide @ up.T)) @ down.T
-    np.testing.assert_allclose(swiglu(x, w1, w2, w3), expected, rtol=1e-5, atol=1e-4)
+    gate, up = 5 * random_floats(6, 3, 20), random_floats(7, 3, 20)
+    wide = gate.astype(np.float64)
+    expected = wide / (1 + np.exp(-wide)) * up
+    np.testing.assert_allclose(swiglu(gate, up), expected, rtol=1e-6, atol=0)

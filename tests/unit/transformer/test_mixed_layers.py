@@ -35,7 +35,7 @@ PROMPT = np.random.default_rng(80).integers(0, 130, 230)  # far past every windo
 MODELS = {f"random {seed}": random_model(seed) for seed in range(10)} | {
     f"windows only {seed}": random_model(seed, (1, 20, 33, 70)) for seed in range(20, 24)
 }
-TOLERANCES = {"f32": 2e-3, "f16": 2e-3, "q8": 4e-2, "q4": 4e-2}
+TOLERANCES = {"f32": 2e-3, "f16": 2e-3, "q8": 4e-2, "q4": 4e-2, "q4n": 4e-2}
 
 
 @pytest.fixture(autouse=True, scope="module")
