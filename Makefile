@@ -144,7 +144,7 @@ bench-virtual: .venv/installed ## simulate clusters of Pis on emulated networks:
 	@$(BIN)/python -m benchmarks.virtual
 
 # The peer's quantisers are one small wheel for x86: benchmarks/quality/__main__.py names it.
-bench-quality: .venv/developing ## measure what each format of four bits costs real models (330 MB, once), with PEER_PYTHON beside llama.cpp's: ten minutes
+bench-quality: .venv/developing ## measure what each format of four bits costs real models (330 MB, once), with PEER_PYTHON beside llama.cpp's: half an hour
 	@$(BIN)/python -m benchmarks.quality --peer-python $(PEER_PYTHON)
 
 REFERENCE_PYTHON ?= $(BIN)/python

@@ -11,7 +11,7 @@ int8 activations, and embedding and head in q8.
 Formats by importance take it from another text than the one that is measured, the same statistics
 for ours and for llama.cpp's. Real models (330 MB to download, once) are the equivalents that
 ``equivalents.py`` makes of them. The peer's quantisers are ggml's, in the dependency group
-``bench-quality`` (x86 alone); without them its rows are not measured. Takes about ten minutes and
+``bench-quality`` (x86 alone); without them its rows are not measured. Takes half an hour and
 3 GB in ``build/quality``, which is emptied. Prints tables and, last, JSON.
 """
 
