@@ -4,10 +4,12 @@ import collections
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from pi_cluster.coordinator.drafting.depth import DraftDepth
+from pi_cluster.coordinator.drafting.drafter import Drafter
+from pi_cluster.coordinator.drafting.ngram import NgramDrafter
 from pi_cluster.coordinator.finish_reason import FinishReason
 from pi_cluster.coordinator.generation import Generation
 from pi_cluster.coordinator.pooling import Pooling
-from pi_cluster.coordinator.scheduling.drafts import DraftDepth, Drafter, NgramDrafter
 from pi_cluster.coordinator.scheduling.guide import Guide
 from pi_cluster.coordinator.scheduling.pace import Pace
 from pi_cluster.coordinator.scheduling.sequence import SequenceState

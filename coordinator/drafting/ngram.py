@@ -1,31 +1,13 @@
-"""Guesses at how a text goes on, and how far it is worth guessing.
+"""Guesses from the text itself.
 
 Text often repeats what stands in its prompt: quotations, edited code, records of one shape. Looking
 up where the last few ids occurred before costs nothing and guesses such text well (prompt lookup
 decoding, A. Saxena, 2023; speculative decoding in general: arXiv:2211.17192).
 """
 
-import math
 from collections.abc import Sequence
-from typing import Protocol
 
 _LONGEST, _SHORTEST = 4, 2  # ids that must agree before what followed them is a guess
-_WORTH = 0.2  # a guess less likely than this costs more, as a wrong one delays the next step
-_MOST_AHEAD = 64
-_PROBE_EVERY = 16  # chances that pass before one guess is tried, once guesses went wrong
-_MEMORY = 0.95  # what older guesses count for, with each new one
-
-
-class Drafter(Protocol):
-    """Guesses the ids of one sequence."""
-
-    def add(self, ids: Sequence[int]) -> None:
-        """The text has grown by these ids."""
-        ...
-
-    def guess(self, guesses: Sequence[int], count: int) -> list[int]:
-        """Up to ``count`` ids that may follow the text and the ``guesses`` made before."""
-        ...
 
 
 class NgramDrafter:
@@ -68,29 +50,3 @@ class NgramDrafter:
             if place is not None:
                 return len(self._text) + guesses - place
         return None
-
-
-class DraftDepth:
-    """How many ids to guess ahead: as many as are likely enough, by how it went so far."""
-
-    def __init__(self) -> None:
-        self._right, self._wrong = 2.0, 1.0
-        self._chances = 0
-
-    @property
-    def share_right(self) -> float:
-        """Of the guesses that were decided, the later ones counting for more."""
-        return self._right / (self._right + self._wrong)
-
-    def count(self, is_right: bool) -> None:
-        """A guess was decided."""
-        self._right = self._right * _MEMORY + is_right
-        self._wrong = self._wrong * _MEMORY + (not is_right)
-
-    def allowed(self) -> int:
-        """Ids that may be guessed ahead now."""
-        depth = math.floor(math.log(_WORTH) / math.log(min(self.share_right, 0.99)))
-        if depth == 0:
-            self._chances += 1
-            return int(self._chances % _PROBE_EVERY == 0)
-        return min(depth, _MOST_AHEAD)

@@ -1,6 +1,7 @@
 """Guesses from the text itself, and how far ahead they go."""
 
-from pi_cluster.coordinator.scheduling.drafts import DraftDepth, NgramDrafter
+from pi_cluster.coordinator.drafting.depth import DraftDepth
+from pi_cluster.coordinator.drafting.ngram import NgramDrafter
 
 
 def drafter(text):
