@@ -5,7 +5,9 @@ up where the last few ids occurred before costs nothing and guesses such text we
 decoding, A. Saxena, 2023; speculative decoding in general: arXiv:2211.17192).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from pi_cluster.transformer.sampling_settings import SamplingSettings
 
 _LONGEST, _SHORTEST = 4, 2  # ids that must agree before what followed them is a guess
 
@@ -13,12 +15,21 @@ _LONGEST, _SHORTEST = 4, 2  # ids that must agree before what followed them is a
 class NgramDrafter:
     """Goes on as the text did after the latest place where it read as it does now."""
 
+    seconds_each = 0.0
+    is_at_work = False
+
     def __init__(self) -> None:
         self._text: list[int] = []
         # Where an n-gram was last followed by something, as the position of what follows it.
         self._after: dict[tuple[int, ...], int] = {}
         self._distance: int | None = None  # from a guess back to what it copies
         self._reached = 0  # the position behind its last guess
+
+    @property
+    def next_id(self) -> int | None:
+        """What followed the latest such place."""
+        distance = self._find(self._text[-_LONGEST:], 0)
+        return None if distance is None else self._text[-distance]
 
     def add(self, ids: Sequence[int]) -> None:
         """Remember what each n-gram was followed by."""
@@ -43,6 +54,9 @@ class NgramDrafter:
         self._reached = known + len(ahead)
         return ahead[len(guesses) :]
 
+    def close(self) -> None:
+        """Nothing is kept of it."""
+
     def _find(self, end: Sequence[int], guesses: int) -> int | None:
         """How far back the place lies at which the text read as at its ``end``."""
         for size in range(min(_LONGEST, len(end)), _SHORTEST - 1, -1):
@@ -50,3 +64,23 @@ class NgramDrafter:
             if place is not None:
                 return len(self._text) + guesses - place
         return None
+
+
+class Ngrams:
+    """The source of drafters that each look into their own text."""
+
+    name = "n-gram"
+
+    def begin(
+        self,
+        text: Sequence[int],
+        sampling: SamplingSettings,  # noqa: ARG002
+        on_guess: Callable[[], None],  # noqa: ARG002
+    ) -> NgramDrafter:
+        """Guess a text by what stands in it."""
+        drafter = NgramDrafter()
+        drafter.add(text)
+        return drafter
+
+    def close(self) -> None:
+        """Nothing is kept."""
