@@ -67,7 +67,8 @@ ROOMS = {
     },
     "coordinator": {
         "planning": set(),
-        "scheduling": set(),
+        "drafting": set(),
+        "scheduling": {"drafting"},
         "constraining": set(),
         "bench": {"scheduling"},
         "evaluating": {"asking"},

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from benchmarks.virtual.cluster import Experiment, ExperimentError, run, split_layers
+from benchmarks.virtual.drafting import DraftPace, PlayedModel
 from benchmarks.virtual.experiments import asked, users
 from benchmarks.virtual.measure import LIMITS, load_stages, measure
 from benchmarks.virtual.mistral import CONFIG, EOS_ID, manifest_of
 from benchmarks.virtual.pis import BOARDS, Board, stage_work
 from benchmarks.virtual.playback import CONFUSED, FIRST_NAME, PlayedSequence
 from benchmarks.virtual.stage import VirtualLoader
-from benchmarks.virtual.texts import Text, pieces, repeating, unguessable
+from benchmarks.virtual.texts import Text, pieces, recorded, repeating, unguessable
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.wire.options import WIRE_VERSION
 from pi_cluster.coordinator.stage_address import StageAddress
@@ -140,6 +141,34 @@ def test_guesses_right_and_wrong_leave_the_answers_as_they_are(tmp_path):
     with virtual_pipeline(job, tmp_path) as stages:
         _, said = measure(stages, CONFIG, job)
     assert said == job.answers
+
+
+def test_a_virtual_draft_model_is_right_as_often_as_it_should_be_and_confused_by_its_errors():
+    script = [1, FIRST_NAME, *range(1000, 1400)]
+    model = PlayedModel([script], DraftPace(0.75, 0.0, 0.0), CONFIG.vocab_size)
+    model.compute(1, 0, script[:1])
+    said = [model.compute(1, at, script[at : at + 1]).argmax() for at in range(1, 401)]
+    assert 280 < sum(a == b for a, b in zip(said, script[2:], strict=False)) < 320
+    model.compute(1, 50, [7])
+    assert model.compute(1, 51, script[51:52]).argmax() in (CONFUSED, CONFUSED + 1)
+    assert model.can_go_back(1, 50) and not model.can_go_back(1, 53)
+
+
+def test_guesses_of_a_virtual_draft_model_leave_an_answer_as_it_is(tmp_path):
+    job = asked([unguessable(0, 64, 60)], drafts=True, model=DraftPace(0.75, 0.0, 0.0))
+    with virtual_pipeline(job, tmp_path) as stages:
+        speed, said = measure(stages, CONFIG, job)
+    assert said == job.answers
+    assert speed.decided_guesses >= speed.right_guesses > 0
+
+
+def test_recorded_answers_are_played_one_after_another(tmp_path):
+    texts = [Text(text.prompt, text.answer[:8]) for text in recorded()]
+    assert len(texts) > 5
+    job = asked(texts, in_turn=True)
+    with virtual_pipeline(job, tmp_path) as stages:
+        speed, said = measure(stages, CONFIG, job)
+    assert said == job.answers and speed.prefill_tokens == sum(map(len, job.prompts))
 
 
 @needs_network
