@@ -5,6 +5,9 @@ from typing import Any, Self
 
 from pi_cluster.coordinator.planning.draft_placing import PlacedDraft
 
+GUESSES_BY = "model"
+"""How those of a draft model are called where guesses are counted by who made them."""
+
 _MOST_THREADS = 256
 
 

@@ -30,6 +30,7 @@ from pi_cluster.deploy.asking.exclusive import server_held
 from pi_cluster.deploy.calling import dialer_to_ask
 from pi_cluster.deploy.commands.generation_options import draft_option
 from pi_cluster.deploy.commands.options import cluster_option, wait_option
+from pi_cluster.deploy.drafting.in_use import DraftsHere
 from pi_cluster.deploy.leading_out import leading_out
 from pi_cluster.deploy.screen.bench_table import (
     print_csv,
@@ -147,7 +148,11 @@ def _measure(
 ) -> tuple[list[BenchRow], list[BenchRun]]:
     steps = list[StepRecord]()
     shared = SchedulerSettings(reuse_prefixes=options.depth > 0)
-    with notes.status("bench") as line, Hold(record, dialer, notice, shared) as hold:
+    models = DraftsHere(notice)
+    with (
+        notes.status("bench") as line,
+        Hold(record, dialer, notice, shared, draft_models=models) as hold,
+    ):
         scheduler = hold.take()
         scheduler.on_step.add(steps.append)
         tests = list(run_bench(scheduler, steps, record.model, options, line.update))

@@ -4,14 +4,19 @@ import json
 
 import pytest
 
+from pi_cluster.coordinator.drafting.draft_model import DraftModel
 from pi_cluster.coordinator.planning.draft_placing import PlacedDraft
-from pi_cluster.coordinator.records.recorded_draft import RecordedDraft
+from pi_cluster.coordinator.records.recorded_draft import GUESSES_BY, RecordedDraft
 
 DRAFT = RecordedDraft("Qwen/Qwen3-0.6B", "/a/store", "abc", 3, PlacedDraft("m", 0.012, 900, 800))
 
 
 def test_it_comes_back_from_json_as_it_was():
     assert RecordedDraft.from_json(json.loads(json.dumps(DRAFT.to_json()))) == DRAFT
+
+
+def test_its_guesses_are_counted_by_the_name_that_a_scheduler_gives_them():
+    assert DraftModel.name == GUESSES_BY
 
 
 @pytest.mark.parametrize(
