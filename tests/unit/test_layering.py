@@ -126,6 +126,7 @@ IMPORTS_WITHIN_FUNCTIONS = {
     ("deploy/leading_out.py", "pi_cluster.deploy.way_out.add_way_out"),
     # Most pipelines have no draft model, and who asks nodes computes nothing else.
     ("deploy/drafting/in_use.py", "pi_cluster.deploy.drafting.opening.open_draft"),
+    ("deploy/commands/serve.py", "pi_cluster.deploy.drafting.choosing.GivenDraft"),
     # An extra, which only `pull` takes.
     ("deploy/models/pulling.py", "pi_cluster.deploy.models.hub.Hub"),
     # An extra, and few answers follow a schema.
