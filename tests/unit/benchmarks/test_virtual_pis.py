@@ -1,6 +1,7 @@
 """The simulated Pis of the benchmarks: their times by hand, what they say, and what they hold."""
 
 import itertools
+import subprocess
 import threading
 import time
 from contextlib import ExitStack, contextmanager
@@ -9,12 +10,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.virtual.cluster import Experiment, ExperimentError, run, split_layers
+from benchmarks.virtual.cluster import (
+    ROOT,
+    Experiment,
+    ExperimentError,
+    ready_address,
+    run,
+    split_layers,
+    worker_command,
+)
 from benchmarks.virtual.drafting import DraftPace, PlayedModel
 from benchmarks.virtual.experiments import asked, users
 from benchmarks.virtual.measure import LIMITS, load_stages, measure
 from benchmarks.virtual.mistral import CONFIG, EOS_ID, manifest_of
-from benchmarks.virtual.pis import BOARDS, Board, stage_work
+from benchmarks.virtual.overhead import Spent, overhead
+from benchmarks.virtual.pis import BOARDS, WORKER_HERE, Board, Overhead, stage_work
 from benchmarks.virtual.playback import CONFUSED, FIRST_NAME, PlayedSequence
 from benchmarks.virtual.stage import VirtualLoader
 from benchmarks.virtual.texts import Text, pieces, recorded, repeating, unguessable
@@ -107,6 +117,53 @@ def test_a_virtual_step_takes_the_time_of_its_board():
     logits = stage.logits(hidden[2:])
     assert time.perf_counter() - began >= work.with_head_s(board, 3, 1)
     assert logits.shape == (1, CONFIG.vocab_size) and logits.argmax() == 1002
+
+
+def test_a_board_adds_what_its_processor_takes_longer_beside_arithmetic():
+    board = Board("board", bandwidth=1e14, rate=1e16, slowness=3.0)
+    assert board.slower_by_s(8) == 2 * (WORKER_HERE.step_s + 8 * WORKER_HERE.row_s) > 0
+    assert FAST.slower_by_s(8) == 0
+    assert BOARDS["pi4"].slowness > BOARDS["pi5"].slowness > 1
+
+
+def test_a_virtual_step_takes_longer_on_a_board_with_a_slower_processor():
+    board = Board("board", bandwidth=1e14, rate=1e16, slowness=1 + 0.05 / WORKER_HERE.step_s)
+    stage = VirtualLoader(board, [SCRIPT])(manifest_of(CONFIG), LayerRange(0, 32), LIMITS).stage
+    began = time.perf_counter()
+    stage.forward([Chunk(1, 0, 3)], stage.embed(np.array(SCRIPT[:3])))
+    assert time.perf_counter() - began >= 0.05
+
+
+def test_the_costs_of_a_step_and_of_a_row_explain_short_steps_and_long_ones():
+    cost = Overhead(step_s=0.002, row_s=0.0001)
+
+    def spent(steps, rows):
+        seconds = steps * cost.step_s + rows * cost.row_s
+        return Spent(steps, rows, wall_s=1.0, seconds=(0.0, seconds))
+
+    disturbed = Spent(100, 100, wall_s=1.0, seconds=(0.0, 1.0))
+    found = overhead([disturbed, spent(100, 100)], [spent(4, 1000)], who=1)
+    assert found.step_s == pytest.approx(cost.step_s)
+    assert found.row_s == pytest.approx(cost.row_s)
+
+
+def test_what_idle_processes_spend_is_no_cost_of_a_step():
+    before, after = Spent(2, 10, 1.0, (1.0, 2.0)), Spent(5, 30, 5.0, (1.5, 4.0))
+    assert after.since(before) == Spent(3, 20, 4.0, (0.5, 2.0))
+    idle = Spent(0, 0, 2.0, (0.125, 0.0))
+    assert after.since(before).beside(idle) == Spent(3, 20, 4.0, (0.25, 2.0))
+
+
+def test_a_virtual_worker_tells_the_processor_time_that_it_has_spent(tmp_path):
+    (tmp_path / "scripts.json").write_text("[]")
+    command = worker_command("127.0.0.1:0", BOARDS["pi4"], tmp_path / "scripts.json")
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as worker:
+        assert ready_address(worker).startswith("127.0.0.1:")
+        told, _ = worker.communicate("\n\n", timeout=30)
+    first, second = map(float, told.splitlines())
+    assert 0 < first <= second
+    assert worker.returncode == 0
 
 
 @contextmanager
