@@ -117,7 +117,8 @@ def bench(
     """Measure tokens per second, and where the time goes.
 
     That is prefill and decode of the pipeline that is up, or several users at once. A server that
-    runs here has its clients wait meanwhile.
+    runs here has its clients wait meanwhile. What a hop takes is known of steps that travel alone;
+    guesses that follow them hide it, so that it may need `--draft off`.
     """
     record = load_record(cluster)
     options = BenchOptions(
