@@ -46,7 +46,8 @@ def choose_draft(
     """
     source = find_recorded(said)
     store = source.store()
-    if before is None or before.digest != store.manifest.digest:
+    chosen = str(store.path.absolute()), store.manifest.digest
+    if before is None or (before.store, before.digest) != chosen:
         sound_store(source)
         check_pair(
             *(guessed.name, guessed.folder, guessed.manifest),
@@ -60,8 +61,7 @@ def choose_draft(
         speed = own_speed(threads)
     placed = place_draft(machine_id(), footprint, speed, workers_here)
     check_memory(placed, UsableMemory().free_bytes)
-    store_path = str(store.path.absolute())
-    return RecordedDraft(said, store_path, store.manifest.digest, threads, placed)
+    return RecordedDraft(said, *chosen, threads, placed)
 
 
 def draft_of_call(
