@@ -140,7 +140,7 @@ soak-server: .venv/installed ## ask a server by 32 streams for SOAK_SECONDS: no 
 bench-prediction: .venv/installed ## compare what plan predicts with what bench measures, about two minutes
 	@$(BIN)/python -m benchmarks.prediction
 
-bench-virtual: .venv/installed ## simulate clusters of Pis on emulated networks: needs root and gcc, ten minutes
+bench-virtual: .venv/installed ## simulate clusters of Pis on emulated networks: needs root and gcc, half an hour
 	@$(BIN)/python -m benchmarks.virtual
 
 # The peer's quantisers are one small wheel for x86: benchmarks/quality/__main__.py names it.

@@ -4,6 +4,7 @@
   + CheckpointError    a checkpoint cannot be read         fix or fetch the checkpoint again
   + StoreError         a shard file is missing or torn     run the command named in the message
     + ShardChanged     other bytes arrived than were sent  send it again from its beginning
+  + DraftUnfit         a model cannot guess for another    take one of the pairs that it names
   + PlanError          the nodes cannot hold the model     add memory, nodes, or fewer bits
   + NodeError          a node refused what it was asked    the message carries the node's reason
     + NodeLost         a node stopped answering            look at that node, then `up`
@@ -47,6 +48,10 @@ class StoreError(ClusterError):
 
 class ShardChanged(StoreError):
     """A shard arrived whose bytes are not those that its digest stands for."""
+
+
+class DraftUnfit(ClusterError):
+    """A draft model's ids do not mean what those of the model mean that it is to guess for."""
 
 
 class PlanError(ClusterError):

@@ -17,7 +17,7 @@ from pi_cluster.coordinator.asking.embedding import (
     vector_keywords,
 )
 from pi_cluster.coordinator.asking.encoding import make_question
-from pi_cluster.coordinator.asking.hold import Hold
+from pi_cluster.coordinator.asking.hold import DraftModels, Hold, no_draft_models
 from pi_cluster.coordinator.asking.likelihood import score_keywords, scores_of
 from pi_cluster.coordinator.asking.question import (
     AskKeywords,
@@ -71,19 +71,21 @@ class PipelineClient:
         is_lasting: bool = False,
         heal_timeout_s: float = settings.HEAL_TIMEOUT_S,
         give_up_after_s: float = settings.GIVE_UP_AFTER_S,
+        draft_models: DraftModels = no_draft_models,
     ) -> None:
         """``record`` is that of the pipeline, whose nodes ``dialer`` calls; see `connect`.
 
         ``or_else`` ends the sentence that says what to do when ``wait_s`` was not enough. A client
         that ``is_lasting`` waits for nodes that are not there also before there is an answer. A
         node that is silent for longer than ``give_up_after_s`` is given up, and a lost pipeline
-        mended for up to ``heal_timeout_s``, with 0 not at all.
+        mended for up to ``heal_timeout_s``, with 0 not at all. ``draft_models`` open what guesses
+        beside the usual drafters.
         """
         self._notices = Listeners[str]()
         self._notices.add(on_notice or log.info)
         self._hold = Hold(
             *(record, dialer, self._notices.tell, scheduling, heal_timeout_s),
-            WaitLimits(give_up_after_s),
+            *(WaitLimits(give_up_after_s), draft_models),
         )
         self.record = record
         """The pipeline as it was when the client was made."""

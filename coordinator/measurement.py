@@ -1,5 +1,6 @@
 """What is measured of one generation while it runs."""
 
+import collections
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -32,9 +33,10 @@ class Measurement:
     """Times between a token and the next; nearly 0 between those that one step gave."""
     hops_s: list[float] = field(default_factory=list)
     """Mean time of one link crossing, for each decode step."""
-    right_guesses: int = 0
-    wrong_guesses: int = 0
-    """Only the first of those that followed each other: the others were never decided."""
+    right_by: collections.Counter[str] = field(default_factory=collections.Counter)
+    wrong_by: collections.Counter[str] = field(default_factory=collections.Counter)
+    """Guesses by who made them. Of wrong ones only the first of those that followed each other: the
+    others were never decided."""
     forced: int = 0
     """Generated tokens for which a constraint left no choice."""
     cached_tokens: int = 0
@@ -81,10 +83,19 @@ class Measurement:
             self.first_token_at = now
         self.last_token_at = now
 
-    def add_guess(self, is_right: bool) -> None:
-        """A guessed token was compared with the one sampled in its place."""
-        self.right_guesses += is_right
-        self.wrong_guesses += not is_right
+    def add_guess(self, by: str, is_right: bool) -> None:
+        """A token that somebody guessed was compared with the one sampled in its place."""
+        (self.right_by if is_right else self.wrong_by)[by] += 1
+
+    @property
+    def right_guesses(self) -> int:
+        """Of everybody."""
+        return self.right_by.total()
+
+    @property
+    def wrong_guesses(self) -> int:
+        """Of everybody."""
+        return self.wrong_by.total()
 
     def timings(self, prompt_tokens: int, generated_tokens: int) -> Timings:
         """What is known so far; all zero before the first token."""

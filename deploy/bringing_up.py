@@ -1,7 +1,7 @@
 """Nodes that are offered become a pipeline that is ready, and people see how."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pi_cluster.cluster.advice import command
@@ -25,10 +25,13 @@ from pi_cluster.coordinator.planning.footprint import choose_limits
 from pi_cluster.coordinator.records.events import EventKind, EventLog
 from pi_cluster.coordinator.records.kept_record import prepare_record, put_in_place, save_record
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
+from pi_cluster.coordinator.records.recorded_draft import RecordedDraft
 from pi_cluster.coordinator.records.up_call import UpCall
 from pi_cluster.coordinator.trouble import listed
+from pi_cluster.deploy.drafting.choosing import draft_of_call
 from pi_cluster.deploy.screen import output
 from pi_cluster.deploy.screen.copies_view import copies_line
+from pi_cluster.deploy.screen.draft_view import expected_of_drafts
 from pi_cluster.deploy.screen.plan_table import context_note, expected, plan_table
 from pi_cluster.deploy.way_out import after_a_try
 from pi_cluster.transformer.config_form import read_config
@@ -43,10 +46,13 @@ class Change:
     previous: PipelineRecord | None
     call: UpCall
     insecure: bool
+    draft: RecordedDraft | None = None
+    """The draft model beside it, once that is chosen."""
 
     def record(self, rollout: Rollout, epoch: int) -> PipelineRecord:
         """What is remembered of the pipeline that comes of it."""
-        return recorded(rollout, epoch, self.folder, self.insecure, self.call)
+        made = recorded(rollout, epoch, self.folder, self.insecure, self.call)
+        return replace(made, draft=self.draft)
 
 
 def bring_up(change: Change, store: Store, nodes: Sequence[Node], dialer: Dialer) -> Rollout:
@@ -54,9 +60,15 @@ def bring_up(change: Change, store: Store, nodes: Sequence[Node], dialer: Dialer
     config = read_config(store.manifest.config)
     call, previous = change.call, change.previous
     limits = choose_limits(config, call.context, call.texts)
-    rollout = make_rollout(store, nodes, limits, previous, call.objective, dialer, output.measuring)
+    change = replace(change, draft=draft_of_call(call, store, limits, nodes, previous))
+    rollout = make_rollout(
+        *(store, nodes, limits, previous, call.objective, dialer, output.measuring, change.draft)
+    )
     output.notes.print(plan_table(rollout.plan, rollout.prediction, rollout.nodes))
     output.notes.print(expected(rollout.prediction))
+    if change.draft:
+        said = expected_of_drafts(change.draft, rollout.prediction)
+        output.notes.print(said, markup=False, soft_wrap=True)
     rollout = with_copies(rollout, call.replicas, previous)
     if line := copies_line(rollout.copies, store.manifest.n_layers):
         output.notes.print(line, markup=False, soft_wrap=True)

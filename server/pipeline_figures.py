@@ -10,6 +10,7 @@ from pi_cluster.coordinator.scheduling.occupancy import Occupancy
 from pi_cluster.server.asking.model_card import ModelCard
 
 _NODE = ("node",)
+_DRAFTER = ("drafter",)
 
 
 def counted(now: Counters) -> Iterator[Metric]:
@@ -26,6 +27,13 @@ def counted(now: Counters) -> Iterator[Metric]:
         ("heals_failed", "Losses of the pipeline that were given up.", now.not_healed),
     ):
         yield CounterMetricFamily(f"pi_cluster_{name}", about, value=value)
+    guessed = _counter("drafter_tokens", "Guesses that were decided, by who made them.", _DRAFTER)
+    accepted = _counter("drafter_tokens_accepted", "Of those, the right ones.", _DRAFTER)
+    right, wrong = dict(now.right_by), dict(now.wrong_by)
+    for name in sorted({*right, *wrong}):
+        guessed.add_metric((name,), right.get(name, 0) + wrong.get(name, 0))
+        accepted.add_metric((name,), right.get(name, 0))
+    yield from (guessed, accepted)
     computed = _counter("stage_compute_seconds", "Time in which a node computed.", _NODE)
     idle = _counter("stage_idle_seconds", "Time in which it had nothing to do.", _NODE)
     # Nodes may share a name, and a name may stand only once.

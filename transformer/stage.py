@@ -187,6 +187,11 @@ class Stage:
         """Final norm and head. Shapes: ``(rows, dim)`` -> ``(rows, vocab_size)``."""
         return self._arithmetic.logits(hidden)
 
+    def can_go_back(self, sequence: int, length: int) -> bool:
+        """Whether a held sequence may go on at position ``length``."""
+        held = self._sequences.get(sequence)
+        return held is not None and length <= held.length and held.cache.can_truncate(length)
+
     def end(self, sequence: int) -> None:
         """Free a sequence's caches; one that is not held is no error."""
         self._sequences.pop(sequence, None)

@@ -9,6 +9,9 @@ from pathlib import Path
 BLOCK_BYTES, BLOCK_MACS = 288, 16 * 32
 """Of our q4: 16 rows of 32 columns. ggml's blocks hold as many bytes for as many weights."""
 
+PRODUCTS = {r"\bsdot\b": 16, r"\bsm[lu]+[al]l2?\b": 8}
+"""Multiply-adds of an instruction."""
+
 _ITERATIONS = 200
 _LABEL = r"(\.L\w+|\d+):"
 _BRANCH_BACK = r"\s*(?:b\.?\w\w|cbn?z\s+\w+,)\s+(\.L\w+|\d+(?=b))"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.arm_model.assembly import (
     BLOCK_MACS,
+    PRODUCTS,
     Figure,
     compiled,
     cycles,
@@ -36,8 +37,6 @@ _FUNCTIONS = {
     "cortex-a76": (VECTOR_DOT, *_REPACKED),
     "cortex-a72": (VECTOR_DOT,),  # the others need the dot product
 }
-_PRODUCTS = {r"\bsdot\b": 16, r"\bsm[lu]+[al]l2?\b": 8}
-"""Multiply-adds of an instruction."""
 
 
 def modelled(ggml: Path, core: str) -> Iterator[Figure]:
@@ -48,7 +47,7 @@ def modelled(ggml: Path, core: str) -> Iterator[Figure]:
         assembly = compiled(ggml / _ARM / wanted.source, flags)
         found = {}
         for body in innermost_loops(function(assembly, wanted.name)):
-            macs = sum(n * len(re.findall(name, body)) for name, n in _PRODUCTS.items())
+            macs = sum(n * len(re.findall(name, body)) for name, n in PRODUCTS.items())
             if macs:
                 weights = wanted.weights or macs
                 found[macs // weights] = cycles(body, core) * BLOCK_MACS / weights

@@ -5,14 +5,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.arm_model.assembly import Figure, compiled, cycles, function, innermost_loops
+from benchmarks.arm_model.assembly import (
+    BLOCK_MACS,
+    PRODUCTS,
+    Figure,
+    compiled,
+    cycles,
+    function,
+    innermost_loops,
+)
 
 SOURCES = Path(__file__).parents[2] / "kernels" / "src"
 _SLICES = 4  # of a block
 _SHIFTS_PER_SLICE = 4  # one for each vector of nibbles
 _LOOKUPS_PER_SLICE = 8  # of q4n: one for each vector of weights
-_WITH_OFFSETS = {"q4_1": 320, "q4k": 288}  # bytes of 16 rows of 32 columns
+_BLOCK_BYTES = {"q4": 288, "q4n": 288, "q4_1": 320, "q4k": 288}  # 16 rows of 32 columns
+_WITH_OFFSETS = ("q4_1", "q4k")
 _BLOCKS_OF_Q4K = 8  # that one opening of a slice serves
+_PANEL_ROWS = 256  # that share an unpacking: linear.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +35,28 @@ class Core:
     source: str
     flags: tuple[str, ...]
     shift: str
+    panels: tuple[tuple[str, str], ...] = ()
+    """Formats, and the functions that multiply their panels."""
 
 
 CORES = (
     Core(
         *("cortex-a76", "Pi 5", 2.4, "neon_dotprod.c"),
-        flags=("-march=armv8.2-a+dotprod", "-mtune=cortex-a76"),
+        flags=("-march=armv8.2-a+dotprod", "-mtune=cortex-a76", "-fno-schedule-insns"),
         shift=r"\tshl\tv",
+        panels=(
+            *(("q4", "plain_panel"), ("q4n", "plain_panel")),
+            *(("q4_1", "offset_panel"), ("q4k", "offset_panel")),
+        ),
     ),
     Core(
         *("cortex-a72", "Pi 4", 1.8, "neon.c"),
         flags=("-march=armv8-a", "-mtune=cortex-a72"),
         shift=r"\tushr\tv",
+        panels=(
+            *(("q4", "q4_panel"), ("q4n", "byte_panel")),
+            *(("q4_1", "offset_panel"), ("q4k", "offset_panel")),
+        ),
     ),
     # No Raspberry Pi has this one, and llvm-mca before 17 takes it for a slower core.
     Core(
@@ -63,10 +83,29 @@ def modelled(core: Core) -> Iterator[Figure]:
                 loops[rows] = (slices / _SLICES, body)
         for rows, (share, body) in sorted(loops.items()):
             yield Figure(whose, rows, cycles(body, core.name) / share)
-    for form, block_bytes in _WITH_OFFSETS.items():
+    for form in _WITH_OFFSETS:
         loops_of_form = _with_offsets(function(assembly, f"{form}_tile"), core, form == "q4k")
         for rows, needed in sorted(loops_of_form.items()):
-            yield Figure(f"ours {form}", rows, needed, block_bytes)
+            yield Figure(f"ours {form}", rows, needed, _BLOCK_BYTES[form])
+    for form, tile in core.panels:
+        needed = _from_panels(assembly, core, form, tile)
+        yield Figure(f"ours {form}, panels", _PANEL_ROWS, needed, _BLOCK_BYTES[form])
+
+
+def _from_panels(assembly: str, core: Core, form: str, tile: str) -> float:
+    """Cycles of a block for all rows: of the tile that multiplies most, and of its unpacking.
+
+    The header of a Q4K block, opened once for 8 blocks and all rows, is left out.
+    """
+    unpacking = max(
+        cycles(body, core.name) for body in innermost_loops(function(assembly, f"unpack_{form}"))
+    )
+    loops = {
+        sum(n * len(re.findall(name, body)) for name, n in PRODUCTS.items()): body
+        for body in innermost_loops(function(assembly, tile))
+    }
+    macs = max(loops)
+    return unpacking + cycles(loops[macs], core.name) * _PANEL_ROWS * BLOCK_MACS / macs
 
 
 def _with_offsets(code: str, core: Core, has_levels: bool) -> dict[int, float]:

@@ -1,6 +1,6 @@
 """Pipelines of real workers against what they must reach. ``make bench-pipeline``.
 
-    python -m benchmarks.pipeline [--peer-python PYTHON] [--rounds N] [--folder DIR]
+    python -m benchmarks.pipeline [--peer-python PYTHON] [--rounds N] [--folder DIR] [--overhead]
 
 Workers of one kernel thread, pinned to a core each, hold 8 layers of Mistral 7B's shape with random
 weights: two share them, a third has them all. The coordinator is a process of its own on any core,
@@ -12,6 +12,8 @@ The same two workers are measured on an emulated network of 100 Mbit/s and 3 ms 
 for which root, gcc and ``nsenter`` are needed. The peer is llama.cpp in one process with one
 thread: ``benchmarks/kernels/__main__.py`` says how to build it. What is missing is said in the
 table. Needs two cores, takes about six minutes and 6 GB in DIR. Prints a table and, last, JSON.
+
+With ``--overhead`` only the embedded model is asked, which takes half a minute and no room.
 """
 
 import argparse
@@ -53,7 +55,10 @@ def main() -> None:
     described = f"{machine.describe(cores[-1])} a worker, core {cores[0]} for the other"
     print(described, flush=True)
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        rows = _measure(Path(name), cores, options)
+        if options.overhead:
+            rows = [_overhead(Path(name), options.rounds)]
+        else:
+            rows = _measure(Path(name), cores, options)
     print(table(rows))
     print(json.dumps({"machine": described, **as_json(rows)}))
 
@@ -62,6 +67,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline")
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--folder", help="where 6 GB may lie for the time of the run")
+    parser.add_argument("--overhead", action="store_true", help="coordinator and network alone")
     parser.add_argument("--peer-python", default=sys.executable, help="a Python with the peer")
     return parser.parse_args()
 
@@ -82,9 +88,6 @@ def _measure(folder: Path, cores: Sequence[int], options: argparse.Namespace) ->
             prefill = comparisons.compare_prefill(coordinator, peer, max(3, rounds // 4))
         _say("one user on the emulated network and the peer ...")
         wifi, reason = _decode_on_wifi(folder, store, cores, peer, rounds)
-    _say("the embedded model ...")
-    with _embedded(folder) as coordinator:
-        overhead = comparisons.measure_overhead(coordinator, max(3, rounds // 4))
     on_two = f"2 workers, 1 user, decode at {EARLY}"
     emulated = f"{on_two}, emulated network of 100 Mbit/s and 3 ms : llama.cpp, no network"
     prompt = f"2 workers, prefill of {PREFILL_ROWS} : llama.cpp"
@@ -93,8 +96,15 @@ def _measure(folder: Path, cores: Sequence[int], options: argparse.Namespace) ->
         comparisons.peer_row("decode", f"{on_two} : llama.cpp", 1.5, decode, peer.reason),
         comparisons.peer_row("wifi", emulated, 1.4, wifi, reason or peer.reason),
         comparisons.peer_row("prefill", prompt, 4.0, prefill, peer.reason),
-        comparisons.overhead_row(overhead),
+        _overhead(folder, rounds),
     ]
+
+
+def _overhead(folder: Path, rounds: int) -> Row:
+    _say("the embedded model ...")
+    with _embedded(folder) as coordinator:
+        seconds = comparisons.measure_overhead(coordinator, max(3, rounds // 4))
+    return comparisons.overhead_row(seconds)
 
 
 @contextlib.contextmanager

@@ -119,7 +119,7 @@ def overhead_row(seconds: float) -> Row:
     """What coordinator, gRPC and loopback add to computing."""
     what = "coordinator and network per step and stage"
     note = "embedded model, 3 workers, loopback; step to step, less the stages' computing"
-    return Row("overhead", what, le, 0.5, "ms", 1e3 * seconds, note)
+    return Row("overhead", what, le, 0.3, "ms", 1e3 * seconds, note)
 
 
 def _seconds(process: JsonProcess | None, do: str, **values: Any) -> Any:

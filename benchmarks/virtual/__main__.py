@@ -4,9 +4,9 @@
 
 Every figure is simulated: the workers are real but for their arithmetic, which waits for as long
 as a Pi would compute (``pis.py``) and plays back texts (``texts.py``), and the network between
-them is emulated (``network.py``). Simulated time is real time. Needs root and gcc, takes about ten
-minutes; ``--at-once`` experiments run beside each other, since workers only sleep. Prints two
-tables and, last, JSON.
+them is emulated (``network.py``). Simulated time is real time. Needs root and gcc, takes half an
+hour; ``--at-once`` experiments run beside each other, since workers only sleep. Prints
+two tables and, last, JSON.
 """
 
 import argparse
@@ -87,7 +87,8 @@ def _report(experiment: Experiment, stopping: threading.Event) -> Speed:
     speed = run(experiment, stopping)
     print(
         f"{experiment.nodes} x {experiment.board}, {experiment.network}, "
-        f"{len(experiment.job.prompts)} user(s), drafts {experiment.job.drafts}: prefill "
+        f"{len(experiment.job.prompts)} user(s), drafts {experiment.job.drafts}, model "
+        f"{experiment.job.model}: prefill "
         f"{speed.prefill_tokens} in {speed.prefill_s:.1f} s, decode {speed.decode_tokens} in "
         f"{speed.decode_s:.1f} s, simulated",
         file=sys.stderr,

@@ -4,8 +4,10 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.workers import PLAIN
+from pi_cluster.coordinator.drafting.drafter import DraftSource
 from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.scheduling.cache_limits import CacheLimits
+from pi_cluster.coordinator.scheduling.counters import Counters
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.session import Session
@@ -24,11 +26,13 @@ def asking(
     model: ServedModel,
     limits: CacheLimits,
     drafts: bool,
+    drafters: Sequence[DraftSource],
+    counters: Counters,
 ) -> Iterator[Ask]:
-    """Take a pipeline, for as many texts at once as are asked for."""
+    """Take a pipeline, for as many texts at once as are asked for; what is done is counted."""
     with (
         Session(stages, epoch, model.vocab_size, PLAIN) as session,
-        Scheduler(session, model, limits) as scheduler,
+        Scheduler(*(session, model, limits), counters=counters, drafters=drafters) as scheduler,
     ):
 
         def ask(prompt: Sequence[int], tokens: int) -> Iterator[int]:

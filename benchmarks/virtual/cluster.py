@@ -77,7 +77,7 @@ def _worker(network: Network, host: int, board: Board, scripts: Path) -> "subpro
 
 def worker_command(address: str, board: Board, scripts: Path) -> list[str]:
     """What starts a virtual worker of this kind."""
-    constants = [str(board.bandwidth), str(board.rate)]
+    constants = map(str, (board.bandwidth, board.rate, board.slowness))
     return [sys.executable, "-m", "benchmarks.virtual.worker", address, *constants, str(scripts)]
 
 

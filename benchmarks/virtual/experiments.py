@@ -1,15 +1,16 @@
 """Which experiments are done, and what must come out of them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import ge
 
 from benchmarks.kernels.report import Row
 from benchmarks.virtual.cluster import Experiment
+from benchmarks.virtual.drafting import DraftPace
 from benchmarks.virtual.measure import Job, Speed
 from benchmarks.virtual.mistral import BOS_ID
 from benchmarks.virtual.playback import FIRST_NAME
-from benchmarks.virtual.texts import Text, repeating, unguessable
+from benchmarks.virtual.texts import Text, recorded, repeating, unguessable
 
 Figure = Callable[[Sequence[Speed]], float]
 Speeds = Mapping[Experiment, Speed]
@@ -18,7 +19,16 @@ PROMPT_TOKENS = 2048
 USERS = 16
 NAME_TOKENS = 2  # the first of every prompt
 _SHORT_PROMPT, _SHORT_ANSWER = 8, 32
+_GUESSED_ANSWER = 240
 _REPEATED_TOKENS_WITHOUT_DRAFTS = 60  # each takes as long as the next
+
+
+# A model of 1B in 4 bits on a Pi 5: 0.68 GB of weights at 11.4 GB/s, 1e9 multiply-adds a row at 70
+# GMAC/s, and a call over the network.
+_GIGABIT_CALL_S, _WIFI_CALL_S = 0.001, 0.007
+_ON_GIGABIT = DraftPace(right=0.75, token_s=0.060 + _GIGABIT_CALL_S, row_s=0.0143)
+_ON_WIFI = replace(_ON_GIGABIT, token_s=0.060 + _WIFI_CALL_S)
+_ALWAYS_WRONG = replace(_ON_GIGABIT, right=0.0)
 
 
 def prefill_tps(speeds: Sequence[Speed]) -> float:
@@ -52,6 +62,9 @@ class Requirement:
         ours = self.figure([speeds[experiment] for experiment in self.ours])
         other = self.figure([speeds[experiment] for experiment in self.other])
         note = f"{ours:.2f} : {other:.2f} tokens/s, simulated"
+        if decided := sum(speeds[experiment].decided_guesses for experiment in self.ours):
+            right = sum(speeds[experiment].right_guesses for experiment in self.ours)
+            note += f"; {right} of {decided} guesses right"
         return Row(self.key, self.what, ge, self.bound, "x", ours / other, note)
 
 
@@ -63,6 +76,10 @@ def requirements() -> list[Requirement]:
     new = [unguessable(0, 64, 80)]
     one, four = _pi5(1, users(USERS)), _pi5(4, users(USERS))
     wifi = Experiment("pi5", 4, "pi4-wifi", users(USERS))
+    natural = unguessable(0, 64, _GUESSED_ANSWER)  # by its repetitions, that is
+    undrafted = asked([Text(natural.prompt, natural.answer[:80])])
+    drafted = asked([natural], drafts=True, model=_ON_GIGABIT)
+    drafted_wifi = asked([natural], drafts=True, model=_ON_WIFI)
     return [
         Requirement(
             key="prefill",
@@ -90,6 +107,46 @@ def requirements() -> list[Requirement]:
             bound=0.97,
             figure=decode_tps,
             ours=(_pi5(4, asked(new, drafts=True)),),
+            other=(_pi5(4, asked(new)),),
+        ),
+        Requirement(
+            key="real_text",
+            what="1 user, what SmolLM2 answers to 7 questions, drafts : none",
+            bound=1.3,
+            figure=decode_tps,
+            ours=(_pi5(4, asked(recorded(), drafts=True, in_turn=True)),),
+            other=(_pi5(4, asked(recorded(), in_turn=True)),),
+        ),
+        Requirement(
+            key="draft_model",
+            what="1 user, 1B right 75 % on a fifth Pi 5 : no drafts",
+            bound=2.5,
+            figure=decode_tps,
+            ours=(_pi5(4, drafted),),
+            other=(_pi5(4, undrafted),),
+        ),
+        Requirement(
+            key="draft_model_inside",
+            what="1 user, 1B right 75 % on one of the 4, 3 with layers : 4 with layers, no drafts",
+            bound=2.1,
+            figure=decode_tps,
+            ours=(_pi5(3, drafted),),
+            other=(_pi5(4, undrafted),),
+        ),
+        Requirement(
+            key="draft_model_wifi",
+            what="1 user, 1B right 75 % on a fifth Pi 5, Wi-Fi : no drafts",
+            bound=2.2,
+            figure=decode_tps,
+            ours=(Experiment("pi5", 4, "pi4-wifi", drafted_wifi),),
+            other=(Experiment("pi5", 4, "pi4-wifi", undrafted),),
+        ),
+        Requirement(
+            key="useless_model",
+            what="1 user, a draft model that is always wrong : no drafts",
+            bound=0.97,
+            figure=decode_tps,
+            ours=(_pi5(4, asked(new, drafts=True, model=_ALWAYS_WRONG)),),
             other=(_pi5(4, asked(new)),),
         ),
     ]
@@ -121,12 +178,20 @@ def users(count: int) -> Job:
     return asked([unguessable(seed, _SHORT_PROMPT, _SHORT_ANSWER) for seed in range(count)])
 
 
-def asked(texts: Sequence[Text], *, drafts: bool = False) -> Job:
-    """Ask for all texts at once, each by a prompt that names its script."""
+def asked(
+    texts: Sequence[Text],
+    *,
+    drafts: bool = False,
+    model: DraftPace | None = None,
+    in_turn: bool = False,
+) -> Job:
+    """Ask for all texts, each by a prompt that names its script."""
     return Job(
         prompts=tuple((BOS_ID, FIRST_NAME + i, *text.prompt) for i, text in enumerate(texts)),
         answers=tuple(text.answer for text in texts),
         drafts=drafts,
+        model=model,
+        in_turn=in_turn,
     )
 
 

@@ -9,6 +9,14 @@ someone measures one. Llama 2 7B in 4 bits by distributed-llama 0.3.1 (its READM
 tokens/s, one Pi 4B 0.76. Llama 3.1 8B by Ollama (ai-benchmarks, issue 7): one Pi 5 2.17. Llama 3.2
 3B by llama.cpp (beowulf-ai-cluster, issue 6): one CM5 6.07, and 15.08 in prefill. From memory a Pi
 5 then reads 11.4 GB/s of 17 in theory, a Pi 4 3.3 of 12.8.
+
+Python, gRPC and the operating system take their time beside that. What they take on the machine
+that simulates is spent anyway; what a Pi's core takes longer is added, SCALED and measured on no
+Pi: by 7-Zip with one thread, whose integers and branches are nearer to an interpreter's work than
+arithmetic is. A Pi 5 at 2.4 GHz has 3163 MIPS (ThomasKaiser/sbc-bench, results/4HDw.txt), a Pi 4 at
+1.8 GHz 1752 (results/3InF.txt). The core here has 4650 by calculation, as it was never quiet enough
+to be measured: a Ryzen 9 7900 (Zen 4) has 7885 at 5.25 GHz (sbc-bench, issue 70), AMD gives Zen 4
+13 % over Zen 3 at the same clock, and the EPYC here is one of Zen 3 and taken to run at 3.5 GHz.
 """
 
 import math
@@ -28,6 +36,24 @@ SIMULATED = "SIMULATED: virtual Pis that wait as long as a Pi would compute; no 
 
 
 @dataclass(frozen=True, slots=True)
+class Overhead:
+    """Processor time of one process beside arithmetic: Python, gRPC and the operating system."""
+
+    step_s: float
+    row_s: float
+
+    def seconds(self, rows: int) -> float:
+        """For a step of so many rows."""
+        return self.step_s + rows * self.row_s
+
+
+WORKER_HERE = Overhead(step_s=2.2e-3, row_s=0.17e-3)
+"""Of a middle stage of Mistral 7B, by ``python -m benchmarks.virtual.overhead`` on an AMD EPYC
+(Zen 3). Other programs kept both cores busy and its caches cold: an upper bound, to be measured
+again on a quiet machine."""
+
+
+@dataclass(frozen=True, slots=True)
 class Board:
     """A computer, as far as its time for a step goes."""
 
@@ -36,15 +62,26 @@ class Board:
     """Bytes of weights a second, read by all cores."""
     rate: float
     """Multiply-adds a second of all cores, with many rows."""
+    slowness: float = 1.0
+    """How many times longer one core takes for Python than one of the machine that simulates."""
+
+    def slower_by_s(self, rows: int) -> float:
+        """What a worker takes longer here than on the machine that simulates, beside arithmetic.
+
+        As if none of it overlapped with arithmetic, which keeps all four cores busy.
+        """
+        return (self.slowness - 1) * WORKER_HERE.seconds(rows)
 
     def seconds(self, read_bytes: float, macs: float) -> float:
         """For reading and multiplying at the same time."""
         return max(read_bytes / self.bandwidth, macs / self.rate)
 
 
+_MIPS_HERE, _MIPS_PI4, _MIPS_PI5 = 4650.0, 1752.0, 3163.0  # 7-Zip, as above
+
 BOARDS = {
-    "pi4": Board("Pi 4", bandwidth=3.3e9, rate=22e9),
-    "pi5": Board("Pi 5", bandwidth=11.4e9, rate=70e9),
+    "pi4": Board("Pi 4", bandwidth=3.3e9, rate=22e9, slowness=_MIPS_HERE / _MIPS_PI4),
+    "pi5": Board("Pi 5", bandwidth=11.4e9, rate=70e9, slowness=_MIPS_HERE / _MIPS_PI5),
 }
 
 

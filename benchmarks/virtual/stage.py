@@ -1,7 +1,8 @@
 """A stage that takes a Pi's time and computes nothing: what virtual workers serve."""
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,9 @@ class VirtualArithmetic:
         self._scripts = scripts
         self._began = 0.0
         self._rows = 0
-        self._attention_s = 0.0
+        self._beside_s = 0.0
+        self.spent_s = 0.0
+        """Processor time of this thread that went into playing back and waiting."""
 
     def embed(self, ids: NDArray[np.integer]) -> Array:
         """Rows that carry their ids."""
@@ -62,12 +65,14 @@ class VirtualArithmetic:
         """Write into each row what follows it, and wait until the layers would be done."""
         self._began = time.perf_counter()
         self._rows = len(hidden)
-        self._attention_s = self._work.attention_s(self._board, spans)
-        hidden = hidden.copy()
-        for span, cache in zip(spans, caches, strict=True):
-            rows = hidden[span.start_row : span.stop_row]
-            rows[:, _NEXT] = cache.extend(rows[:, _ID].astype(np.int64))
-        self._wait(self._work.layers_s(self._board, self._rows))
+        with self._spending():
+            self._beside_s = self._work.attention_s(self._board, spans)
+            self._beside_s += self._board.slower_by_s(self._rows)
+            hidden = hidden.copy()
+            for span, cache in zip(spans, caches, strict=True):
+                rows = hidden[span.start_row : span.stop_row]
+                rows[:, _NEXT] = cache.extend(rows[:, _ID].astype(np.int64))
+            self._wait(self._work.layers_s(self._board, self._rows))
         return hidden
 
     def final_norm(self, hidden: Array) -> Array:
@@ -76,16 +81,28 @@ class VirtualArithmetic:
 
     def logits(self, hidden: Array) -> Array:
         """One candidate far above all others; the head's time counts as part of the step."""
-        logits = np.full((len(hidden), self._config.vocab_size), _UNLIKELY, np.float32)
-        logits[np.arange(len(hidden)), hidden[:, _NEXT].astype(np.int64)] = 0.0
-        self._wait(self._work.with_head_s(self._board, self._rows, len(hidden)))
+        with self._spending():
+            logits = np.full((len(hidden), self._config.vocab_size), _UNLIKELY, np.float32)
+            logits[np.arange(len(hidden)), hidden[:, _NEXT].astype(np.int64)] = 0.0
+            self._wait(self._work.with_head_s(self._board, self._rows, len(hidden)))
         return logits
 
     def _wait(self, step_s: float) -> None:
-        """Sleep until the step, attention included, has taken its time since it began."""
-        end = self._began + step_s + self._attention_s
+        """Sleep until the step has taken its time since it began.
+
+        That includes attention, and what the board's processor takes longer for all the rest.
+        """
+        end = self._began + step_s + self._beside_s
         while (left := end - time.perf_counter()) > 0:
             time.sleep(left)
+
+    @contextlib.contextmanager
+    def _spending(self) -> Iterator[None]:
+        began = time.thread_time()
+        try:
+            yield
+        finally:
+            self.spent_s += time.thread_time() - began
 
 
 class VirtualLoader:
@@ -94,11 +111,18 @@ class VirtualLoader:
     def __init__(self, board: Board, scripts: Sequence[Script]) -> None:
         self._board = board
         self._scripts = scripts
+        self._loaded: list[VirtualArithmetic] = []
+
+    @property
+    def spent_s(self) -> float:
+        """Processor time that went into what stands in for arithmetic."""
+        return sum(arithmetic.spent_s for arithmetic in self._loaded)
 
     def __call__(self, manifest: Manifest, layers: LayerRange, limits: Limits) -> LoadedStage:
         """A stage that takes this board's time."""
         config = read_config(manifest.config)
         work = stage_work(manifest, layers, limits)
         arithmetic = VirtualArithmetic(config, work, self._board, self._scripts)
+        self._loaded.append(arithmetic)
         stage = Stage(config, range(layers.start, layers.stop), arithmetic, limits)
         return LoadedStage(stage, work.layer_bytes)

@@ -8,6 +8,7 @@ of punctuation. Each distinct piece is an id. The cut is the same wherever a wor
 tokenizer's is, which is what guessing from repetition depends on.
 """
 
+import json
 import random
 import re
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from benchmarks.virtual.mistral import CONFIG
 from benchmarks.virtual.playback import FIRST_WORD
 
 _FOLDER = Path(__file__).with_name("texts")
+RECORDED = _FOLDER / "smollm2.json"
 _ANSWER = "=== answer\n"
 _PIECE = re.compile(r" ?[^\W\d_]{1,5}|\d| {2,}(?=\S)|\n| ?(?:[^\w\s]|_){1,2}|\s")
 _UNGUESSABLE_WORDS = 600
@@ -39,6 +41,14 @@ def repeating() -> list[Text]:
         prompt, answer = path.read_text(encoding="utf-8").split(_ANSWER)
         texts.append(Text(tuple(_ids(prompt, vocabulary)), tuple(_ids(answer, vocabulary))))
     return texts
+
+
+def recorded() -> list[Text]:
+    """Questions of a chat, and what SmolLM2-135M answered (``recording.py``)."""
+    return [
+        Text(tuple(text["prompt"]), tuple(text["answer"]))
+        for text in json.loads(RECORDED.read_text())
+    ]
 
 
 def unguessable(seed: int, prompt_tokens: int, answer_tokens: int) -> Text:

@@ -1,13 +1,15 @@
 """A virtual worker: the real server of a node around a stage that only takes time.
 
-    python -m benchmarks.virtual.worker ADDRESS BANDWIDTH RATE SCRIPTS
+    python -m benchmarks.virtual.worker ADDRESS BANDWIDTH RATE SLOWNESS SCRIPTS
 
-Prints ``ready HOST:PORT`` and ends when its standard input does.
+Prints ``ready HOST:PORT`` and ends when its standard input does. Each line there is answered with
+the seconds of processor time that it has spent beside its arithmetic.
 """
 
 import json
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,8 +38,8 @@ _CALLS_AT_ONCE = 16
 
 def main() -> None:
     """Serve until standard input ends."""
-    address, bandwidth, rate, scripts = sys.argv[1:]
-    board = Board("virtual", float(bandwidth), float(rate))
+    address, *constants, scripts = sys.argv[1:]
+    board = Board("virtual", *map(float, constants))
     with tempfile.TemporaryDirectory() as folder:
         load = VirtualLoader(board, json.loads(Path(scripts).read_text()))
         vault = ShardVault(Path(folder))
@@ -52,7 +54,8 @@ def main() -> None:
         port = server.add_insecure_port(address)
         server.start()
         print(f"ready {address.rpartition(':')[0]}:{port}", flush=True)
-        sys.stdin.read()
+        for _ in sys.stdin:
+            print(time.process_time() - load.spent_s, flush=True)
         server.stop(settings.STOP_GRACE_S).wait()
 
 

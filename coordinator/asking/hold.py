@@ -3,7 +3,8 @@
 import contextlib
 import gc
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -19,10 +20,13 @@ from pi_cluster.cluster.errors import (
 )
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.asking.strain_notes import note_strain
+from pi_cluster.coordinator.drafting.drafter import DraftSource
+from pi_cluster.coordinator.drafting.usual import usual_drafters
 from pi_cluster.coordinator.healing.healer import Healer
 from pi_cluster.coordinator.records.events import EventKind, EventLog
 from pi_cluster.coordinator.records.kept_record import is_changing, load_record
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord
+from pi_cluster.coordinator.records.recorded_draft import RecordedDraft
 from pi_cluster.coordinator.scheduling.counters import Counters
 from pi_cluster.coordinator.scheduling.occupancy import Occupancy
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
@@ -34,6 +38,14 @@ from pi_cluster.coordinator.wait_limits import USUAL_LIMITS, WaitLimits
 _Failure = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 _NO_FAILURE: _Failure = (None, None, None)
 
+DraftModels = Callable[[PipelineRecord], AbstractContextManager[Sequence[DraftSource]]]
+"""Opens those that guess beside the usual ones while a pipeline is held."""
+
+
+def no_draft_models(_record: PipelineRecord) -> AbstractContextManager[Sequence[DraftSource]]:
+    """None but the usual ones."""
+    return nullcontext(())
+
 
 @dataclass(frozen=True, slots=True)
 class _Held:
@@ -41,6 +53,7 @@ class _Held:
 
     scheduler: Scheduler
     epoch: int
+    draft: RecordedDraft | None
     stack: contextlib.ExitStack
 
 
@@ -60,12 +73,13 @@ class Hold:
         settings: SchedulerSettings | None = None,
         heal_timeout_s: float = limits.HEAL_TIMEOUT_S,
         wait_limits: WaitLimits = USUAL_LIMITS,
+        draft_models: DraftModels = no_draft_models,
     ) -> None:
         """``record`` says of which cluster, and for which model questions are encoded.
 
         ``on_notice`` is told, in sentences and on any thread, whom the session waits for, which it
         does within ``wait_limits``. A lost pipeline is mended for up to ``heal_timeout_s``; with 0
-        it is not.
+        it is not. ``draft_models`` are opened anew for each session.
         """
         self.cluster = record.folder.name
         self._digest = record.manifest.digest
@@ -73,6 +87,7 @@ class Hold:
         self._on_notice = on_notice
         self._settings = settings
         self._wait_limits = wait_limits
+        self._draft_models = draft_models
         self.counters = Counters()
         """Of all sessions."""
         self._lock = threading.Lock()  # of what is held
@@ -205,7 +220,8 @@ class Hold:
         if self._is_closed:
             raise _closed()
         held = self._held
-        if held and held.epoch == record.epoch and not held.scheduler.failure:
+        is_same = held and (held.epoch, held.draft) == (record.epoch, record.draft)
+        if held and is_same and not held.scheduler.failure:
             return held.scheduler
         self._let_go(StaleEpoch("another `up` has replaced the pipeline meanwhile"))
         self.healer.asked()
@@ -217,12 +233,14 @@ class Hold:
                 times=record.step_times(),
             )
             entered.enter_context(session)
+            models = entered.enter_context(self._draft_models(record))
             scheduler = Scheduler(
                 *(session, record.model, record.cache_limits, self._settings, self.counters),
                 on_first_step=self._served,
+                drafters=[*models, *usual_drafters()],
             )
             entered.enter_context(scheduler)
-            self._held = _Held(scheduler, record.epoch, entered.pop_all())
+            self._held = _Held(scheduler, record.epoch, record.draft, entered.pop_all())
         return scheduler
 
     def _on_slow(self, stage: StageAddress, said: str) -> None:

@@ -1,5 +1,6 @@
 """What the runs of a test come to: rates, waiting times, and what each stage did."""
 
+import collections
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Self
 import numpy as np
 
 from pi_cluster.coordinator.bench.bench import BenchRun, Phase
+from pi_cluster.coordinator.generation import Generation
 from pi_cluster.coordinator.stage_address import StageAddress
 
 
@@ -68,6 +70,8 @@ class BenchRow:
     hop_ms: Spread | None
     """One link crossing; known only for decode steps that travel alone."""
     stages: tuple[StageShare, ...]
+    guesses: dict[str, tuple[int, int]]
+    """By who made them: the right ones, and all that were decided."""
 
 
 def summarise(runs: Sequence[BenchRun], stages: Sequence[StageAddress]) -> BenchRow:
@@ -89,7 +93,16 @@ def summarise(runs: Sequence[BenchRun], stages: Sequence[StageAddress]) -> Bench
         itl_ms=Percentiles.of(gaps) if gaps and not is_prefill else None,
         hop_ms=Spread.of(hops) if hops else None,
         stages=tuple(_share(index, stage, runs) for index, stage in enumerate(stages)),
+        guesses=_guesses(generations),
     )
+
+
+def _guesses(generations: Sequence[Generation]) -> dict[str, tuple[int, int]]:
+    right, wrong = collections.Counter[str](), collections.Counter[str]()
+    for generation in generations:
+        right += generation.measurement.right_by
+        wrong += generation.measurement.wrong_by
+    return {name: (right[name], right[name] + wrong[name]) for name in sorted({*right, *wrong})}
 
 
 def _share(index: int, stage: StageAddress, runs: Sequence[BenchRun]) -> StageShare:

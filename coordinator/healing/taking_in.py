@@ -126,7 +126,8 @@ class TakingIn:
         footprint = model_footprint(
             record.manifest, read_config(record.manifest.config), record.limits
         )
-        planner = Planner(footprint, list(seen.nodes.values()), dialer)
+        placed = record.draft.placed if record.draft else None
+        planner = Planner(footprint, list(seen.nodes.values()), dialer, draft=placed)
         better = planner.plan(record.objective)
         now = planner.prediction(as_it_was(record).plan)
         self._judged = present

@@ -13,6 +13,7 @@ from pi_cluster.cluster.wire.client import NodeClient
 from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.coordinator.pipeline.measuring import capacities, measure_reach
 from pi_cluster.coordinator.pipeline.nodes import Node
+from pi_cluster.coordinator.planning.draft_placing import beside
 from pi_cluster.coordinator.planning.footprint import model_footprint
 from pi_cluster.coordinator.planning.healing_plan import EMBEDDING, moved_bytes, plan_again
 from pi_cluster.coordinator.planning.plan import NodeCapacity, Plan, PlannedStage
@@ -58,6 +59,8 @@ def way_without(
         raise StoreError("no node that is left has all layers on its disk")
     footprint = model_footprint(record.manifest, read_config(record.manifest.config), record.limits)
     known = known_capacities(nodes, dialer)
+    if record.draft:
+        known = beside(record.draft.placed, footprint, known)
     plan = plan_again(footprint, known, held, as_it_was(record).plan)
     by_id = {one.node_id: one for one in known}
     used = [by_id[stage.node_id] for stage in plan.stages]

@@ -15,6 +15,7 @@ from pi_cluster.cluster.wire.dialing import Dialer
 from pi_cluster.cluster.wire.echo import measure_link
 from pi_cluster.coordinator.pipeline.nodes import Node
 from pi_cluster.coordinator.planning.costs import ModelFootprint
+from pi_cluster.coordinator.planning.draft_placing import PlacedDraft, beside
 from pi_cluster.coordinator.planning.making import make_plan
 from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.plan import NodeCapacity, Plan
@@ -45,7 +46,9 @@ class Planner:
         nodes: Sequence[Node],
         dialer: Dialer,
         measuring: Measuring = nullcontext,
+        draft: PlacedDraft | None = None,
     ) -> None:
+        """A ``draft`` model takes its share of the machine that it is on, before layers do."""
         self._dialer = dialer
         self._footprint = footprint
         self._nodes = {node.about.node_id: node for node in nodes}
@@ -54,6 +57,8 @@ class Planner:
             self._capacities = capacities(
                 nodes, _measure_nodes(nodes, dialer), measure_reach(nodes, dialer)
             )
+        if draft:
+            self._capacities = beside(draft, footprint, self._capacities)
         self._links: dict[tuple[str, str], Link] = {}
 
     def plan(self, objective: Objective, instead: ModelFootprint | None = None) -> Predicted:

@@ -27,6 +27,7 @@ from pi_cluster.coordinator.planning.plan import Plan, PlannedStage
 from pi_cluster.coordinator.planning.prediction import Prediction
 from pi_cluster.coordinator.planning.standby import Copies, layer_files
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, RecordedStage
+from pi_cluster.coordinator.records.recorded_draft import RecordedDraft
 from pi_cluster.coordinator.records.up_call import UpCall
 from pi_cluster.coordinator.session import Session
 from pi_cluster.coordinator.stage_address import StageAddress
@@ -65,11 +66,13 @@ def make_rollout(
     objective: Objective,
     dialer: Dialer,
     measuring: Measuring = nullcontext,
+    draft: RecordedDraft | None = None,
 ) -> Rollout:
     """Measure these nodes, unless that was done before, and plan a store for them.
 
-    A pipeline that already serves this store from exactly these nodes for the same objective
-    keeps its plan: free memory moves a little all the time, and layers should not move with it.
+    A pipeline that already serves this store from exactly these nodes for the same objective,
+    beside the same draft model, keeps its plan: free memory moves a little all the time, and layers
+    should not move with it.
     """
     manifest = store.manifest
     config = read_config(manifest.config)
@@ -77,6 +80,7 @@ def make_rollout(
     if (
         previous
         and previous.objective == objective
+        and not _shares_otherwise(previous.draft, draft, nodes)
         and _still_serves(previous, manifest, limits, by_id)
     ):
         stages = tuple(
@@ -86,7 +90,8 @@ def make_rollout(
         plan = Plan(stages, previous.unused)
         return Rollout(manifest, store, limits, objective, plan, previous.prediction, by_id, dialer)
     footprint = model_footprint(manifest, config, limits)
-    planned = Planner(footprint, nodes, dialer, measuring).plan(objective)
+    placed = draft.placed if draft else None
+    planned = Planner(footprint, nodes, dialer, measuring, placed).plan(objective)
     return Rollout(
         *(manifest, store, limits, objective, planned.plan, planned.prediction),
         *(by_id, dialer),
@@ -252,6 +257,15 @@ def _still_serves(
         and previous.limits == limits
         and {*previous.unused, *(s.node_id for s in previous.addresses)} == nodes.keys()
     )
+
+
+def _shares_otherwise(
+    before: RecordedDraft | None, now: RecordedDraft | None, nodes: Sequence[Node]
+) -> bool:
+    """Whether a node shares its machine with another draft model than before."""
+    machines = {node.about.machine_id for node in nodes}
+    sharing = [one.digest for one in (before, now) if one and one.placed.machine_id in machines]
+    return bool(sharing) and (before is None or now is None or before.digest != now.digest)
 
 
 def _serves(node: Node, epoch: int, manifest: Manifest, layers: LayerRange) -> bool:

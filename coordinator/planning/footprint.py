@@ -1,6 +1,7 @@
 """What a store asks of the nodes that will hold it, before anything is loaded."""
 
 import math
+from dataclasses import replace
 
 from pi_cluster.cluster import settings
 from pi_cluster.cluster.store.manifest import Manifest
@@ -13,6 +14,7 @@ from pi_cluster.transformer.shapes import Shapes, head_shapes, layer_shapes
 from pi_cluster.transformer.weight_bytes import WeightBytes
 
 _FLOAT_BYTES = 4
+_DRAFT_STEP_ROWS = 128  # a text is caught up with in few of them; and as far guesses are taken back
 
 
 def choose_limits(
@@ -31,6 +33,20 @@ def choose_limits(
         max_sequences=settings.MAX_SEQUENCES,
         context=longest,
         cache_positions=texts * cache_capacity(config.widest_window, longest, rows),
+    )
+
+
+def draft_limits(config: ModelConfig, context: int) -> Limits:
+    """The limits of a draft model on one machine, for texts of up to ``context`` positions.
+
+    A few texts, as those of a pipeline with more leave it nothing idle.
+    """
+    texts = settings.DEFAULT_TEXTS
+    chosen = choose_limits(config, context, texts)
+    rows = min(_DRAFT_STEP_ROWS, chosen.max_step_rows)
+    capacity = cache_capacity(config.widest_window, chosen.context, rows)
+    return replace(
+        chosen, max_step_rows=rows, max_sequences=texts, cache_positions=texts * capacity
     )
 
 

@@ -11,6 +11,7 @@ from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.prediction import CHUNK_ROWS, Prediction
 from pi_cluster.coordinator.planning.standby import Copies, without_copies
+from pi_cluster.coordinator.records.recorded_draft import RecordedDraft
 from pi_cluster.coordinator.records.up_call import UpCall
 from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.stage_address import StageAddress
@@ -57,6 +58,8 @@ class PipelineRecord:
     """Nodes that had a stage before and were lost: others do their work until they are back."""
     copies: tuple[Copies, ...] = ()
     """What nodes keep for the layers of others."""
+    draft: RecordedDraft | None = None
+    """The draft model that guesses here, beside it."""
 
     @property
     def addresses(self) -> tuple[StageAddress, ...]:
@@ -106,12 +109,13 @@ class PipelineRecord:
     def in_place_of(self, before: "PipelineRecord") -> "PipelineRecord":
         """This pipeline where it serves the store of another one, which lost or got nodes.
 
-        Where that store lies is still known, and who had a stage then and has none now.
+        Where that store lies is still known, the draft model, and who had a stage then and has none
+        now.
         """
         used = {stage.node_id for stage in self.addresses}
         known = [*before.absent, *(stage.peer for stage in before.addresses)]
         absent = {peer.node_id: peer for peer in known if peer.node_id not in used}
-        return replace(self, store=before.store, absent=tuple(absent.values()))
+        return replace(self, store=before.store, draft=before.draft, absent=tuple(absent.values()))
 
     def open_store(self) -> Store | None:
         """Its store, if it still lies where it was brought up from."""

@@ -12,6 +12,7 @@ from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.prediction import Prediction
 from pi_cluster.coordinator.planning.standby import Copies, layer_files
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, RecordedStage
+from pi_cluster.coordinator.records.recorded_draft import RecordedDraft
 from pi_cluster.coordinator.records.up_call import UpCall
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.transformer.limits import Limits
@@ -32,6 +33,7 @@ def record_to_json(record: PipelineRecord) -> dict[str, Any]:
         "store": record.store,
         "copies": [asdict(one) for one in record.copies],
         "absent": [_peer_json(peer) for peer in record.absent],
+        "draft": record.draft.to_json() if record.draft else None,
     }
 
 
@@ -57,6 +59,7 @@ def record_from_json(folder: Path, manifest: Manifest, values: dict[str, Any]) -
         store=str(values.get("store") or ""),
         absent=tuple(map(_peer, values.get("absent", ()))),
         copies=tuple(_copies(one, manifest) for one in values.get("copies", ())),
+        draft=RecordedDraft.from_json(values["draft"]) if values.get("draft") else None,
     )
 
 

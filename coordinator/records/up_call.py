@@ -9,7 +9,7 @@ from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.standby import MOST_REPLICAS
 
 _MOST_LOCAL = 64
-_OF_A_MODEL = ("context", "texts", "objective", "replicas")
+_OF_A_MODEL = ("context", "texts", "objective", "replicas", "draft_model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class UpCall:
     objective: Objective = Objective.THROUGHPUT
     replicas: int = 1
     """On how many nodes' disks each shard lies."""
+    draft_model: str = ""
+    """The small model that guesses here, as ``model`` has it; empty for none."""
 
     @property
     def words(self) -> list[str]:
@@ -37,6 +39,7 @@ class UpCall:
         words += ["--context", str(self.context)] if self.context else []
         words += ["--texts", str(self.texts)] if self.texts != settings.DEFAULT_TEXTS else []
         words += ["--replicas", str(self.replicas)] if self.replicas != 1 else []
+        words += ["--draft-model", self.draft_model] if self.draft_model else []
         is_usual = self.objective is Objective.THROUGHPUT
         return words if is_usual else [*words, "--objective", self.objective.value]
 
@@ -61,6 +64,7 @@ class UpCall:
             "texts": self.texts,
             "objective": self.objective.value,
             "replicas": self.replicas,
+            "draft_model": self.draft_model or None,
         }
 
     @classmethod
@@ -80,4 +84,5 @@ class UpCall:
             texts=int(values["texts"]),
             objective=Objective(values["objective"]),
             replicas=replicas,
+            draft_model=str(values.get("draft_model") or ""),
         )

@@ -6,13 +6,23 @@ from pi_cluster.coordinator.scheduling.pace import Pace
 from pi_cluster.coordinator.scheduling.running import Pick, Running
 
 
-def next_picks(running: Sequence[Running], pace: Pace, in_flight: int) -> list[Pick]:
-    """What the next step carries; nothing if none should be sent now."""
+def next_picks(
+    running: Sequence[Running], pace: Pace, in_flight: int, *, may_guess: bool = True
+) -> list[Pick]:
+    """What the next step carries; nothing if none should be sent now.
+
+    A step of guesses alone is none where it ``may_guess`` not.
+    """
     picks = _pick_certain(running, pace)
     if in_flight >= pace.depth:
         return picks
     picks += _pick_prompts(running, pace, sum(pick.rows for pick in picks))
-    return picks or _pick_guesses(running, pace)
+    return picks if picks or not may_guess else _pick_guesses(running, pace)
+
+
+def may_be_guessed(running: Sequence[Running]) -> list[Running]:
+    """Those that have sent all that is certain, and wait for it to come back."""
+    return [o for o in running if o.can_guess and not o.state.unsent and o.state.in_flight]
 
 
 def _pick_certain(running: Sequence[Running], pace: Pace) -> list[Pick]:
@@ -32,7 +42,7 @@ def _pick_certain(running: Sequence[Running], pace: Pace) -> list[Pick]:
     extra = 0
     if any(one.can_guess for one in chosen):
         extra = (pace.free_rows - len(chosen)) // len(chosen)
-    return [one.pick_certain(extra) for one in chosen]
+    return [one.pick_certain(extra, pace.stakes_beside) for one in chosen]
 
 
 def _pick_forced(chosen: Sequence[Running], pace: Pace, *, is_alone: bool) -> list[Pick]:
@@ -43,7 +53,7 @@ def _pick_forced(chosen: Sequence[Running], pace: Pace, *, is_alone: bool) -> li
         room = min(pace.rows_beside(len(chosen)), pace.max_step_rows - len(chosen))
     picks: list[Pick] = []
     for one in chosen:
-        picks.append(one.pick_certain(0, most=1 + room))
+        picks.append(one.pick_certain(0, pace.stakes_beside, most=1 + room))
         room -= picks[-1].rows - 1
     return picks
 
@@ -78,12 +88,12 @@ def _pick_prompts(running: Sequence[Running], pace: Pace, decoding_rows: int) ->
 
 def _pick_guesses(running: Sequence[Running], pace: Pace) -> list[Pick]:
     """One sequence's guesses: of that which has the fewest of them under way."""
-    idle = [o for o in running if o.can_guess and not o.state.unsent and o.state.in_flight]
+    idle = may_be_guessed(running)
     if not idle:
         return []
     idle.sort(key=lambda one: len(one.state.guesses))
-    free_rows = pace.free_rows
+    free_rows, stakes = pace.free_rows, pace.stakes
     for one in idle:
-        if pick := one.pick_guesses(free_rows):
+        if pick := one.pick_guesses(free_rows, stakes):
             return [pick]
     return []

@@ -41,8 +41,9 @@ class Counters:
     """Including those that were forced and those that were guessed."""
     forced_tokens: int = 0
     """That a constraint left no choice for."""
-    right_guesses: int = 0
-    wrong_guesses: int = 0
+    right_by: collections.Counter[str] = field(default_factory=collections.Counter)
+    wrong_by: collections.Counter[str] = field(default_factory=collections.Counter)
+    """Guesses that were decided, by who made them."""
     stages: dict[str, StageWork] = field(default_factory=dict)
     """By the ids of nodes, also of those that have left; as far as steps have told."""
     heals: collections.Counter[str] = field(default_factory=collections.Counter)
@@ -51,6 +52,16 @@ class Counters:
     """How long those lasted that were mended, from the last sign of who was lost; by the same."""
     not_healed: int = 0
     """Losses that were given up."""
+
+    @property
+    def right_guesses(self) -> int:
+        """Of everybody."""
+        return self.right_by.total()
+
+    @property
+    def wrong_guesses(self) -> int:
+        """Of everybody."""
+        return self.wrong_by.total()
 
     def add_heal(self, lost_to: str, seconds: float) -> None:
         """A session works after one that was lost; 0 seconds where nothing was to be mended."""

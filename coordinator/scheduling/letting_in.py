@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from pi_cluster.cluster.errors import PutBack
+from pi_cluster.coordinator.drafting.judge import Drafting
 from pi_cluster.coordinator.generation import Generation, GenerationOptions
 from pi_cluster.coordinator.scheduling.counters import Counters
 from pi_cluster.coordinator.scheduling.guide import Guide
@@ -39,6 +40,7 @@ class LettingIn:
         residents: Residents,
         texts: Texts,
         counters: Counters,
+        drafting: Drafting,
     ) -> None:
         self._session = session
         self._model = model
@@ -46,6 +48,7 @@ class LettingIn:
         self._residents = residents
         self._texts = texts
         self._counters = counters
+        self._drafting = drafting
         self._relief = Relief()
 
     def all_with_room(self) -> Iterator[Running]:
@@ -105,7 +108,7 @@ class LettingIn:
         guide = None
         if generation.constraint:
             guide = Guide(generation.constraint, self._model.vocab_size, self._model.eos_ids)
-        running = Running(generation, state, guide)
+        running = Running(generation, state, guide, self._drafting)
         self._texts.add(running)
         generation.begin(state.positions_read)
         return running

@@ -2,6 +2,7 @@
 
 import bisect
 
+from pi_cluster.coordinator.drafting.stakes import Stakes
 from pi_cluster.coordinator.steps import StepResult
 
 _SIZES = (16, 32, 64, 128, 256, 512)
@@ -54,6 +55,10 @@ class Pace:
         (low, low_s), (high, high_s) = known[after - 1], known[after]
         return low_s + (high_s - low_s) * (rows - low) / (high - low)
 
+    def expected_s(self, rows: int) -> float:
+        """As `step_s`, in seconds from the beginning: 0 while nothing is known."""
+        return self.step_s(rows) if self._known else 0.0
+
     def groups(self, rows: int) -> int:
         """Micro-batches, no fewer than stages, in which ``rows`` texts grow fastest."""
         if rows not in self._groups:
@@ -70,6 +75,28 @@ class Pace:
     def free_rows(self) -> int:
         """Rows that a step takes for nearly the price of one."""
         return self._most_rows(_NEARLY * self.step_s(1), 1)
+
+    @property
+    def stakes(self) -> Stakes:
+        """Of guesses in a step of their own, which a stage would wait instead of computing.
+
+        A right one is known a step later than the id before it, and not a round later. Behind a
+        wrong one the next certain id waits until the first stage has done with it.
+        """
+        step_s = self.step_s(1)
+        return Stakes(self._round_s - step_s, step_s / 2, step_s)
+
+    @property
+    def stakes_beside(self) -> Stakes:
+        """Of guesses in the step of a certain id: a right one saves a whole round."""
+        step_s, rows = self.step_s(1), self.free_rows
+        each_s = (self.step_s(rows) - step_s) / (rows - 1) if rows > 1 else step_s
+        return Stakes(self._round_s, self._stages * each_s, step_s)
+
+    @property
+    def _round_s(self) -> float:
+        """A step's way through all stages and links."""
+        return self._stages * self.step_s(1) + (self._links_s or 0.0)
 
     def chunk_rows(self, remaining: int) -> int:
         """Size of chunks with which the rest of a prompt is soonest through all stages."""

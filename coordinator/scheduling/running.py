@@ -4,10 +4,11 @@ import collections
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from pi_cluster.coordinator.drafting.judge import Drafting, Guess, Judge
+from pi_cluster.coordinator.drafting.stakes import Stakes
 from pi_cluster.coordinator.finish_reason import FinishReason
 from pi_cluster.coordinator.generation import Generation
 from pi_cluster.coordinator.pooling import Pooling
-from pi_cluster.coordinator.scheduling.drafts import DraftDepth, Drafter, NgramDrafter
 from pi_cluster.coordinator.scheduling.guide import Guide
 from pi_cluster.coordinator.scheduling.pace import Pace
 from pi_cluster.coordinator.scheduling.sequence import SequenceState
@@ -15,6 +16,8 @@ from pi_cluster.coordinator.served_model import ServedModel
 from pi_cluster.coordinator.steps import StepChunk
 
 _MOST_CANDIDATES = 1000
+_GRAMMAR = "grammar"
+"""Who guesses what a constraint leaves no choice for, or makes likely."""
 
 
 class GuessFailed(Exception):
@@ -29,8 +32,13 @@ class Running:
     """A request whose sequence has its place in the caches."""
 
     def __init__(
-        self, generation: Generation, state: SequenceState, guide: Guide | None = None
+        self,
+        generation: Generation,
+        state: SequenceState,
+        guide: Guide | None = None,
+        drafting: Drafting | None = None,
     ) -> None:
+        """``drafting`` guesses how it goes on, where that is worth trying."""
         self.generation = generation
         self.state = state
         self.seen = set(state.text)
@@ -46,13 +54,13 @@ class Running:
         if self._counts and generation.answered:
             self.generated.update(state.text[-generation.answered :])
         self._prompt_length = self._begun = len(state.text)
-        self._depth = DraftDepth()
-        self._drafter: Drafter | None = None
+        self._guesses_by: list[str] = []  # whose guess each of the state's is
+        self._judge: Judge | None = None
         # Many logits of every guess would cost more to send than a guess is worth.
         few = 0 < state.candidates <= _MOST_CANDIDATES
-        if generation.options.draft and few and not generation.options.only_reads:
-            self._drafter = NgramDrafter()
-            self._drafter.add(state.text)
+        options = generation.options
+        if drafting and options.draft and few and not options.only_reads:
+            self._judge = drafting.judge(state.text, options.sampling)
 
     @property
     def is_decoding(self) -> bool:
@@ -67,7 +75,7 @@ class Running:
     @property
     def can_guess(self) -> bool:
         """Whether its ids may be guessed ahead."""
-        return self._drafter is not None or (self._guide is not None and self._has_logprobs)
+        return self._judge is not None or (self._guide is not None and self._has_logprobs)
 
     @property
     def is_forced(self) -> bool:
@@ -115,19 +123,19 @@ class Running:
         rows = min(most, self.generation.options.most_step_rows or most, self.state.unsent)
         return Pick(self, rows, prompt_rows=rows)
 
-    def pick_certain(self, extra: int, most: int = 1) -> "Pick":
+    def pick_certain(self, extra: int, stakes: Stakes, most: int = 1) -> "Pick":
         """Up to ``most`` of the rows that wait, and up to ``extra`` guesses behind the last."""
         waiting = self.state.unsent
         if waiting > 1:
             most = min(most, self.generation.options.most_step_rows or most)
             if waiting > most:
                 return Pick(self, most)
-        guessed = self._guess(extra)
+        guessed = self._guess(extra, stakes)
         return Pick(self, waiting + guessed, guessed_rows=guessed)
 
-    def pick_guesses(self, most: int) -> "Pick | None":
+    def pick_guesses(self, most: int, stakes: Stakes) -> "Pick | None":
         """Guesses behind what is in flight, if it is worth making any."""
-        guessed = self._guess(most)
+        guessed = self._guess(most, stakes)
         return Pick(self, guessed, guessed_rows=guessed) if guessed else None
 
     def take(self, rows: int) -> StepChunk:
@@ -153,26 +161,29 @@ class Running:
 
     def accept(self, token: int) -> bool:
         """Take a sampled or forced id into the text; False if a guess was wrong."""
-        was_guessed = bool(self.state.guesses)
+        guessed_by = self._guesses_by[0] if self.state.guesses else None
         is_right = self.state.accept(token)
+        self._guesses_by = self._guesses_by[1:] if guessed_by and is_right else []
         self.seen.add(token)
         if self._counts:
             self.generated[token] += 1
+        was_forced = self.is_forced
         if self._guide:
-            was_forced = self.is_forced
-            if was_guessed and is_right:
+            if guessed_by and is_right:
                 self._guide.accept_guess()
             else:
                 self._guide.accept(token)
-            if was_forced:
-                self.generation.measurement.forced += 1
-                was_guessed = False
-        if self._drafter:
-            self._drafter.add([token])
-            if was_guessed:
-                self._depth.count(is_right)
-                self.generation.measurement.add_guess(is_right)
+            self.generation.measurement.forced += was_forced
+        if guessed_by and self._judge and not was_forced:
+            self.generation.measurement.add_guess(guessed_by, is_right)
+        if self._judge:
+            self._judge.add(token, is_sampled=not was_forced)
         return is_right
+
+    def close(self) -> None:
+        """It has ended."""
+        if self._judge:
+            self._judge.close()
 
     def end_before(self, token: int, model: ServedModel) -> FinishReason | None:
         """Whether an id ends the text and is not part of it."""
@@ -188,29 +199,35 @@ class Running:
             return FinishReason.LENGTH
         return FinishReason.CONTEXT if text_length == model.context else None
 
-    def _guess(self, most: int) -> int:
+    def _guess(self, most: int, stakes: Stakes) -> int:
         """Make sure of up to ``most`` unsent guesses; returns how many there are."""
         state = self.state
         if most <= 0 or not self.can_guess:
             return 0
         wanted = min(most - state.unsent_guesses, state.guess_room)
-        if wanted > 0 and self._guide:
-            state.guesses += self._followed(self._guide, wanted)
-        elif wanted > 0:
-            state.guesses += self._drafted(wanted, state.guesses)
+        if wanted > 0:
+            before = list(map(Guess, state.guesses, self._guesses_by))
+            if self._guide:
+                guesses = self._followed(self._guide, before, wanted, stakes)
+            else:
+                guesses = self._drafted(before, wanted, stakes)
+            state.guesses += [guess.token for guess in guesses]
+            self._guesses_by += [guess.by for guess in guesses]
         return min(most, state.unsent_guesses)
 
-    def _followed(self, guide: Guide, most: int) -> Sequence[int]:
+    def _followed(
+        self, guide: Guide, before: Sequence[Guess], most: int, stakes: Stakes
+    ) -> list[Guess]:
         """What the text that keeps to a constraint may go on with."""
-        found: list[int] = []
+        found: list[Guess] = []
         try:
             while len(found) < most:
-                guesses = guide.forced_ahead or (guide.likely_ahead if self._drafter else ())
+                ids = guide.forced_ahead or (guide.likely_ahead if self._judge else ())
+                guesses = [Guess(token, _GRAMMAR) for token in ids[: most - len(found)]]
                 is_drafted = not guesses
                 if is_drafted:
-                    guesses = self._drafted(most - len(found), [*self.state.guesses, *found])
-                guesses = guesses[: most - len(found)]
-                followed = guide.follow(guesses)
+                    guesses = self._drafted([*before, *found], most - len(found), stakes)
+                followed = guide.follow([guess.token for guess in guesses])
                 found += guesses[:followed]
                 if is_drafted or followed < len(guesses):
                     break
@@ -218,12 +235,9 @@ class Running:
             raise GuessFailed(self) from error
         return found
 
-    def _drafted(self, most: int, guesses: Sequence[int]) -> Sequence[int]:
-        """Up to ``most`` ids behind the ``guesses`` that there are."""
-        if self._drafter is None:
-            return []
-        wanted = min(most, self._depth.allowed() - len(guesses))
-        return self._drafter.guess(guesses, wanted) if wanted > 0 else []
+    def _drafted(self, before: Sequence[Guess], most: int, stakes: Stakes) -> list[Guess]:
+        """Up to ``most`` guesses behind those ``before``."""
+        return self._judge.guess(before, most, stakes) if self._judge else []
 
 
 @dataclass(slots=True)

@@ -17,6 +17,9 @@ from typing import Self
 
 from pi_cluster.cluster.errors import ClusterError, NodeError
 from pi_cluster.coordinator.constraint import Constraint
+from pi_cluster.coordinator.drafting.drafter import DraftSource
+from pi_cluster.coordinator.drafting.judge import Drafting
+from pi_cluster.coordinator.drafting.usual import usual_drafters
 from pi_cluster.coordinator.finish_reason import FinishReason
 from pi_cluster.coordinator.generation import Generation, GenerationOptions
 from pi_cluster.coordinator.listeners import Listeners
@@ -63,8 +66,12 @@ class Scheduler:
         settings: SchedulerSettings | None = None,
         counters: Counters | None = None,
         on_first_step: Callable[[], None] = lambda: None,
+        drafters: Sequence[DraftSource] | None = None,
     ) -> None:
         """``counters`` are added to, from where they stand.
+
+        ``drafters`` guess how texts go on, by default those that cost nothing; they are closed with
+        it.
 
         ``on_first_step`` is called, on the scheduler's thread, when the session has begun to work.
         """
@@ -82,8 +89,11 @@ class Scheduler:
         self._on_first_step = on_first_step
         self._requests = Requests(settings.max_waiting)
         self._texts = Texts(session, self._requests, self._residents, self.counters)
+        sources = usual_drafters() if drafters is None else drafters
+        self._drafting = Drafting(sources, session.wake)
         self._letting_in = LettingIn(
-            *(session, model, self._requests, self._residents, self._texts, self.counters)
+            *(session, model, self._requests, self._residents, self._texts, self.counters),
+            self._drafting,
         )
         self._stepping = Stepping(
             *(session, limits.max_step_rows, self._residents, self._texts),
@@ -175,7 +185,7 @@ class Scheduler:
                     self._stepping.begin(running)
                 self._stepping.send_all()
                 self._texts.tell()
-                if (result := self._session.wait(self._rest_if_idle())) is not None:
+                if (result := self._session.wait(self._most_wait_s())) is not None:
                     self._take(result)
             self._stop(self._why_closed)
         except ClusterError as error:
@@ -183,6 +193,8 @@ class Scheduler:
         except BaseException as error:
             self._stop(NodeError(f"the scheduler failed: {error!r}"))
             raise
+        finally:
+            self._drafting.close()
 
     def _stop(self, failure: Exception) -> None:
         """Tell everyone why nothing more comes, and leave nothing in flight."""
@@ -197,6 +209,11 @@ class Scheduler:
         for generation in waited:
             generation.tell(FinishReason.INTERRUPTED)
         self._texts.interrupt(cancelled)
+
+    def _most_wait_s(self) -> float | None:
+        """How long nothing has to be done unless something comes."""
+        rest_in_s = self._rest_if_idle()
+        return self._stepping.guesses_wait_s() if rest_in_s is None else rest_in_s
 
     def _rest_if_idle(self) -> float | None:
         """Make way for others; returns seconds until it is time for that, if it comes to that."""

@@ -4,13 +4,14 @@ import collections
 import time
 from collections.abc import Callable, Sequence
 
-from pi_cluster.coordinator.scheduling.batching import next_picks
+from pi_cluster.coordinator.scheduling.batching import may_be_guessed, next_picks
 from pi_cluster.coordinator.scheduling.counters import Counters
 from pi_cluster.coordinator.scheduling.growing import Growing
 from pi_cluster.coordinator.scheduling.pace import Pace
 from pi_cluster.coordinator.scheduling.residents import Residents
 from pi_cluster.coordinator.scheduling.running import GuessFailed, Pick, Running
 from pi_cluster.coordinator.scheduling.sent_steps import SentStep, SentSteps, StepRecord
+from pi_cluster.coordinator.scheduling.spacing import Spacing
 from pi_cluster.coordinator.scheduling.texts import Texts
 from pi_cluster.coordinator.session import Session
 from pi_cluster.coordinator.steps import StepResult
@@ -38,6 +39,7 @@ class Stepping:
         self._counters = counters
         self._on_step = on_step
         self._pace = Pace(len(session.stages), max_step_rows)
+        self._spacing = Spacing()
         self._sent = SentSteps()
         self.is_resting = True
         """Whether nothing was sent since the session last made way, or at all."""
@@ -54,6 +56,11 @@ class Stepping:
         """Send steps until all stages have work, or nothing is left to send."""
         while picks := self._next_picks():
             self._send(picks)
+
+    def guesses_wait_s(self) -> float | None:
+        """How long guesses still have to wait that might be sent then; None if there are none."""
+        wait_s = self._spacing.wait_s(time.perf_counter())
+        return wait_s if wait_s and may_be_guessed(self._texts.running) else None
 
     def take(self, result: StepResult) -> None:
         """Use what a step brought back."""
@@ -93,7 +100,10 @@ class Stepping:
     def _next_picks(self) -> Sequence[Pick]:
         while True:
             try:
-                return next_picks(self._texts.running, self._pace, self._session.in_flight)
+                return next_picks(
+                    *(self._texts.running, self._pace, self._session.in_flight),
+                    may_guess=not self._spacing.wait_s(time.perf_counter()),
+                )
             except GuessFailed as failed:
                 with self._texts.ending_alone(failed.running):
                     raise failed.__cause__ or failed from None
@@ -106,7 +116,9 @@ class Stepping:
         is_alone = not self._session.in_flight
         now = time.perf_counter()
         step = self._session.submit(chunks)
-        self._sent.add(step, SentStep(picks, chunks, now, is_alone))
+        sent = SentStep(picks, chunks, now, is_alone)
+        self._sent.add(step, sent)
+        self._spacing.sent(now, self._pace.expected_s(sent.rows), self._session.in_flight - 1)
         self.is_resting = False
         for pick in picks:
             pick.running.sent(step, now)

@@ -91,15 +91,17 @@ class Texts:
             self._session.supersede(running.state.number)
         left, self._running = self._running, []
         for running in left:
+            running.close()
             running.generation.tell(failure)
 
     def _leave(self, running: Running, news: FinishReason | Exception) -> None:
         self._running.remove(running)
+        running.close()
         self._requests.leave(running.generation)
         self._session.supersede(running.state.number)
         running.state.in_flight.clear()
         measured = running.generation.measurement
         self._counters.forced_tokens += measured.forced
-        self._counters.right_guesses += measured.right_guesses
-        self._counters.wrong_guesses += measured.wrong_guesses
+        self._counters.right_by += measured.right_by
+        self._counters.wrong_by += measured.wrong_by
         self._untold.append((running.generation, news))

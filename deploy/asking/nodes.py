@@ -16,6 +16,7 @@ from pi_cluster.coordinator.patience import END_OR_WAIT_LONGER
 from pi_cluster.coordinator.records.kept_record import load_record
 from pi_cluster.deploy.asking.asker import Show
 from pi_cluster.deploy.calling import dialer_to_ask
+from pi_cluster.deploy.drafting.in_use import DraftsHere
 from pi_cluster.deploy.screen.output import end_line, note, notice
 from pi_cluster.transformer.errors import ModelError
 
@@ -45,6 +46,7 @@ class NodesAsker:
             *(record, dialer, wait_s, notice, END_OR_WAIT_LONGER),
             heal_timeout_s=heal_timeout_s,
             give_up_after_s=give_up_after_s,
+            draft_models=DraftsHere(notice),
         )
 
     def check(self, prompt: Prompt, keywords: AskKeywords) -> None:

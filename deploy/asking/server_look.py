@@ -1,6 +1,6 @@
 """How a server of this machine is, as `status` shows it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pi_cluster.cluster.errors import ClusterError
 from pi_cluster.coordinator.records.server_record import find_server
@@ -17,6 +17,8 @@ class ServerLook:
     waiting: int | None
     expected_wait_s: float | None
     """Of one who would come now, where that is known."""
+    guesses: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """By who made them: the right ones, and all that were decided."""
 
     def __str__(self) -> str:
         """A line for people."""
@@ -33,12 +35,14 @@ def look_at_server(cluster: str) -> ServerLook | None:
     if record is None or link is None:
         return None
     try:
-        requests = link.get("/cluster/v1/state").get("requests", {})
+        state = link.get("/cluster/v1/state")
     except ClusterError:
         return ServerLook(record.url, None, None, None)
+    requests = state.get("requests", {})
     return ServerLook(
         record.url,
         requests.get("running"),
         requests.get("waiting"),
         requests.get("expected_wait_s"),
+        {one["by"]: (one["right"], one["decided"]) for one in state.get("guesses", ())},
     )

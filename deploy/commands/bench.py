@@ -30,6 +30,7 @@ from pi_cluster.deploy.asking.exclusive import server_held
 from pi_cluster.deploy.calling import dialer_to_ask
 from pi_cluster.deploy.commands.generation_options import draft_option
 from pi_cluster.deploy.commands.options import cluster_option, wait_option
+from pi_cluster.deploy.drafting.in_use import DraftsHere
 from pi_cluster.deploy.leading_out import leading_out
 from pi_cluster.deploy.screen.bench_table import (
     print_csv,
@@ -116,7 +117,8 @@ def bench(
     """Measure tokens per second, and where the time goes.
 
     That is prefill and decode of the pipeline that is up, or several users at once. A server that
-    runs here has its clients wait meanwhile.
+    runs here has its clients wait meanwhile. What a hop takes is known of steps that travel alone;
+    guesses that follow them hide it, so that it may need `--draft off`.
     """
     record = load_record(cluster)
     options = BenchOptions(
@@ -147,7 +149,11 @@ def _measure(
 ) -> tuple[list[BenchRow], list[BenchRun]]:
     steps = list[StepRecord]()
     shared = SchedulerSettings(reuse_prefixes=options.depth > 0)
-    with notes.status("bench") as line, Hold(record, dialer, notice, shared) as hold:
+    models = DraftsHere(notice)
+    with (
+        notes.status("bench") as line,
+        Hold(record, dialer, notice, shared, draft_models=models) as hold,
+    ):
         scheduler = hold.take()
         scheduler.on_step.add(steps.append)
         tests = list(run_bench(scheduler, steps, record.model, options, line.update))

@@ -22,6 +22,7 @@ from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.records.up_call import UpCall
 from pi_cluster.deploy.as_before import open_store, what_is_up
 from pi_cluster.deploy.calling import dialer_for
+from pi_cluster.deploy.commands.draft_model_option import draft_model_option, model_of
 from pi_cluster.deploy.commands.options import (
     cluster_option,
     context_option,
@@ -32,10 +33,12 @@ from pi_cluster.deploy.commands.options import (
     replicas_option,
     texts_option,
 )
+from pi_cluster.deploy.drafting.choosing import draft_of_call
 from pi_cluster.deploy.membership.admission import admit_waiting
 from pi_cluster.deploy.models.model_source import find_source
 from pi_cluster.deploy.screen import output
 from pi_cluster.deploy.screen.copies_view import copies_json, copies_line
+from pi_cluster.deploy.screen.draft_view import draft_json, expected_of_drafts
 from pi_cluster.deploy.screen.formats_view import InFormat, formats_table
 from pi_cluster.deploy.screen.plan_table import context_note, expected, plan_table
 from pi_cluster.transformer.config_form import read_config
@@ -53,6 +56,7 @@ _SHOWN_WEIGHTS = tuple(weights for weights in WEIGHTS if weights != "f32")
 @context_option
 @texts_option
 @replicas_option
+@draft_model_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @cluster_option
 @click.pass_context
@@ -64,6 +68,7 @@ def plan(
     context: int | None,
     texts: int,
     replicas: int,
+    draft_model: str | None,
     as_json: bool,
     cluster: str,
 ) -> None:
@@ -80,7 +85,9 @@ def plan(
     previous = what_is_up(cluster)
     before = previous.call if previous else None
     given = find_source(model).said if model else ""
-    call = UpCall(given, context=context, texts=texts, replicas=replicas)
+    call = UpCall(
+        given, context=context, texts=texts, replicas=replicas, draft_model=model_of(draft_model)
+    )
     call = call if model else call.for_model_of(before, left_out(click_context))
     opened = open_store(call, before, cluster)
     dialer = dialer_for(cluster, insecure)
@@ -90,7 +97,9 @@ def plan(
     config = read_config(opened.manifest.config)
     limits = choose_limits(config, call.context, call.texts)
     footprint = model_footprint(opened.manifest, config, limits)
-    planner = Planner(footprint, found, dialer, output.measuring)
+    draft = draft_of_call(call, opened, limits, found, previous)
+    placed = draft.placed if draft else None
+    planner = Planner(footprint, found, dialer, output.measuring, placed)
     plans = _different_plans(planner)
     formats = _in_each_format(planner, opened.manifest, limits)
     if note := context_note(config, limits):
@@ -104,7 +113,9 @@ def plan(
     ]
     if as_json:
         values = [
-            _to_json(*one, found) | {"standby": copies_json(kept, n_layers)}
+            _to_json(*one, found)
+            | {"standby": copies_json(kept, n_layers)}
+            | {"draft": draft_json(draft, one[1].prediction)}
             for one, kept in zip(plans, copies, strict=True)
         ]
         in_formats = [one.to_json() for one in formats]
@@ -115,6 +126,9 @@ def plan(
         title = f"--objective {' or '.join(objectives)}"
         output.answers.print(plan_table(predicted.plan, predicted.prediction, by_id, title))
         output.answers.print(expected(predicted.prediction))
+        if draft:
+            said = expected_of_drafts(draft, predicted.prediction)
+            output.answers.print(said, markup=False, soft_wrap=True)
         if line := copies_line(kept, n_layers):
             output.answers.print(line, markup=False, soft_wrap=True)
     if formats:

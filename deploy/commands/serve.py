@@ -4,6 +4,7 @@ import signal
 import socket
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,12 +14,14 @@ from pi_cluster.coordinator.pooling import Pooling
 from pi_cluster.coordinator.records.advice import bring_one_up
 from pi_cluster.coordinator.records.kept_record import has_record, load_record
 from pi_cluster.deploy.calling import dialer_to_ask
+from pi_cluster.deploy.commands.draft_model_option import draft_model_option, model_of
 from pi_cluster.deploy.commands.options import (
     cluster_option,
     give_up_after_option,
     heal_timeout_option,
     journal_option,
 )
+from pi_cluster.deploy.drafting.in_use import DraftsHere
 from pi_cluster.deploy.hosts.server_service import ServerService
 from pi_cluster.deploy.leading_out import leading_out
 from pi_cluster.deploy.screen.output import note
@@ -34,6 +37,9 @@ from pi_cluster.server.local_door import LocalDoor
 from pi_cluster.server.serving import ServerSettings, listen
 from pi_cluster.server.serving import serve as run_server
 from pi_cluster.server.waiting import serve_until
+
+if TYPE_CHECKING:
+    from pi_cluster.deploy.drafting.choosing import GivenDraft
 
 _DEFAULTS = ServerSettings()
 
@@ -107,6 +113,7 @@ _DEFAULTS = ServerSettings()
 @heal_timeout_option
 @give_up_after_option
 @journal_option
+@draft_model_option
 @click.option(
     "--install", is_flag=True, help="Have systemd start this server, with the other options given."
 )
@@ -135,6 +142,7 @@ def serve(
     heal_timeout_s: float,
     give_up_after_s: float,
     keeps_journal: bool,
+    draft_model: str | None,
     install: bool,
     uninstall: bool,
     system: bool,
@@ -161,8 +169,11 @@ def serve(
             tls, renew = own_certificate(cluster, hosts)
         elif certificate and key:
             tls = given_certificate(certificate, key)
+        given = _given_draft(draft_model)
         if not wait_for_up:
-            load_record(cluster)  # whoever starts it by hand is told before anything is taken
+            record = load_record(cluster)  # whoever starts it by hand is told before all else
+            if given:
+                given(record)
         door = entered.enter_context(LocalDoor(cluster))
         listener = entered.enter_context(listen(settings))
         prompts = entered.enter_context(PromptLog(log_prompts)) if log_prompts else None
@@ -185,7 +196,7 @@ def serve(
             record = load_record(cluster)
             return serving_client(
                 *(record, dialer_to_ask(cluster, record), notices(form), settings.max_waiting),
-                *(heal_timeout_s, give_up_after_s),
+                *(heal_timeout_s, give_up_after_s, DraftsHere(notices(form), given)),
             )
 
         keeper = Keeper(journal_of(cluster)) if keeps_journal else None
@@ -206,6 +217,14 @@ def serve(
         run_server(
             *(app, listeners, settings.limits, tls), on_stop=desk.stop, every_hour=every_hour
         )
+
+
+def _given_draft(draft_model: str | None) -> "GivenDraft | None":
+    if draft_model is None:
+        return None
+    from pi_cluster.deploy.drafting.choosing import GivenDraft
+
+    return GivenDraft(model_of(draft_model))
 
 
 def _uninstall(service: ServerService) -> None:

@@ -28,6 +28,7 @@ from pi_cluster.deploy.commands.options import cluster_option
 from pi_cluster.deploy.known_local_workers import why_ended
 from pi_cluster.deploy.screen import output
 from pi_cluster.deploy.screen.copies_view import copies_json, copies_line, lacking_line
+from pi_cluster.deploy.screen.draft_view import draft_line
 from pi_cluster.deploy.screen.event_view import heals_json, heals_line
 from pi_cluster.deploy.screen.status_view import (
     pipeline_rate,
@@ -80,7 +81,11 @@ def status(
             output.answers.print(line, markup=False, soft_wrap=True)
         if line := lacking_line(record):
             output.answers.print(line, markup=False, soft_wrap=True)
-        if server := look_at_server(cluster):
+        server = look_at_server(cluster)
+        if record.draft:
+            line = draft_line(record.draft, server.guesses if server else {})
+            output.answers.print(line, markup=False, soft_wrap=True)
+        if server:
             output.answers.print(str(server), markup=False, soft_wrap=True)
         if line := heals_line(healed, time.time()):
             output.answers.print(line, markup=False, soft_wrap=True)
@@ -172,4 +177,5 @@ def _values(cluster: str, record: PipelineRecord, looks: Sequence[StageLook]) ->
         "stages": status_json(looks),
         "standby": copies_json(record.copies, record.manifest.n_layers),
         "lacking_copies": len(record.lacking_copies),
+        "draft": record.draft.to_json() if record.draft else None,
     }

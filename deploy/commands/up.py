@@ -14,6 +14,7 @@ from pi_cluster.coordinator.records.up_call import UpCall
 from pi_cluster.deploy.as_before import open_store, what_is_up
 from pi_cluster.deploy.bringing_up import Change, bring_up, have_stand_by
 from pi_cluster.deploy.calling import dialer_for
+from pi_cluster.deploy.commands.draft_model_option import draft_model_option, model_of
 from pi_cluster.deploy.commands.options import (
     ask_password,
     cluster_option,
@@ -58,6 +59,7 @@ from pi_cluster.worker.machine.able import check_able
 )
 @texts_option
 @replicas_option
+@draft_model_option
 @cluster_option
 @click.pass_context
 def up(
@@ -73,6 +75,7 @@ def up(
     texts: int,
     objective: str,
     replicas: int,
+    draft_model: str | None,
     cluster: str,
 ) -> None:
     """Bring a model up on the nodes.
@@ -81,8 +84,8 @@ def up(
 
     MODEL is a store, a checkpoint's folder, a GGUF file, or the name of a model that was pulled;
     what is no store yet becomes one first. Without MODEL it is the model that is up, with its
-    --context, --texts, --objective and --replicas; at first, and after `down`, the embedded
-    storyteller.
+    --context, --texts, --objective, --replicas and --draft-model; at first, and after `down`, the
+    embedded storyteller.
 
     With --hosts the hosts are set up by SSH first, which is remembered. Without --local, --nodes or
     --hosts the nodes are the hosts that are remembered and those that mDNS finds, or else those of
@@ -99,7 +102,8 @@ def up(
         before = previous.call if previous else None
         given = find_source(model).said if model else ""
         call = UpCall(
-            given, local or 0, nodes or "", context, texts, Objective(objective), replicas
+            *(given, local or 0, nodes or "", context, texts, Objective(objective)),
+            *(replicas, model_of(draft_model)),
         )
         call = call if model else call.for_model_of(before, left_out(click_context))
         opened = open_store(call, before, cluster)

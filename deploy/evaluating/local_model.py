@@ -6,15 +6,12 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from pi_cluster.cluster import settings
-from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.store import Store
 from pi_cluster.coordinator.planning.footprint import choose_limits
-from pi_cluster.kernels import Engine
+from pi_cluster.deploy.local_stage import local_stage
 from pi_cluster.transformer.arithmetic import Array
 from pi_cluster.transformer.config_form import read_config
 from pi_cluster.transformer.stage import Chunk, Stage
-from pi_cluster.worker.stage.loading import load_stage
 
 _SEQUENCE = 1
 
@@ -22,9 +19,8 @@ _SEQUENCE = 1
 class LocalModel:
     """``coordinator.evaluating.divergence.Reference`` by one stage that holds all layers.
 
-    Its weights are mapped, so it may be larger than this machine's memory: each step then reads
-    what is not there again. Beside them it takes the caches of one text and one step. One thread
-    computes at a time; who comes with other rows waits for a step, and not for a text.
+    Beside its mapped weights it takes the caches of one text and one step. One thread computes at a
+    time; who comes with other rows waits for a step, and not for a text.
     """
 
     def __init__(self, stage: Stage) -> None:
@@ -54,8 +50,6 @@ def local_model(store: Store, context: int) -> Iterator[LocalModel]:
 
     Nobody may be computing with it when the block ends.
     """
-    manifest = store.manifest
-    limits = choose_limits(read_config(manifest.config), context, texts=1)
-    layers = LayerRange(0, manifest.n_layers)
-    with Engine(settings.kernel_variant()) as engine:
-        yield LocalModel(load_stage(manifest, layers, limits, store, engine).stage)
+    limits = choose_limits(read_config(store.manifest.config), context, texts=1)
+    with local_stage(store, limits) as stage:
+        yield LocalModel(stage)

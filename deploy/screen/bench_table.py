@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from pi_cluster.cluster.shown import shown_line
 from pi_cluster.coordinator.bench.rows import BenchRow, Percentiles, Spread
 from pi_cluster.deploy.screen.column_widths import Column
+from pi_cluster.deploy.screen.draft_view import share_right
 from pi_cluster.deploy.screen.markdown import markdown_lines
 from pi_cluster.deploy.screen.output import answers
 from pi_cluster.deploy.screen.tables import FittedTable, names, numbers, whole
@@ -32,12 +33,16 @@ def print_for_people(rows: Sequence[BenchRow]) -> None:
         return
     for table in tables:
         answers.print(FittedTable(table.columns, table.rows))
+    for line in _guesses(rows):
+        answers.print(line, markup=False)
 
 
 def print_markdown(rows: Sequence[BenchRow]) -> None:
     """A table of the tests and one of their stages."""
     tests, stages = _tables(rows)
     click.echo("\n".join([*_markdown(tests), "", *_markdown(stages)]))
+    if lines := _guesses(rows):
+        click.echo("\n".join(["", *lines]))
 
 
 def print_json(rows: Sequence[BenchRow]) -> None:
@@ -104,6 +109,14 @@ def _tables(rows: Sequence[BenchRow]) -> tuple[_Table, _Table]:
         _Table([whole("test"), *map(numbers, measured)], tests),
         _Table([*where, *map(numbers, spent)], stages),
     )
+
+
+def _guesses(rows: Sequence[BenchRow]) -> list[str]:
+    return [
+        f"{row.test}: by {name}, {share_right(*counted)}"
+        for row in rows
+        for name, counted in row.guesses.items()
+    ]
 
 
 def _markdown(table: _Table) -> list[str]:

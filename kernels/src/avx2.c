@@ -156,8 +156,11 @@ INLINE void add_block(const int rows, const uint8_t *quants, lanes scales, lanes
 
 #include "offset_tiles.h"
 
+#include "panel_avx2.h"
+
 const struct variant avx2_variant = {
     .name = "avx2",
     .tile_rows = 4,
 #include "table.h"
+    PANELS(q4_panel, signed_panel, offset_panel)
 };

@@ -1,9 +1,14 @@
 #include "linear.h"
 
 #include <stddef.h>
+#include <string.h>
 
 /* Weights that one task covers: they stay in a core's own cache while all rows visit them. */
 enum { STRIP_BYTES = 256 << 10, TASKS_PER_THREAD = 8, MAX_PRODUCTS = 3 };
+
+/* A panel fills half of a first cache of 32 KiB; PANEL_BLOCKS is a multiple of Q4K_BLOCKS. The totals
+ * of PANEL_GROUPS groups and PANEL_ROWS rows lie on the stack: 64 KiB. */
+enum { PANEL_BLOCKS = 24, PANEL_GROUPS = 4, PANEL_ROWS = 256, LEAST_PANEL_ROWS = 16 };
 
 static int smaller(int a, int b) { return a < b ? a : b; }
 
@@ -13,37 +18,100 @@ static void put(const struct linear *product, int i, float value, float *y) {
     *y = product->add ? *y + value : value;
 }
 
-static quantised_tile *tile_of(const struct variant *variant, int format) {
+/* `count` in equal shares of at most `most`, so that no small one is left over. */
+static int even_share(int count, int most) {
+    int shares = (count + most - 1) / most;
+    return (count + shares - 1) / shares;
+}
+
+static const uint8_t *group_at(const struct matrix *w, int row) {
+    return (const uint8_t *)w->data + row / GROUP_ROWS * group_bytes(w);
+}
+
+static const struct quantised *kernels_of(const struct variant *variant, int format) {
     switch (format) {
-    case FORMAT_Q8: return variant->q8_tile;
-    case FORMAT_Q4: return variant->q4_tile;
-    case FORMAT_Q4_1: return variant->q4_1_tile;
-    case FORMAT_Q4N: return variant->q4n_tile;
-    default: return variant->q4k_tile;
+    case FORMAT_Q8: return &variant->q8;
+    case FORMAT_Q4: return &variant->q4;
+    case FORMAT_Q4_1: return &variant->q4_1;
+    case FORMAT_Q4N: return &variant->q4n;
+    default: return &variant->q4k;
     }
+}
+
+/* What a group's totals become, from output i on. */
+static void put_group(const struct linear *product, int i, int rows, float total[][GROUP_ROWS],
+                      float *y, int64_t y_stride) {
+    int outputs = smaller(product->w->rows - i, GROUP_ROWS);
+    for (int t = 0; t < rows; t++)
+        for (int r = 0; r < outputs; r++) put(product, i + r, total[t][r], y + t * y_stride + r);
+}
+
+/* Few rows: a group is multiplied as it is read. */
+static void tile_strip(const struct variant *variant, const struct linear *product, int rows,
+                       int start, int stop, float *y, int64_t y_stride) {
+    const struct matrix *w = product->w;
+    int blocks = w->columns / BLOCK_COLUMNS;
+    quantised_tile *tile = kernels_of(variant, w->format)->tile;
+    for (int row = 0; row < rows; row += variant->tile_rows) {
+        const struct quantised_block *few[MAX_TILE_ROWS];
+        float total[MAX_TILE_ROWS][GROUP_ROWS];
+        int count = smaller(rows - row, variant->tile_rows);
+        for (int t = 0; t < count; t++) few[t] = product->x.blocks + (int64_t)(row + t) * blocks;
+        for (int i = start; i < stop; i += GROUP_ROWS) {
+            tile(group_at(w, i), blocks, few, count, total);
+            put_group(product, i, count, total, y + row * y_stride + i - start, y_stride);
+        }
+    }
+}
+
+/* Some blocks of a group times many rows, which all visit them while they lie unpacked in the first
+ * cache. */
+static void add_blocks(const struct quantised *kernels, const uint8_t *from, int count,
+                       const struct quantised_block *x, int blocks, int rows,
+                       float total[][GROUP_ROWS]) {
+    struct panel_block panel[PANEL_BLOCKS];
+    kernels->unpack(from, count, panel);
+    for (int row = 0; row < rows; row += PANEL_TILE_ROWS) {
+        const struct quantised_block *few[PANEL_TILE_ROWS];
+        int left = smaller(rows - row, PANEL_TILE_ROWS);
+        for (int t = 0; t < left; t++) few[t] = x + (int64_t)(row + t) * blocks;
+        kernels->panel_tile(panel, count, few, left, total + row);
+    }
+}
+
+/* Many rows, few groups: the same blocks of all groups follow each other, so that the activations
+ * which they multiply stay in the second cache. Each total takes its blocks from left to right. */
+static void panel_strip(const struct variant *variant, const struct linear *product, int row,
+                        int rows, int start, int stop, float *y, int64_t y_stride) {
+    const struct matrix *w = product->w;
+    const struct quantised *kernels = kernels_of(variant, w->format);
+    int blocks = w->columns / BLOCK_COLUMNS;
+    const struct quantised_block *x = product->x.blocks + (int64_t)row * blocks;
+    float total[PANEL_GROUPS][PANEL_ROWS][GROUP_ROWS];
+    for (int i = start, g = 0; i < stop; i += GROUP_ROWS, g++)
+        memset(total[g], 0, (size_t)rows * sizeof *total[g]);
+    for (int b = 0; b < blocks; b += PANEL_BLOCKS) {
+        int count = smaller(blocks - b, PANEL_BLOCKS);
+        for (int i = start, g = 0; i < stop; i += GROUP_ROWS, g++)
+            add_blocks(kernels, group_at(w, i) + b * block_bytes(w->format), count, x + b, blocks,
+                       rows, total[g]);
+    }
+    for (int i = start, g = 0; i < stop; i += GROUP_ROWS, g++)
+        put_group(product, i, rows, total[g], y + i - start, y_stride);
 }
 
 static void quantised_strip(const struct variant *variant, const struct linear *product, int rows,
                             int start, int stop, float *y, int64_t y_stride) {
-    const struct matrix *w = product->w;
-    const struct quantised_block *x = product->x.blocks;
-    int blocks = w->columns / BLOCK_COLUMNS;
-    quantised_tile *tile = tile_of(variant, w->format);
-    const uint8_t *groups = (const uint8_t *)w->data + start / GROUP_ROWS * group_bytes(w);
-    for (int row = 0; row < rows; row += variant->tile_rows) {
-        const struct quantised_block *few[MAX_TILE_ROWS];
-        float out[MAX_TILE_ROWS][GROUP_ROWS];
-        int count = smaller(rows - row, variant->tile_rows);
-        for (int t = 0; t < count; t++) few[t] = x + (int64_t)(row + t) * blocks;
-
-        const uint8_t *group = groups;
-        for (int i = start; i < stop; i += GROUP_ROWS, group += group_bytes(w)) {
-            tile(group, blocks, few, count, out);
-            for (int t = 0; t < count; t++)
-                for (int r = 0; r < smaller(stop - i, GROUP_ROWS); r++)
-                    put(product, i + r, out[t][r], y + (row + t) * y_stride + i - start + r);
-        }
+    if (rows < LEAST_PANEL_ROWS || !kernels_of(variant, product->w->format)->unpack) {
+        tile_strip(variant, product, rows, start, stop, y, y_stride);
+        return;
     }
+    int step = even_share(rows, PANEL_ROWS);
+    for (int row = 0; row < rows; row += step)
+        for (int i = start; i < stop; i += PANEL_GROUPS * GROUP_ROWS)
+            panel_strip(variant, product, row, smaller(rows - row, step), i,
+                        smaller(i + PANEL_GROUPS * GROUP_ROWS, stop),
+                        y + row * y_stride + i - start, y_stride);
 }
 
 static void plain_strip(const struct variant *variant, const struct linear *product, int rows,

@@ -144,8 +144,63 @@ static void q4k_tile(const uint8_t *group, int blocks, const struct quantised_bl
     WITH_CONSTANT_ROWS(q4k_of, rows, group, blocks, x, out)
 }
 
+#include "panel_neon.h"
+
+enum { PANEL_SLICES = 2 };
+
+/* As nibble_dot; a nibble less its zero is no larger. */
+INLINE void panel_nibble_dots(const int rows, const int8_t *quants,
+                              const struct quantised_block *const x[], int b,
+                              int32x4_t dot[PANEL_SLICES][PANEL_TILE_ROWS]) {
+    int16x8_t low[PANEL_SLICES][PANEL_TILE_ROWS], high[PANEL_SLICES][PANEL_TILE_ROWS];
+    for (int s = 0; s < PANEL_SLICES; s++)
+        for (int t = 0; t < rows; t++) low[s][t] = high[s][t] = vdupq_n_s16(0);
+#pragma GCC unroll 8
+    for (int j = 0; j < QUADS; j++)
+        for (int t = 0; t < rows; t++) {
+            int8x16_t quad = quad_of(&x[t][b], j);
+            for (int s = 0; s < PANEL_SLICES; s++) {
+                int8x16_t weight = panel_quad(quants, s, j);
+                low[s][t] = vmlal_s8(low[s][t], vget_low_s8(weight), vget_low_s8(quad));
+                high[s][t] = vmlal_high_s8(high[s][t], weight, quad);
+            }
+        }
+    for (int s = 0; s < PANEL_SLICES; s++)
+        for (int t = 0; t < rows; t++)
+            dot[s][t] = vpaddq_s32(vpaddlq_s16(low[s][t]), vpaddlq_s16(high[s][t]));
+}
+
+/* As q8_dot. */
+INLINE void panel_byte_dots(const int rows, const int8_t *quants,
+                            const struct quantised_block *const x[], int b,
+                            int32x4_t dot[PANEL_SLICES][PANEL_TILE_ROWS]) {
+    int32x4_t low[PANEL_SLICES][PANEL_TILE_ROWS], high[PANEL_SLICES][PANEL_TILE_ROWS];
+#pragma GCC unroll 4
+    for (int j = 0; j < QUADS; j += 2)
+        for (int t = 0; t < rows; t++) {
+            int8x16_t quad = quad_of(&x[t][b], j), next_quad = quad_of(&x[t][b], j + 1);
+            for (int s = 0; s < PANEL_SLICES; s++) {
+                int8x16_t weight = panel_quad(quants, s, j), next = panel_quad(quants, s, j + 1);
+                int16x8_t a = vmull_s8(vget_low_s8(weight), vget_low_s8(quad));
+                int16x8_t c = vmull_high_s8(weight, quad);
+                a = vmlal_s8(a, vget_low_s8(next), vget_low_s8(next_quad));
+                c = vmlal_high_s8(c, next, next_quad);
+                low[s][t] = j ? vpadalq_s16(low[s][t], a) : vpaddlq_s16(a);
+                high[s][t] = j ? vpadalq_s16(high[s][t], c) : vpaddlq_s16(c);
+            }
+        }
+    for (int s = 0; s < PANEL_SLICES; s++)
+        for (int t = 0; t < rows; t++) dot[s][t] = vpaddq_s32(low[s][t], high[s][t]);
+}
+
+/* Of more rows of activations at once, not all sums would find a register. */
+DEFINE_PANEL_TILE(q4_panel, PANEL_SLICES, 2, panel_nibble_dots, 0)
+DEFINE_PANEL_TILE(byte_panel, PANEL_SLICES, 1, panel_byte_dots, 0)
+DEFINE_PANEL_TILE(offset_panel, PANEL_SLICES, 2, panel_nibble_dots, 1)
+
 const struct variant neon_variant = {
     .name = "neon",
     .tile_rows = 4,
 #include "table.h"
+    PANELS(q4_panel, byte_panel, offset_panel)
 };

@@ -21,7 +21,7 @@
 
 #include "formats.h"
 
-enum { MAX_TILE_ROWS = 8, MAX_HEAD_DIM = 256, KEY_TILE = 64 };
+enum { MAX_TILE_ROWS = 8, PANEL_TILE_ROWS = 4, MAX_HEAD_DIM = 256, KEY_TILE = 64 };
 
 /* One key/value head of one sequence's rolling cache, in half precision; position p lives in slot
  * p % capacity. Keys: tiles of 64 slots, key[tile][dimension][slot]. Values: value[slot][stride]. */
@@ -38,11 +38,34 @@ typedef void quantised_tile(const uint8_t *group, int blocks,
                             const struct quantised_block *const x[], int rows,
                             float out[][GROUP_ROWS]);
 
+/* A block of a group laid out for many rows of activations: its quants as bytes in the order of Q8,
+ * w = scale * quant + offset. Only some formats have an offset, and a variant may leave the zero of
+ * Q4 to its tile. */
+struct panel_block {
+    float scale[GROUP_ROWS];
+    float offset[GROUP_ROWS];
+    int8_t quant[BLOCK_COLUMNS * GROUP_ROWS];
+};
+
+typedef void unpack_panel(const uint8_t *group, int blocks, struct panel_block panel[]);
+
+/* Adds a panel times `rows` <= PANEL_TILE_ROWS rows of activations to their totals. */
+typedef void panel_tile(const struct panel_block panel[], int blocks,
+                        const struct quantised_block *const x[], int rows,
+                        float total[][GROUP_ROWS]);
+
+/* What multiplies a quantised format. */
+struct quantised {
+    quantised_tile *tile;
+    unpack_panel *unpack; /* NULL where panels are no faster than tiles */
+    panel_tile *panel_tile;
+};
+
 struct variant {
     const char *name;
     int tile_rows; /* rows of activations that one pass over the weights serves */
 
-    quantised_tile *q4_tile, *q8_tile, *q4_1_tile, *q4k_tile, *q4n_tile;
+    struct quantised q4, q8, q4_1, q4k, q4n;
     /* One weight row times `rows` <= tile_rows rows of activations. */
     void (*f16_row)(const uint16_t *weights, int columns, const float *const x[], int rows,
                     float out[]);

@@ -71,6 +71,16 @@ class HealCounts(msgspec.Struct):
     """How long those lasted together that were mended."""
 
 
+class GuessCounts(msgspec.Struct):
+    """Sums since this server began, or since another model came up."""
+
+    by: str
+    """Who made them, as ``model`` for a draft model."""
+    right: int
+    decided: int
+    """The right ones, and those that the text went on without."""
+
+
 class ClusterState(msgspec.Struct):
     """The cluster at one moment."""
 
@@ -90,3 +100,4 @@ class ClusterState(msgspec.Struct):
     requests: RequestCounts
     tokens: TokenCounts
     heals: HealCounts
+    guesses: list[GuessCounts] = []

@@ -15,6 +15,7 @@ from pi_cluster.server.asking.visit import Visit
 from pi_cluster.server.native.state import (
     ClusterState,
     Condition,
+    GuessCounts,
     HealCounts,
     RequestCounts,
     ServedModel,
@@ -75,6 +76,10 @@ class StateView:
                 not_healed=counters.not_healed,
                 seconds=sum(counters.heal_seconds.values()),
             ),
+            guesses=[
+                GuessCounts(by, right := counters.right_by[by], right + counters.wrong_by[by])
+                for by in sorted({*counters.right_by, *counters.wrong_by})
+            ],
         )
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+import re
 from collections import defaultdict
 from xml.etree import ElementTree
 
@@ -33,7 +34,7 @@ def cells_of(table):
 
 
 def test_json_has_a_row_for_each_test_with_every_stage(story):
-    rows = json.loads(printed(story, "json"))
+    rows = json.loads(printed(story, "json", "--draft", "off"))
     assert [(row["test"], row["users"]) for row in rows] == [("pp32", 1), ("tg8", 1)]
     layers = [stage["layers"] for stage in story.status()["stages"]]
     for row in rows:
@@ -48,7 +49,7 @@ def test_json_has_a_row_for_each_test_with_every_stage(story):
 
 
 def test_csv_has_a_line_for_each_test_and_stage(story):
-    lines = list(csv.DictReader(io.StringIO(printed(story, "csv"))))
+    lines = list(csv.DictReader(io.StringIO(printed(story, "csv", "--draft", "off"))))
     assert [line["test"] for line in lines] == ["pp32"] * 3 + ["tg8"] * 3
     assert [line["node"] for line in lines] == NODES * 2
     figures = [
@@ -61,7 +62,8 @@ def test_csv_has_a_line_for_each_test_and_stage(story):
 
 
 def test_markdown_tables_name_tests_and_stages(story):
-    tests, stages = map(cells_of, printed(story, "md").strip().split("\n\n"))
+    blocks = printed(story, "md").strip().split("\n\n")
+    tests, stages = map(cells_of, blocks[:2])
     assert tests[0] == [
         *("test", "users", "tokens/s", "tokens/s a user"),
         *("TTFT ms p50 / p95", "ITL ms p50 / p95", "hop ms"),
@@ -70,6 +72,8 @@ def test_markdown_tables_name_tests_and_stages(story):
     assert all("±" in row[2] and not row[2].startswith("-") for row in tests[2:])
     assert stages[0][-1] == "busy" and [row[2] for row in stages[2:]] == NODES * 2
     assert min(float(cell) for row in stages[2:] for cell in row[4:6]) >= 0
+    for line in "\n".join(blocks[2:]).splitlines():
+        assert re.fullmatch(r"tg8: by (n-gram|recycled-[123]), \d+ % of \d+ guesses right", line)
 
 
 def test_users_are_served_together_and_drawn(story, tmp_path):

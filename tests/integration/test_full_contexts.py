@@ -9,6 +9,8 @@ from dataclasses import replace
 import pytest
 
 from pi_cluster.cluster.store.store import Store
+from pi_cluster.coordinator.drafting.draft_model import DraftModel
+from pi_cluster.coordinator.drafting.usual import usual_drafters
 from pi_cluster.coordinator.finish_reason import FinishReason
 from pi_cluster.coordinator.generation import GenerationOptions
 from pi_cluster.coordinator.scheduling.cache_limits import CacheLimits
@@ -19,6 +21,7 @@ from pi_cluster.transformer.errors import PromptError, StepError
 from pi_cluster.transformer.limits import Limits
 from pi_cluster.transformer.sampling_settings import SamplingSettings
 from tests.support.checkpoints import random_weights, small_config, write_hugging_face_checkpoint
+from tests.support.draft_engines import StageEngine
 from tests.support.serving import GREEDY, Asked, Line, answer, prompt_of, traffic, whole_model
 from tests.support.stores import shard
 from tests.support.worker_servers import pipeline
@@ -190,3 +193,16 @@ def test_a_text_for_which_the_caches_are_too_small_is_refused_and_holds_up_nobod
         with pytest.raises(PromptError, match="128 positions and the caches have 64"):
             scheduler.submit([1], GenerationOptions(GREEDY, 65))
         assert answer(scheduler, [1], count=20) == looped(20)
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, SEEDED], ids=["greedy", "seeded"])
+def test_a_draft_model_reaches_the_bounds_of_a_text_too_and_changes_none(line, sampling):
+    prompts = [prompt_of(5, 20), prompt_of(6, 50)]
+    context = line.model.context
+    counts = [min(150, (context or 1000) - len(prompt)) for prompt in prompts]
+    expected = [line.alone(p, sampling, n) for p, n in zip(prompts, counts, strict=True)]
+    model = DraftModel(StageEngine(line.whole, line.limits, context))
+    with line.served(drafters=[*usual_drafters(), model]) as scheduler:
+        asked = [scheduler.submit(p, GenerationOptions(sampling, 150)) for p in prompts]
+        assert [list(generation) for generation in asked] == expected
+    assert line.whole.sequences == 0, "what it held is freed"

@@ -186,7 +186,7 @@ def test_a_wedged_worker_is_done_without_although_it_answers(cluster):
             wedge.touch()
             assert begun + "".join(pieces) == whole
         wedge.unlink()
-    ended = next(line for line in notices.told if "got stuck" in line)
+    ended = next(line for line in notices.told if "got stuck;" in line)
     assert re.match(r"two got stuck; going on with (one and three|three and one) after ", ended)
     assert "two" not in {stage.name for stage in cluster.record().addresses}
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.store import Store
+from pi_cluster.coordinator.drafting.drafter import DraftSource
 from pi_cluster.coordinator.generation import Generation, GenerationOptions
 from pi_cluster.coordinator.scheduling.cache_limits import CacheLimits
 from pi_cluster.coordinator.scheduling.scheduler import Scheduler, SchedulerSettings
@@ -51,11 +52,14 @@ class Line:
         settings: SchedulerSettings | None = None,
         limits: CacheLimits | None = None,
         on_step: Callable[[StepRecord], None] | None = None,
+        drafters: Sequence[DraftSource] | None = None,
     ) -> Iterator[Scheduler]:
         """A scheduler on a session of its own."""
         with (
             self.session() as session,
-            Scheduler(session, self.model, limits or self.limits, settings) as scheduler,
+            Scheduler(
+                *(session, self.model, limits or self.limits, settings), drafters=drafters
+            ) as scheduler,
         ):
             if on_step:
                 scheduler.on_step.add(on_step)

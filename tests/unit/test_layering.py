@@ -67,7 +67,8 @@ ROOMS = {
     },
     "coordinator": {
         "planning": set(),
-        "scheduling": set(),
+        "drafting": set(),
+        "scheduling": {"drafting"},
         "constraining": set(),
         "bench": {"scheduling"},
         "evaluating": {"asking"},
@@ -76,7 +77,9 @@ ROOMS = {
         "pipeline": {"planning", "records"},
         "calling": {"constraining"},
         "healing": {"pipeline", "planning", "records"},
-        "asking": {"calling", "constraining", "healing", "records", "scheduling"},
+        "asking": {
+            *("calling", "constraining", "drafting", "healing", "records", "scheduling"),
+        },
     },
     "server": {
         "asking": set(),
@@ -88,15 +91,17 @@ ROOMS = {
     },
     "deploy": {
         "screen": set(),
-        "asking": {"screen"},
+        "asking": {"drafting", "screen"},
         "wheels": set(),
         "membership": {"screen"},
         "models": {"screen"},
         "evaluating": set(),
+        "drafting": {"models", "screen"},
         "doctor": {"asking", "screen"},
         "hosts": {"doctor", "membership", "screen", "wheels"},
         "commands": {
-            *("asking", "doctor", "evaluating", "hosts", "membership", "models", "screen"),
+            *("asking", "doctor", "drafting", "evaluating", "hosts", "membership", "models"),
+            "screen",
         },
     },
 }
@@ -119,6 +124,9 @@ IMPORTS_WITHIN_FUNCTIONS = {
     # Whoever asks a server needs nothing that asks nodes, and few questions fail.
     ("deploy/asking/choice.py", "pi_cluster.deploy.asking.nodes.NodesAsker"),
     ("deploy/leading_out.py", "pi_cluster.deploy.way_out.add_way_out"),
+    # Most pipelines have no draft model, and who asks nodes computes nothing else.
+    ("deploy/drafting/in_use.py", "pi_cluster.deploy.drafting.opening.open_draft"),
+    ("deploy/commands/serve.py", "pi_cluster.deploy.drafting.choosing.GivenDraft"),
     # An extra, which only `pull` takes.
     ("deploy/models/pulling.py", "pi_cluster.deploy.models.hub.Hub"),
     # An extra, and few answers follow a schema.

@@ -15,6 +15,7 @@ from pi_cluster.cluster.wire.peer import Peer
 from pi_cluster.cluster.wire.pulse import Pulse
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.protos import pi_cluster_pb2_grpc as rpc
+from pi_cluster.worker.allocator import LARGE_BYTES
 
 OnFailure = Callable[[ClusterError], None]
 
@@ -72,6 +73,9 @@ class NextHop:
     def send(self, message: pb.Step | pb.StepResult) -> None:
         assert isinstance(message, pb.Step), "only the last stage has results"
         self._queue.put(pb.StepMessage(step=message))
+        if len(message.hidden) >= LARGE_BYTES:
+            # gRPC keeps what it sent last, twice, until something follows: here an end of nothing.
+            self._queue.put(pb.StepMessage(end=pb.EndSequences()))
 
     def end_sequences(self, end: pb.EndSequences) -> None:
         self._queue.put(pb.StepMessage(end=end))

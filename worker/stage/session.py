@@ -208,6 +208,7 @@ class StageSession:
             case "end":
                 for sequence in message.end.sequence:
                     self._computer.end(sequence)
-                outlet.end_sequences(message.end)
+                if message.end.sequence:  # else it only made gRPC let go of the step before it
+                    outlet.end_sequences(message.end)
             case other:
                 raise NodeError(f"a session cannot go on with {other or 'an empty message'}")

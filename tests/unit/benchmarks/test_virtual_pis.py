@@ -1,6 +1,7 @@
 """The simulated Pis of the benchmarks: their times by hand, what they say, and what they hold."""
 
 import itertools
+import subprocess
 import threading
 import time
 from contextlib import ExitStack, contextmanager
@@ -9,14 +10,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.virtual.cluster import Experiment, ExperimentError, run, split_layers
+from benchmarks.virtual.cluster import (
+    ROOT,
+    Experiment,
+    ExperimentError,
+    ready_address,
+    run,
+    split_layers,
+    worker_command,
+)
+from benchmarks.virtual.drafting import DraftPace, PlayedModel
 from benchmarks.virtual.experiments import asked, users
 from benchmarks.virtual.measure import LIMITS, load_stages, measure
 from benchmarks.virtual.mistral import CONFIG, EOS_ID, manifest_of
-from benchmarks.virtual.pis import BOARDS, Board, stage_work
+from benchmarks.virtual.overhead import Spent, overhead
+from benchmarks.virtual.pis import BOARDS, WORKER_HERE, Board, Overhead, stage_work
 from benchmarks.virtual.playback import CONFUSED, FIRST_NAME, PlayedSequence
 from benchmarks.virtual.stage import VirtualLoader
-from benchmarks.virtual.texts import Text, pieces, repeating, unguessable
+from benchmarks.virtual.texts import Text, pieces, recorded, repeating, unguessable
 from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.wire.options import WIRE_VERSION
 from pi_cluster.coordinator.stage_address import StageAddress
@@ -108,6 +119,53 @@ def test_a_virtual_step_takes_the_time_of_its_board():
     assert logits.shape == (1, CONFIG.vocab_size) and logits.argmax() == 1002
 
 
+def test_a_board_adds_what_its_processor_takes_longer_beside_arithmetic():
+    board = Board("board", bandwidth=1e14, rate=1e16, slowness=3.0)
+    assert board.slower_by_s(8) == 2 * (WORKER_HERE.step_s + 8 * WORKER_HERE.row_s) > 0
+    assert FAST.slower_by_s(8) == 0
+    assert BOARDS["pi4"].slowness > BOARDS["pi5"].slowness > 1
+
+
+def test_a_virtual_step_takes_longer_on_a_board_with_a_slower_processor():
+    board = Board("board", bandwidth=1e14, rate=1e16, slowness=1 + 0.05 / WORKER_HERE.step_s)
+    stage = VirtualLoader(board, [SCRIPT])(manifest_of(CONFIG), LayerRange(0, 32), LIMITS).stage
+    began = time.perf_counter()
+    stage.forward([Chunk(1, 0, 3)], stage.embed(np.array(SCRIPT[:3])))
+    assert time.perf_counter() - began >= 0.05
+
+
+def test_the_costs_of_a_step_and_of_a_row_explain_short_steps_and_long_ones():
+    cost = Overhead(step_s=0.002, row_s=0.0001)
+
+    def spent(steps, rows):
+        seconds = steps * cost.step_s + rows * cost.row_s
+        return Spent(steps, rows, wall_s=1.0, seconds=(0.0, seconds))
+
+    disturbed = Spent(100, 100, wall_s=1.0, seconds=(0.0, 1.0))
+    found = overhead([disturbed, spent(100, 100)], [spent(4, 1000)], who=1)
+    assert found.step_s == pytest.approx(cost.step_s)
+    assert found.row_s == pytest.approx(cost.row_s)
+
+
+def test_what_idle_processes_spend_is_no_cost_of_a_step():
+    before, after = Spent(2, 10, 1.0, (1.0, 2.0)), Spent(5, 30, 5.0, (1.5, 4.0))
+    assert after.since(before) == Spent(3, 20, 4.0, (0.5, 2.0))
+    idle = Spent(0, 0, 2.0, (0.125, 0.0))
+    assert after.since(before).beside(idle) == Spent(3, 20, 4.0, (0.25, 2.0))
+
+
+def test_a_virtual_worker_tells_the_processor_time_that_it_has_spent(tmp_path):
+    (tmp_path / "scripts.json").write_text("[]")
+    command = worker_command("127.0.0.1:0", BOARDS["pi4"], tmp_path / "scripts.json")
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as worker:
+        assert ready_address(worker).startswith("127.0.0.1:")
+        told, _ = worker.communicate("\n\n", timeout=30)
+    first, second = map(float, told.splitlines())
+    assert 0 < first <= second
+    assert worker.returncode == 0
+
+
 @contextmanager
 def virtual_pipeline(job, folder):
     vault = ShardVault(folder)
@@ -140,6 +198,34 @@ def test_guesses_right_and_wrong_leave_the_answers_as_they_are(tmp_path):
     with virtual_pipeline(job, tmp_path) as stages:
         _, said = measure(stages, CONFIG, job)
     assert said == job.answers
+
+
+def test_a_virtual_draft_model_is_right_as_often_as_it_should_be_and_confused_by_its_errors():
+    script = [1, FIRST_NAME, *range(1000, 1400)]
+    model = PlayedModel([script], DraftPace(0.75, 0.0, 0.0), CONFIG.vocab_size)
+    model.compute(1, 0, script[:1])
+    said = [model.compute(1, at, script[at : at + 1]).argmax() for at in range(1, 401)]
+    assert 280 < sum(a == b for a, b in zip(said, script[2:], strict=False)) < 320
+    model.compute(1, 50, [7])
+    assert model.compute(1, 51, script[51:52]).argmax() in (CONFUSED, CONFUSED + 1)
+    assert model.can_go_back(1, 50) and not model.can_go_back(1, 53)
+
+
+def test_guesses_of_a_virtual_draft_model_leave_an_answer_as_it_is(tmp_path):
+    job = asked([unguessable(0, 64, 60)], drafts=True, model=DraftPace(0.75, 0.0, 0.0))
+    with virtual_pipeline(job, tmp_path) as stages:
+        speed, said = measure(stages, CONFIG, job)
+    assert said == job.answers
+    assert speed.decided_guesses >= speed.right_guesses > 0
+
+
+def test_recorded_answers_are_played_one_after_another(tmp_path):
+    texts = [Text(text.prompt, text.answer[:8]) for text in recorded()]
+    assert len(texts) > 5
+    job = asked(texts, in_turn=True)
+    with virtual_pipeline(job, tmp_path) as stages:
+        speed, said = measure(stages, CONFIG, job)
+    assert said == job.answers and speed.prefill_tokens == sum(map(len, job.prompts))
 
 
 @needs_network

@@ -2,6 +2,8 @@
 
 import pytest
 
+from pi_cluster.coordinator.drafting.judge import Drafting
+from pi_cluster.coordinator.drafting.ngram import Ngrams
 from pi_cluster.coordinator.generation import Generation, GenerationOptions
 from pi_cluster.coordinator.measurement import Measurement
 from pi_cluster.coordinator.scheduling.batching import next_picks
@@ -12,10 +14,15 @@ from pi_cluster.coordinator.steps import StageTime, StepResult
 from pi_cluster.transformer.sampling_settings import SamplingSettings
 
 
-def running(number, prompt, *, draft=False, **options):
+def drafting():
+    return Drafting([Ngrams()], lambda: None)
+
+
+def running(number, prompt, *, draft=False, guessed_by=None, **options):
     asked = GenerationOptions(SamplingSettings(temperature=0), 1000, draft=draft, **options)
     generation = Generation(prompt, asked, Measurement(()), lambda _: None)
-    return Running(generation, SequenceState(number, list(prompt), candidates=1))
+    state = SequenceState(number, list(prompt), candidates=1)
+    return Running(generation, state, drafting=guessed_by or drafting())
 
 
 def decoding(number, prompt=(1,), **options):
@@ -27,11 +34,12 @@ def decoding(number, prompt=(1,), **options):
 
 
 def sure_of_itself(number, prompt):
-    """A text whose guesses have come true so far."""
-    text = running(number, prompt, draft=True)
-    for _ in range(40):
-        text._depth.count(True)
-    return text
+    """A text whose guesses come true as far as anybody knows."""
+    known = drafting()
+    other = known.judge([5, 6] * 2, SamplingSettings(temperature=0))
+    for token in [5, 6] * 100:
+        other.add(token, is_sampled=True)
+    return running(number, prompt, draft=True, guessed_by=known)
 
 
 def paced(stages=4):
@@ -159,10 +167,11 @@ def test_nothing_is_guessed_where_most_logits_of_each_guess_would_have_to_travel
 ):
     options = GenerationOptions(SamplingSettings(top_k=candidates), 1000)
     generation = Generation([5, 6] * 30, options, Measurement(()), lambda _: None)
-    text = Running(generation, SequenceState(1, [5, 6] * 30, candidates=candidates))
+    state = SequenceState(1, [5, 6] * 30, candidates=candidates)
+    text = Running(generation, state, drafting=drafting())
     text.take(60)
     text.accept(5)
-    assert text.pick_certain(3).rows == 1 + guesses
+    assert text.pick_certain(3, paced().stakes_beside).rows == 1 + guesses
 
 
 def test_no_more_is_guessed_than_the_caches_can_take_back():

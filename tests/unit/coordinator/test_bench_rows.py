@@ -98,6 +98,16 @@ def test_users_are_counted_together_and_each():
     assert [stage.compute_ms for stage in row.stages] == pytest.approx([500, 1000])
 
 
+def test_guesses_are_told_apart_by_who_made_them():
+    generations = [told(10.0, 11.0, 12.0), told(10.0, 11.0, 12.0)]
+    for name, is_right in (("model", True), ("model", False), ("n-gram", False)):
+        generations[0].measurement.add_guess(name, is_right)
+    generations[1].measurement.add_guess("model", is_right=True)
+    steps = [step(n, 10.0 + n, 0.1, (0.0, 0.0), (0.75, 1.5)) for n in range(2)]
+    row = summarise([BenchRun(BenchTest(Phase.BOTH, 2, 0, 8, 2), 1, generations, steps)], ADDRESSES)
+    assert row.guesses == {"model": (2, 3), "n-gram": (0, 1)}
+
+
 def test_prefill_ends_with_the_first_token_and_decode_begins_there():
     generation = told(10.0, 12.0, 16.0)
     steps = [step(n, at, 0.1, (0.0, 0.0), (1.0, 1.0)) for n, at in ((1, 10.0), (2, 12.5))]

@@ -12,6 +12,7 @@ from pi_cluster.cluster.layer_range import LayerRange
 from pi_cluster.cluster.store.store import Store
 from pi_cluster.coordinator.healing.told_pipeline import followed, is_being_replaced, told_peers
 from pi_cluster.coordinator.pipeline.nodes import Node
+from pi_cluster.coordinator.planning.draft_placing import PlacedDraft
 from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.planning.prediction import Prediction
 from pi_cluster.coordinator.records.kept_record import (
@@ -21,6 +22,7 @@ from pi_cluster.coordinator.records.kept_record import (
     replace_record,
 )
 from pi_cluster.coordinator.records.pipeline_record import PipelineRecord, RecordedStage
+from pi_cluster.coordinator.records.recorded_draft import RecordedDraft
 from pi_cluster.coordinator.stage_address import StageAddress
 from pi_cluster.protos import pi_cluster_pb2 as pb
 from pi_cluster.transformer.limits import Limits
@@ -105,6 +107,20 @@ def test_another_plan_of_the_same_store_is_followed_with_its_limits(record):
         record.folder,
         record.call,
     )
+
+
+def test_a_pipeline_that_is_followed_or_mended_keeps_its_draft_model(record, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(record.folder.parents[1]))
+    placed = PlacedDraft("here", 0.012, 900, 800)
+    drafted = replace(record, draft=RecordedDraft("small", "/a/store", "abc", 2, placed))
+    newer = followed(drafted, pipeline(record, [0, LAYERS], ["pi1"]))
+    assert newer is not None
+    assert newer.draft == drafted.draft
+    assert record.in_place_of(drafted).draft == drafted.draft
+    replace_record(drafted)
+    assert load_record("home").draft == drafted.draft
+    replace_record(record)
+    assert load_record("home").draft is None
 
 
 def test_what_was_followed_is_remembered(record, monkeypatch):

@@ -66,3 +66,19 @@ def test_it_can_be_asked_before_anything_was_measured():
     pace = Pace(3, 512)
     assert (pace.groups(9), pace.depth) == (3, 4)
     assert pace.free_rows >= 1 and 16 <= pace.chunk_rows(1000) <= 128
+
+
+def test_a_guess_wins_a_round_beside_a_certain_row_and_all_but_a_step_by_itself():
+    pace = pace_of(lambda rows: max(4.0, rows), range(1, 9), links_s=4.0)
+    assert pace.stakes.win_s == pytest.approx(4 * 4 + 4 - 4)
+    assert pace.stakes.cost_s == pytest.approx(2)
+    assert pace.stakes_beside.win_s == pytest.approx(20)
+    assert pace.stakes_beside.cost_s == 0, "up to four rows cost what one does"
+    assert pace.stakes_beside.least < pace.stakes.least
+
+
+def test_with_one_stage_and_no_links_a_step_of_guesses_wins_nothing():
+    pace = pace_of(lambda _: 0.5, [1], stages=1)
+    assert pace.stakes.win_s == 0 and pace.stakes.least == 1
+    assert pace.expected_s(1) == 0.5
+    assert Pace(1, 512).expected_s(1) == 0, "nothing is known in seconds yet"

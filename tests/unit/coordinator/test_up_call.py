@@ -7,7 +7,7 @@ import pytest
 from pi_cluster.coordinator.planning.objective import Objective
 from pi_cluster.coordinator.records.up_call import UpCall
 
-CALL = UpCall("/a store", 3, "pi1.local,pi2:7712", 64, 2, Objective.LATENCY, 3)
+CALL = UpCall("/a store", 3, "pi1.local,pi2:7712", 64, 2, Objective.LATENCY, 3, "/a small store")
 
 
 @pytest.mark.parametrize("call", [UpCall(), CALL])
@@ -34,7 +34,8 @@ def test_its_words_say_all_of_it_and_nothing_that_is_usual():
     assert UpCall().words == ["up"]
     assert CALL.words == [
         *("up", "/a store", "--local", "3", "--nodes", "pi1.local,pi2:7712"),
-        *("--context", "64", "--texts", "2", "--replicas", "3", "--objective", "latency"),
+        *("--context", "64", "--texts", "2", "--replicas", "3"),
+        *("--draft-model", "/a small store", "--objective", "latency"),
     ]
 
 
@@ -43,6 +44,17 @@ def test_a_later_call_takes_over_the_model_with_the_limits_that_it_leaves_out():
     assert later == UpCall("/a store", 1, "", 64, 8, Objective.LATENCY)
     assert UpCall().for_model_of(CALL, ["replicas"]).replicas == 3
     assert UpCall(texts=8).for_model_of(None, ["context"]) == UpCall(texts=8)
+
+
+def test_a_later_call_takes_over_the_draft_model_with_the_model_alone():
+    assert UpCall().for_model_of(CALL, ["draft_model"]).draft_model == "/a small store"
+    assert UpCall().for_model_of(CALL, []).draft_model == ""
+
+
+def test_a_call_of_an_older_version_asked_for_no_draft_model():
+    values = UpCall().to_json()
+    del values["draft_model"]
+    assert UpCall.from_json(values) == UpCall()
 
 
 def test_a_later_call_takes_over_the_nodes():

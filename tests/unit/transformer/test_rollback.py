@@ -135,6 +135,15 @@ class TestWrapped:
     LENGTH = 300
     LEAST = LENGTH - FARTHEST
 
+    def test_a_stage_tells_how_far_back_it_can_go(self, make_stages):
+        stages = make_stages()
+        extend(stages, TEXT[: self.LENGTH], 0)
+        lengths = [self.LEAST - 1, self.LEAST, self.LENGTH, self.LENGTH + 1]
+        for stage in stages:
+            told = [stage.can_go_back(1, length) for length in lengths]
+            assert told == [False, True, True, False]
+            assert not stage.can_go_back(2, 0)
+
     def test_the_farthest_way_back_is_exact_and_one_more_is_refused(self, make_stages, expected):
         stages = make_stages()
         extend(stages, mixed(self.LEAST, self.LENGTH), 0)

@@ -1,35 +1,22 @@
-"""Guesses at how a text goes on, and how far it is worth guessing.
+"""Guesses from the text itself.
 
 Text often repeats what stands in its prompt: quotations, edited code, records of one shape. Looking
 up where the last few ids occurred before costs nothing and guesses such text well (prompt lookup
 decoding, A. Saxena, 2023; speculative decoding in general: arXiv:2211.17192).
 """
 
-import math
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+
+from pi_cluster.transformer.sampling_settings import SamplingSettings
 
 _LONGEST, _SHORTEST = 4, 2  # ids that must agree before what followed them is a guess
-_WORTH = 0.2  # a guess less likely than this costs more, as a wrong one delays the next step
-_MOST_AHEAD = 64
-_PROBE_EVERY = 16  # chances that pass before one guess is tried, once guesses went wrong
-_MEMORY = 0.95  # what older guesses count for, with each new one
-
-
-class Drafter(Protocol):
-    """Guesses the ids of one sequence."""
-
-    def add(self, ids: Sequence[int]) -> None:
-        """The text has grown by these ids."""
-        ...
-
-    def guess(self, guesses: Sequence[int], count: int) -> list[int]:
-        """Up to ``count`` ids that may follow the text and the ``guesses`` made before."""
-        ...
 
 
 class NgramDrafter:
     """Goes on as the text did after the latest place where it read as it does now."""
+
+    seconds_each = 0.0
+    is_at_work = False
 
     def __init__(self) -> None:
         self._text: list[int] = []
@@ -37,6 +24,12 @@ class NgramDrafter:
         self._after: dict[tuple[int, ...], int] = {}
         self._distance: int | None = None  # from a guess back to what it copies
         self._reached = 0  # the position behind its last guess
+
+    @property
+    def next_id(self) -> int | None:
+        """What followed the latest such place."""
+        distance = self._find(self._text[-_LONGEST:], 0)
+        return None if distance is None else self._text[-distance]
 
     def add(self, ids: Sequence[int]) -> None:
         """Remember what each n-gram was followed by."""
@@ -61,6 +54,9 @@ class NgramDrafter:
         self._reached = known + len(ahead)
         return ahead[len(guesses) :]
 
+    def close(self) -> None:
+        """Nothing is kept of it."""
+
     def _find(self, end: Sequence[int], guesses: int) -> int | None:
         """How far back the place lies at which the text read as at its ``end``."""
         for size in range(min(_LONGEST, len(end)), _SHORTEST - 1, -1):
@@ -70,27 +66,21 @@ class NgramDrafter:
         return None
 
 
-class DraftDepth:
-    """How many ids to guess ahead: as many as are likely enough, by how it went so far."""
+class Ngrams:
+    """The source of drafters that each look into their own text."""
 
-    def __init__(self) -> None:
-        self._right, self._wrong = 2.0, 1.0
-        self._chances = 0
+    name = "n-gram"
 
-    @property
-    def share_right(self) -> float:
-        """Of the guesses that were decided, the later ones counting for more."""
-        return self._right / (self._right + self._wrong)
+    def begin(
+        self,
+        text: Sequence[int],
+        sampling: SamplingSettings,  # noqa: ARG002
+        on_guess: Callable[[], None],  # noqa: ARG002
+    ) -> NgramDrafter:
+        """Guess a text by what stands in it."""
+        drafter = NgramDrafter()
+        drafter.add(text)
+        return drafter
 
-    def count(self, is_right: bool) -> None:
-        """A guess was decided."""
-        self._right = self._right * _MEMORY + is_right
-        self._wrong = self._wrong * _MEMORY + (not is_right)
-
-    def allowed(self) -> int:
-        """Ids that may be guessed ahead now."""
-        depth = math.floor(math.log(_WORTH) / math.log(min(self.share_right, 0.99)))
-        if depth == 0:
-            self._chances += 1
-            return int(self._chances % _PROBE_EVERY == 0)
-        return min(depth, _MOST_AHEAD)
+    def close(self) -> None:
+        """Nothing is kept."""

@@ -1,6 +1,6 @@
-"""Guesses from the text itself, and how far ahead they go."""
+"""Guesses from the text itself."""
 
-from pi_cluster.coordinator.scheduling.drafts import DraftDepth, NgramDrafter
+from pi_cluster.coordinator.drafting.ngram import NgramDrafter
 
 
 def drafter(text):
@@ -38,19 +38,12 @@ def test_text_without_repetition_is_not_guessed():
     assert drafter([1]).guess([], 5) == []
 
 
-def test_it_guesses_further_the_more_often_it_is_right_and_stops_when_it_is_wrong():
-    depth = DraftDepth()
-    start = depth.allowed()
-    for _ in range(30):
-        depth.count(True)
-    assert depth.allowed() > start > 0
-    for _ in range(60):
-        depth.count(False)
-    allowed = [depth.allowed() for _ in range(64)]
-    assert set(allowed) == {0, 1} and sum(allowed) <= 4, "it only tries again now and then"
-    for _ in range(30):
-        depth.count(True)
-    assert depth.allowed() > 1
+def test_what_it_takes_for_the_next_id_is_its_first_guess_and_changes_none():
+    made = drafter([1, 2, 3, 4, 9, 1, 2, 3])
+    first = made.guess([], 2)
+    assert made.next_id == first[0] == 4
+    assert made.guess(first, 1) == [1]
+    assert drafter(range(10)).next_id is None
 
 
 def test_it_goes_on_behind_guesses_that_are_not_its_own():

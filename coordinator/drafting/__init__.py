@@ -1,0 +1,1 @@
+"""Guesses at how texts go on, which fill stages that would wait."""

@@ -1,0 +1,1 @@
+"""A draft model on this machine: which fits, how fast it is here, and how it computes."""
